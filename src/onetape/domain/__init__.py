@@ -1,0 +1,1 @@
+"""The words of the business. Imports nothing of ours; every other package imports from here."""

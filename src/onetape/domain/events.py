@@ -1,0 +1,327 @@
+"""The envelope of everything on the tape, and the payloads of the events that we make.
+
+A payload is a frozen struct; its tag is the event type. Payloads stay small: what can be found by
+`client_order_id` or by folding is not repeated.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import (
+    BookDelta,
+    CorporateAction,
+    FundingRate,
+    MarkPrice,
+    QuoteTick,
+    TradeTick,
+)
+from onetape.domain.orders import (
+    CancelIntent,
+    DenialCode,
+    LiquiditySide,
+    OrderIntent,
+    OrderType,
+    RejectCode,
+    ReplaceIntent,
+    Side,
+    TimeInForce,
+)
+
+SCHEMA_VERSION = 1
+"""Version of every payload below; a change that old readers can't read raises it."""
+
+
+class DatasetPin(msgspec.Struct, frozen=True, kw_only=True):
+    """Which market data a session read: catalog table, version, and the hash of the rows used."""
+
+    instrument: InstrumentId
+    timeframe: str
+    table_version: int
+    content_hash: str
+    rows: int
+    ts_first: int
+    ts_last: int
+    adjustment: str = "none"
+
+
+class SessionStarted(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.started"):
+    """First event of a tape. `config` is the resolved configuration as canonical JSON."""
+
+    session: str
+    mode: str
+    config: str
+    config_hash: str
+    code_version: str
+    strategy_versions: dict[str, str]
+    seed: int
+    datasets: list[DatasetPin]
+
+
+class SessionStopped(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.stopped"):
+    """Last event of a complete tape."""
+
+    reason: str
+    market_events: int
+
+
+class CapitalDeposited(msgspec.Struct, frozen=True, array_like=True, tag="account.deposited"):
+    """Cash (minor units) given to a strategy's sub-ledger."""
+
+    strategy: str
+    currency: str
+    amount: int
+
+
+class OrderApproved(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="risk.approved"):
+    """Every gate said yes. `lots` is what sizing made of the intent (an estimate at-fill)."""
+
+    strategy: str
+    intent: int
+    client_order_id: str
+    side: Side
+    lots: int
+
+
+class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="risk.denied"):
+    """Our risk refused. `actual` broke `limit`, both in the unit that `unit` names."""
+
+    strategy: str
+    intent: int
+    instrument: InstrumentId
+    code: DenialCode
+    actual: float
+    limit: float
+    unit: str
+
+
+class OrderSubmitted(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.submitted"
+):
+    """The command to the venue, on the tape before it leaves. `lots` 0: sized at the fill."""
+
+    client_order_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+    ts_expire: int
+    budget: int = 0
+    budget_is_ratio: bool = False
+    reduce_only: bool = False
+
+
+class OrderAccepted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.accepted"):
+    """The venue has the order."""
+
+    client_order_id: str
+    venue_order_id: str
+
+
+class OrderRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.rejected"):
+    """The venue refused the order, the cancel or the replace."""
+
+    client_order_id: str
+    code: RejectCode
+    reason: str
+
+
+class OrderFilled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.filled"):
+    """A fill. `lots` positive, `notional` and `fee` in minor units, `leaves` lots still open."""
+
+    client_order_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    lots: int
+    ticks: int
+    notional: int
+    fee: int
+    liquidity: LiquiditySide
+    leaves: int
+    ts_fill: int
+
+
+class OrderPartiallyFilled(OrderFilled, frozen=True, gc=False, array_like=True,
+                           tag="order.partially_filled"):  # fmt: skip
+    """A fill that leaves lots open."""
+
+
+class OrderTriggered(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.triggered"
+):
+    """A stop order met its stop price and lives on as its base type."""
+
+    client_order_id: str
+    stop_ticks: int
+
+
+class OrderCancelPending(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.cancel_pending"
+):
+    """The cancel command, on the tape before it leaves."""
+
+    client_order_id: str
+
+
+class OrderCanceled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.canceled"):
+    """The order is off the book; `reason` says at whose wish."""
+
+    client_order_id: str
+    reason: str
+
+
+class OrderReplacePending(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.replace_pending"
+):
+    """The replace command, on the tape before it leaves. Zero leaves a field as it is."""
+
+    client_order_id: str
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+
+
+class OrderReplaced(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.replaced"):
+    """The venue has changed the order; these are its fields now."""
+
+    client_order_id: str
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+
+
+class OrderExpired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.expired"):
+    """The order's time in force is over."""
+
+    client_order_id: str
+    reason: str
+
+
+class OrderUnknown(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.unknown"):
+    """A command left and no answer came; counted at its worst until resolved."""
+
+    client_order_id: str
+
+
+class PositionChanged(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="position.changed"
+):
+    """The books after a fill: signed lots, cost basis, cash, this fill's realized PnL (minor)."""
+
+    strategy: str
+    instrument: InstrumentId
+    lots: int
+    cost: int
+    realized: int
+    cash: int
+
+
+class PositionOpened(PositionChanged, frozen=True, gc=False, array_like=True,
+                     tag="position.opened"):  # fmt: skip
+    """A position left flat."""
+
+
+class PositionClosed(PositionChanged, frozen=True, gc=False, array_like=True,
+                     tag="position.closed"):  # fmt: skip
+    """A position returned to flat."""
+
+
+class TimerFired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="timer.fired"):
+    """A timer that a strategy set has come due."""
+
+    strategy: str
+    name: str
+    ts_due: int
+
+
+class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.kill_switch"):
+    """An operator (or a breaker) stops, or allows again, everything that is not reducing."""
+
+    active: bool
+    reason: str
+
+
+class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
+    """A number a strategy wants remembered (score, probability, regime)."""
+
+    strategy: str
+    name: str
+    value: float
+
+
+class StrategyQuarantined(
+    msgspec.Struct, frozen=True, array_like=True, tag="failure.strategy_quarantined"
+):
+    """A strategy raised and takes no further part; everybody else goes on."""
+
+    strategy: str
+    callback: str
+    error: str
+    where: str
+
+
+OrderEvent = (
+    OrderSubmitted
+    | OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderPartiallyFilled
+    | OrderTriggered
+    | OrderCancelPending
+    | OrderCanceled
+    | OrderReplacePending
+    | OrderReplaced
+    | OrderExpired
+    | OrderUnknown
+    | OrderDenied
+)
+"""What `Strategy.on_order_update` receives."""
+
+PositionEvent = PositionChanged | PositionOpened | PositionClosed
+
+Payload = (
+    SessionStarted
+    | SessionStopped
+    | CapitalDeposited
+    | OrderIntent
+    | CancelIntent
+    | ReplaceIntent
+    | OrderApproved
+    | OrderEvent
+    | PositionEvent
+    | TimerFired
+    | KillSwitchSet
+    | SignalRecorded
+    | StrategyQuarantined
+    | QuoteTick
+    | TradeTick
+    | BookDelta
+    | FundingRate
+    | MarkPrice
+    | CorporateAction
+)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a tape, as readers see it.
+
+    `seq` is the identity within a tape. `correlation_id` is the seq of the market event or command
+    that started the chain, `causation_id` the seq of the direct cause; 0 means none. Market data of
+    a backtest is pinned, not copied: it takes its seq but stands in the catalog, not on the tape.
+    """
+
+    seq: int
+    ts_event: int
+    ts_ingest: int
+    type: str
+    source: str
+    payload: Payload
+    correlation_id: int
+    causation_id: int
+    version: int = SCHEMA_VERSION

@@ -1,0 +1,185 @@
+"""A tradable thing and the exact arithmetic of its prices and quantities."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+from typing import NewType
+
+import msgspec
+
+from onetape.domain.errors import ConfigError, FixInput
+from onetape.domain.numbers import Lots, Number, Ticks, to_grid
+
+InstrumentId = NewType("InstrumentId", str)
+"""`SYMBOL.VENUE`, for example `AAPL.XNAS`."""
+
+
+class InstrumentKind(Enum):
+    """What an instrument is."""
+
+    EQUITY = "equity"
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+    FUTURE = "future"
+    OPTION = "option"
+    FX = "fx"
+    INDEX = "index"
+
+
+class OptionRight(Enum):
+    """The right an option gives."""
+
+    CALL = "call"
+    PUT = "put"
+
+
+class ExerciseStyle(Enum):
+    """When an option may be exercised."""
+
+    AMERICAN = "american"
+    EUROPEAN = "european"
+
+
+class OptionTerms(msgspec.Struct, frozen=True, kw_only=True, tag="option"):
+    """Contract terms of an option; `ts_expiry` is ns UTC."""
+
+    underlying: InstrumentId
+    strike: Decimal
+    right: OptionRight
+    exercise: ExerciseStyle
+    ts_expiry: int
+    cash_settled: bool = False
+
+
+class FutureTerms(msgspec.Struct, frozen=True, kw_only=True, tag="future"):
+    """Contract terms of a future; `ts_expiry` is ns UTC."""
+
+    underlying: str
+    ts_expiry: int
+    cash_settled: bool = True
+
+
+class PerpetualTerms(msgspec.Struct, frozen=True, kw_only=True, tag="perpetual"):
+    """Contract terms of a perpetual swap."""
+
+    funding_interval_hours: int = 8
+    inverse: bool = False
+
+
+class MarginTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Margin of a position as fractions of its notional, in 1e-8."""
+
+    initial_ratio_e8: int
+    maintenance_ratio_e8: int
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """A tradable thing: identity, grids, limits, terms.
+
+    `minor_per_tick_lot` is the exact factor from ticks x lots to minor units of `quote_currency`.
+    An instrument whose factor is not a whole number is refused here, with the reason, because no
+    book could be exact for it.
+
+    Raises:
+        ConfigError: A field is out of range, or ticks x lots is not a whole number of minor units.
+    """
+
+    id: InstrumentId
+    kind: InstrumentKind
+    quote_currency: str
+    tick_size: Decimal
+    lot_size: Decimal
+    base_currency: str = ""
+    multiplier: Decimal = Decimal(1)
+    min_lots: int = 1
+    max_lots: int | None = None
+    min_notional: Decimal = Decimal(0)
+    calendar: str = "24/7"
+    ts_listed: int | None = None
+    ts_delisted: int | None = None
+    margin: MarginTerms | None = None
+    terms: OptionTerms | FutureTerms | PerpetualTerms | None = None
+    minor_per_tick_lot: int = 0
+    tick_float: float = 0.0
+    lot_float: float = 0.0
+
+    def __post_init__(self) -> None:
+        symbol, _, venue = self.id.rpartition(".")
+        if not symbol or not venue:
+            raise ConfigError(
+                f"instrument id {self.id!r} is not SYMBOL.VENUE", remedy="for example AAPL.XNAS"
+            )
+        for name in ("tick_size", "lot_size", "multiplier"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} {getattr(self, name)} of {self.id} is not positive")
+        factor = self.tick_size * self.lot_size * self.multiplier * 100_000_000
+        if factor != factor.to_integral_value():
+            raise ConfigError(
+                f"{self.id} can't be booked exactly: tick {self.tick_size:f} x lot "
+                f"{self.lot_size:f} x multiplier {self.multiplier:f} is {factor:f} minor units "
+                "(1e-8), not a whole number",
+                remedy="choose a coarser tick or lot",
+            )
+        msgspec.structs.force_setattr(self, "minor_per_tick_lot", int(factor))
+        msgspec.structs.force_setattr(self, "tick_float", float(self.tick_size))
+        msgspec.structs.force_setattr(self, "lot_float", float(self.lot_size))
+
+    @property
+    def symbol(self) -> str:
+        """The venue's string for this instrument."""
+        return self.id.rpartition(".")[0]
+
+    @property
+    def venue(self) -> str:
+        """Where it trades (the part of the id behind the last dot)."""
+        return self.id.rpartition(".")[2]
+
+    def price_to_ticks(self, price: Number, *, error: type[FixInput] = FixInput) -> Ticks:
+        """Exact ticks of `price`; raises `error` with the nearest valid prices when off the grid."""
+        return Ticks(to_grid(price, self.tick_size, f"{self.id} price", error=error))
+
+    def quantity_to_lots(self, quantity: Number, *, error: type[FixInput] = FixInput) -> Lots:
+        """Exact lots of `quantity`; raises `error` with the nearest valid quantities otherwise."""
+        return Lots(to_grid(quantity, self.lot_size, f"{self.id} quantity", error=error))
+
+    def ticks_to_price(self, ticks: int) -> Decimal:
+        """Exact price of `ticks`."""
+        return self.tick_size * ticks
+
+    def lots_to_quantity(self, lots: int) -> Decimal:
+        """Exact quantity of `lots`."""
+        return self.lot_size * lots
+
+
+def make_equity(
+    instrument_id: str,
+    *,
+    currency: str = "USD",
+    tick_size: str = "0.01",
+    lot_size: str = "1",
+    calendar: str = "XNYS",
+) -> Instrument:
+    """A cash equity with whole-share lots and cent ticks unless told otherwise."""
+    return Instrument(
+        id=InstrumentId(instrument_id),
+        kind=InstrumentKind.EQUITY,
+        quote_currency=currency,
+        tick_size=Decimal(tick_size),
+        lot_size=Decimal(lot_size),
+        calendar=calendar,
+    )
+
+
+def make_spot(
+    instrument_id: str, *, base: str, quote: str, tick_size: str, lot_size: str
+) -> Instrument:
+    """A currency pair that trades around the clock and settles at once."""
+    return Instrument(
+        id=InstrumentId(instrument_id),
+        kind=InstrumentKind.SPOT,
+        quote_currency=quote,
+        base_currency=base,
+        tick_size=Decimal(tick_size),
+        lot_size=Decimal(lot_size),
+    )

@@ -1,0 +1,318 @@
+"""Market events: what the world tells us.
+
+In memory bars live in columns (`BarBlock`), and a `Bar` is one row of a block: building one costs
+three references, and only the fields that somebody reads are ever turned into Python numbers.
+A live bar is a row of a block of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum, IntEnum, IntFlag
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.instrument import InstrumentId
+
+
+class Quality(IntFlag):
+    """What is known to be doubtful about a market event; zero is good."""
+
+    GOOD = 0
+    REPAIRED = 1
+    SUSPECT = 2
+    GAP_BEFORE = 4
+    LATE = 8
+
+
+BAR_INT_COLUMNS = ("ts_open", "ts_close", "ts_known", "session_close", "quality")
+BAR_FLOAT_COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+class BarBlock:
+    """Columns of consecutive bars in the order of the timeline.
+
+    Args:
+        instruments: Instrument of each row, or the one instrument of all rows.
+        columns: `ts_open`, `ts_close`, `ts_known`, `session_close` (int64 ns UTC), `quality`
+            (int64 flags), `open`, `high`, `low`, `close`, `volume` (float64); each of shape (rows,).
+            `session_close` is the end of the trading session that the bar belongs to.
+        source: Where the data came from (provenance).
+        timeframe: Text such as `1m` or `1d`.
+
+    Each column is also an attribute: a list of Python numbers, made on first use.
+    """
+
+    ts_open: list[int]
+    ts_close: list[int]
+    ts_known: list[int]
+    session_close: list[int]
+    quality: list[int]
+    open: list[float]
+    high: list[float]
+    low: list[float]
+    close: list[float]
+    volume: list[float]
+
+    def __init__(
+        self,
+        instruments: InstrumentId | Sequence[InstrumentId],
+        columns: dict[str, npt.NDArray[Any]],
+        source: str,
+        timeframe: str,
+    ) -> None:
+        self.instruments = instruments
+        self.columns = columns
+        self.source = source
+        self.timeframe = timeframe
+
+    def __getattr__(self, name: str) -> list[Any]:
+        if name not in BAR_INT_COLUMNS and name not in BAR_FLOAT_COLUMNS:
+            raise AttributeError(name)
+        values = self.columns[name].tolist()
+        setattr(self, name, values)
+        return values
+
+    def __len__(self) -> int:
+        return len(self.columns["ts_known"])
+
+    def bars(self, start: int = 0) -> Iterator[Bar]:
+        """The rows from `start` on, as bars."""
+        instruments = self.instruments
+        each = repeat(InstrumentId(instruments)) if isinstance(instruments, str) else (
+            instruments[start:]
+        )
+        return map(Bar, each, repeat(self), range(start, len(self)))
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """Open, high, low, close and volume of `[ts_open, ts_close)`. Prices float64 in currency."""
+
+    instrument: InstrumentId
+    block: BarBlock
+    row: int
+
+    @property
+    def ts_open(self) -> int:
+        """Start of the interval, ns UTC."""
+        return self.block.ts_open[self.row]
+
+    @property
+    def ts_close(self) -> int:
+        """End of the interval (exclusive), ns UTC."""
+        return self.block.ts_close[self.row]
+
+    @property
+    def ts_event(self) -> int:
+        """When it became true at its source: the close, ns UTC."""
+        return self.block.ts_close[self.row]
+
+    @property
+    def ts_known(self) -> int:
+        """When this system could know it, ns UTC."""
+        return self.block.ts_known[self.row]
+
+    @property
+    def session_close(self) -> int:
+        """End of the trading session this bar belongs to, ns UTC."""
+        return self.block.session_close[self.row]
+
+    @property
+    def open(self) -> float:
+        """First price."""
+        return self.block.open[self.row]
+
+    @property
+    def high(self) -> float:
+        """Highest price."""
+        return self.block.high[self.row]
+
+    @property
+    def low(self) -> float:
+        """Lowest price."""
+        return self.block.low[self.row]
+
+    @property
+    def close(self) -> float:
+        """Last price."""
+        return self.block.close[self.row]
+
+    @property
+    def volume(self) -> float:
+        """Traded quantity, in units of the instrument."""
+        return self.block.volume[self.row]
+
+    @property
+    def quality(self) -> Quality:
+        """What is doubtful about it."""
+        return Quality(self.block.quality[self.row])
+
+    @property
+    def source(self) -> str:
+        """Where it came from."""
+        return self.block.source
+
+    @property
+    def timeframe(self) -> str:
+        """Length of the interval as text, such as `1m`."""
+        return self.block.timeframe
+
+    def values(self) -> tuple[InstrumentId, int, int, float, float, float, float, float]:
+        """(instrument, ts_open, ts_close, open, high, low, close, volume)."""
+        return (
+            self.instrument, self.ts_open, self.ts_close,
+            self.open, self.high, self.low, self.close, self.volume,
+        )  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bar) and self.values() == other.values()
+
+    def __hash__(self) -> int:
+        return hash(self.values())
+
+    def __repr__(self) -> str:
+        return f"Bar{self.values()!r}"
+
+
+def make_bar(
+    instrument: str,
+    *,
+    ts_open: int,
+    ts_close: int,
+    open: float,  # noqa: A002
+    high: float,
+    low: float,
+    close: float,
+    volume: float,
+    ts_known: int | None = None,
+    session_close: int | None = None,
+    quality: Quality = Quality.GOOD,
+    source: str = "",
+    timeframe: str = "",
+) -> Bar:
+    """One bar on its own, as a live feed delivers it."""
+    ints = (ts_open, ts_close, ts_close if ts_known is None else ts_known,
+            ts_close if session_close is None else session_close, int(quality))  # fmt: skip
+    columns: dict[str, npt.NDArray[Any]] = {
+        name: np.array([value], dtype=np.int64)
+        for name, value in zip(BAR_INT_COLUMNS, ints, strict=True)
+    }
+    for name, value in zip(BAR_FLOAT_COLUMNS, (open, high, low, close, volume), strict=True):
+        columns[name] = np.array([value], dtype=np.float64)
+    identity = InstrumentId(instrument)
+    return Bar(identity, BarBlock(identity, columns, source, timeframe), 0)
+
+
+class TimeSlice(msgspec.Struct, frozen=True):
+    """All bars of one close time have arrived. `bars` is in the order of the timeline."""
+
+    ts_known: int
+    bars: tuple[Bar, ...]
+
+
+class QuoteTick(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.quote"):
+    """Best bid and ask with sizes in units of the instrument."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    source: str = ""
+    ts_ingest: int = 0
+    quality: int = 0
+
+
+class AggressorSide(IntEnum):
+    """Who crossed the spread in a public print."""
+
+    BUYER = 1
+    SELLER = -1
+    UNKNOWN = 0
+
+
+class TradeTick(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.trade"):
+    """A public print."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    price: float
+    size: float
+    aggressor: AggressorSide = AggressorSide.UNKNOWN
+    trade_id: str = ""
+    source: str = ""
+    ts_ingest: int = 0
+    quality: int = 0
+
+
+class BookDelta(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.book"):
+    """New size of one price level; zero removes it. `update_id` is the venue's sequence."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    is_bid: bool
+    price: float
+    size: float
+    update_id: int = 0
+    source: str = ""
+    ts_ingest: int = 0
+    quality: int = 0
+
+
+class FundingRate(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.funding"):
+    """Funding paid by longs to shorts at `ts_event`, as a fraction of notional."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    rate: float
+    source: str = ""
+    ts_ingest: int = 0
+    quality: int = 0
+
+
+class MarkPrice(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.mark"):
+    """The venue's own valuation price."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    price: float
+    source: str = ""
+    ts_ingest: int = 0
+    quality: int = 0
+
+
+class CorporateActionKind(Enum):
+    """What happened to a listing."""
+
+    SPLIT = "split"
+    CASH_DIVIDEND = "cash_dividend"
+    SYMBOL_CHANGE = "symbol_change"
+    DELISTING = "delisting"
+
+
+class CorporateAction(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.corporate_action"):
+    """A change of a listing, effective at `ts_event`. `value`: new/old shares, or cash a share."""
+
+    instrument: InstrumentId
+    kind: CorporateActionKind
+    ts_event: int
+    ts_known: int
+    value: float
+    source: str = ""
+    ts_ingest: int = 0
+    quality: int = 0
+
+
+MarketEvent = (
+    Bar | TimeSlice | QuoteTick | TradeTick | BookDelta | FundingRate | MarkPrice | CorporateAction
+)
