@@ -266,9 +266,8 @@ class StrategyQuarantined(
     where: str
 
 
-OrderEvent = (
-    OrderSubmitted
-    | OrderAccepted
+OrderReport = (
+    OrderAccepted
     | OrderRejected
     | OrderFilled
     | OrderPartiallyFilled
@@ -279,8 +278,10 @@ OrderEvent = (
     | OrderReplaced
     | OrderExpired
     | OrderUnknown
-    | OrderDenied
 )
+"""What can happen to an order that has been submitted."""
+
+OrderEvent = OrderDenied | OrderReport
 """What `Strategy.on_order_update` receives."""
 
 PositionEvent = PositionChanged | PositionOpened | PositionClosed
@@ -293,6 +294,7 @@ Payload = (
     | CancelIntent
     | ReplaceIntent
     | OrderApproved
+    | OrderSubmitted
     | OrderEvent
     | PositionEvent
     | TimerFired

@@ -80,6 +80,13 @@ class BarBlock:
     def __len__(self) -> int:
         return len(self.columns["ts_known"])
 
+    def bar(self, row: int) -> Bar:
+        """The bar at `row`."""
+        instruments = self.instruments
+        if not isinstance(instruments, str):
+            instruments = instruments[row]
+        return Bar(InstrumentId(instruments), self, row)
+
     def bars(self, start: int = 0) -> Iterator[Bar]:
         """The rows from `start` on, as bars."""
         instruments = self.instruments

@@ -26,6 +26,9 @@ E8 = 100_000_000
 
 INT64_MAX = 9_223_372_036_854_775_807
 
+MAX_LOTS = 2_147_483_647
+"""Largest order or position, so that a product of two lots stays inside int64."""
+
 Number = int | float | str | Decimal
 
 

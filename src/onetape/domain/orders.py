@@ -159,7 +159,8 @@ class DenialCode(Enum):
     REDUCE_ONLY = "reduce_only"
     UNKNOWN_ORDER = "unknown_order"
     ORDER_CLOSED = "order_closed"
-    QUARANTINED = "quarantined"
+    ALREADY_PENDING = "already_pending"
+    NOT_REPLACEABLE = "not_replaceable"
 
 
 class RejectCode(Enum):

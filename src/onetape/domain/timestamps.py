@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime
 
 from onetape.domain.errors import FixInput
+from onetape.domain.rules import rule
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -71,3 +72,18 @@ def timeframe_ns(timeframe: str, *, error: type[FixInput] = FixInput) -> int:
             remedy="write a count and one of s, m, h, d, w, like 1m or 1d",
         )
     return int(match[1]) * _UNIT_NS[match[2]]
+
+
+@rule
+def compute_month(ts: int) -> int:
+    """Calendar month (UTC) that holds `ts` (ns), counted from 0 in January 1970.
+
+    Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days: eras of 400 years,
+    years that begin in March.
+    """
+    days = ts // 86_400_000_000_000 + 719_468
+    era = days // 146_097
+    day = days - era * 146_097
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    month = (5 * (day - (365 * year + year // 4 - year // 100)) + 2) // 153
+    return (era * 400 + year - 1970) * 12 + month + 2

@@ -1,0 +1,1 @@
+"""Turns approvals into fills: the order state table, and one folder per venue."""

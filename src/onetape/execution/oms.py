@@ -1,0 +1,205 @@
+"""The order management system: one table of moves, and the orders that follow it.
+
+`MOVES[status, event]` is the status that an order has after the event; a pair that is not in the
+table is refused. `docs/orders.md` draws this table.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from onetape.domain.errors import InvariantBroken
+from onetape.domain.events import (
+    OrderAccepted,
+    OrderCanceled,
+    OrderCancelPending,
+    OrderExpired,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrderReplacePending,
+    OrderReport,
+    OrderSubmitted,
+    OrderTriggered,
+    OrderUnknown,
+)
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.orders import OrderStatus, OrderType, QuantityBasis, Side
+from onetape.risk.approval import RiskApproved
+
+S = OrderStatus
+
+OPEN = (S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.UNKNOWN)
+
+_ON_BOOK = {
+    OrderPartiallyFilled: S.PARTIALLY_FILLED,
+    OrderFilled: S.FILLED,
+    OrderCanceled: S.CANCELED,
+    OrderExpired: S.EXPIRED,
+    OrderCancelPending: S.CANCEL_PENDING,
+    OrderReplacePending: S.REPLACE_PENDING,
+    OrderUnknown: S.UNKNOWN,
+}
+_WAITING = {
+    OrderPartiallyFilled: S.CANCEL_PENDING,
+    OrderFilled: S.FILLED,
+    OrderCanceled: S.CANCELED,
+    OrderExpired: S.EXPIRED,
+    OrderUnknown: S.UNKNOWN,
+}
+
+MOVES: dict[tuple[OrderStatus, type[OrderReport]], OrderStatus] = {
+    (S.SUBMITTED, OrderAccepted): S.ACCEPTED,
+    (S.SUBMITTED, OrderRejected): S.REJECTED,
+    **{(S.SUBMITTED, event): status for event, status in _ON_BOOK.items()},
+    **{(S.ACCEPTED, event): status for event, status in _ON_BOOK.items()},
+    (S.ACCEPTED, OrderTriggered): S.ACCEPTED,
+    **{(S.PARTIALLY_FILLED, event): status for event, status in _ON_BOOK.items()},
+    **{(S.CANCEL_PENDING, event): status for event, status in _WAITING.items()},
+    (S.CANCEL_PENDING, OrderAccepted): S.CANCEL_PENDING,
+    (S.CANCEL_PENDING, OrderTriggered): S.CANCEL_PENDING,
+    (S.CANCEL_PENDING, OrderRejected): S.ACCEPTED,
+    **{(S.REPLACE_PENDING, event): status for event, status in _WAITING.items()},
+    (S.REPLACE_PENDING, OrderPartiallyFilled): S.REPLACE_PENDING,
+    (S.REPLACE_PENDING, OrderAccepted): S.REPLACE_PENDING,
+    (S.REPLACE_PENDING, OrderTriggered): S.REPLACE_PENDING,
+    (S.REPLACE_PENDING, OrderReplaced): S.ACCEPTED,
+    (S.REPLACE_PENDING, OrderRejected): S.ACCEPTED,
+    (S.REPLACE_PENDING, OrderCancelPending): S.CANCEL_PENDING,
+    (S.UNKNOWN, OrderAccepted): S.ACCEPTED,
+    (S.UNKNOWN, OrderRejected): S.REJECTED,
+    (S.UNKNOWN, OrderPartiallyFilled): S.PARTIALLY_FILLED,
+    (S.UNKNOWN, OrderFilled): S.FILLED,
+    (S.UNKNOWN, OrderCanceled): S.CANCELED,
+    (S.UNKNOWN, OrderExpired): S.EXPIRED,
+}
+
+_MOVES_FROM: tuple[dict[type[OrderReport], OrderStatus], ...] = tuple(
+    {event: after for (before, event), after in MOVES.items() if before is status}
+    for status in OrderStatus
+)
+
+CLASSIC = {
+    S.SUBMITTED: "submitted",
+    S.ACCEPTED: "submitted",
+    S.PARTIALLY_FILLED: "partially filled",
+    S.CANCEL_PENDING: "submitted",
+    S.REPLACE_PENDING: "submitted",
+    S.UNKNOWN: "pending",
+    S.FILLED: "filled",
+    S.CANCELED: "canceled",
+    S.EXPIRED: "canceled",
+    S.REJECTED: "rejected",
+    S.DENIED: "rejected",
+}
+"""The classic six statuses, as a projection of ours."""
+
+
+class Order(msgspec.Struct, gc=False):
+    """An order as we track it. Only `Oms` changes it.
+
+    `lots` 0 means that the venue sizes it at the fill. `lot_cost` is what a lot can cost at the
+    most as far as we know (minor units). `correlation_id` is the seq of the market event or command
+    that started it, `causation_id` the seq of its newest event.
+    """
+
+    client_order_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    order_type: OrderType
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+    reduce_only: bool
+    estimated_lots: int
+    lot_cost: int
+    correlation_id: int
+    causation_id: int = 0
+    status: OrderStatus = S.SUBMITTED
+    filled_lots: int = 0
+    fee: int = 0
+    venue_order_id: str = ""
+
+    @property
+    def leaves(self) -> int:
+        """Lots that may still fill, at the worst."""
+        return (self.lots or self.estimated_lots) - self.filled_lots
+
+
+class Oms:
+    """The open orders of a session. A closed order lives on on the tape, not here."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open: dict[str, Order] = {}
+
+    def submit(
+        self, approved: RiskApproved, lot_cost: int, correlation_id: int
+    ) -> tuple[Order, OrderSubmitted]:
+        """Make an order, and the command that sends it, out of an approval.
+
+        Raises:
+            InvariantBroken: The id is taken.
+        """
+        intent = approved.intent
+        identity = approved.client_order_id
+        if identity in self.open:
+            raise InvariantBroken(f"client order id {identity} is used twice")
+        lots = budget = 0
+        if intent.basis >= QuantityBasis.NOTIONAL_AT_FILL:
+            budget = intent.amount
+        else:
+            lots = approved.lots
+        command = OrderSubmitted(
+            identity, intent.strategy, intent.instrument, approved.side, intent.order_type,
+            intent.time_in_force, lots, intent.limit_ticks, intent.stop_ticks, intent.ts_expire,
+            budget, intent.basis == QuantityBasis.EQUITY_AT_FILL, intent.reduce_only,
+        )  # fmt: skip
+        order = Order(
+            identity, intent.strategy, intent.instrument, approved.side, intent.order_type, lots,
+            intent.limit_ticks, intent.stop_ticks, intent.reduce_only, approved.lots,
+            lot_cost, correlation_id,
+        )  # fmt: skip
+        self.open[identity] = order
+        return order, command
+
+    def apply(self, event: OrderReport, seq: int) -> Order:
+        """Move an order by an event.
+
+        Raises:
+            InvariantBroken: Unknown order, a move outside the table, or more filled than ordered.
+        """
+        order = self.open.get(event.client_order_id)
+        if order is None:
+            raise InvariantBroken(f"{type(event).__name__} for unknown {event.client_order_id}")
+        after = _MOVES_FROM[order.status].get(type(event))
+        if after is None:
+            raise InvariantBroken(
+                f"order {order.client_order_id}: {type(event).__name__} is no move from "
+                f"{order.status.name}"
+            )
+        order.causation_id = seq
+        if isinstance(event, OrderFilled):
+            order.filled_lots += event.lots
+            order.fee += event.fee
+            order.lots = order.lots or order.filled_lots + event.leaves
+            if order.filled_lots + event.leaves != order.lots:
+                raise InvariantBroken(
+                    f"order {order.client_order_id}: {order.filled_lots} filled and "
+                    f"{event.leaves} left do not make {order.lots}"
+                )
+        elif isinstance(event, OrderAccepted):
+            order.venue_order_id = event.venue_order_id
+        elif isinstance(event, OrderReplaced):
+            order.lots = event.lots
+            order.limit_ticks = event.limit_ticks
+            order.stop_ticks = event.stop_ticks
+        if after is S.ACCEPTED and order.filled_lots:
+            after = S.PARTIALLY_FILLED
+        order.status = after
+        if after >= S.FILLED:
+            del self.open[order.client_order_id]
+        return order

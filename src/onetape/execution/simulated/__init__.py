@@ -1,0 +1,1 @@
+"""The simulated venue: an ordinary venue whose matching, fees, slippage and latency are ours."""

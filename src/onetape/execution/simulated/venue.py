@@ -1,0 +1,359 @@
+"""The simulated venue: a book of orders that meets bars.
+
+Fills when: a market order at the open of the first bar it can use, plus slippage; a stop when the
+bar touches it, at the stop or the worse open, plus slippage; a limit when the bar trades through it
+(or touches it, by setting), at the limit or the better open. Inside one bar orders run in the
+pessimistic sequence: what executes at the open, then stops, then limits.
+Ignores: the queue ahead of a limit order, the path inside a bar beyond that sequence, and market
+impact on later bars.
+Units: ticks, lots, minor units, ns UTC.
+Source: ours; `docs/fills.md` and the acceptance cases against peers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Protocol
+
+import msgspec
+
+from onetape.domain.events import (
+    OrderAccepted,
+    OrderCanceled,
+    OrderCancelPending,
+    OrderExpired,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrderReplacePending,
+    OrderReport,
+    OrderSubmitted,
+    OrderTriggered,
+)
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import Bar
+from onetape.domain.numbers import INT64_MAX, compute_ratio_floor
+from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
+from onetape.execution.simulated.bar_matching import (
+    FILL_AT_OPEN,
+    NO_FILL,
+    TRIGGER_ONLY,
+    WINDOW_NONE,
+    WINDOW_WHOLE,
+    compute_bar_capacity_lots,
+    compute_bar_fill,
+    compute_bar_window,
+    compute_liquidity_side,
+)
+from onetape.execution.simulated.fees import (
+    FeeSchedule,
+    MonthNotional,
+    add_month_notional,
+    compute_affordable_lots,
+    compute_fill_fee,
+)
+from onetape.execution.simulated.latency import LatencyTerms, compute_latency_ns
+from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
+
+Command = OrderSubmitted | OrderCancelPending | OrderReplacePending
+
+_LIQUIDITY = tuple(LiquiditySide)
+_IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+_MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType
+_GTC, _DAY, _GTD, _IOC, _FOK = TimeInForce
+
+
+class AccountView(Protocol):
+    """What a broker knows of its client: needed to size an order at the fill."""
+
+    def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
+        """Equity in minor units with `instrument` marked at `ticks`."""
+        ...
+
+    def position_lots(self, strategy: str, instrument: InstrumentId) -> int:
+        """Signed lots held."""
+        ...
+
+
+class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """How this venue fills and what it charges.
+
+    `limit_reach` is `LIMIT_TOUCHED` or `LIMIT_TRADED_THROUGH`; `max_volume_ratio` the share of a
+    bar's volume that all orders together may fill, None without a bound.
+    """
+
+    fees: Mapping[InstrumentId, FeeSchedule]
+    slippage: SlippageTerms
+    latency: LatencyTerms
+    limit_reach: float
+    max_volume_ratio: float | None = None
+
+
+class _Resting(msgspec.Struct, gc=False):
+    """An order on this venue's book."""
+
+    command: OrderSubmitted
+    order_type: OrderType
+    arrival: int
+    leaves: int
+    limit_ticks: int
+    stop_ticks: int
+    ts_expire: int
+    bars_waited: int = 0
+    filled_lots: int = 0
+    filled_notional: int = 0
+
+
+class SimulatedVenue:
+    """Takes commands, meets bars, answers with reports.
+
+    Commands arrive in the order they were sent: a delay shorter than that of the command before it
+    is stretched, as on one connection.
+
+    Attributes:
+        next_arrival: When the next command arrives, ns UTC; the largest int64 when none is due.
+        active: How many orders and commands this venue holds.
+    """
+
+    __slots__ = ("_books", "_count", "_instruments", "_last_arrival", "_months", "_queue", "_terms",
+                 "active", "next_arrival")  # fmt: skip
+
+    def __init__(self, instruments: Sequence[Instrument], terms: VenueTerms) -> None:
+        self._instruments = {each.id: each for each in instruments}
+        self._terms = terms
+        self._books: dict[InstrumentId, dict[str, _Resting]] = {each.id: {} for each in instruments}
+        self._months: dict[str, MonthNotional] = {}
+        self._queue: deque[tuple[int, Command]] = deque()
+        self._last_arrival = 0
+        self._count = 0
+        self.active = 0
+        self.next_arrival = INT64_MAX
+
+    def receive(self, command: Command, now: int) -> None:
+        """A command leaves us at `now`; it arrives after the latency of its number."""
+        self._count += 1
+        arrival = now + compute_latency_ns(self._terms.latency, self._count)
+        self._last_arrival = arrival = max(arrival, self._last_arrival)
+        if not self._queue:
+            self.next_arrival = arrival
+        self._queue.append((arrival, command))
+        self.active += 1
+
+    def arrive(self, ts: int) -> Iterator[OrderReport]:
+        """Take every command that has arrived by `ts` and answer it."""
+        queue = self._queue
+        while queue and queue[0][0] <= ts:
+            arrival, command = queue.popleft()
+            self.next_arrival = queue[0][0] if queue else INT64_MAX
+            if type(command) is OrderSubmitted:
+                self._books[command.instrument][command.client_order_id] = _Resting(
+                    command, command.order_type, arrival, command.lots, command.limit_ticks,
+                    command.stop_ticks, command.ts_expire,
+                )  # fmt: skip
+                yield OrderAccepted(command.client_order_id, f"sim-{self._count}")
+                continue
+            self.active -= 1
+            book = self._book_of(command.client_order_id)
+            if book is None:
+                yield OrderRejected(
+                    command.client_order_id, RejectCode.ORDER_CLOSED, "no such order on the book"
+                )
+            elif type(command) is OrderCancelPending:
+                self._remove(book, command.client_order_id)
+                yield OrderCanceled(command.client_order_id, "requested")
+            else:
+                yield self._replace(book[command.client_order_id], command, arrival)
+
+    def _book_of(self, client_order_id: str) -> dict[str, _Resting] | None:
+        for book in self._books.values():
+            if client_order_id in book:
+                return book
+        return None
+
+    def _remove(self, book: dict[str, _Resting], client_order_id: str) -> None:
+        del book[client_order_id]
+        self.active -= 1
+
+    def _replace(
+        self, order: _Resting, command: OrderReplacePending, arrival: int
+    ) -> OrderReport:
+        if command.lots <= order.filled_lots:
+            return OrderRejected(
+                command.client_order_id, RejectCode.QUANTITY_BELOW_FILLED,
+                f"{order.filled_lots} lots are filled already",
+            )  # fmt: skip
+        order.leaves = command.lots - order.filled_lots
+        order.limit_ticks = command.limit_ticks
+        order.stop_ticks = command.stop_ticks
+        order.arrival = arrival
+        order.bars_waited = 0
+        return OrderReplaced(
+            command.client_order_id, command.lots, command.limit_ticks, command.stop_ticks
+        )
+
+    def rests_on(self, instrument: InstrumentId) -> bool:
+        """Whether a bar of `instrument` would meet an order."""
+        return bool(self._books[instrument])
+
+    def on_bar(self, bar: Bar, account: AccountView) -> Iterator[OrderReport]:
+        """Meet the book of an instrument with its next bar.
+
+        Each report must be processed before the next is asked for: an order sized at its fill sees
+        the books as the fills before it left them.
+        """
+        book = self._books[bar.instrument]
+        tick_size = self._instruments[bar.instrument].tick_float
+        ts_open, ts_close = bar.ts_open, bar.ts_close
+        open_, high, low, close = bar.open, bar.high, bar.low, bar.close
+        reach = self._terms.limit_reach
+        met: list[tuple[int, _Resting, int, int, int]] = []
+        for order in list(book.values()):
+            if 0 < order.ts_expire <= ts_open:
+                self._remove(book, order.command.client_order_id)
+                yield OrderExpired(order.command.client_order_id, "time in force")
+                continue
+            window = compute_bar_window(order.arrival, ts_open, ts_close)
+            if window == WINDOW_NONE:
+                continue
+            if order.command.time_in_force is _DAY and not order.ts_expire:
+                order.ts_expire = bar.session_close
+            if window == WINDOW_WHOLE:
+                code, ticks = compute_bar_fill(
+                    order.order_type, order.command.side, order.limit_ticks, order.stop_ticks,
+                    open_, high, low, close, tick_size, reach,
+                )  # fmt: skip
+                ts_fill = ts_open if code == FILL_AT_OPEN else ts_close
+            else:
+                code, ticks = compute_bar_fill(
+                    order.order_type, order.command.side, order.limit_ticks, order.stop_ticks,
+                    close, close, close, close, tick_size, reach,
+                )  # fmt: skip
+                ts_fill = ts_close
+            is_limit = order.order_type is _LIMIT
+            rank = 0 if code == FILL_AT_OPEN else 2 if is_limit else 1
+            met.append((rank, order, code, ticks, ts_fill))
+        if len(met) > 1:
+            met.sort(key=itemgetter(0))
+        ratio = self._terms.max_volume_ratio
+        capacity = INT64_MAX
+        if ratio is not None:
+            lot_size = self._instruments[bar.instrument].lot_float
+            capacity = compute_bar_capacity_lots(bar.volume, lot_size, ratio)
+        for _, order, code, ticks, ts_fill in met:
+            before = order.filled_lots
+            yield from self._execute(book, order, code, ticks, ts_fill, capacity, bar, account)
+            capacity -= order.filled_lots - before
+            order.bars_waited += 1
+        for order in list(book.values()):
+            if 0 < order.ts_expire <= ts_close:
+                self._remove(book, order.command.client_order_id)
+                yield OrderExpired(order.command.client_order_id, "time in force")
+
+    def _execute(
+        self,
+        book: dict[str, _Resting],
+        order: _Resting,
+        code: int,
+        ticks: int,
+        ts_fill: int,
+        capacity: int,
+        bar: Bar,
+        account: AccountView,
+    ) -> Iterator[OrderReport]:
+        """What becomes of one order in one bar: trigger, fill, cancel of what may not wait."""
+        command = order.command
+        identity = command.client_order_id
+        kind = order.order_type
+        if code != NO_FILL and kind >= _STOP:
+            order.order_type = _MARKET if kind is _STOP else _LIMIT
+            yield OrderTriggered(identity, order.stop_ticks)
+        if code != NO_FILL and code != TRIGGER_ONLY:
+            if kind is _MARKET or kind is _STOP:
+                ticks, wanted = self._price(order, ticks, capacity, bar, account)
+            else:
+                wanted = order.leaves
+            lots = min(wanted, capacity)
+            if command.reduce_only:
+                held = account.position_lots(command.strategy, command.instrument)
+                reducible = max(0, -held * command.side)
+                if not reducible:
+                    self._remove(book, identity)
+                    yield OrderCanceled(identity, "nothing to reduce")
+                    return
+                lots = min(lots, reducible)
+            if command.lots == 0:
+                if lots <= 0:
+                    self._remove(book, identity)
+                    yield OrderCanceled(identity, "the budget buys nothing")
+                    return
+                wanted = lots
+            if lots < wanted and command.time_in_force is _FOK:
+                lots = 0
+            if lots > 0:
+                yield self._fill(book, order, kind, code, ticks, ts_fill, lots, wanted - lots)
+        if command.time_in_force in _IMMEDIATE and identity in book:
+            self._remove(book, identity)
+            yield OrderCanceled(identity, "not filled at once")
+
+    def _price(
+        self, order: _Resting, ticks: int, capacity: int, bar: Bar, account: AccountView
+    ) -> tuple[int, int]:
+        """Ticks after slippage and lots wanted, sizing an order that is sized at its fill."""
+        command = order.command
+        instrument = self._instruments[command.instrument]
+        sized = command.lots != 0
+        wanted = order.leaves if sized else self._affordable(order, ticks, account)
+        quantity = min(wanted, capacity) * instrument.lot_float
+        slipped = compute_slipped_ticks(
+            self._terms.slippage, ticks, command.side, quantity, bar.volume
+        )
+        if not sized and slipped != ticks:
+            wanted = self._affordable(order, slipped, account)
+        return slipped, wanted
+
+    def _affordable(self, order: _Resting, ticks: int, account: AccountView) -> int:
+        command = order.command
+        budget = command.budget
+        if command.budget_is_ratio:
+            equity = account.equity_at(command.strategy, command.instrument, ticks)
+            budget = compute_ratio_floor(max(equity, 0), budget)
+        return compute_affordable_lots(
+            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks,
+            self._instruments[command.instrument].minor_per_tick_lot, 0,
+        )  # fmt: skip
+
+    def _fill(
+        self,
+        book: dict[str, _Resting],
+        order: _Resting,
+        kind: OrderType,
+        code: int,
+        ticks: int,
+        ts_fill: int,
+        lots: int,
+        leaves: int,
+    ) -> OrderFilled:
+        command = order.command
+        instrument = command.instrument
+        notional = lots * ticks * self._instruments[instrument].minor_per_tick_lot
+        liquidity = compute_liquidity_side(kind, order.bars_waited, code)
+        schedule = self._terms.fees[instrument]
+        month = 0
+        if schedule.tiers > 1:
+            record = self._months.setdefault(command.strategy, MonthNotional())
+            month = add_month_notional(record, ts_fill, notional)
+        fee = compute_fill_fee(
+            schedule, liquidity, order.filled_lots, order.filled_notional, lots, notional, month
+        )
+        order.filled_lots += lots
+        order.filled_notional += notional
+        order.leaves = leaves
+        if not leaves:
+            self._remove(book, command.client_order_id)
+        return (OrderPartiallyFilled if leaves else OrderFilled)(
+            command.client_order_id, command.strategy, instrument, command.side, lots, ticks,
+            notional, fee, _LIQUIDITY[liquidity], leaves, ts_fill,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Keeps the books: ledger, positions, margin, valuation, performance and risk *analytics*."""

@@ -1,0 +1,282 @@
+"""The equity curve: what the books were worth at the end of every slice, exact to the minor unit.
+
+Ours. Vectorised over columns; `tests/unit/portfolio/test_equity_curve.py` holds the naive fold that
+it equals. A slice is all bars of one `ts_known`; a fill counts from the first slice that is not
+before the engine step that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.errors import DataError, InvariantBroken
+from onetape.domain.events import CapitalDeposited, OrderFilled
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.numbers import INT64_MAX
+from onetape.domain.timestamps import to_iso
+
+Ints = npt.NDArray[np.int64]
+
+AccountEvent = CapitalDeposited | OrderFilled
+TimedAccountEvent = tuple[int, AccountEvent]
+"""An account event with the engine time of its step (`Event.ts_event`), in tape order."""
+
+_EXACT_TICKS = float(2**53)
+
+
+class SlicedTimeline(Protocol):
+    """What the analytics read of a timeline."""
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """Instruments, in the order that `instrument_index` counts."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Bar columns, each of shape (rows,)."""
+        ...
+
+    @property
+    def slice_end(self) -> npt.NDArray[np.bool_]:
+        """True on the last row of each `ts_known`."""
+        ...
+
+    def rows_of(self, instrument: InstrumentId) -> Ints:
+        """Rows of one instrument, ascending."""
+        ...
+
+
+class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
+    """The marks of one instrument, one a bar: slice number, ticks, end of the bar (ns UTC)."""
+
+    instrument: Instrument
+    slices: Ints
+    ticks: Ints
+    ts_close: Ints
+
+
+class Marks:
+    """What the books are valued at: the newest close of each instrument, in whole ticks.
+
+    Args:
+        timeline: Where the closes come from.
+        ts_end: Leave out what was known later, ns UTC (a run that stopped early).
+
+    `slice_ts` is the `ts_known` of every slice, shape (slices,).
+    """
+
+    def __init__(self, timeline: SlicedTimeline, ts_end: int = INT64_MAX) -> None:
+        ts_known = timeline.columns["ts_known"]
+        self.rows = int(np.searchsorted(ts_known, ts_end, side="right"))
+        ends = timeline.slice_end[: self.rows]
+        self.slice_ts: Ints = ts_known[: self.rows][ends]
+        self._slice_of_row: Ints = np.cumsum(ends, dtype=np.int64) - ends
+        self._timeline = timeline
+        self._instruments = {each.id: each for each in timeline.instruments}
+        self._marks: dict[InstrumentId, InstrumentMarks] = {}
+
+    def of(self, instrument: InstrumentId) -> InstrumentMarks:
+        """The marks of one instrument.
+
+        Raises:
+            DataError: The timeline has no such instrument, or a close that no tick count can hold.
+        """
+        if instrument not in self._marks:
+            self._marks[instrument] = self._compute(instrument)
+        return self._marks[instrument]
+
+    def slots(self, times: Iterable[int]) -> Ints:
+        """The slice from which on something of each time counts; the times don't go back.
+
+        Raises:
+            DataError: Something happened after the last slice.
+            InvariantBroken: The times go back.
+        """
+        ts = np.fromiter(times, dtype=np.int64)
+        if np.any(ts[1:] < ts[:-1]):
+            raise InvariantBroken("account events are out of time order")
+        if len(ts) and (not len(self.slice_ts) or ts[-1] > self.slice_ts[-1]):
+            raise DataError(
+                f"the tape has an account event at {to_iso(int(ts[-1]))}, after the last bar",
+                remedy="use the market data that the session ran on",
+            )
+        return np.searchsorted(self.slice_ts, ts, side="left").astype(np.int64)
+
+    def _compute(self, instrument: InstrumentId) -> InstrumentMarks:
+        terms = self._instruments.get(instrument)
+        if terms is None:
+            raise DataError(
+                f"the tape has a fill of {instrument}, which the timeline does not hold",
+                remedy="use the market data that the session ran on",
+            )
+        rows = self._timeline.rows_of(instrument)
+        rows = rows[: int(np.searchsorted(rows, self.rows))]
+        ticks = mark_ticks(self._timeline.columns["close"][rows], terms)
+        return InstrumentMarks(
+            terms, self._slice_of_row[rows], ticks, self._timeline.columns["ts_close"][rows]
+        )
+
+
+def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
+    """`compute_ticks(close, tick, 0)` of every close: the nearest tick, halves up.
+
+    Raises:
+        DataError: A close is not finite or beyond the ticks that float64 counts exactly.
+    """
+    nearest = np.floor(closes / instrument.tick_float + 0.5)
+    valid = np.abs(nearest) < _EXACT_TICKS
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise DataError(
+            f"close {closes[row]} of {instrument.id} can't be counted in ticks of "
+            f"{instrument.tick_size:f}",
+            where=f"bar {row}",
+            remedy="repair the data or choose a coarser tick",
+        )
+    return nearest.astype(np.int64)
+
+
+class EquityCurve(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Books at the end of every slice, each of shape (slices,), money in minor units.
+
+    `equity` is cash plus positions at their marks, `gross_exposure` the sum of the absolute values
+    of the positions, `net_exposure` their signed sum, `positions` how many are not flat,
+    `deposited` the capital given so far. The account is the sum of its strategies: their positions
+    are not netted against each other.
+    """
+
+    ts: Ints
+    equity: Ints
+    cash: Ints
+    gross_exposure: Ints
+    net_exposure: Ints
+    positions: Ints
+    deposited: Ints
+
+
+class EquityCurves(msgspec.Struct, frozen=True, eq=False):
+    """The curve of the account and of each strategy, in the order of their deposits."""
+
+    account: EquityCurve
+    strategies: dict[str, EquityCurve]
+
+
+def compute_equity_curves(
+    marks: Marks, account_events: Iterable[TimedAccountEvent]
+) -> EquityCurves:
+    """Fold deposits and fills over the marks.
+
+    Args:
+        marks: Values of the instruments at every slice.
+        account_events: In tape order.
+
+    Raises:
+        DataError: A fill does not fit the timeline (unknown instrument, or no bar yet).
+        InvariantBroken: A number leaves int64, or the events go back in time.
+    """
+    by_strategy: dict[str, list[TimedAccountEvent]] = {}
+    for timed in account_events:
+        by_strategy.setdefault(timed[1].strategy, []).append(timed)
+    curves = {name: _strategy_curve(marks, events) for name, events in by_strategy.items()}
+    if len(curves) == 1:
+        return EquityCurves(next(iter(curves.values())), curves)
+    columns: dict[str, Ints] = {"ts": marks.slice_ts}
+    for name in EquityCurve.__struct_fields__[1:]:
+        parts: list[Ints] = [getattr(each, name) for each in curves.values()]
+        _check_range(sum(float(np.abs(part).max(initial=0)) for part in parts), name)
+        columns[name] = sum(parts, start=np.zeros(len(marks.slice_ts), dtype=np.int64))
+    return EquityCurves(EquityCurve(**columns), curves)
+
+
+def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurve:
+    count = len(marks.slice_ts)
+    if count == 0 and not any(isinstance(event, OrderFilled) for _, event in events):
+        return EquityCurve(**dict.fromkeys(EquityCurve.__struct_fields__, marks.slice_ts))
+    slots = marks.slots(ts for ts, _ in events)
+    cash = _running([_cash_change(event) for _, event in events], "cash")
+    deposited = _running(
+        [event.amount if isinstance(event, CapitalDeposited) else 0 for _, event in events],
+        "capital",
+    )
+    bound = float(np.abs(cash).max(initial=0))
+
+    fills: dict[InstrumentId, tuple[list[int], list[int]]] = {}
+    for slot, (_, event) in zip(slots.tolist(), events, strict=True):
+        if isinstance(event, OrderFilled):
+            at, lots = fills.setdefault(event.instrument, ([], []))
+            at.append(slot)
+            lots.append(event.lots if event.side > 0 else -event.lots)
+
+    changes = np.zeros((3, count), dtype=np.int64)
+    for instrument, (at, lots) in fills.items():
+        bound += _add_position(changes, marks.of(instrument), np.array(at, dtype=np.int64), lots)
+    _check_range(bound, "equity")
+
+    events_so_far = np.bincount(slots, minlength=count).cumsum()
+    cash_at = cash[events_so_far]
+    net, gross, positions = np.cumsum(changes, axis=1)
+    return EquityCurve(
+        ts=marks.slice_ts,
+        equity=cash_at + net,
+        cash=cash_at,
+        gross_exposure=gross,
+        net_exposure=net,
+        positions=positions,
+        deposited=deposited[events_so_far],
+    )
+
+
+def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list[int]) -> float:
+    """Add one position's changes of (value, absolute value, is held) where they happen.
+
+    Returns the largest size of the value, as float, which can't wrap.
+    """
+    held_after = _running(lots, f"lots of {marks.instrument.id}")
+    points = np.union1d(marks.slices[np.searchsorted(marks.slices, slots[0]) :], slots)
+    newest = np.searchsorted(marks.slices, points, side="right") - 1
+    if newest[0] < 0:
+        raise DataError(
+            f"the tape has a fill of {marks.instrument.id} before its first bar",
+            remedy="use the market data that the session ran on",
+        )
+    held = held_after[np.searchsorted(slots, points, side="right")]
+    price = marks.ticks[newest]
+    factor = marks.instrument.minor_per_tick_lot
+    bound = float(np.abs(held * price.astype(np.float64)).max()) * factor
+    value = held * price * factor
+    for row, column in enumerate((value, np.abs(value), (held != 0).astype(np.int64))):
+        changes[row, points] += np.diff(column, prepend=0)
+    return bound
+
+
+def _cash_change(event: AccountEvent) -> int:
+    if isinstance(event, CapitalDeposited):
+        return event.amount
+    return (-event.notional if event.side > 0 else event.notional) - event.fee
+
+
+def _running(changes: list[int], what: str) -> Ints:
+    """0 and the running sums of `changes`, summed as Python integers, which can't wrap."""
+    try:
+        return np.array(list(accumulate(changes, initial=0)), dtype=np.int64)
+    except OverflowError:
+        raise _beyond_int64(what) from None
+
+
+def _check_range(bound: float, what: str) -> None:
+    if bound >= INT64_MAX:
+        raise _beyond_int64(what)
+
+
+def _beyond_int64(what: str) -> InvariantBroken:
+    return InvariantBroken(
+        f"{what} leaves the range of int64 minor units (92 billion of the currency)",
+        remedy="run with less capital, or leverage, or a currency of larger units",
+    )

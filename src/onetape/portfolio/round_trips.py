@@ -1,0 +1,159 @@
+"""Round trips: from leaving flat to being flat again, one strategy and one instrument at a time.
+
+Ours; `docs/metrics.md` defines it and `tests/unit/portfolio/test_round_trips.py` shows that the net
+PnL of all trips, open ones at their mark, is the change of equity to the minor unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from onetape.domain.events import OrderFilled
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.orders import PositionSide
+from onetape.portfolio.equity_curve import Marks, TimedAccountEvent
+
+
+class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Everything between flat and flat. Money in minor units, times ns UTC.
+
+    Entries are the fills that grow the position, exits those that shrink it; a fill that flips it
+    is split at zero. `lots` were entered over the trip's life, `open_lots` (signed) are still held:
+    0 for a closed trip. Prices are averages in currency, 0.0 exit while nothing is closed.
+    `pnl_gross` is exits less entries, with what is open at the newest mark; `pnl_net` is after
+    fees. `return_ratio` is `pnl_net` over the entry notional. `bars` of the instrument ended after
+    the entry and not after the exit. `ts_exit` of an open trip is the end of the newest bar.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    side: PositionSide
+    is_open: bool
+    ts_entry: int
+    ts_exit: int
+    lots: int
+    open_lots: int
+    entry_price: float
+    exit_price: float
+    entry_notional: int
+    exit_notional: int
+    pnl_gross: int
+    fees: int
+    pnl_net: int
+    return_ratio: float
+    bars: int
+    fills: int
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first entry to the last exit, ns."""
+        return self.ts_exit - self.ts_entry
+
+
+def average_price(instrument: Instrument, notional: int, lots: int) -> float:
+    """Price at which `lots` make `notional` minor units, correctly rounded; 0.0 of no lots."""
+    if lots == 0:
+        return 0.0
+    numerator, denominator = instrument.tick_size.as_integer_ratio()
+    return notional * numerator / (lots * instrument.minor_per_tick_lot * denominator)
+
+
+class _Trip:
+    """A round trip in the making; `sign` is +1 for a long one."""
+
+    __slots__ = (
+        "entered", "entry_notional", "exit_notional", "exited", "fees", "fills", "sign",
+        "ts_entry", "ts_exit",
+    )  # fmt: skip
+
+    def __init__(self, sign: int, ts_entry: int) -> None:
+        self.sign = sign
+        self.ts_entry = ts_entry
+        self.ts_exit = 0
+        self.entered = 0
+        self.exited = 0
+        self.entry_notional = 0
+        self.exit_notional = 0
+        self.fees = 0
+        self.fills = 0
+
+    def add(self, fill: OrderFilled, lots: int, notional: int, fee: int) -> None:
+        """Take `lots` of a fill, with their part of its notional and fee."""
+        if fill.side == self.sign:
+            self.entered += lots
+            self.entry_notional += notional
+        else:
+            self.exited += lots
+            self.exit_notional += notional
+            self.ts_exit = fill.ts_fill
+        self.fees += fee
+        self.fills += 1
+
+
+def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) -> list[RoundTrip]:
+    """The round trips of a session: closed ones in the order of their exits, then the open ones.
+
+    Args:
+        marks: Values of what is still held, and the bars to count.
+        account_events: In tape order; deposits are passed over.
+
+    Raises:
+        DataError: A fill's instrument is not in the timeline.
+    """
+    working: dict[tuple[str, InstrumentId], _Trip] = {}
+    trips: list[RoundTrip] = []
+    for _, fill in account_events:
+        if not isinstance(fill, OrderFilled):
+            continue
+        key = (fill.strategy, fill.instrument)
+        trip = working.get(key)
+        if trip is None:
+            trip = working[key] = _Trip(fill.side, fill.ts_fill)
+        held = trip.entered - trip.exited
+        closing = held if fill.side != trip.sign and fill.lots >= held else 0
+        if not closing:
+            trip.add(fill, fill.lots, fill.notional, fill.fee)
+            continue
+        notional = fill.notional * closing // fill.lots
+        fee = fill.fee * closing // fill.lots
+        trip.add(fill, closing, notional, fee)
+        trips.append(_finish(marks, key, trip))
+        del working[key]
+        if fill.lots > closing:
+            trip = working[key] = _Trip(fill.side, fill.ts_fill)
+            trip.add(fill, fill.lots - closing, fill.notional - notional, fill.fee - fee)
+    return trips + [_finish(marks, key, trip) for key, trip in working.items()]
+
+
+def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTrip:
+    mark = marks.of(key[1])
+    factor = mark.instrument.minor_per_tick_lot
+    open_lots = trip.sign * (trip.entered - trip.exited)
+    value = open_lots * int(mark.ticks[-1]) * factor if open_lots else 0
+    gross = value - trip.sign * (trip.entry_notional - trip.exit_notional)
+    net = gross - trip.fees
+    ts_exit = int(mark.ts_close[-1]) if open_lots else trip.ts_exit
+    first, last = np.searchsorted(mark.ts_close, (trip.ts_entry, ts_exit), side="right")
+    return RoundTrip(
+        strategy=key[0],
+        instrument=key[1],
+        side=PositionSide.LONG if trip.sign > 0 else PositionSide.SHORT,
+        is_open=open_lots != 0,
+        ts_entry=trip.ts_entry,
+        ts_exit=ts_exit,
+        lots=trip.entered,
+        open_lots=open_lots,
+        entry_price=average_price(mark.instrument, trip.entry_notional, trip.entered),
+        exit_price=average_price(mark.instrument, trip.exit_notional, trip.exited),
+        entry_notional=trip.entry_notional,
+        exit_notional=trip.exit_notional,
+        pnl_gross=gross,
+        fees=trip.fees,
+        pnl_net=net,
+        return_ratio=net / trip.entry_notional if trip.entry_notional else float("nan"),
+        bars=int(last - first),
+        fills=trip.fills,
+    )

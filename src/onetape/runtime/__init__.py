@@ -1,0 +1,1 @@
+"""Makes it run: clock, dispatcher, the one pipeline, compiled host, recovery, config, sessions."""

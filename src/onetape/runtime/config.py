@@ -1,0 +1,255 @@
+"""The configuration of a session, validated: `load_config`.
+
+Precedence: defaults < file < environment `ONETAPE__SECTION__KEY` < `--set key=value`. Relative
+paths are relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from onetape.domain.errors import ConfigError
+from onetape.risk.limits import RiskLimits
+from onetape.runtime.config_document import (
+    ConfigDocument,
+    apply_environment,
+    apply_overrides,
+    read_document,
+)
+from onetape.runtime.config_execution import ExecutionConfig
+from onetape.runtime.config_problems import explain
+from onetape.runtime.config_section import Section, did_you_mean
+from onetape.runtime.config_values import (
+    Count,
+    Currency,
+    Instrument,
+    Limit,
+    Moment,
+    Name,
+    Percent,
+    Quantity,
+    RefusedError,
+    Speed,
+    Timeframe,
+)
+
+
+class HistoricalClock(Section):
+    """Time of the data, from `start` up to but not including `end`."""
+
+    type: Literal["historical"]
+    ts_start: Moment = Field(alias="start")
+    """First moment, ISO 8601, UTC unless it has an offset."""
+    ts_end: Moment = Field(alias="end")
+    """End, exclusive, ISO 8601, UTC unless it has an offset."""
+    speed: Speed = "max"
+    """`max`, or how many seconds of history pass in one second (1, 10, 10x)."""
+
+    @model_validator(mode="after")
+    def _end_after_start(self) -> HistoricalClock:
+        if self.ts_end <= self.ts_start:
+            raise RefusedError("is not after clock.start", "end is exclusive", ("end",))
+        return self
+
+
+class LiveClock(Section):
+    """Time of the machine."""
+
+    type: Literal["live"]
+
+
+class DataConfig(Section):
+    """Which market data."""
+
+    source: Literal["catalog"] = "catalog"
+    path: Annotated[str, Field(min_length=1)] = "data/catalog"
+    """Directory of the catalog."""
+    instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
+    """Ids `SYMBOL.VENUE`; their order breaks ties in time."""
+    timeframe: Timeframe
+    """Length of a bar: a count and one of s, m, h, d, w."""
+    versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
+    """Dataset versions to use instead of the newest, by instrument id."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataConfig:
+        for index, instrument in enumerate(self.instruments):
+            if instrument in self.instruments[:index]:
+                raise RefusedError(f"names {instrument} twice", at=("instruments", index))
+        for instrument in self.versions:
+            if instrument not in self.instruments:
+                raise RefusedError("is not in data.instruments", at=("versions", instrument))
+        return self
+
+
+class RiskConfig(Section):
+    """Limits of each strategy on its own books; null: no such limit."""
+
+    max_order_quantity: Quantity | None = None
+    """Units per order."""
+    max_order_notional: Limit | None = None
+    """Currency per order."""
+    max_position_quantity: Quantity | None = None
+    """Units held of one instrument, either way."""
+    max_position_pct: Percent | None = None
+    """Notional of one instrument, in percent of equity."""
+    max_concentration_pct: Percent | None = None
+    """Notional of one instrument, in percent of the larger of equity and gross exposure."""
+    max_gross_exposure_pct: Percent | None = None
+    """Sum of all notionals, in percent of equity."""
+    max_net_exposure_pct: Percent | None = None
+    """Longs minus shorts, either way, in percent of equity."""
+    max_leverage: Annotated[Limit, Field(le=1000)] | None = None
+    """Gross exposure as a multiple of equity; null: a cash account."""
+    max_daily_loss_pct: Percent | None = None
+    """Loss since the start of the day, in percent of equity then."""
+    max_drawdown_pct: Percent | None = None
+    """Loss since the highest equity, in percent of it."""
+    max_orders_per_minute: Count | None = None
+    """Orders within any 60 seconds of engine time."""
+    allowed_instruments: tuple[Instrument, ...] | None = None
+    """Only these may be traded; null: all."""
+    forbidden_instruments: tuple[Instrument, ...] = ()
+    """These may never be traded."""
+    allow_short: bool = True
+    """Whether a position may go below zero."""
+
+    def limits(self) -> RiskLimits:
+        """The limits that the gates are built from."""
+        return RiskLimits(**self.model_dump())
+
+
+class StrategyConfig(Section):
+    """One strategy and the money it may use."""
+
+    name: Name
+    """Registered name, or the name to give to the strategy in `path`."""
+    version: str | None = None
+    """Refuse to run another version of the strategy than this."""
+    enabled: bool = True
+    capital: Limit
+    """Cash its books begin with."""
+    currency: Currency = "USD"
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values for the parameters the strategy declares."""
+    instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)] | None = None
+    """The part of data.instruments it sees; null: all."""
+    path: Annotated[str, Field(min_length=1)] | None = None
+    """`FILE.py` or `FILE.py:Class`, for a strategy that is not registered."""
+
+
+class OutputConfig(Section):
+    """Where runs go."""
+
+    path: Annotated[str, Field(min_length=1)] = "runs"
+    """Directory in which each run makes its own."""
+
+
+Clock = Annotated[HistoricalClock | LiveClock, Field(discriminator="type")]
+
+
+class SessionConfig(Section):
+    """All that a session is told, besides secrets."""
+
+    mode: Literal["backtest", "paper", "live"] = "backtest"
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
+    """Seed of everything random in the session."""
+    clock: Clock
+    data: DataConfig
+    execution: ExecutionConfig = ExecutionConfig()
+    risk: RiskConfig = RiskConfig()
+    strategies: Annotated[tuple[StrategyConfig, ...], Field(min_length=1)]
+    output: OutputConfig = OutputConfig()
+    name: Name = Field(default_factory=lambda given: _first_name(given["strategies"]))
+    """Name of the session; the first enabled strategy's when absent."""
+
+    @property
+    def enabled_strategies(self) -> tuple[StrategyConfig, ...]:
+        """The strategies that run."""
+        return tuple(each for each in self.strategies if each.enabled)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SessionConfig:
+        names = [each.name for each in self.strategies]
+        for index, strategy in enumerate(self.strategies):
+            if strategy.name in names[:index]:
+                raise RefusedError(f"is {strategy.name!r} again", "give each its own name",
+                                   ("strategies", index, "name"))  # fmt: skip
+            for place, instrument in enumerate(strategy.instruments or ()):
+                if instrument not in self.data.instruments:
+                    raise RefusedError(
+                        f"is {instrument!r}, which data.instruments does not list",
+                        did_you_mean(instrument, self.data.instruments),
+                        ("strategies", index, "instruments", place),
+                    )
+        if not self.enabled_strategies:
+            raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
+        if self.mode == "backtest" and not isinstance(self.clock, HistoricalClock):
+            raise RefusedError("must be historical in a backtest", at=("clock", "type"))
+        return self
+
+
+def _first_name(strategies: Sequence[StrategyConfig]) -> str:
+    return next((each.name for each in strategies if each.enabled), "session")
+
+
+def load_config(path: Path, overrides: Sequence[str], environ: Mapping[str, str]) -> SessionConfig:
+    """The validated configuration of a file, the environment and `key=value` overrides.
+
+    Raises:
+        ConfigError: The first problem in the order of the file; it names key, place and remedy.
+    """
+    config, problems = validate_document(compose_document(path, overrides, environ))
+    if config is None:
+        raise problems[0]
+    return config
+
+
+def compose_document(
+    path: Path, overrides: Sequence[str], environ: Mapping[str, str]
+) -> ConfigDocument:
+    """File < environment < overrides, not validated yet.
+
+    Raises:
+        ConfigError: The file or an override can't be read.
+    """
+    document = read_document(path, environ)
+    apply_environment(document, environ)
+    apply_overrides(document, overrides)
+    return document
+
+
+def validate_document(document: ConfigDocument) -> tuple[SessionConfig | None, list[ConfigError]]:
+    """The configuration, or else every problem found, in the order of the file."""
+    given = {key: value for key, value in document.values.items() if value is not None}
+    try:
+        return SessionConfig.model_validate(given), []
+    except ValidationError as error:
+        return None, explain(error, document)
+
+
+def resolved_json(config: SessionConfig) -> str:
+    """Canonical JSON: sorted keys, no spaces, ASCII, exact numbers as text, defaults included."""
+    return _canonical(config.model_dump(mode="json", by_alias=True))
+
+
+def config_hash(config: SessionConfig) -> str:
+    """SHA-256 (hex) of what can change a decision.
+
+    Left out are `output.path` and `data.path` (the data is pinned by its own content hash) and
+    `clock.speed`.
+    """
+    values = config.model_dump(mode="json", by_alias=True)
+    del values["output"]["path"], values["data"]["path"]
+    values["clock"].pop("speed", None)
+    return hashlib.sha256(_canonical(values).encode()).hexdigest()
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

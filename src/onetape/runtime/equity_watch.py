@@ -1,0 +1,111 @@
+"""Peak equity and the equity at the start of the trading session, for the loss gates.
+
+Positions only change at fills, so equity between two fills is a function of the closes alone. The
+watch is brought forward when somebody asks (a gate) or when the books are about to change (a fill),
+and then looks at every row it has not seen yet: exact, and free for rows without decisions.
+"""
+
+from __future__ import annotations
+
+from onetape.domain.instrument import InstrumentId
+from onetape.portfolio.ledger import Ledger
+from onetape.runtime.market_state import MarketState
+
+
+class EquityWatch:
+    """Equity of one sub-ledger followed row by row.
+
+    Attributes:
+        peak: Highest equity so far, in minor units, at any slice end or after any fill.
+        session_start: Equity at the last row before the current trading session.
+    """
+
+    __slots__ = ("_equity", "_index", "_ledger", "_market", "_marks", "_row", "_rows_index",
+                 "_slice_end", "peak", "session_start")  # fmt: skip
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        market: MarketState,
+        index: dict[InstrumentId, int],
+        rows_index: list[int] | None,
+        slice_end: list[bool],
+    ) -> None:
+        """Start flat, with the ledger's cash.
+
+        Args:
+            ledger: The books to follow.
+            market: Where the marks come from.
+            index: Position of each instrument in the timeline.
+            rows_index: Instrument position of each row; None when there is only one instrument.
+            slice_end: Whether a row is the last of its time: equity counts only there, because
+                between two bars of one time some marks are old and some are new.
+        """
+        self._ledger = ledger
+        self._market = market
+        self._index = index
+        self._rows_index = rows_index
+        self._slice_end = slice_end
+        self._row = -1
+        self._marks = [0] * len(index)
+        self._equity = ledger.cash
+        self.peak = ledger.cash
+        self.session_start = ledger.cash
+
+    def advance(self) -> None:
+        """Look at every row up to the market's current one, with the positions held now."""
+        row = self._market.row
+        if row <= self._row:
+            return
+        if self._ledger.held:
+            if self._rows_index is None:
+                self._advance_one(row)
+            else:
+                self._advance_many(row, self._rows_index)
+        elif self._market.session_start_between(self._row, row) >= 0:
+            self.session_start = self._equity
+        self._row = row
+
+    def _advance_one(self, row: int) -> None:
+        ticks = self._market.close_ticks
+        (position,) = self._ledger.held.values()
+        each = position.lots * position.factor
+        cash = self._ledger.cash
+        start = self._market.session_start_between(self._row, row)
+        if start >= 0:
+            known = start > self._row + 1
+            self.session_start = cash + each * ticks[start - 1] if known else self._equity
+        seen = ticks[self._row + 1 : row + 1]
+        self.peak = max(self.peak, cash + each * (max(seen) if each > 0 else min(seen)))
+        self._equity = cash + each * ticks[row]
+
+    def _advance_many(self, row: int, rows_index: list[int]) -> None:
+        ticks = self._market.close_ticks
+        marks = self._marks
+        starts = self._market.session_start_between
+        held = {self._index[key]: each.lots * each.factor for key, each in
+                self._ledger.held.items()}  # fmt: skip
+        equity = self._equity
+        peak = self.peak
+        ends = self._slice_end
+        start = starts(self._row, row)
+        for at in range(self._row + 1, row + 1):
+            if at == start:
+                self.session_start = equity
+            index = rows_index[at]
+            lots = held.get(index)
+            if lots:
+                equity += lots * (ticks[at] - marks[index])
+                marks[index] = ticks[at]
+            if ends[at] and equity > peak:
+                peak = equity
+        self._equity = equity
+        self.peak = peak
+
+    def rebase(self, equity: int) -> None:
+        """The books have changed at the current row: `equity` is what they are worth now."""
+        self._equity = equity
+        self.peak = max(self.peak, equity)
+        for identity in self._ledger.held:
+            at = self._index[identity]
+            self._marks[at] = self._market.mark_ticks(at)

@@ -1,0 +1,120 @@
+"""What the engine knows of prices at its current row of the timeline, and nothing later."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.instrument import InstrumentId
+from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.ledger import Ledger
+
+
+class MarketState:
+    """Marks, exposures and history as of `row` (the newest row that is known; -1 before any).
+
+    A mark is the close of an instrument's newest bar in ticks, rounded to the nearest; 0 before the
+    first bar. All reads are lazy: a row that nobody asks about costs nothing.
+    """
+
+    __slots__ = (
+        "_last_row", "_rows", "_single", "_synced", "_timeline", "close_ticks", "row",
+        "session_starts",
+    )  # fmt: skip
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._single = len(timeline.instruments) == 1
+        ticks = np.array([each.tick_float for each in timeline.instruments])
+        exact = timeline.columns["close"] / ticks[timeline.instrument_index]
+        self.close_ticks: list[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
+        self.row = -1
+        self._synced = -1
+        self._last_row = [-1] * len(timeline.instruments)
+        self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
+        latest = np.maximum.accumulate(timeline.columns["session_close"])
+        self.session_starts: list[int] = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
+
+    def last_row(self, index: int) -> int:
+        """Newest row of the instrument at `index`; -1 before its first bar."""
+        if self._single:
+            return self.row
+        if self._synced < self.row:
+            self._sync()
+        return self._last_row[index]
+
+    def _sync(self) -> None:
+        first = self._synced + 1
+        rows = self._timeline.instrument_index[first : self.row + 1].tolist()
+        last = self._last_row
+        for row, index in enumerate(rows, first):
+            last[index] = row
+        self._synced = self.row
+
+    def mark_ticks(self, index: int) -> int:
+        """Mark of the instrument at `index`, in ticks; 0 before its first bar."""
+        row = self.last_row(index)
+        return self.close_ticks[row] if row >= 0 else 0
+
+    def close(self, index: int) -> float:
+        """Newest close as it came; NaN before the first bar."""
+        row = self.last_row(index)
+        return float(self._timeline.columns["close"][row]) if row >= 0 else float("nan")
+
+    def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
+        """The newest `count` values of a bar column of one instrument, oldest first."""
+        rows = self._rows.get(instrument)
+        if rows is None:
+            rows = self._rows[instrument] = self._timeline.rows_of(instrument)
+        stop = int(np.searchsorted(rows, self.row, side="right"))
+        values = self._timeline.columns[column][rows[max(0, stop - count) : stop]]
+        return values.astype(np.float64)
+
+    def session_start_between(self, after: int, row: int) -> int:
+        """The last row in (after, row] that begins a session; -1 when there is none."""
+        at = bisect_right(self.session_starts, row) - 1
+        start = self.session_starts[at] if at >= 0 else -1
+        return start if start > after else -1
+
+
+class Valuation:
+    """What a sub-ledger is worth at the marks of a `MarketState`: exact minor units.
+
+    Attributes:
+        equity: Cash plus net notional, as of the last `refresh`.
+        gross: Sum of the sizes of all positions at their marks.
+        net: Sum of all positions at their marks, shorts negative.
+    """
+
+    __slots__ = ("_index", "_ledger", "_market", "_row", "equity", "gross", "net")
+
+    def __init__(self, ledger: Ledger, market: MarketState, index: dict[InstrumentId, int]) -> None:
+        self._ledger = ledger
+        self._market = market
+        self._index = index
+        self._row = -2
+        self.equity = 0
+        self.gross = 0
+        self.net = 0
+
+    def expire(self) -> None:
+        """The books have changed: the next `refresh` computes again."""
+        self._row = -2
+
+    def refresh(self) -> None:
+        """Bring the attributes up to date with the market's current row."""
+        market = self._market
+        if self._row == market.row:
+            return
+        self._row = market.row
+        gross = net = 0
+        for identity, position in self._ledger.held.items():
+            mark = market.mark_ticks(self._index[identity])
+            notional = position.lots * position.factor * mark
+            net += notional
+            gross += abs(notional)
+        self.gross = gross
+        self.net = net
+        self.equity = self._ledger.cash + net

@@ -1,0 +1,359 @@
+"""The one pipeline: the only place that connects the stages.
+
+    market event -> venue -> ledger -> features -> strategy -> intent -> risk -> OMS -> venue
+                                     (the events of every arrow) -> tape
+
+A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
+command) to its end and puts everything that it caused on the tape. Commands leave for the venue
+only after the tape has their step. All steps are in the order of DESIGN section 4: by time, and at
+one time control, execution reports, market, timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from onetape.domain.errors import InvariantBroken, StrategyError
+from onetape.domain.events import (
+    CapitalDeposited,
+    KillSwitchSet,
+    OrderEvent,
+    OrderReport,
+    SessionStarted,
+    SessionStopped,
+    SignalRecorded,
+    StrategyQuarantined,
+    TimerFired,
+)
+from onetape.domain.market import Bar, BarBlock, TimeSlice
+from onetape.execution.simulated.venue import SimulatedVenue
+from onetape.marketdata.timeline import Timeline
+from onetape.runtime.market_state import MarketState
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.runner import Runner
+from onetape.runtime.step_log import StepLog
+from onetape.runtime.timers import Timers
+from onetape.strategy.context import TimerRequest
+
+STEPS_WITHOUT_TIME_MAX = 10_000
+"""Rounds of decisions at one time after which a strategy that keeps deciding is quarantined."""
+
+
+class Pipeline:
+    """Drives the stages of one session, one step at a time.
+
+    Attributes:
+        quarantined: Strategies that have raised, in order.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        market: MarketState,
+        runners: Sequence[Runner],
+        desk: OrderDesk,
+        venue: SimulatedVenue,
+        log: StepLog,
+    ) -> None:
+        self._market = market
+        self._runners = {each.name: each for each in runners}
+        self._active = list(runners)
+        self._desk = desk
+        self._venue = venue
+        self._log = log
+        self._timers = Timers()
+        self._slice_end: list[bool] = timeline.slice_end.tolist()
+        self._index: list[int] = timeline.instrument_index.tolist()
+        self._slice_start = 0
+        self.quarantined: list[StrategyQuarantined] = []
+
+    # A session from start to stop.
+
+    def start(self, header: SessionStarted, deposits: Sequence[CapitalDeposited], ts: int) -> None:
+        """First steps: header, capital, `on_start`."""
+        self._log.begin(ts)
+        self._log.emit(header, 0, 0)
+        for deposit in deposits:
+            self._log.emit(deposit, 0, 0)
+        for runner in list(self._active):
+            self._call(runner, "on_start", runner.strategy.on_start, runner.context)
+        self._end_step()
+        self._deliver(ts, ts)
+
+    def run_block(self, block: BarBlock, first_row: int) -> None:
+        """Process the bars of `block`: the timeline's rows from `first_row` on.
+
+        A block ends where a time slice ends. Rows at which nothing rests, nothing is due and nobody
+        decides take a quiet path that only calls the strategy; the result is the same.
+        """
+        stop = first_row + len(block)
+        row = first_row
+        while row < stop:
+            runner = self._only_bars()
+            if runner is not None:
+                row = self._run_bars(runner, block, first_row, row)
+            else:
+                row = self._run_rows(block, first_row, row)
+
+    def control(self, command: KillSwitchSet, ts: int) -> None:
+        """An operator's command, as a step of its own."""
+        self._deliver(ts - 1, ts - 1)
+        self._log.begin(ts)
+        self._log.emit(command, 0, 0)
+        self._desk.apply_control(command)
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
+    def stop(self, reason: str, market_events: int) -> None:
+        """Last step: `on_stop`, then the footer. Nothing is sent any more."""
+        self._log.begin(self._now())
+        for runner in list(self._active):
+            self._call(runner, "on_stop", runner.strategy.on_stop, runner.context)
+            runner.context.take_intents()
+            self._take_requests(runner, runner.context.queue[:])
+            runner.context.queue.clear()
+        self._log.emit(SessionStopped(reason=reason, market_events=market_events), 0, 0)
+        self._log.finish()
+
+    # Rows.
+
+    def _only_bars(self) -> Runner | None:
+        """The one active strategy, when all it listens to is every bar."""
+        if len(self._active) != 1:
+            return None
+        runner = self._active[0]
+        simple = runner.on_slice is None and runner.generate is None and runner.subscribed is None
+        return runner if simple and runner.on_bar is not None else None
+
+    def _run_bars(self, runner: Runner, block: BarBlock, first_row: int, row: int) -> int:
+        """Rows for one strategy that listens to bars; returns the next row to process."""
+        stop = first_row + len(block)
+        items = zip(
+            range(row, stop),
+            block.bars(row - first_row),
+            runner.feature_rows(row, stop),
+            strict=True,
+        )
+        while not runner.quarantined:
+            if not self._venue.active and not self._timers.waiting:
+                row = self._run_quiet_bars(runner, items)
+                if row < 0:
+                    return stop
+                self._log.begin_market(row, block.ts_known[row - first_row])
+                self._end_step()
+                self._deliver(self._log.now, self._log.now)
+                continue
+            item = next(items, None)
+            if item is None:
+                return stop
+            row, bar, features = item
+            ts = self._begin_row(block, first_row, row, bar)
+            runner.context.features = features
+            self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
+            self._end_step()
+            self._deliver(ts, ts)
+        return row + 1
+
+    def _run_quiet_bars(
+        self, runner: Runner, items: Iterator[tuple[int, Bar, Any]]
+    ) -> int:
+        """Call the strategy until it asks for something; returns that row, -1 at the end."""
+        context = runner.context
+        on_bar = runner.on_bar
+        queue = context.queue
+        market = self._market
+        try:
+            for row, bar, features in items:
+                market.row = row
+                context.features = features
+                on_bar(bar, context)
+                if queue:
+                    return row
+        except InvariantBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
+            runner.failure = ("on_bar", error)
+            return market.row
+        return -1
+
+    def _run_rows(self, block: BarBlock, first_row: int, row: int) -> int:
+        """Rows for any mix of strategies; returns the next row to process."""
+        stop = first_row + len(block)
+        bars = any(each.on_bar is not None or each.generate is not None for each in self._active)
+        ends = self._slice_end
+        while row < stop:
+            if not bars and not ends[row] and not self._venue.active and not self._timers.waiting:
+                row += 1
+                continue
+            bar = block.bar(row - first_row)
+            ts = self._begin_row(block, first_row, row, bar)
+            index = self._index[row]
+            for runner in list(self._active):
+                if runner.on_bar is not None and runner.wants(index):
+                    runner.context.features = runner.feature_row(row)
+                    self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
+            if ends[row]:
+                self._slice(block, first_row, row, ts)
+            self._end_step()
+            self._deliver(ts, ts)
+            row += 1
+            if self._only_bars() is not None:
+                break
+        return row
+
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, bar: Bar) -> int:
+        """What happens before strategies see a row: due events, then the venue; returns its time."""
+        ts = block.ts_known[row - first_row]
+        self._deliver(ts, ts - 1)
+        log = self._log
+        log.begin_market(row, ts)
+        if self._venue.rests_on(bar.instrument):
+            for report in self._venue.on_bar(bar, self._desk):
+                self._settle(report, log.market_seq)
+        self._market.row = row
+        return ts
+
+    def _slice(self, block: BarBlock, first_row: int, row: int, ts: int) -> None:
+        start = row
+        while start > first_row and not self._slice_end[start - 1]:
+            start -= 1
+        listeners = [each for each in self._active if each.on_slice is not None]
+        if not listeners:
+            return
+        bars = [block.bar(at - first_row) for at in range(start, row + 1)]
+        for runner in listeners:
+            mine = tuple(
+                bar for at, bar in enumerate(bars, start) if runner.wants(self._index[at])
+            )
+            if mine:
+                slice_ = TimeSlice(ts, mine)
+                self._call(runner, "on_slice", runner.on_slice, slice_, runner.context)
+
+    # Between rows.
+
+    def _deliver(self, ts: int, timers_ts: int) -> None:
+        """Process what is due: venue reports up to `ts`, timers up to `timers_ts`, in order."""
+        steps = 0
+        last = -1
+        venue, timers = self._venue, self._timers
+        while True:
+            arrival, due = venue.next_arrival, timers.next_due
+            if arrival <= ts and arrival <= due:
+                self._log.begin(max(arrival, self._log.now))
+                for report in venue.arrive(arrival):
+                    self._settle(report, 0)
+            elif due <= timers_ts:
+                self._log.begin(max(due, self._log.now))
+                self._fire(timers.pop())
+            else:
+                return
+            steps = steps + 1 if self._log.now == last else 1
+            last = self._log.now
+            if steps > STEPS_WITHOUT_TIME_MAX:
+                self._stop_endless()
+            self._end_step()
+
+    def _fire(self, timer: tuple[int, str, str]) -> None:
+        due, strategy, name = timer
+        self._log.emit(TimerFired(strategy, name, due), 0, 0)
+        runner = self._runners[strategy]
+        self._call(runner, "on_timer", runner.strategy.on_timer, name, runner.context)
+
+    def _settle(self, report: OrderReport, cause: int) -> None:
+        """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
+        runner = self._desk.settle(report, cause)
+        if runner is not None:
+            self._notify(runner, report)
+
+    def _notify(self, runner: Runner, event: OrderEvent) -> None:
+        if runner.on_order_update is not None:
+            self._call(
+                runner, "on_order_update", runner.on_order_update, event, runner.context
+            )
+
+    # Decisions.
+
+    def _end_step(self) -> None:
+        """Take every decision of this step, give it to the tape, then send the commands."""
+        for runner in list(self._active):
+            if runner.failure is not None:
+                self._quarantine(runner, *runner.failure)
+            rounds = 0
+            while runner.context.queue or (runner.generate is not None and not rounds):
+                rounds += 1
+                if rounds > STEPS_WITHOUT_TIME_MAX:
+                    self._stop_endless()
+                    break
+                self._decide(runner)
+        self._log.finish()
+        commands = self._desk.commands
+        if commands:
+            self._desk.commands = []
+            for command in commands:
+                self._venue.receive(command, self._log.now)
+
+    def _decide(self, runner: Runner) -> None:
+        context = runner.context
+        intents: Sequence[Any] = ()
+        if runner.generate is not None:
+            try:
+                intents = runner.generate(context)
+            except InvariantBroken:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge to user code
+                self._quarantine(runner, "generate_orders", error)
+                return
+        queued = context.queue[:]
+        context.queue.clear()
+        for denied in self._desk.decide(runner, self._take_requests(runner, [*intents, *queued])):
+            self._notify(runner, denied)
+
+    def _take_requests(self, runner: Runner, queued: list[Any]) -> list[Any]:
+        """Set the timers and record the signals of a queue; returns the intents in it."""
+        intents: list[Any] = []
+        for each in queued:
+            if type(each) is TimerRequest:
+                self._timers.set(runner.name, each.name, max(each.ts_due, self._now()))
+            elif type(each) is SignalRecorded:
+                self._log.emit(each, self._log.market_seq, self._log.market_seq)
+            else:
+                intents.append(each)
+        return intents
+
+    def _now(self) -> int:
+        return self._log.now
+
+    # A failure stays where it happens.
+
+    def _call(self, runner: Runner, name: str, callback: Callable[..., None], *args: Any) -> None:
+        if runner.quarantined:
+            return
+        try:
+            callback(*args)
+        except InvariantBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
+            self._quarantine(runner, name, error)
+
+    def _quarantine(self, runner: Runner, callback: str, error: Exception) -> None:
+        """Take a strategy out: its queue is dropped, its orders that protect a position stay."""
+        if runner.quarantined:
+            return
+        runner.quarantined = True
+        runner.failure = None
+        runner.context.queue.clear()
+        self._active.remove(runner)
+        text = str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+        event = StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
+        self.quarantined.append(event)
+        seq = self._log.emit(event, self._log.market_seq, self._log.market_seq)
+        self._desk.cancel_entries(runner, seq)
+
+    def _stop_endless(self) -> None:
+        error = StrategyError(
+            f"decided {STEPS_WITHOUT_TIME_MAX} times without time moving on",
+            remedy="don't answer every order update with a new order",
+        )
+        for runner in list(self._active):
+            self._quarantine(runner, "on_order_update", error)

@@ -1,0 +1,128 @@
+"""One strategy inside a session: its callbacks, its context, its books, its features."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.events import OrderEvent, OrderFilled, PositionChanged
+from onetape.domain.instrument import Instrument
+from onetape.domain.market import Bar, TimeSlice
+from onetape.domain.orders import Intent
+from onetape.portfolio.ledger import Ledger
+from onetape.runtime.equity_watch import EquityWatch
+from onetape.runtime.market_state import Valuation
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+
+
+class Runner:
+    """Binds a strategy to a session.
+
+    A callback that the strategy does not override is None here, so that the loop never calls it.
+
+    Args:
+        name: Name of the strategy in this session.
+        strategy: The user's object.
+        context: Its window to the world.
+        ledger: Its books.
+        valuation: What the books are worth now.
+        watch: Peak and session-start equity; None when no gate asks for them.
+        columns: Its features by name, float64 of shape (rows,) in the order of the timeline.
+        subscribed: Whether it wants the bars of each instrument (by position); None for all.
+        order_prefix: What its client order ids begin with.
+    """
+
+    __slots__ = (
+        "_lot_sizes", "columns", "context", "failure", "generate", "ledger", "name", "on_bar",
+        "on_order_update", "on_slice", "order_prefix", "quarantined", "row_type", "strategy",
+        "subscribed", "valuation", "watch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        strategy: Strategy,
+        context: Context,
+        ledger: Ledger,
+        valuation: Valuation,
+        watch: EquityWatch | None,
+        columns: Mapping[str, npt.NDArray[np.float64]],
+        instruments: Sequence[Instrument],
+        subscribed: Sequence[bool] | None,
+        order_prefix: str,
+    ) -> None:
+        self.name = name
+        self.strategy = strategy
+        self.context = context
+        self.ledger = ledger
+        self.valuation = valuation
+        self.watch = watch
+        self.columns = columns
+        self.subscribed = subscribed
+        self.order_prefix = order_prefix
+        self.quarantined = False
+        self.failure: tuple[str, Exception] | None = None
+        self._lot_sizes = {each.id: each.lot_float for each in instruments}
+        self.row_type: Callable[..., Any] = msgspec.defstruct(
+            "Features", [(column, float) for column in columns], frozen=True, gc=False
+        )
+        market = strategy.on_market_event if self._overrides("on_market_event") else None
+        self.on_bar: Callable[[Bar, Context], None] | None = market or (
+            strategy.on_bar if self._overrides("on_bar") else None
+        )
+        self.on_slice: Callable[[TimeSlice, Context], None] | None = market or (
+            strategy.on_slice if self._overrides("on_slice") else None
+        )
+        self.on_order_update: Callable[[OrderEvent, Context], None] | None = (
+            strategy.on_order_update if self._overrides("on_order_update") else None
+        )
+        self.generate: Callable[[Context], Sequence[Intent]] | None = (
+            strategy.generate_orders if self._overrides("generate_orders") else None
+        )
+
+    def _overrides(self, callback: str) -> bool:
+        return getattr(type(self.strategy), callback) is not getattr(Strategy, callback)
+
+    def wants(self, index: int) -> bool:
+        """Whether it is subscribed to the instrument at `index`."""
+        return self.subscribed is None or self.subscribed[index]
+
+    def settle(self, fill: OrderFilled) -> PositionChanged:
+        """Post a fill and bring everything that looks at the books up to date."""
+        if self.watch is not None:
+            self.watch.advance()
+        change = self.ledger.apply(fill)
+        self.valuation.expire()
+        if self.watch is not None:
+            self.valuation.refresh()
+            self.watch.rebase(self.valuation.equity)
+        self.context.units[fill.instrument] = change.lots * self._lot_sizes[fill.instrument]
+        return change
+
+    def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
+        """Feature rows of the timeline's rows [start, stop)."""
+        if not self.columns:
+            return repeat(None, stop - start)
+        return map(self.row_type, *(each[start:stop].tolist() for each in self.columns.values()))
+
+    def feature_row(self, row: int) -> Any:
+        """The feature row of one row of the timeline; None when there are no features."""
+        if not self.columns:
+            return None
+        return self.row_type(*(float(each[row]) for each in self.columns.values()))
+
+    def place_of(self, error: BaseException) -> str:
+        """`file:line` of the strategy's own code where `error` came from."""
+        module = type(self.strategy).__module__
+        place = ""
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals.get("__name__") == module:
+                place = f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}"
+        return place

@@ -1,0 +1,85 @@
+"""What a strategy's context may ask of its session, answered as of now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.instrument import InstrumentId
+from onetape.execution.oms import Oms
+from onetape.marketdata.timeline import Timeline
+from onetape.runtime.market_state import MarketState
+from onetape.runtime.runner import Runner
+from onetape.runtime.step_log import StepLog
+from onetape.strategy.context import OpenOrder
+
+
+class SessionView:
+    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built."""
+
+    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_timeline", "runners")
+
+    def __init__(
+        self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog
+    ) -> None:
+        self._timeline = timeline
+        self._market = market
+        self._oms = oms
+        self._log = log
+        self._instruments = {each.id: each for each in timeline.instruments}
+        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self.runners: Mapping[str, Runner] = {}
+
+    def now(self) -> int:
+        """Engine time: the newest of the current step and the current row."""
+        row = self._market.row
+        if row < 0:
+            return self._log.now
+        return max(self._log.now, int(self._timeline.columns["ts_known"][row]))
+
+    def mark(self, instrument: InstrumentId) -> float:
+        """Newest close; NaN before the first bar."""
+        return self._market.close(self._index[instrument])
+
+    def cash(self, strategy: str) -> int:
+        """Cash in minor units."""
+        return self.runners[strategy].ledger.cash
+
+    def equity(self, strategy: str) -> int:
+        """Equity at the marks, in minor units."""
+        valuation = self.runners[strategy].valuation
+        valuation.refresh()
+        return valuation.equity
+
+    def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
+        """Features of the instrument's newest bar; None before its first."""
+        row = self._market.last_row(self._index[instrument])
+        return self.runners[strategy].feature_row(row) if row >= 0 else None
+
+    def history(
+        self, instrument: InstrumentId, column: str, count: int
+    ) -> npt.NDArray[np.float64]:
+        """The newest `count` values of a bar column."""
+        return self._market.history(instrument, column, count)
+
+    def open_orders(self, strategy: str) -> list[OpenOrder]:
+        """Open orders of a strategy, oldest first."""
+        found: list[OpenOrder] = []
+        for order in self._oms.open.values():
+            if order.strategy != strategy:
+                continue
+            instrument = self._instruments[order.instrument]
+            found.append(
+                OpenOrder(
+                    order.client_order_id, order.instrument, order.side, order.order_type,
+                    order.status,
+                    float(instrument.lots_to_quantity(order.lots or order.estimated_lots)),
+                    float(instrument.lots_to_quantity(order.filled_lots)),
+                    float(instrument.ticks_to_price(order.limit_ticks)),
+                    float(instrument.ticks_to_price(order.stop_ticks)),
+                )  # fmt: skip
+            )
+        return found

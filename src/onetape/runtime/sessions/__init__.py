@@ -1,0 +1,1 @@
+"""Session wiring: one file a mode, the only place that picks adapters."""

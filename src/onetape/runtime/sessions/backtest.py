@@ -1,0 +1,223 @@
+"""The backtest session: history through the one pipeline, as fast as it goes or paced."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+import onetape
+from onetape.domain.errors import ConfigError
+from onetape.domain.events import CapitalDeposited, SessionStarted, StrategyQuarantined
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.ports import TapeWriter
+from onetape.execution.oms import Oms
+from onetape.execution.simulated.venue import SimulatedVenue, VenueTerms
+from onetape.features.columns import compute_feature_columns
+from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.ledger import Ledger
+from onetape.risk.approval import RiskEngine
+from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.equity_watch import EquityWatch
+from onetape.runtime.market_state import MarketState, Valuation
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.runner import Runner
+from onetape.runtime.session_view import SessionView
+from onetape.runtime.step_log import StepLog
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+
+BLOCK_ROWS = 4096
+
+
+class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One strategy of a session: the object, its name, its capital (minor units), its universe."""
+
+    name: str
+    strategy: Strategy
+    capital: int
+    currency: str = "USD"
+    version: str = ""
+    instruments: tuple[InstrumentId, ...] | None = None
+
+
+class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the header of the tape says about a session besides its inputs."""
+
+    config: str = "{}"
+    config_hash: str = ""
+    seed: int = 0
+    mode: str = "backtest"
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a session is. `equity` is the account's, in minor units."""
+
+    rows_done: int
+    rows_total: int
+    ts: int
+    equity: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class BacktestSession:
+    """One wiring from start to stop.
+
+    Args:
+        timeline: The bars.
+        specs: The strategies, in the order in which they see each event.
+        terms: How the simulated venue fills and charges.
+        limits: Risk limits, for each strategy on its own books.
+        tape: Where the events go.
+        identity: What the header says.
+
+    Raises:
+        ConfigError: A strategy trades an instrument of another currency, or an unknown one.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        specs: Sequence[StrategySpec],
+        terms: VenueTerms,
+        limits: RiskLimits,
+        tape: TapeWriter,
+        identity: SessionIdentity,
+    ) -> None:
+        self._timeline = timeline
+        self._specs = specs
+        self._tape = tape
+        self._identity = identity
+        self.session = compute_session_id(timeline, identity)
+        self._log = StepLog(tape)
+        self._market = MarketState(timeline)
+        self._oms = Oms()
+        self._view = SessionView(timeline, self._market, self._oms, self._log)
+        watched = limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None
+        self.runners = {spec.name: self._build_runner(spec, watched) for spec in specs}
+        self._view.runners = self.runners
+        gates = build_gates(limits)
+        self.pipeline = Pipeline(
+            timeline,
+            self._market,
+            list(self.runners.values()),
+            OrderDesk(
+                self._log, self._market, self._oms, RiskEngine(gates), timeline.instruments,
+                terms.fees, self.runners,
+            ),
+            SimulatedVenue(timeline.instruments, terms),
+            self._log,
+        )  # fmt: skip
+
+    def _build_runner(self, spec: StrategySpec, watched: bool) -> Runner:
+        timeline = self._timeline
+        index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        wanted = spec.instruments or tuple(index)
+        for identity in wanted:
+            if identity not in index:
+                raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
+                                  remedy="add it to data.instruments")  # fmt: skip
+        instruments = [timeline.instruments[index[identity]] for identity in wanted]
+        for each in instruments:
+            if each.quote_currency != spec.currency:
+                raise ConfigError(
+                    f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
+                    f"{spec.name} is in {spec.currency}",
+                    remedy="give the strategy capital in that currency",
+                )
+        ledger = Ledger(spec.name, spec.currency, instruments)
+        ledger.deposit(spec.capital)
+        watch = None
+        if watched:
+            rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
+            watch = EquityWatch(
+                ledger, self._market, index, rows_index, timeline.slice_end.tolist()
+            )
+        prefix = f"{self.session[:8]}-{spec.name}-"
+        return Runner(
+            spec.name,
+            spec.strategy,
+            Context(spec.name, instruments, self._view, prefix),
+            ledger,
+            Valuation(ledger, self._market, index),
+            watch,
+            compute_features(timeline, spec.strategy, wanted),
+            instruments,
+            None if len(wanted) == len(index) else [each in wanted for each in index],
+            prefix,
+        )
+
+    def run(self, on_progress: OnProgress | None = None) -> None:
+        """Run from the first bar to the last.
+
+        Raises:
+            InvariantBroken: A promise of ours does not hold; the tape ends where it was found.
+        """
+        timeline = self._timeline
+        ts_known = timeline.columns["ts_known"]
+        deposits = [CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs]
+        self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
+        for start, stop in cut_blocks(timeline.slice_end, BLOCK_ROWS):
+            self.pipeline.run_block(timeline.block(start, stop), start)
+            if on_progress is not None:
+                equity = sum(self._view.equity(name) for name in self.runners)
+                on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))
+        self.pipeline.stop("end of data", len(timeline))
+        self._tape.commit()
+
+    def _header(self) -> SessionStarted:
+        return SessionStarted(
+            session=self.session,
+            mode=self._identity.mode,
+            config=self._identity.config,
+            config_hash=self._identity.config_hash,
+            code_version=onetape.__version__,
+            strategy_versions={spec.name: spec.version for spec in self._specs},
+            seed=self._identity.seed,
+            datasets=list(self._timeline.datasets),
+        )
+
+
+def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
+    """16 hex digits of what the session is made of: configuration, seed and data."""
+    parts = [identity.config_hash, str(identity.seed)]
+    parts += [f"{pin.instrument}:{pin.timeframe}:{pin.content_hash}" for pin in timeline.datasets]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def compute_features(
+    timeline: Timeline, strategy: Strategy, instruments: Sequence[InstrumentId]
+) -> Mapping[str, npt.NDArray[np.float64]]:
+    """Feature columns in the order of the timeline; NaN for instruments not subscribed."""
+    features = strategy.features()
+    if not features:
+        return {}
+    if len(timeline.instruments) == 1:
+        return compute_feature_columns(features, timeline.columns)
+    merged = {name: np.full(len(timeline), np.nan) for name in features}
+    for identity in instruments:
+        rows = timeline.rows_of(identity)
+        columns = {name: values[rows] for name, values in timeline.columns.items()}
+        computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+        for name, values in computed.items():
+            merged[name][rows] = values
+    return merged
+
+
+def cut_blocks(slice_end: npt.NDArray[np.bool_], rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
+    ends = np.flatnonzero(slice_end) + 1
+    start, total = 0, len(slice_end)
+    while start < total:
+        at = min(int(np.searchsorted(ends, start + rows)), len(ends) - 1)
+        yield start, int(ends[at])
+        start = int(ends[at])

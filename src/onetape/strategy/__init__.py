@@ -1,0 +1,1 @@
+"""Decides: the SDK that strategies are written in, what finds and checks them, and the examples."""

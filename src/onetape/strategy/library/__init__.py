@@ -1,0 +1,1 @@
+"""The shipped strategies, each a complete and readable example."""

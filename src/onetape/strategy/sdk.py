@@ -1,0 +1,133 @@
+"""The class a user writes: `Strategy`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from onetape.domain.errors import StrategyError
+from onetape.domain.events import OrderEvent
+from onetape.domain.market import (
+    Bar,
+    BookDelta,
+    FundingRate,
+    MarketEvent,
+    MarkPrice,
+    QuoteTick,
+    TimeSlice,
+    TradeTick,
+)
+from onetape.domain.orders import Intent
+from onetape.features.estimator import FeatureMap
+from onetape.strategy.context import Context
+from onetape.strategy.declaration import Param, State, collect, nearest, param, state
+
+__all__ = ["Strategy", "param", "state"]
+
+
+class Strategy:
+    """Decides. Subclass it, declare params and state, and override the callbacks you need.
+
+    A strategy sees the world only through `ctx`, cannot tell the mode it runs in, and keeps what it
+    must remember in declared state. Nothing else survives a checkpoint, so nothing else may be set.
+    """
+
+    version: ClassVar[str] = "1"
+    declared_params: ClassVar[dict[str, Param]] = {}
+    declared_state: ClassVar[dict[str, State]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.declared_params, cls.declared_state = collect(cls)
+
+    def __init__(self, **params: object) -> None:
+        """Set the params and the initial state.
+
+        Raises:
+            StrategyError: Unknown param, wrong type, or out of range.
+        """
+        for name in params:
+            if name not in self.declared_params:
+                raise StrategyError(
+                    f"unknown param {name!r}",
+                    where=type(self).__name__,
+                    remedy=nearest(name, list(self.declared_params)),
+                )
+        for name, declared in self.declared_params.items():
+            value = params.get(name, declared.default)
+            where = f"{type(self).__name__}.{name}"
+            object.__setattr__(self, name, declared.validate(value, where))
+        for name, initial in self.declared_state.items():
+            object.__setattr__(self, name, initial.default)
+        self.check_params()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in self.declared_state:
+            if name in self.declared_params:
+                what, remedy = f"param {name!r} is immutable", "declare state for what changes"
+            else:
+                what = f"{name!r} is not declared"
+                remedy = f"write `{name}: ... = state(...)` in the class body"
+            raise StrategyError(what, where=type(self).__name__, remedy=remedy)
+        object.__setattr__(self, name, value)
+
+    def check_params(self) -> None:
+        """Override to refuse combinations of params: raise `StrategyError` with the remedy."""
+
+    def features(self) -> FeatureMap:
+        """The numbers that `ctx.features` holds at each bar, by name."""
+        return {}
+
+    def on_start(self, ctx: Context) -> None:
+        """Once, before the first market event."""
+
+    def on_market_event(self, event: MarketEvent, ctx: Context) -> None:
+        """Every market event of the subscribed instruments; by default one `on_...` per kind."""
+        if isinstance(event, Bar):
+            self.on_bar(event, ctx)
+        elif isinstance(event, TimeSlice):
+            self.on_slice(event, ctx)
+        elif isinstance(event, QuoteTick):
+            self.on_quote(event, ctx)
+        elif isinstance(event, TradeTick):
+            self.on_trade(event, ctx)
+        elif isinstance(event, BookDelta):
+            self.on_book(event, ctx)
+        elif isinstance(event, FundingRate):
+            self.on_funding(event, ctx)
+        elif isinstance(event, MarkPrice):
+            self.on_mark(event, ctx)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        """A bar has closed."""
+
+    def on_slice(self, slice_: TimeSlice, ctx: Context) -> None:
+        """All bars of one close time have arrived; each has been through `on_bar` before."""
+
+    def on_quote(self, quote: QuoteTick, ctx: Context) -> None:
+        """The best bid or ask has changed."""
+
+    def on_trade(self, trade: TradeTick, ctx: Context) -> None:
+        """A public print."""
+
+    def on_book(self, delta: BookDelta, ctx: Context) -> None:
+        """The depth has changed."""
+
+    def on_funding(self, funding: FundingRate, ctx: Context) -> None:
+        """Funding was paid."""
+
+    def on_mark(self, mark: MarkPrice, ctx: Context) -> None:
+        """The venue has published a mark price."""
+
+    def on_order_update(self, update: OrderEvent, ctx: Context) -> None:
+        """Something happened to an order of this strategy, a denial included."""
+
+    def on_timer(self, name: str, ctx: Context) -> None:
+        """A timer set with `ctx.set_timer` has come due."""
+
+    def on_stop(self, ctx: Context) -> None:
+        """Once, after the last market event. Orders queued here are not sent."""
+
+    def generate_orders(self, ctx: Context) -> Sequence[Intent]:
+        """The intents of this step: by default what `ctx.buy/sell/target/...` queued."""
+        return ctx.take_intents()
