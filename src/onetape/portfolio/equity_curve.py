@@ -48,7 +48,7 @@ class SlicedTimeline(Protocol):
         """True on the last row of each `ts_known`."""
         ...
 
-    def rows_of(self, instrument: InstrumentId) -> Ints:
+    def rows_of(self, instrument_id: str, /) -> Ints:
         """Rows of one instrument, ascending."""
         ...
 
@@ -239,7 +239,10 @@ def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list
     Returns the largest size of the value, as float, which can't wrap.
     """
     held_after = _running(lots, f"lots of {marks.instrument.id}")
-    points = np.union1d(marks.slices[np.searchsorted(marks.slices, slots[0]) :], slots)
+    happens = np.zeros(changes.shape[1], dtype=np.bool_)
+    happens[marks.slices[np.searchsorted(marks.slices, slots[0]) :]] = True
+    happens[slots] = True
+    points = np.flatnonzero(happens)
     newest = np.searchsorted(marks.slices, points, side="right") - 1
     if newest[0] < 0:
         raise DataError(

@@ -173,10 +173,10 @@ class _CheckedSource(ExecutionLoader):
         self.path = path
         self.text = text
 
-    def get_filename(self, fullname: str) -> str:  # noqa: ARG002
+    def get_filename(self, fullname: str) -> str:
         return self.path
 
-    def get_source(self, fullname: str) -> str:  # noqa: ARG002
+    def get_source(self, fullname: str) -> str:
         return self.text
 
 

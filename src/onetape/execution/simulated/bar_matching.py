@@ -1,12 +1,12 @@
 """Matching one order against one bar: whether it fills, where in the bar, and at what price.
 
-Inside a bar only open, high, low and close are known, so each rule takes the path that is worst for
-us. Both sides are one rule: `side_sign` is +1 for a buy, -1 for a sell. Prices of the bar are turned
-into ticks against us; where a bar's prices are off the tick grid (adjusted data) a fill can stand
-less than one tick outside the bar, never more. Slippage comes on top and belongs to another rule.
+Inside a bar only open, high, low and close are known, so each rule takes the path that is worst
+for us. Both sides are one rule: `side_sign` is +1 for a buy, -1 for a sell. Prices of the bar are
+turned into ticks against us; where they are off the tick grid (adjusted data) a fill can stand less
+than one tick outside the bar, never more. Slippage comes on top and belongs to another rule.
 
-A bar that an order sees only the close of (`WINDOW_CLOSE`) is matched as a bar whose open, high, low
-and close are that close.
+A bar that an order sees only the close of (`WINDOW_CLOSE`) is matched as a bar whose open, high,
+low and close are that close.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ LIMIT_TOUCHED = 1e-6
 """`limit_reach` under which a limit order fills when the bar trades at its limit."""
 
 LIMIT_TRADED_THROUGH = -1e-6
-"""`limit_reach` under which it fills only when the bar trades beyond its limit: the default, because
-a touch does not tell whether the queue before us was filled."""
+"""`limit_reach` under which it fills only when the bar trades beyond its limit: the pessimistic
+default, because a touch does not tell whether the queue before us was filled."""
 
 _ON_TICK = 1e-6
 
@@ -69,7 +69,7 @@ def compute_limit_fill(
     tick_size: float,
     limit_reach: float,
 ) -> tuple[int, int]:
-    """(`NO_FILL` | `FILL_AT_OPEN` | `FILL_INSIDE`, ticks) of a limit order that is live at the open.
+    """(`NO_FILL` | `FILL_AT_OPEN` | `FILL_INSIDE`, ticks) of a limit order live at the open.
 
     Fills when: the bar trades at the limit or only beyond it, as `limit_reach` says; at the open
         where the open does so already, else at the limit.
@@ -120,9 +120,9 @@ def compute_stop_limit_fill(
     """(`NO_FILL` | `TRIGGER_ONLY` | `FILL_*`, ticks) of a stop-limit order not triggered yet.
 
     Fills when: triggered at the open, like a limit order live for the whole bar. Triggered inside
-        the bar, only where it is certain: at the stop if that satisfies the limit, else at the limit
-        if the close satisfies it (the price then came back after the trigger). Otherwise the order
-        is triggered and waits for the next bar as a limit order.
+        the bar, only where it is certain: at the stop if that satisfies the limit, else at the
+        limit if the close satisfies it (the price then came back after the trigger). Otherwise the
+        order is triggered and waits for the next bar as a limit order.
     Ignores: gaps inside the bar; the queue at the limit.
     Units: ticks; bar prices in currency.
     Source: ours.

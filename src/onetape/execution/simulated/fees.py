@@ -8,6 +8,7 @@ it in both hosts. What is not exact is rounded up, against us.
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 
@@ -199,8 +200,9 @@ def compute_affordable_lots(
     while low < high:
         fee = compute_order_fee(schedule, liquidity, high, high * lot_notional, month_notional)
         low = max(low, min(high, (budget - max(fee, 0)) // lot_notional))
-        fee = compute_order_fee(schedule, liquidity, low, low * lot_notional, month_notional)
-        high = min(high, (budget - max(fee, 0)) // lot_notional)
+        if low < high:
+            fee = compute_order_fee(schedule, liquidity, low, low * lot_notional, month_notional)
+            high = min(high, (budget - max(fee, 0)) // lot_notional)
         if low < high:
             middle = (low + high + 1) // 2
             cost = middle * lot_notional
@@ -216,8 +218,8 @@ def compute_affordable_lots(
 def compute_month_end(ts: int) -> int:
     """First ns (UTC) of the calendar month after the one of `ts`.
 
-    Source: Hinnant, "chrono-compatible low-level date algorithms" (civil_from_days and its inverse):
-    years start in March, so the leap day is the last day of a year.
+    Source: Hinnant, "chrono-compatible low-level date algorithms" (civil_from_days and its
+    inverse): years start in March, so the leap day is the last day of a year.
     """
     days = ts // NS_PER_DAY + 719_468
     era = days // 146_097
@@ -275,7 +277,7 @@ def _build_tiers(tiers: tuple[FeeTier, ...]) -> FeeSchedule:
     starts = tuple(
         _amount(tier.from_notional, f"tiers.{row}.from_notional") for row, tier in enumerate(tiers)
     )
-    if starts[:1] != (0,) or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
+    if starts[:1] != (0,) or any(a >= b for a, b in pairwise(starts)):
         raise ConfigError(
             f"fee tiers start at {[str(tier.from_notional) for tier in tiers]}",
             where="execution.fees.tiers",

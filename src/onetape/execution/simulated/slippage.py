@@ -1,7 +1,8 @@
 """Slippage of the simulated venue: how far from the market's price we are filled.
 
-Every model becomes one `SlippageTerms` of integers, and one rule reads it in both hosts. Slippage is
-always against us, rounded up to the next tick against us.
+Every model becomes one `SlippageTerms` of integers, and one rule reads it in both hosts. Slippage
+is always against us, rounded up to the next tick against us. It belongs to orders that take
+liquidity; a limit order keeps its limit.
 """
 
 from __future__ import annotations

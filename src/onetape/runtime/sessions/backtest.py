@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +18,41 @@ import onetape
 from onetape.domain.errors import ConfigError
 from onetape.domain.events import CapitalDeposited, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.numbers import to_minor
 from onetape.domain.ports import TapeWriter
 from onetape.execution.oms import Oms
+from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.fees import build_fee_schedule
+from onetape.execution.simulated.latency import build_latency
+from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.venue import SimulatedVenue, VenueTerms
 from onetape.features.columns import compute_feature_columns
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.catalog import Catalog
+from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.config import (
+    ExecutionConfig,
+    HistoricalClock,
+    SessionConfig,
+    StrategyConfig,
+    config_hash,
+    resolved_json,
+)
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.pacing import Pacer
 from onetape.runtime.pipeline import Pipeline
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
+from onetape.strategy.guard import watching
+from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
 
@@ -67,6 +87,119 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 OnProgress = Callable[[Progress], None]
+
+
+class BacktestResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a backtest leaves behind. `digest` is the tape's, `seconds` wall time of the run."""
+
+    run_dir: Path
+    session: str
+    digest: str
+    market_events: int
+    timeline: Timeline
+    quarantined: tuple[StrategyQuarantined, ...]
+    seconds: float
+
+
+def run_backtest(
+    config: SessionConfig, run_dir: Path, on_progress: OnProgress | None = None
+) -> BacktestResult:
+    """Run a configured backtest; writes config.json, versions.json and tape.db into `run_dir`.
+
+    Raises:
+        ConfigError: The configuration does not fit the instruments.
+        DataError: The catalog lacks what is asked for.
+        StrategyError: A strategy can't be loaded, or refuses its params.
+    """
+    begun = time.perf_counter()
+    clock = config.clock
+    if not isinstance(clock, HistoricalClock):
+        raise ConfigError("a backtest needs a historical clock", where="clock.type")
+    specs = [build_spec(each) for each in config.enabled_strategies]
+    catalog = Catalog(Path(config.data.path))
+    timeline = load_timeline(
+        catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
+        config.data.versions,
+    )  # fmt: skip
+    terms = build_terms(config.execution, config.seed, timeline)
+    identity = SessionIdentity(
+        config=resolved_json(config), config_hash=config_hash(config), seed=config.seed
+    )
+    (run_dir / "config.json").write_text(identity.config, encoding="utf-8")
+    (run_dir / "versions.json").write_bytes(encode_versions(specs))
+    tape = SqliteTape.create(run_dir / "tape.db")
+    try:
+        session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        with watching([type(spec.strategy) for spec in specs]):
+            session.run(on_progress, Pacer(clock.speed))
+    finally:
+        tape.close()
+    return BacktestResult(
+        run_dir=run_dir,
+        session=session.session,
+        digest=tape.digest,
+        market_events=len(timeline),
+        timeline=timeline,
+        quarantined=tuple(session.pipeline.quarantined),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def build_spec(config: StrategyConfig) -> StrategySpec:
+    """The strategy of a configuration, its params validated.
+
+    Raises:
+        StrategyError: Not found, refused by the validator, or params out of range.
+        ConfigError: Its version is not the one that the configuration asks for.
+    """
+    strategy = load_strategy(config.name, config.path)
+    if config.version is not None and config.version != strategy.version:
+        raise ConfigError(
+            f"strategy {config.name} has version {strategy.version}, not {config.version}",
+            where="strategies",
+            remedy="change the version in the configuration, or install that strategy version",
+        )
+    return StrategySpec(
+        name=config.name,
+        strategy=strategy(**config.params),
+        capital=to_minor(config.capital, f"capital of {config.name}", error=ConfigError),
+        currency=config.currency,
+        version=strategy_version(strategy),
+        instruments=config.instruments,
+    )
+
+
+def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> VenueTerms:
+    """What the simulated venue does with the orders of a session.
+
+    Raises:
+        ConfigError: A fee can't be exact for an instrument.
+    """
+    ratio = config.max_volume_ratio
+    fees = config.fee_model()
+    return VenueTerms(
+        fees={each.id: build_fee_schedule(fees, each) for each in timeline.instruments},
+        slippage=build_slippage(config.slippage_model()),
+        latency=build_latency(config.latency_model(), seed),
+        limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
+        max_volume_ratio=None if ratio is None else float(ratio),
+    )
+
+
+def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
+    """What the run was made with, as JSON: code, strategies, interpreter, libraries."""
+    libraries = ("deltalake", "msgspec", "numba", "numpy", "polars")
+    return msgspec.json.format(
+        msgspec.json.encode(
+            {
+                "onetape": onetape.__version__,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "strategies": {spec.name: spec.version for spec in specs},
+                "libraries": {name: metadata.version(name) for name in libraries},
+            }
+        )
+    )
 
 
 class BacktestSession:
@@ -156,8 +289,8 @@ class BacktestSession:
             prefix,
         )
 
-    def run(self, on_progress: OnProgress | None = None) -> None:
-        """Run from the first bar to the last.
+    def run(self, on_progress: OnProgress | None = None, pacer: Pacer | None = None) -> None:
+        """Run from the first bar to the last, in blocks, or a time slice at a time when paced.
 
         Raises:
             InvariantBroken: A promise of ours does not hold; the tape ends where it was found.
@@ -166,8 +299,11 @@ class BacktestSession:
         ts_known = timeline.columns["ts_known"]
         deposits = [CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs]
         self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
-        for start, stop in cut_blocks(timeline.slice_end, BLOCK_ROWS):
-            self.pipeline.run_block(timeline.block(start, stop), start)
+        paced = pacer is not None and pacer.is_paced
+        for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):
+            if pacer is not None:
+                pacer.wait_until(int(ts_known[start]))
+            self.pipeline.run_block(next(timeline.blocks(stop - start, start)), start)
             if on_progress is not None:
                 equity = sum(self._view.equity(name) for name in self.runners)
                 on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))

@@ -1,0 +1,50 @@
+# Every target works by itself on a fresh clone of a machine with git, make and python3 >= 3.11
+# (venv, pip). uv is used when present; otherwise it is put into .uv/ here, and nowhere else.
+
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+# Groups of packages add up: setting up one target never removes what another one needs.
+SYNC := $(UV) sync --locked --inexact --no-python-downloads
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs format hooks setup
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(UV)  ## Run a backtest on real daily bars and write its report
+	$(SYNC) --no-default-groups --group demo
+	@scripts/demo.sh
+
+test: setup  ## Run all tests
+	$(BIN)/pytest
+
+check: setup  ## Lint, formatting, types, architecture, dependencies, lock file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry src
+	$(UV) lock --check
+
+bench: setup  ## Measure speed, with ratios against a fixed calibration loop
+	$(BIN)/python -m benchmarks
+
+docs: setup  ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+format: setup  ## Sort imports and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+hooks: setup  ## Lint and check formatting before each git commit
+	$(BIN)/pre-commit install
+
+setup: $(UV)  ## Install everything into .venv
+	$(SYNC) --all-extras
+
+.uv/bin/uv:
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "onetape needs python3 >= 3.11; this one is $$(python3 --version)" >&2; exit 2; }
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check "uv>=0.9"

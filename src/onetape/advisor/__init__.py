@@ -1,0 +1,1 @@
+"""The optional adviser: model scores, LLM text, retrieval, their guardrails. Reads and proposes."""

@@ -1,0 +1,1 @@
+"""Lets people in: CLI, API, dashboard, deployments."""

@@ -1,0 +1,32 @@
+"""`onetape`: the command line. Commands import what they need when they run, so --help is fast."""
+
+from __future__ import annotations
+
+import typer
+
+from onetape.control.boundary import ErrorBoundary
+from onetape.control.commands import config, data, strategy, tape
+from onetape.control.commands.backtest import backtest
+from onetape.control.commands.version import version
+from onetape.control.terminal import make_streams_safe
+
+app = typer.Typer(
+    cls=ErrorBoundary,
+    help="One strategy codebase in research, backtest, paper and live, on one replayable tape.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(backtest)
+app.add_typer(data.app, name="data")
+app.add_typer(strategy.app, name="strategy")
+app.add_typer(tape.app, name="tape")
+app.add_typer(config.app, name="config")
+app.command()(version)
+
+
+def main() -> None:
+    """Entry point of the `onetape` command."""
+    make_streams_safe()
+    app()

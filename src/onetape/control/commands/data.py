@@ -1,0 +1,273 @@
+"""`onetape data`: bring market data into the catalog and look at it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onetape.control.instrument_options import ImportKind, InstrumentOptions
+from onetape.control.options import DebugOption, JsonOption
+from onetape.control.terminal import print_json, print_table
+from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.timestamps import to_iso
+
+if TYPE_CHECKING:
+    from onetape.domain.instrument import Instrument
+    from onetape.marketdata.bars import BarColumns
+    from onetape.marketdata.catalog import Catalog, DatasetView
+
+app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
+
+CatalogOption = Annotated[
+    Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
+]
+DEFAULT_CATALOG = Path("data/catalog")
+
+_SHOWN = ("time_open", "open", "high", "low", "close", "volume")
+
+
+class Label(Enum):
+    """Which end of a bar the file's time names."""
+
+    START = "start"
+    END = "end"
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz or .parquet file.")],
+    *,
+    instrument: Annotated[
+        str, typer.Option(metavar="ID", help="SYMBOL.VENUE, for example AAPL.XNAS.")
+    ],
+    timeframe: Annotated[str, typer.Option(metavar="TF", help="Length of a bar: 1m, 1h, 1d.")],
+    column_map: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=ROLE,...",
+            help="What columns are: ts, open, high, low, close, volume, or - to leave one out, "
+            'e.g. "Date=ts,Adj Close=-". Columns with usual names are found without.',
+        ),
+    ] = "",
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN=TEXT,...",
+            help="Only rows with this text: picks one symbol out of a file of several.",
+        ),
+    ] = "",
+    timezone: Annotated[
+        str,
+        typer.Option(
+            "--tz", metavar="ZONE", help="Time zone of times without an offset: America/New_York."
+        ),
+    ] = "",
+    label: Annotated[
+        Label, typer.Option(help="The end of a bar that its time names.")
+    ] = Label.START,
+    adjust_by: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN", help="The vendor's adjusted close; prices are scaled to it."
+        ),
+    ] = "",
+    repair: Annotated[
+        str,
+        typer.Option(
+            metavar="REPAIR,...", help="Allowed changes: sort, drop-duplicates, drop-bad."
+        ),
+    ] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace bars and definition that differ.")
+    ] = False,
+    kind: Annotated[ImportKind | None, typer.Option(help="What it is; equity unless told.")] = None,
+    currency: Annotated[str, typer.Option(metavar="CODE", help="Currency of prices: USD.")] = "",
+    base: Annotated[str, typer.Option(metavar="CODE", help="Currency that a pair buys.")] = "",
+    tick: Annotated[str, typer.Option(metavar="STEP", help="Smallest price step: 0.01.")] = "",
+    lot: Annotated[str, typer.Option(metavar="STEP", help="Smallest quantity step: 1.")] = "",
+    calendar: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="24/7, hours:America/New_York:09:30-16:00, or an exchange such as XNYS.",
+        ),
+    ] = "",
+    catalog: CatalogOption = DEFAULT_CATALOG,
+    _debug: DebugOption = False,
+) -> None:
+    """Check the bars of one instrument and add them to the catalog."""
+    from onetape.domain.instrument import InstrumentId
+    from onetape.marketdata.bar_times import TimeLabel
+    from onetape.marketdata.catalog import Catalog
+    from onetape.marketdata.importer import ImportOptions, import_bars
+    from onetape.marketdata.quality import to_repair
+
+    store = Catalog(catalog)
+    given = InstrumentOptions(kind, currency, base, tick, lot, calendar)
+    definition = None if given.are_given else store.instruments().get(InstrumentId(instrument))
+    definition = definition or given.build(instrument)
+    options = ImportOptions(
+        column_map=_pairs(column_map, "--map"),
+        where=_pairs(where, "--where"),
+        timezone=timezone,
+        label=TimeLabel(label.value),
+        adjust_by=adjust_by or None,
+        repairs=frozenset(map(to_repair, filter(None, repair.split(",")))),
+    )
+    ts_now = time.time_ns()
+    bars = import_bars(file, definition, timeframe, options, ts_now=ts_now)
+    store.write_instrument(definition, replace=replace)
+    outcome = store.write_bars(
+        definition.id,
+        timeframe,
+        bars.columns,
+        source=bars.source,
+        adjustment=bars.adjustment,
+        ts_ingest=ts_now,
+        replace=replace,
+    )
+    for repaired, rows in bars.repaired.items():
+        print(f"repaired: {rows:,} rows by {repaired.value}", file=sys.stderr)
+    for warning in bars.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    written = "nothing new" if outcome.unchanged else f"{outcome.rows_written:,} bars written"
+    print(
+        f"{instrument} {timeframe}: {written}, {outcome.rows:,} in all, adjustment "
+        f"{bars.adjustment}, version {outcome.version}, content {outcome.content_hash[:12]}"
+    )
+
+
+@app.command("list")
+def list_(
+    *,
+    catalog: CatalogOption = DEFAULT_CATALOG,
+    as_json: JsonOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """List the datasets of the catalog."""
+    from onetape.marketdata.catalog import Catalog
+
+    datasets = Catalog(catalog).datasets()
+    if as_json:
+        print_json(datasets)
+        return
+    if not datasets:
+        print(f"{catalog} holds no data; import some: onetape data import --help")
+        return
+    rows = [
+        (
+            each.instrument,
+            each.timeframe,
+            f"{each.rows:,}",
+            to_iso(each.ts_first)[:10],
+            to_iso(each.ts_last)[:10],
+            each.adjustment,
+            str(each.version),
+            each.source,
+        )
+        for each in datasets
+    ]
+    headers = ("instrument", "tf", ">bars", "from", "to", "adjusted", ">version", "source")
+    print_table(headers, rows)
+
+
+@app.command()
+def show(
+    instrument: Annotated[str, typer.Argument(metavar="ID", help="Like AAPL.XNAS.")],
+    *,
+    timeframe: Annotated[
+        str, typer.Option(metavar="TF", help="Needed where the instrument has several.")
+    ] = "",
+    rows: Annotated[int, typer.Option(min=1, help="First and last bars to show.")] = 5,
+    catalog: CatalogOption = DEFAULT_CATALOG,
+    as_json: JsonOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Show one dataset: what it is, its quality, its first and last bars."""
+    from onetape.marketdata.catalog import Catalog
+
+    store = Catalog(catalog)
+    view = store.show(instrument, timeframe or _only_timeframe(store, instrument), rows=rows)
+    definition = store.instrument(instrument)
+    if as_json:
+        print_json(
+            {
+                "dataset": view.dataset,
+                "instrument": definition,
+                "quality": view.quality,
+                "head": _bars(view.head),
+                "tail": _bars(view.tail),
+            }
+        )
+        return
+    for label, text in _facts(view, definition):
+        print(f"{label:<11} {text}")
+    print()
+    bars = _bars(view.head) + _bars(view.tail)[max(0, 2 * rows - view.dataset.rows) :]
+    headers = ("open time, UTC", ">open", ">high", ">low", ">close", ">volume")
+    print_table(headers, [[_cell(bar[name]) for name in _SHOWN] for bar in bars])
+
+
+def _facts(view: DatasetView, definition: Instrument) -> list[tuple[str, str]]:
+    dataset = view.dataset
+    flags = [f"{count:,} {flag.lower()}" for flag, count in view.quality.items() if count]
+    return [
+        ("dataset", f"{dataset.instrument} {dataset.timeframe}, version {dataset.version}"),
+        ("bars", f"{dataset.rows:,}, {to_iso(dataset.ts_first)} to {to_iso(dataset.ts_last)}"),
+        ("quality", ", ".join(flags)),
+        ("source", f"{dataset.source}, adjustment {dataset.adjustment}"),
+        ("content", dataset.content_hash),
+        ("kind", f"{definition.kind.value} in {definition.quote_currency}"),
+        ("grid", f"tick {definition.tick_size:f}, lot {definition.lot_size:f}"),
+        ("calendar", definition.calendar),
+    ]
+
+
+def _bars(columns: BarColumns) -> list[dict[str, str | float]]:
+    """Rows for people and programs: times as ISO text, prices and volume as numbers."""
+    from onetape.domain.market import BAR_FLOAT_COLUMNS
+
+    times = zip(columns["ts_open"].tolist(), columns["ts_close"].tolist(), strict=True)
+    values = zip(*(columns[name].tolist() for name in BAR_FLOAT_COLUMNS), strict=True)
+    return [
+        {"time_open": to_iso(opens), "time_close": to_iso(closes)}
+        | dict(zip(BAR_FLOAT_COLUMNS, row, strict=True))
+        for (opens, closes), row in zip(times, values, strict=True)
+    ]
+
+
+def _cell(value: str | float) -> str:
+    if isinstance(value, str):
+        return value.rstrip("Z").replace("T", " ")
+    return f"{value:,.10g}"
+
+
+def _only_timeframe(store: Catalog, instrument: str) -> str:
+    """The timeframe of the one dataset of an instrument."""
+    found = [each.timeframe for each in store.datasets() if each.instrument == instrument]
+    if len(found) > 1:
+        raise DataError(f"{instrument} has bars of {', '.join(found)}",
+                        remedy=f"choose one: --timeframe {found[0]}")  # fmt: skip
+    if not found:
+        store.instrument(instrument)
+        raise DataError(f"{instrument} is defined but has no bars", where=str(store.path),
+                        remedy="onetape data import")  # fmt: skip
+    return found[0]
+
+
+def _pairs(text: str, option: str) -> dict[str, str]:
+    """`A=x,B=y` as a mapping; a column name may hold `=` but no comma."""
+    pairs: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        column, sign, value = part.rpartition("=")
+        if not sign or not column or not value:
+            raise ConfigError(f"{option} {part!r} is not COLUMN=VALUE",
+                              remedy='write it like "Date=ts,Adj Close=-"')  # fmt: skip
+        pairs[column] = value
+    return pairs

@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from onetape.control.boundary import remember_debug
+
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", callback=remember_debug, help="Show the traceback of an error."),
+]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a configuration value, e.g. strategies.0.params.fast=20. May be repeated.",
+    ),
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+OpenOption = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]

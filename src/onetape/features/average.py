@@ -1,0 +1,124 @@
+"""Averages of a column, and the smoothing that other estimators share."""
+
+from __future__ import annotations
+
+import math
+
+from onetape.domain.rules import rule
+from onetape.features.estimator import Estimator, State, Window
+
+NAN = math.nan
+
+
+class SmaState(State):
+    """State of `Sma`: `ring[at:]` holds sums of the block before, `ring[:at]` this block's values.
+
+    Updates come in blocks of `window`. When a block is full its values become suffix sums, so the
+    window's sum is always one suffix sum plus one prefix sum: values are only ever added, nothing
+    is subtracted, nothing can drift, and a NaN or a huge value is gone when it leaves the window.
+    """
+
+    window: int
+    ring: list[float]
+    at: int = 0
+    prefix: float = 0.0
+
+
+@rule
+def update_sma(state: SmaState, close: float) -> float:
+    """Mean of the last `window` values. Two-stack sliding sum, amortized O(1). Ours."""
+    ring = state.ring
+    at = state.at
+    prefix = state.prefix + close
+    ring[at] = close
+    at += 1
+    if at < state.window:
+        state.at = at
+        state.prefix = prefix
+        return (ring[at] + prefix) / state.window
+    state.at = 0
+    state.prefix = 0.0
+    suffix = 0.0
+    while at > 0:
+        at -= 1
+        suffix += ring[at]
+        ring[at] = suffix
+    return prefix / state.window
+
+
+class Sma(Estimator, frozen=True):
+    """Simple moving average: the mean of the last `window` bars, in the unit of its input.
+
+    NaN policy: a NaN gives NaN until it has left the window.
+    """
+
+    window: Window
+
+    update = staticmethod(update_sma)
+
+    @property
+    def warm_up(self) -> int:
+        """`window`."""
+        return self.window
+
+    def start_state(self) -> SmaState:
+        """A block before of NaN, so that there is no value until the first block is full."""
+        return SmaState(window=self.window, ring=[NAN] * self.window)
+
+
+@rule
+def compute_smoothed(average: float, value: float, count: int, window: int, weight: float) -> float:
+    """The next state of an exponential average that is seeded with a simple mean.
+
+    `count` is how many values there were, with this one. Below `window` the result is their sum, at
+    `window` their mean, then it moves by `weight` towards each value. Wilder (1978), "New Concepts
+    in Technical Trading Systems", with weight 1/window; 2/(window + 1) makes the usual EMA.
+    """
+    if count < window:
+        return average + value
+    if count == window:
+        return (average + value) / window
+    return average + weight * (value - average)
+
+
+class EmaState(State):
+    """State of `Ema`: `average` is the sum of the values while `count` is below `window`."""
+
+    window: int
+    weight: float
+    count: int = 0
+    average: float = 0.0
+
+
+@rule
+def update_ema(state: EmaState, close: float) -> float:
+    """Exponential average of the values so far."""
+    if close - close != 0.0:  # NaN or infinite: the difference is NaN
+        return NAN
+    state.count += 1
+    state.average = compute_smoothed(state.average, close, state.count, state.window, state.weight)
+    if state.count < state.window:
+        return NAN
+    return state.average
+
+
+class Ema(Estimator, frozen=True):
+    """Exponential moving average, weight 2/(window + 1), in the unit of its input.
+
+    Seeded with the simple mean of the first `window` values.
+
+    NaN policy: a NaN or infinite input gives NaN at its bar and is skipped; the average is held.
+    """
+
+    window: Window
+
+    update = staticmethod(update_ema)
+
+    @property
+    def warm_up(self) -> int:
+        """`window`."""
+        return self.window
+
+    def start_state(self) -> EmaState:
+        """No value yet."""
+        return EmaState(window=self.window, weight=2.0 / (self.window + 1))

@@ -1,0 +1,131 @@
+"""What makes a definition the same one: its source text, the rules and numbers it uses, its state.
+
+The text is hashed rather than bytecode, so a version holds across processes, machines and Python
+versions, and changes with any edit of the rule or of a rule that it calls.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import math
+import textwrap
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from onetape.domain.errors import StrategyError
+from onetape.domain.rules import registered_rules
+
+Rule = Callable[..., Any]
+
+Layout = tuple[tuple[str, str], ...]
+"""Name and kind ("int", "float" or "array") of each field of a state, in order."""
+
+_KINDS: dict[object, str] = {int: "int", float: "float", list[float]: "array"}
+
+
+@cache
+def compute_layout(state_type: type[msgspec.Struct]) -> Layout:
+    """The fields of a state class.
+
+    Raises:
+        StrategyError: A field is neither int, float nor list[float].
+    """
+    layout: list[tuple[str, str]] = []
+    for field in msgspec.structs.fields(state_type):
+        if field.type not in _KINDS:
+            raise StrategyError(
+                f"field {field.name!r} of {state_type.__name__} can't be state",
+                remedy="state fields are int, float or list[float]",
+            )
+        layout.append((field.name, _KINDS[field.type]))
+    return tuple(layout)
+
+
+@cache
+def list_rules(update: Rule) -> tuple[Rule, ...]:
+    """`update` and every rule that it calls, directly or not, each once.
+
+    Raises:
+        StrategyError: One of them is no `@rule`, has no readable source, closes over variables, or
+            uses a name that is neither a rule, a number nor the `math` module.
+    """
+    found: dict[Rule, None] = {}
+    waiting = [update]
+    while waiting:
+        function = waiting.pop()
+        if function not in found:
+            found[function] = None
+            waiting += [value for value in _list_globals(function).values() if callable(value)]
+    return tuple(found)
+
+
+@cache
+def compute_definition_hash(update: Rule, layout: Layout) -> str:
+    """SHA-256 (hex) of the source of `update`, of all that it uses, and of the state layout.
+
+    Raises:
+        StrategyError: As `list_rules`.
+    """
+    parts: list[object] = [layout]
+    for function in list_rules(update):
+        numbers = [
+            (name, repr(value))
+            for name, value in _list_globals(function).items()
+            if isinstance(value, int | float)
+        ]
+        parts.append((_parse(function)[0], numbers))
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _list_globals(function: Rule) -> dict[str, object]:
+    """The module-level names that the body of a rule uses, sorted, with what they stand for."""
+    where = f"{function.__module__}.{function.__qualname__}"
+    if where not in registered_rules():
+        raise StrategyError("is not a rule", where=where, remedy="mark it with @rule")
+    if function.__code__.co_freevars:
+        names = ", ".join(function.__code__.co_freevars)
+        raise StrategyError(
+            f"uses {names} of an enclosing function", where=where, remedy="put it into the state"
+        )
+    names = {
+        node.id
+        for statement in _parse(function)[1].body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name)
+    } - set(function.__code__.co_varnames)
+    used = {
+        name: function.__globals__[name] for name in sorted(names) if name in function.__globals__
+    }
+    for name, value in used.items():
+        if (
+            value is not math
+            and not isinstance(value, int | float)
+            and not inspect.isfunction(value)
+        ):
+            raise StrategyError(
+                f"uses {name!r}, which a rule can't",
+                where=where,
+                remedy="use other rules, module-level numbers and math only",
+            )
+    return used
+
+
+def _parse(function: Rule) -> tuple[str, ast.FunctionDef]:
+    """Source text of a rule, and what it means."""
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        definition = ast.parse(source).body[0]
+    except (OSError, SyntaxError):
+        definition = source = None
+    if source is None or not isinstance(definition, ast.FunctionDef):
+        raise StrategyError(
+            "has no source text to read",
+            where=f"{function.__module__}.{function.__qualname__}",
+            remedy="define it with def, in a file or a notebook cell",
+        )
+    return source, definition

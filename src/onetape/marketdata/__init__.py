@@ -1,0 +1,1 @@
+"""History in, events out: import, quality checks, versioned catalog, merged timeline."""

@@ -1,0 +1,97 @@
+"""Which column of a file holds the time, the prices and the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from onetape.domain.errors import DataError
+from onetape.marketdata.nearest import nearest_name
+
+PRICE_ROLES = ("open", "high", "low", "close")
+_DROP = "-"
+
+_ALIASES = {
+    "ts": {"date", "time", "timestamp", "ts", "datetime", "opentime", "tsopen"},
+    "open": {"open", "o"},
+    "high": {"high", "h"},
+    "low": {"low", "l"},
+    "close": {"close", "c"},
+    "volume": {"volume", "vol", "v"},
+}
+_ADJUSTED_CLOSE = {"adjclose", "adjustedclose"}
+
+
+class ColumnRoles(msgspec.Struct, frozen=True):
+    """Column name by role (`ts`, `open`, `high`, `low`, `close`, and `volume` where there is one).
+
+    `adjusted_close` names the column that prices are adjusted by; `adjustable_by` one that looks
+    like it but is not used. Empty: none.
+    """
+
+    column: dict[str, str]
+    adjusted_close: str
+    adjustable_by: str
+
+
+def find_column(name: str, names: Sequence[str], where: str) -> str:
+    """The column called `name`, case ignored if need be; raises `DataError` with the nearest."""
+    if name in names:
+        return name
+    same = [each for each in names if each.lower() == name.strip().lower()]
+    if len(same) != 1:
+        raise DataError(
+            f"there is no column {name!r}", where=where, remedy=nearest_name(name, names)
+        )
+    return same[0]
+
+
+def resolve_roles(
+    names: Sequence[str], column_map: Mapping[str, str], adjust_by: str | None, where: str
+) -> ColumnRoles:
+    """What each column is: as `column_map` says, else by its usual names, case ignored.
+
+    Args:
+        names: The header.
+        column_map: Column name to role; the role `-` leaves a column out.
+        adjust_by: The column with the adjusted close, if prices are to be adjusted.
+        where: Names the file in errors.
+
+    Raises:
+        DataError: A mapped column or role is unknown, a role has no column, or more than one.
+    """
+    mapped = {find_column(name, names, where): role for name, role in column_map.items()}
+    for name, role in mapped.items():
+        if role != _DROP and role not in _ALIASES:
+            raise DataError(
+                f"column {name!r} is mapped to {role!r}", where=where,
+                remedy=nearest_name(role, [*_ALIASES, _DROP]),
+            )  # fmt: skip
+    free = [name for name in names if name not in mapped]
+    column: dict[str, str] = {}
+    for role, aliases in _ALIASES.items():
+        found = [name for name, mapped_role in mapped.items() if mapped_role == role]
+        found = found or [name for name in free if _plain(name) in aliases]
+        if len(found) > 1:
+            raise DataError(
+                f"columns {', '.join(map(repr, found))} all look like {role!r}", where=where,
+                remedy=f"map all but one to '-', like \"{found[1]}=-\"",
+            )  # fmt: skip
+        if found:
+            column[role] = found[0]
+        elif role != "volume":
+            raise DataError(
+                f"no column for {role!r} in the header {', '.join(map(repr, names))}", where=where,
+                remedy=f"map one of them, like \"{names[-1]}={role}\"",
+            )  # fmt: skip
+    spare = [name for name in free if _plain(name) in _ADJUSTED_CLOSE]
+    return ColumnRoles(
+        column=column,
+        adjusted_close="" if adjust_by is None else find_column(adjust_by, names, where),
+        adjustable_by=spare[0] if spare and adjust_by is None else "",
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

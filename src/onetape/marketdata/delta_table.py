@@ -1,0 +1,141 @@
+"""One Delta table in a local folder: open a version, know its files, commit once or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from onetape.domain.errors import DataError, TryAgain
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import DeltaTable
+
+_METADATA_KEY = "onetape"
+_CONFIGURATION = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+}
+"""A tape pins a table version for good, so no version may expire."""
+
+
+def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
+    """The table at a version (default: the newest); None where there is no table yet.
+
+    Raises:
+        DataError: The table is damaged or has no such version.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    try:
+        return DeltaTable(path, version=version)
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        what = "the table" if version is None else f"version {version} of the table"
+        raise DataError(f"{what} can't be opened: {_first_line(error)}", where=str(path)) from None
+
+
+def list_files(table: DeltaTable, path: Path) -> pl.DataFrame:
+    """One row for each data file: `file`, `num_records`, `partition.*`, `min.*` and `max.*`."""
+    import polars as pl
+
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    # delta-rs quotes the paths in its log, and its file_uris() quotes them once more.
+    names = [str(path / unquote(name)) for name in files["path"]]
+    return files.with_columns(pl.Series("file", names, pl.String))
+
+
+def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.DataFrame:
+    """These columns of these files, one after the other.
+
+    Raises:
+        DataError: A file is gone or damaged.
+    """
+    import polars as pl
+
+    try:
+        return pl.read_parquet(
+            list(files), columns=list(columns), glob=False, hive_partitioning=False
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(
+            f"a data file can't be read: {_first_line(error)}", where=str(path),
+            remedy="restore the folder from a copy, or import again into a new one",
+        ) from None  # fmt: skip
+
+
+def read_metadata(table: DeltaTable) -> dict[int, dict[str, Any]]:
+    """What `commit` recorded with each version."""
+    return {each["version"]: each.get(_METADATA_KEY, {}) for each in table.history()}
+
+
+def commit(
+    path: Path,
+    table: DeltaTable | None,
+    frame: pl.DataFrame,
+    *,
+    partition_by: Sequence[str] = (),
+    replace_where: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Adds the rows of `frame` in one new version, or leaves the table as it was.
+
+    Args:
+        path: Folder of the table.
+        table: The newest version as the caller has read it; None creates the table.
+        frame: The rows.
+        partition_by: Partition columns of a new table.
+        replace_where: SQL predicate of the rows that the new ones replace.
+        metadata: Recorded with the version.
+
+    Raises:
+        TryAgain: Somebody else has written since `table` was opened.
+        DataError: The rows can't be written (no space, no permission).
+    """
+    from deltalake import CommitProperties, write_deltalake
+
+    properties = CommitProperties(
+        custom_metadata={_METADATA_KEY: metadata or {}}, max_commit_retries=0
+    )
+    with _writing(path):
+        if table is None:
+            path.mkdir(parents=True, exist_ok=True)
+            write_deltalake(
+                path, frame, mode="error", partition_by=list(partition_by),
+                configuration=_CONFIGURATION, commit_properties=properties,
+            )  # fmt: skip
+        elif replace_where is None:
+            write_deltalake(table, frame, mode="append", commit_properties=properties)
+        else:
+            write_deltalake(
+                table, frame, mode="overwrite", predicate=replace_where,
+                commit_properties=properties,
+            )  # fmt: skip
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None]:
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    try:
+        yield
+    except CommitFailedError:
+        raise TryAgain(
+            "somebody else wrote to the table at the same time", where=str(path),
+            remedy="nothing was changed; run it again",
+        ) from None  # fmt: skip
+    except (DeltaError, OSError) as error:
+        raise DataError(
+            f"can't be written, nothing was changed: {_first_line(error)}", where=str(path),
+            remedy="look at free space and permissions of the folder",
+        ) from None  # fmt: skip
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

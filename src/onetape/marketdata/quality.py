@@ -1,0 +1,150 @@
+"""What can be wrong with the rows of a file, where, and which repair may be allowed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import Enum
+
+import msgspec
+import numpy as np
+
+from onetape.domain.errors import DataError
+from onetape.marketdata.bars import BoolArray, FloatArray, IntArray
+from onetape.marketdata.nearest import nearest_name
+
+_LISTED = 10
+ROUNDING_RATIO = 1e-9
+"""How far float rounding may put open or close outside low to high, as a fraction of the price."""
+
+
+class Repair(Enum):
+    """A change of the data that the caller must ask for. They run in this order.
+
+    | repair            | what it does                                                          |
+    | ----------------- | --------------------------------------------------------------------- |
+    | `drop-bad`        | leaves out rows whose time or values can't be used; the next row gets |
+    |                   | `GAP_BEFORE`                                                          |
+    | `sort`            | brings the rows into time order                                       |
+    | `drop-duplicates` | keeps the first row of each time; it gets `REPAIRED` where another    |
+    |                   | one had other values                                                  |
+    """
+
+    DROP_BAD = "drop-bad"
+    SORT = "sort"
+    DROP_DUPLICATES = "drop-duplicates"
+
+
+def to_repair(name: str) -> Repair:
+    """The repair called `name`; raises `DataError` with the nearest name."""
+    try:
+        return Repair(name)
+    except ValueError:
+        known = [repair.value for repair in Repair]
+        raise DataError(f"repair {name!r} is unknown", remedy=nearest_name(name, known)) from None
+
+
+class Fault(msgspec.Struct, frozen=True, eq=False):
+    """One kind of fault, the rows (positions in the file) that have it, its repair."""
+
+    what: str
+    rows: IntArray
+    repair: Repair
+
+
+class RowFaults:
+    """Collects the faults of a file's records; each record counts once, with its first fault."""
+
+    def __init__(self, lines: IntArray, place: str, where: str) -> None:
+        self._lines = lines
+        self._place = place
+        self._where = where
+        self.bad: BoolArray = np.zeros(len(lines), dtype=np.bool_)
+        self.found: list[Fault] = []
+
+    def add(self, what: str, rows: BoolArray, repair: Repair = Repair.DROP_BAD) -> None:
+        """These records have this fault, unless one was found before."""
+        fresh = rows & ~self.bad
+        if fresh.any():
+            self.bad = self.bad | fresh
+            self.found.append(Fault(what, np.flatnonzero(fresh), repair))
+
+    def places(self, rows: IntArray) -> str:
+        """Text such as `lines 4, 9 and 12 more`."""
+        at = ", ".join(map(str, self._lines[rows[:_LISTED]].tolist()))
+        more = f" and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+        return f"{self._place}{'s' if len(rows) > 1 else ''} {at}{more}"
+
+    def rows(self, repair: Repair) -> IntArray:
+        """Which records that repair handles, in the order of the file."""
+        rows = [fault.rows for fault in self.found if fault.repair is repair]
+        return np.sort(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
+
+    def refuse_unless(self, repairs: Collection[Repair]) -> None:
+        """Raises `DataError` listing every fault whose repair is not among `repairs`."""
+        left = [fault for fault in self.found if fault.repair not in repairs]
+        needed = {fault.repair for fault in left}
+        allow = ", ".join(each.value for each in Repair if each in needed)
+        several = Repair.DROP_DUPLICATES in needed
+        if left:
+            raise self._refusal(
+                left,
+                f"correct the file, {'pick one of several symbols, ' if several else ''}"
+                f"or allow the repair {allow}",
+            )
+
+    def refuse_when_all_bad(self) -> None:
+        """Raises `DataError` listing every fault when no record is left to use."""
+        if self.bad.all():
+            raise self._refusal(self.found, "no row can be used: is it the right file?")
+
+    def _refusal(self, faults: list[Fault], remedy: str) -> DataError:
+        count = sum(len(fault.rows) for fault in faults)
+        listed = "; ".join(f"{fault.what} ({self.places(fault.rows)})" for fault in faults)
+        rows = f"{count} bad row{'s' if count > 1 else ''}"
+        return DataError(f"{rows}, nothing imported: {listed}", where=self._where, remedy=remedy)
+
+
+def find_price_faults(faults: RowFaults, prices: dict[str, FloatArray], volume: FloatArray) -> None:
+    """Adds to `faults` what no bar may have; NaN stands for what is no number."""
+    for name, price in prices.items():
+        faults.add(f"{name} is not a number", np.isnan(price))
+        faults.add(f"{name} is infinite", np.isinf(price))
+        faults.add(f"{name} is not positive", price <= 0)
+    faults.add("volume is not a number", ~np.isfinite(volume))
+    faults.add("volume is negative", volume < 0)
+    high, low = prices["high"], prices["low"]
+    faults.add("high is below low", high < low)
+    for name in ("open", "close"):
+        faults.add(f"{name} is outside low to high", (prices[name] > high) | (prices[name] < low))
+
+
+def find_order_faults(faults: RowFaults, times: IntArray) -> None:
+    """Adds rows whose time an earlier row has, and rows that stand below a later time.
+
+    Rows that are bad already are left aside.
+    """
+    good = np.flatnonzero(~faults.bad)
+    ordered = good[np.argsort(times[good], kind="stable")]
+    repeated = np.zeros(len(times), dtype=np.bool_)
+    repeated[ordered[1:][np.diff(times[ordered]) == 0]] = True
+    faults.add("time is a repetition", repeated, Repair.DROP_DUPLICATES)
+    good = np.flatnonzero(~faults.bad)
+    backwards = np.zeros(len(times), dtype=np.bool_)
+    backwards[good[1:][np.diff(times[good]) < 0]] = True
+    faults.add("time is before that of the row above", backwards, Repair.SORT)
+
+
+def widen_for_rounding(prices: dict[str, FloatArray]) -> BoolArray:
+    """Makes high and low hold open and close where only float rounding keeps them from it.
+
+    Vendors' adjusted prices are products, each rounded on its own. Ours: up to `ROUNDING_RATIO`.
+    Changes `prices`; returns the rows changed.
+    """
+    top = np.maximum(prices["open"], prices["close"])
+    bottom = np.minimum(prices["open"], prices["close"])
+    high, low = prices["high"], prices["low"]
+    too_low = (high < top) & (high >= top * (1 - ROUNDING_RATIO))
+    too_high = (low > bottom) & (low <= bottom * (1 + ROUNDING_RATIO))
+    prices["high"] = np.where(too_low, top, high)
+    prices["low"] = np.where(too_high, bottom, low)
+    return too_low | too_high

@@ -1,0 +1,143 @@
+"""Reads a data file into columns without interpreting it; every record keeps its place."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import msgspec
+import numpy as np
+
+from onetape.domain.errors import DataError
+from onetape.marketdata.bars import BoolArray, IntArray
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+    import polars as pl
+
+_CHUNK_RECORDS = 50_000
+_DELIMITERS = ",;\t|"
+
+
+class SourceTable(msgspec.Struct, frozen=True, eq=False):
+    """The records of a file.
+
+    `frame` has one column for each name of the header: text from CSV, typed from Parquet.
+    `lines` is each record's line (CSV, 1 is the header) or row number (Parquet, from 1), which
+    `place` names; `misshapen` marks records whose number of fields is not the header's.
+    """
+
+    path: str
+    frame: pl.DataFrame
+    lines: IntArray
+    misshapen: BoolArray
+    place: str
+
+
+def read_source(path: Path) -> SourceTable:
+    """The records of a `.csv`, `.csv.gz` or `.parquet` file.
+
+    Raises:
+        DataError: There is no such file, it is of another kind, damaged, or has no records.
+    """
+    name = path.name.lower()
+    if not path.is_file():
+        raise DataError("there is no such file", where=str(path))
+    if name.endswith((".csv", ".csv.gz")):
+        table = _read_csv(path)
+    elif name.endswith(".parquet"):
+        table = _read_parquet(path)
+    else:
+        raise DataError(
+            f"{path.suffix or 'no'} extension", where=str(path),
+            remedy="give a .csv, .csv.gz or .parquet file",
+        )  # fmt: skip
+    if len(table.frame) == 0:
+        raise DataError("the file has no records", where=str(path))
+    return table
+
+
+def _read_parquet(path: Path) -> SourceTable:
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"is not readable Parquet: {error}", where=str(path)) from None
+    lines = np.arange(1, len(frame) + 1)
+    return SourceTable(str(path), frame, lines, np.zeros(len(frame), dtype=np.bool_), "row")
+
+
+def _read_csv(path: Path) -> SourceTable:
+    try:
+        with _open_text(path) as file:
+            return _read_records(path, file)
+    except UnicodeDecodeError:
+        raise DataError("is not UTF-8 text", where=str(path)) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"can't be read: {error}", where=str(path)) from None
+
+
+def _open_text(path: Path) -> IO[str]:
+    if path.suffix.lower() == ".gz":
+        return cast(IO[str], gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _read_records(path: Path, file: IO[str]) -> SourceTable:
+    import polars as pl
+
+    first = file.readline()
+    if not first:
+        raise DataError("the file is empty", where=str(path))
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
+    frames: list[pl.DataFrame] = []
+    lines: list[int] = []
+    misshapen: list[bool] = []
+    try:
+        names = _read_header(path, next(reader))
+        blank = [""] * len(names)
+        for records, at in _chunks(reader):
+            wrong = [len(record) != len(names) for record in records]
+            rows = [blank if bad else r for r, bad in zip(records, wrong, strict=True)]
+            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+            frames.append(pl.DataFrame(columns, dict.fromkeys(names, pl.String)))
+            lines += at
+            misshapen += wrong
+    except csv.Error as error:
+        raise DataError(f"is not CSV: {error}", where=f"{path} line {reader.line_num}") from None
+    frame = pl.concat(frames) if frames else pl.DataFrame()
+    return SourceTable(
+        str(path), frame, np.array(lines, np.int64), np.array(misshapen, np.bool_), "line"
+    )
+
+
+def _read_header(path: Path, cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"column {name!r} appears twice in the header", where=str(path))
+    return names
+
+
+def _chunks(reader: Reader) -> Iterator[tuple[list[list[str]], list[int]]]:
+    """Records that are not blank, with their line numbers, some thousands at a time."""
+    records: list[list[str]] = []
+    lines: list[int] = []
+    for record in reader:
+        if len(record) < 2 and not "".join(record).strip():
+            continue
+        records.append(record)
+        lines.append(reader.line_num)
+        if len(records) == _CHUNK_RECORDS:
+            yield records, lines
+            records, lines = [], []
+    if records:
+        yield records, lines

@@ -1,0 +1,199 @@
+"""All bars of a session in one order: when they became known, then the instruments' order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.errors import DataError
+from onetape.domain.events import DatasetPin
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import BarBlock
+from onetape.domain.timestamps import to_iso
+from onetape.marketdata.bars import (
+    BAR_COLUMNS,
+    BarColumns,
+    BoolArray,
+    IntArray,
+    check_columns,
+    compute_content_hash,
+    slice_rows,
+)
+
+if TYPE_CHECKING:
+    from onetape.marketdata.catalog import Catalog, StoredBars
+
+
+class Timeline:
+    """Bars of several instruments merged by (`ts_known`, position of the instrument).
+
+    Attributes:
+        instruments: In the order that breaks ties.
+        instrument_index: int32 of shape (rows,): position in `instruments` of each row.
+        columns: `BAR_COLUMNS`, each of shape (rows,).
+        slice_end: bool of shape (rows,): True on the last row of each `ts_known`.
+        datasets: What was read from a catalog, one pin for each instrument; empty from memory.
+        source: Provenance of the bars.
+        timeframe: Their length.
+
+    Made by `build_timeline` and `load_timeline`.
+    """
+
+    def __init__(
+        self,
+        instruments: tuple[Instrument, ...],
+        instrument_index: npt.NDArray[np.int32],
+        columns: BarColumns,
+        rows: Mapping[InstrumentId, IntArray],
+        *,
+        datasets: tuple[DatasetPin, ...],
+        source: str,
+        timeframe: str,
+    ) -> None:
+        self.instruments = instruments
+        self.instrument_index = instrument_index
+        self.columns = columns
+        self.slice_end = _find_slice_ends(columns["ts_known"])
+        self.datasets = datasets
+        self.source = source
+        self.timeframe = timeframe
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self.instrument_index)
+
+    def rows_of(self, instrument_id: str) -> IntArray:
+        """Positions of one instrument's bars, int64, rising; `KeyError` for an unknown one."""
+        return self._rows[InstrumentId(instrument_id)]
+
+    def blocks(self, rows: int, start: int = 0) -> Iterator[BarBlock]:
+        """The bars from row `start` on, in blocks of up to `rows`; columns are views."""
+        ids = [instrument.id for instrument in self.instruments]
+        for first in range(start, len(self), rows):
+            stop = min(first + rows, len(self))
+            owner = (
+                ids[0]
+                if len(ids) == 1
+                else [ids[index] for index in self.instrument_index[first:stop].tolist()]
+            )
+            columns = slice_rows(self.columns, first, stop)
+            yield BarBlock(owner, columns, self.source, self.timeframe)
+
+
+def build_timeline(
+    series: Sequence[tuple[Instrument, BarColumns]],
+    *,
+    source: str,
+    timeframe: str,
+    datasets: Sequence[DatasetPin] = (),
+) -> Timeline:
+    """Merges bars that are in memory; with one instrument nothing is copied.
+
+    Args:
+        series: Each instrument with its `BAR_COLUMNS` in time order; the order breaks ties.
+        source: Provenance, as bars tell it.
+        timeframe: Length of the bars, as bars tell it.
+        datasets: Pins of what `series` was read from.
+
+    Raises:
+        DataError: There is no instrument, one comes twice, or columns are no bars in time order.
+    """
+    instruments = tuple(instrument for instrument, _ in series)
+    ids = [instrument.id for instrument in instruments]
+    if not ids:
+        raise DataError("a timeline needs an instrument")
+    for each in ids:
+        if ids.count(each) > 1:
+            raise DataError(f"instrument {each} comes twice", remedy="name each once")
+    for instrument, columns in series:
+        check_columns(columns, instrument.id)
+    counts = [len(columns["ts_known"]) for _, columns in series]
+    index = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
+    merged = series[0][1]
+    place = np.arange(len(index))
+    if len(ids) > 1:
+        merged = {n: np.concatenate([columns[n] for _, columns in series]) for n in BAR_COLUMNS}
+        # Stable, and the concatenation is in the order of instruments: so that order breaks ties.
+        order = np.argsort(merged["ts_known"], kind="stable")
+        merged = {name: column[order] for name, column in merged.items()}
+        index = index[order]
+        place[order] = np.arange(len(order))
+    rows = np.split(place, np.cumsum(counts)[:-1])
+    return Timeline(
+        instruments,
+        index,
+        merged,
+        dict(zip(ids, rows, strict=True)),
+        datasets=tuple(datasets),
+        source=source,
+        timeframe=timeframe,
+    )
+
+
+def load_timeline(
+    catalog: Catalog,
+    instrument_ids: Sequence[str],
+    timeframe: str,
+    ts_start: int,
+    ts_end: int,
+    versions: Mapping[str, int] | None = None,
+) -> Timeline:
+    """Reads and merges the bars of some instruments, and pins what was read.
+
+    Args:
+        catalog: Where the bars are.
+        instrument_ids: Which instruments; their order breaks ties in time.
+        timeframe: Which bars.
+        ts_start: Bars that open before it (ns UTC) are left out.
+        ts_end: Bars that close after it (ns UTC) are left out.
+        versions: Table version to read by instrument id; the newest where it has none.
+
+    Raises:
+        DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
+            that time (what it has is told).
+    """
+    defined = catalog.instruments()
+    series: list[tuple[Instrument, BarColumns]] = []
+    pins: list[DatasetPin] = []
+    for bars in catalog.read_many(instrument_ids, timeframe, versions):
+        columns = _cut(bars, ts_start, ts_end)
+        series.append(
+            (defined.get(bars.instrument) or catalog.instrument(bars.instrument), columns)
+        )
+        pins.append(
+            DatasetPin(
+                instrument=bars.instrument,
+                timeframe=timeframe,
+                table_version=bars.version,
+                content_hash=compute_content_hash(columns),
+                rows=len(columns["ts_open"]),
+                ts_first=int(columns["ts_open"][0]),
+                ts_last=int(columns["ts_close"][-1]),
+                adjustment=bars.adjustment,
+            )
+        )
+    return build_timeline(series, source="catalog", timeframe=timeframe, datasets=pins)
+
+
+def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:
+    """The bars that lie within the time asked for, as views."""
+    columns = bars.columns
+    first = int(np.searchsorted(columns["ts_open"], ts_start))
+    stop = int(np.searchsorted(columns["ts_close"], ts_end, side="right"))
+    if first >= stop:
+        held = f"{to_iso(int(columns['ts_open'][0]))} to {to_iso(int(columns['ts_close'][-1]))}"
+        raise DataError(
+            f"{bars.instrument} has no {bars.timeframe} bars from {to_iso(ts_start)} to "
+            f"{to_iso(ts_end)}", remedy=f"the catalog has {held}",
+        )  # fmt: skip
+    return slice_rows(columns, first, stop)
+
+
+def _find_slice_ends(ts_known: IntArray) -> BoolArray:
+    """True on the last row of each equal run."""
+    ends = np.ones(len(ts_known), dtype=np.bool_)
+    ends[:-1] = ts_known[1:] != ts_known[:-1]
+    return ends

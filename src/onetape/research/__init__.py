@@ -1,0 +1,1 @@
+"""Asks many questions: experiments, sweeps, walk-forward, optimization, reports, notebook kit."""

@@ -1,0 +1,120 @@
+"""The artifacts of a run: metrics.json and the parquet files, and reading a run back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from onetape.domain.errors import DataError
+from onetape.domain.events import Event, SessionStarted
+from onetape.domain.timestamps import from_iso
+from onetape.research.run_files import write_whole
+from onetape.research.run_summary import ReportedTimeline, RunSummary, summarize_run
+
+if TYPE_CHECKING:
+    from onetape.marketdata.timeline import Timeline
+
+
+def write_artifacts(
+    run_dir: Path, timeline: ReportedTimeline, events: Iterable[Event], *, digest: str
+) -> RunSummary:
+    """Measure a run and save what was measured: `summarize_run`, then `save_summary`.
+
+    Args:
+        run_dir: The run's directory.
+        timeline: Market data of the session.
+        events: Its whole tape, in order.
+        digest: Digest of the tape, hex.
+
+    Raises:
+        DataError: The tape is empty or doesn't fit the timeline.
+        InvariantBroken: The books on the tape and the curve disagree.
+        TryAgain: A file can't be written.
+    """
+    summary = summarize_run(timeline, events, digest=digest)
+    save_summary(run_dir, summary)
+    return summary
+
+
+def save_summary(run_dir: Path, summary: RunSummary) -> None:
+    """Write metrics.json and equity, orders, fills and round_trips as parquet.
+
+    The content depends on the summary alone, byte for byte. Each file appears whole.
+
+    Raises:
+        TryAgain: A file can't be written.
+    """
+    from onetape.research.frames import build_frames
+
+    for name, frame in build_frames(summary).items():
+        buffer = BytesIO()
+        frame.write_parquet(buffer, compression="zstd", compression_level=1)
+        write_whole(run_dir / f"{name}.parquet", buffer.getvalue())
+    write_whole(run_dir / "metrics.json", encode_metrics(summary.metrics()))
+
+
+def encode_metrics(metrics: dict[str, Any]) -> bytes:
+    """Canonical JSON: sorted keys, two spaces, exact decimals as numbers, NaN as null."""
+    encoder = msgspec.json.Encoder(order="sorted", decimal_format="number")
+    return msgspec.json.format(encoder.encode(metrics), indent=2) + b"\n"
+
+
+def load_run(run_dir: Path) -> RunSummary:
+    """Measure a run from its tape and the market data that the tape pins, complete or not.
+
+    Raises:
+        DataError: There is no tape, it can't be read or says too little; or the catalog is gone or
+            does not hold the bars that the session read.
+        TryAgain: The tape is locked.
+    """
+    from onetape.tape.reader import SqliteTapeReader
+
+    reader = SqliteTapeReader(run_dir / "tape.db")
+    try:
+        timeline = load_pinned_timeline(reader.header)
+        return summarize_run(timeline, reader.events(), digest=reader.digest)
+    finally:
+        reader.close()
+
+
+def load_pinned_timeline(header: SessionStarted) -> Timeline:
+    """The very bars that a session ran on, from the catalog that its configuration names.
+
+    Raises:
+        DataError: The configuration names no catalog or time, the catalog is gone, or a dataset is
+            not the pinned one.
+    """
+    from onetape.marketdata.catalog import Catalog
+    from onetape.marketdata.timeline import load_timeline
+
+    match msgspec.json.decode(header.config):
+        case {"data": {"path": str(path)}, "clock": {"start": str(start), "end": str(end)}}:
+            pins = header.datasets
+        case _:
+            pins, path, start, end = [], "", "", ""
+    if not pins:
+        raise DataError(
+            f"the tape of session {header.session} names no market data",
+            remedy="only a session that ran on a catalog can be reported from its tape",
+        )
+    timeline = load_timeline(
+        Catalog(Path(path)),
+        [pin.instrument for pin in pins],
+        pins[0].timeframe,
+        from_iso(start, "clock.start", error=DataError),
+        from_iso(end, "clock.end", error=DataError),
+        {pin.instrument: pin.table_version for pin in pins},
+    )
+    for pin, found in zip(pins, timeline.datasets, strict=True):
+        if pin.content_hash != found.content_hash:
+            raise DataError(
+                f"{pin.instrument} {pin.timeframe} version {pin.table_version} is not what the "
+                f"session read: {found.content_hash[:16]} instead of {pin.content_hash[:16]}",
+                where=path,
+                remedy="restore the catalog of the run",
+            )
+    return timeline

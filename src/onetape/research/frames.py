@@ -1,0 +1,222 @@
+"""A run as polars frames: exact integers first, floats for people and statistics beside them.
+
+Money columns end in `_minor` (1e-8 of the currency) and have a float64 twin without the ending;
+`*ticks` have a float64 `*price`, `*lots` a float64 `*quantity`. Times are ns UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from onetape.domain.instrument import Instrument
+from onetape.domain.numbers import E8
+from onetape.portfolio.equity_curve import EquityCurve
+from onetape.portfolio.performance import drawdowns
+from onetape.portfolio.performance_summary import compute_growth
+from onetape.portfolio.round_trips import RoundTrip, average_price
+from onetape.research.run_summary import RunSummary
+from onetape.telemetry.run_projection import OrderState
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_TEXT = frozenset(
+    {"client_order_id", "strategy", "instrument", "side", "type", "time_in_force", "status",
+     "status_classic", "liquidity", "reason"}
+)  # fmt: skip
+_INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars", "fills")
+
+
+def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
+    """The frames of a run by name: equity, orders, fills, round_trips."""
+    return {
+        "equity": build_equity_frame(summary),
+        "orders": build_orders_frame(summary),
+        "fills": build_fills_frame(summary),
+        "round_trips": build_round_trips_frame(summary),
+    }
+
+
+def build_equity_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row a slice: the books, growth of one unit of money, and drawdown as a fraction.
+
+    First the rows of the account, whose `strategy` is null, then those of each strategy.
+    """
+    import polars as pl
+
+    def rows_of(curve: EquityCurve, strategy: str | None) -> pl.DataFrame:
+        growth = compute_growth(curve)
+        return _frame(
+            {
+                "ts": curve.ts,
+                "strategy": pl.repeat(strategy, len(curve.ts), dtype=pl.String, eager=True),
+                "equity_minor": curve.equity,
+                "cash_minor": curve.cash,
+                "gross_exposure_minor": curve.gross_exposure,
+                "net_exposure_minor": curve.net_exposure,
+                "deposited_minor": curve.deposited,
+                "positions": curve.positions,
+                "growth": growth,
+                "drawdown": drawdowns(growth),
+            }
+        )
+
+    curves = summary.curves
+    return pl.concat(
+        [rows_of(curves.account, None)]
+        + [rows_of(curve, name) for name, curve in curves.strategies.items()]
+    )
+
+
+def build_orders_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row an order in its final state, then those that risk denied, which got no id."""
+    import polars as pl
+
+    orders: Iterable[OrderState] = summary.projection.orders.values()
+    instruments = {each.id: each for each in summary.timeline.instruments}
+    submitted = _frame(
+        {
+            "client_order_id": [each.client_order_id for each in orders],
+            "strategy": [each.strategy for each in orders],
+            "instrument": [each.instrument for each in orders],
+            "side": [each.side.name.lower() for each in orders],
+            "type": [each.order_type.name.lower() for each in orders],
+            "time_in_force": [each.time_in_force.name.lower() for each in orders],
+            "status": [each.status.name.lower() for each in orders],
+            "status_classic": [each.classic_status for each in orders],
+            "ts_submitted": [each.ts_submitted for each in orders],
+            "ts_last": [each.ts_last for each in orders],
+            "lots": [each.lots for each in orders],
+            "filled_lots": [each.filled_lots for each in orders],
+            "limit_ticks": [each.limit_ticks or None for each in orders],
+            "stop_ticks": [each.stop_ticks or None for each in orders],
+            "filled_notional_minor": [each.filled_notional for each in orders],
+            "fee_minor": [each.fee for each in orders],
+            "reason": [each.reason for each in orders],
+            "average_fill_price": [
+                average_price(instruments[each.instrument], each.filled_notional, each.filled_lots)
+                if each.filled_lots
+                else None
+                for each in orders
+            ],
+        }
+    )
+    denied = summary.projection.denied
+    refused = _frame(
+        {
+            "strategy": [each.strategy for _, each in denied],
+            "instrument": [each.instrument for _, each in denied],
+            "status": ["denied"] * len(denied),
+            "status_classic": ["rejected"] * len(denied),
+            "ts_submitted": [ts for ts, _ in denied],
+            "ts_last": [ts for ts, _ in denied],
+            "reason": [
+                f"{each.code.value}: {each.actual!r} against {each.limit!r} {each.unit}"
+                for _, each in denied
+            ],
+        }
+    )
+    return _add_units(pl.concat([submitted, refused], how="diagonal"), instruments.values())
+
+
+def build_fills_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row a fill. `ts` is the engine time of the step that made it, `ts_fill` its own."""
+    timed = summary.projection.fills
+    fills = [fill for _, _, fill in timed]
+    return _add_units(
+        _frame(
+            {
+                "seq": [seq for seq, _, _ in timed],
+                "ts": [ts for _, ts, _ in timed],
+                "ts_fill": [each.ts_fill for each in fills],
+                "client_order_id": [each.client_order_id for each in fills],
+                "strategy": [each.strategy for each in fills],
+                "instrument": [each.instrument for each in fills],
+                "side": [each.side.name.lower() for each in fills],
+                "liquidity": [each.liquidity.name.lower() for each in fills],
+                "lots": [each.lots for each in fills],
+                "ticks": [each.ticks for each in fills],
+                "leaves_lots": [each.leaves for each in fills],
+                "notional_minor": [each.notional for each in fills],
+                "fee_minor": [each.fee for each in fills],
+            }
+        ),
+        summary.timeline.instruments,
+    )
+
+
+def build_round_trips_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row a round trip, open ones last; `exit_price` is null while nothing is closed."""
+    trips: list[RoundTrip] = summary.round_trips
+    return _add_units(
+        _frame(
+            {
+                "strategy": [each.strategy for each in trips],
+                "instrument": [each.instrument for each in trips],
+                "side": [each.side.value for each in trips],
+                "is_open": [each.is_open for each in trips],
+                "ts_entry": [each.ts_entry for each in trips],
+                "ts_exit": [each.ts_exit for each in trips],
+                "duration_ns": [each.duration_ns for each in trips],
+                "bars": [each.bars for each in trips],
+                "fills": [each.fills for each in trips],
+                "lots": [each.lots for each in trips],
+                "open_lots": [each.open_lots for each in trips],
+                "entry_price": [each.entry_price for each in trips],
+                "exit_price": [each.exit_price or None for each in trips],
+                "return_ratio": [each.return_ratio for each in trips],
+                "entry_notional_minor": [each.entry_notional for each in trips],
+                "exit_notional_minor": [each.exit_notional for each in trips],
+                "pnl_gross_minor": [each.pnl_gross for each in trips],
+                "fees_minor": [each.fees for each in trips],
+                "pnl_net_minor": [each.pnl_net for each in trips],
+            }
+        ),
+        summary.timeline.instruments,
+    )
+
+
+def _frame(columns: dict[str, Any]) -> pl.DataFrame:
+    """A frame whose types follow from the names, so that an empty one has them too."""
+    import polars as pl
+
+    def type_of(name: str) -> Any:
+        if name in _TEXT:
+            return pl.String
+        if name == "is_open":
+            return pl.Boolean
+        return pl.Int64 if name.startswith("ts") or name.endswith(_INTEGER_ENDINGS) else pl.Float64
+
+    frame = pl.DataFrame(
+        [pl.Series(name, values, dtype=type_of(name)) for name, values in columns.items()]
+    )
+    return frame.with_columns(
+        pl.col("^ts(_.*)?$").cast(pl.Datetime("ns", "UTC")),
+        (pl.col("^.*_minor$") / E8).name.map(lambda name: name.removesuffix("_minor")),
+    )
+
+
+def _add_units(frame: pl.DataFrame, instruments: Iterable[Instrument]) -> pl.DataFrame:
+    """Add the price of each `*ticks` and the quantity of each `*lots`, correctly rounded."""
+    import polars as pl
+
+    rows = [
+        (each.id, *each.tick_size.as_integer_ratio(), *each.lot_size.as_integer_ratio())
+        for each in instruments
+    ]
+    grid = pl.DataFrame(
+        rows,
+        schema=["instrument", "tick_top", "tick_bottom", "lot_top", "lot_bottom"],
+        orient="row",
+    )
+    ticks = pl.col("^.*ticks$") * pl.col("tick_top") / pl.col("tick_bottom")
+    lots = pl.col("^.*lots$") * pl.col("lot_top") / pl.col("lot_bottom")
+    return (
+        frame.join(grid, on="instrument", how="left", maintain_order="left")
+        .with_columns(
+            ticks.name.map(lambda name: name.removesuffix("ticks") + "price"),
+            lots.name.map(lambda name: name.removesuffix("lots") + "quantity"),
+        )
+        .drop("tick_top", "tick_bottom", "lot_top", "lot_bottom")
+    )

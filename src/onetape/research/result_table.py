@@ -1,0 +1,102 @@
+"""The figures of a run as rows of text: one source for the terminal, the HTML and the markdown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from onetape.portfolio.performance_summary import PerformanceSummary
+from onetape.research import report_format as text
+from onetape.research.run_summary import RunSummary
+
+
+class Row(NamedTuple):
+    """One figure: what it is, its value as text, and whether that is good (+1) or bad (-1)."""
+
+    label: str
+    value: str
+    tone: int = 0
+
+
+class Alarm(NamedTuple):
+    """Something a reader must not miss: a word for the badge, and the whole story."""
+
+    word: str
+    story: str
+
+
+def result_rows(summary: RunSummary) -> list[Row]:
+    """The table that a run ends with in the terminal: alarms, period, the figures."""
+    account = summary.account
+    header = [Row(alarm.word, alarm.story, -1) for alarm in alarms(summary)]
+    period = Row("Period", f"{text.day(account.ts_start)} to {text.day(account.ts_end)}")
+    return [
+        *header,
+        period,
+        *figure_rows(account, summary.currency),
+        Row("Denied orders", text.count(len(summary.projection.denied))),
+    ]
+
+
+def figure_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
+    """The figures of the account or of one strategy."""
+    f = figures
+    trips = text.count(f.round_trips) + (
+        f" + {f.open_round_trips} open" if f.open_round_trips else ""
+    )
+    return [
+        Row("Total return", text.percent(f.total_return), _tone(f.total_return)),
+        Row("Annual return", text.percent(f.annual_return), _tone(f.annual_return)),
+        Row("Net profit", text.money(f.net_profit, currency), _tone(float(f.net_profit))),
+        Row("Final equity", text.money(f.equity, currency)),
+        Row("Sharpe", text.ratio(f.sharpe_ratio), _tone(f.sharpe_ratio)),
+        Row("Sortino", text.ratio(f.sortino_ratio), _tone(f.sortino_ratio)),
+        Row("Calmar", text.ratio(f.calmar_ratio), _tone(f.calmar_ratio)),
+        Row("Volatility, annual", text.percent(f.annual_volatility)),
+        Row("Max drawdown", text.percent(f.max_drawdown), _tone(f.max_drawdown)),
+        Row("Drawdown length", text.duration(f.max_drawdown_duration_ns)),
+        Row("Time in market", text.percent(f.time_exposure_ratio, 1)),
+        Row("Average exposure", text.percent(f.average_gross_exposure_ratio, 1)),
+        Row("Turnover a year", f"{text.ratio(f.annual_turnover_ratio)} x equity"),
+        Row("Round trips", trips),
+        Row("Win rate", text.percent(f.win_ratio, 1)),
+        Row("Profit factor", text.ratio(f.profit_factor)),
+        Row("Expectancy", text.money(f.expectancy, currency), _tone(f.expectancy)),
+        Row("Average trip", text.duration(f.average_duration_ns)),
+        Row("Best trip", text.money(f.best_round_trip, currency)),
+        Row("Worst trip", text.money(f.worst_round_trip, currency)),
+        Row("Fees", text.money(f.fees, currency)),
+    ]
+
+
+def cost_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
+    """What trading cost."""
+    bps = figures.fee_turnover_ratio * 10_000
+    return [
+        Row("Fills", text.count(figures.fills)),
+        Row("Traded notional", text.money(figures.traded_notional, currency)),
+        Row("Fees", text.money(figures.fees, currency)),
+        Row("Fees of traded notional", f"{text.ratio(bps)} bps"),
+    ]
+
+
+def alarms(summary: RunSummary) -> list[Alarm]:
+    """What makes the figures doubtful: a run that broke off, strategies that raised."""
+    found: list[Alarm] = []
+    if not summary.is_complete:
+        last = text.minute(summary.projection.ts_last)
+        found.append(
+            Alarm("INCOMPLETE", f"the session broke off; figures go to its last event, {last} UTC")
+        )
+    found.extend(
+        Alarm(
+            "QUARANTINED",
+            f"{each.strategy} raised in {each.callback} at {text.minute(ts)} UTC: {each.error}"
+            + (f" ({each.where})" if each.where else ""),
+        )
+        for ts, each in summary.projection.quarantined
+    )
+    return found
+
+
+def _tone(value: float) -> int:
+    return (value > 0) - (value < 0)

@@ -1,0 +1,270 @@
+"""Everything that is known about a run, finished or broken off, from its timeline and its tape."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+
+from onetape.domain.errors import DataError, InvariantBroken
+from onetape.domain.events import Event, OrderDenied, OrderFilled
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.numbers import INT64_MAX, minor_to_decimal
+from onetape.domain.timestamps import to_iso
+from onetape.portfolio.equity_curve import (
+    EquityCurve,
+    EquityCurves,
+    Marks,
+    SlicedTimeline,
+    compute_equity_curves,
+)
+from onetape.portfolio.performance_summary import (
+    PerformanceSummary,
+    choose_returns_clock,
+    compute_calendar_returns,
+    compute_growth,
+    summarize_performance,
+)
+from onetape.portfolio.round_trips import RoundTrip, pair_round_trips
+from onetape.telemetry.run_projection import RunProjection, project_run
+
+METRICS_VERSION = 1
+"""Version of the layout of metrics.json."""
+
+
+class ReportedTimeline(SlicedTimeline, Protocol):
+    """What a summary reads of a timeline, beyond its marks."""
+
+    @property
+    def timeframe(self) -> str:
+        """Length of a bar as text, such as `1d`."""
+        ...
+
+
+class InstrumentSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one instrument did for the account; money exact in currency.
+
+    `net_profit` is that of its round trips, open ones at their mark.
+    """
+
+    instrument: InstrumentId
+    fills: int
+    round_trips: int
+    traded_notional: Decimal
+    fees: Decimal
+    net_profit: Decimal
+
+
+class DenialGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Orders that risk denied for one reason: how many, when, and the range of the numbers."""
+
+    code: str
+    unit: str
+    count: int
+    actual_min: float
+    actual_max: float
+    limit_min: float
+    limit_max: float
+    ts_first: int
+    ts_last: int
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A run, folded and measured. `digest` is that of the tape.
+
+    `instruments` holds the traded ones, most traded first. An incomplete run is measured up to the
+    last event of its tape.
+    """
+
+    projection: RunProjection
+    timeline: ReportedTimeline
+    marks: Marks
+    curves: EquityCurves
+    round_trips: list[RoundTrip]
+    currency: str
+    digest: str
+    account: PerformanceSummary
+    strategies: dict[str, PerformanceSummary]
+    instruments: list[InstrumentSummary]
+    denials: list[DenialGroup]
+    returns_by_month: list[tuple[str, float]]
+    returns_by_year: list[tuple[str, float]]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the session came to its end."""
+        return self.projection.stopped is not None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration of the session."""
+        return json.loads(self.projection.header.config)
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json: exact money as Decimal, times as ISO text, NaN undefined."""
+        projection = self.projection
+        header = projection.header
+        return {
+            "metrics_version": METRICS_VERSION,
+            "session": header.session,
+            "mode": header.mode,
+            "config_hash": header.config_hash,
+            "code_version": header.code_version,
+            "tape_digest": self.digest,
+            "datasets": [_plain(each) for each in header.datasets],
+            "complete": self.is_complete,
+            "quarantined": [
+                {"time": to_iso(ts), **_plain(failure)} for ts, failure in projection.quarantined
+            ],
+            "currency": self.currency,
+            "account": _plain(self.account),
+            "strategies": {name: _plain(each) for name, each in self.strategies.items()},
+            "instruments": [_plain(each) for each in self.instruments],
+            "returns_by_month": dict(self.returns_by_month),
+            "returns_by_year": dict(self.returns_by_year),
+            "denied": [_plain(each) for each in self.denials],
+            "orders": dict(Counter(each.classic_status for each in projection.orders.values())),
+            "events": dict(projection.counts),
+        }
+
+
+def summarize_run(
+    timeline: ReportedTimeline, events: Iterable[Event], *, digest: str
+) -> RunSummary:
+    """Fold a tape over the market data that its session ran on, and measure it.
+
+    Args:
+        timeline: The session's market data.
+        events: The whole tape, in order.
+        digest: Digest of the tape, hex.
+
+    Raises:
+        DataError: The tape is empty or doesn't fit the timeline, or its books have no common
+            currency.
+        InvariantBroken: The curve and the books on the tape disagree, or leave int64.
+    """
+    projection = project_run(events)
+    marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
+    curves = compute_equity_curves(marks, projection.account_events)
+    _check_cash(projection, curves)
+    round_trips = pair_round_trips(marks, projection.account_events)
+    fills = [fill for _, _, fill in projection.fills]
+    clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
+    growth = compute_growth(curves.account)
+
+    def measure(curve: EquityCurve, name: str) -> PerformanceSummary:
+        return summarize_performance(
+            curve,
+            [each for each in fills if each.strategy == name],
+            [each for each in round_trips if each.strategy == name],
+            clock,
+        )
+
+    return RunSummary(
+        projection=projection,
+        timeline=timeline,
+        marks=marks,
+        curves=curves,
+        round_trips=round_trips,
+        currency=_currency(projection, timeline),
+        digest=digest,
+        account=summarize_performance(curves.account, fills, round_trips, clock),
+        strategies={name: measure(curve, name) for name, curve in curves.strategies.items()},
+        instruments=_summarize_instruments(fills, round_trips),
+        denials=_group_denials(projection.denied),
+        returns_by_month=compute_calendar_returns(marks.slice_ts, growth, "M"),
+        returns_by_year=compute_calendar_returns(marks.slice_ts, growth, "Y"),
+    )
+
+
+def _check_cash(projection: RunProjection, curves: EquityCurves) -> None:
+    """The cash that the ledger put on the tape last is the cash that the curve ends with."""
+    booked = {change.strategy: change.cash for _, change in projection.positions}
+    for strategy, cash in booked.items():
+        folded = int(curves.strategies[strategy].cash[-1])
+        if folded != cash:
+            raise InvariantBroken(
+                f"cash of {strategy} is {minor_to_decimal(cash)} in the books and "
+                f"{minor_to_decimal(folded)} by its fills"
+            )
+
+
+def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:
+    deposits = [
+        event for _, event in projection.account_events if not isinstance(event, OrderFilled)
+    ]
+    currencies = sorted({each.currency for each in deposits})
+    if len(currencies) > 1:
+        raise DataError(
+            f"the strategies keep books in {' and '.join(currencies)}, whose sum means nothing",
+            remedy="run one session for each currency",
+        )
+    return currencies[0] if currencies else timeline.instruments[0].quote_currency
+
+
+def _summarize_instruments(
+    fills: Sequence[OrderFilled], round_trips: Sequence[RoundTrip]
+) -> list[InstrumentSummary]:
+    counts: Counter[InstrumentId] = Counter()
+    traded: Counter[InstrumentId] = Counter()
+    fees: Counter[InstrumentId] = Counter()
+    for fill in fills:
+        counts[fill.instrument] += 1
+        traded[fill.instrument] += fill.notional
+        fees[fill.instrument] += fill.fee
+    trips: Counter[InstrumentId] = Counter()
+    profit: Counter[InstrumentId] = Counter()
+    for trip in round_trips:
+        trips[trip.instrument] += 1
+        profit[trip.instrument] += trip.pnl_net
+    return [
+        InstrumentSummary(
+            instrument=name,
+            fills=counts[name],
+            round_trips=trips[name],
+            traded_notional=minor_to_decimal(traded[name]),
+            fees=minor_to_decimal(fees[name]),
+            net_profit=minor_to_decimal(profit[name]),
+        )
+        for name in sorted(counts, key=lambda name: (-traded[name], name))
+    ]
+
+
+def _group_denials(denied: Sequence[tuple[int, OrderDenied]]) -> list[DenialGroup]:
+    """Groups by code and unit, the largest first."""
+    groups: dict[tuple[str, str], list[tuple[int, OrderDenied]]] = {}
+    for timed in denied:
+        groups.setdefault((timed[1].code.value, timed[1].unit), []).append(timed)
+    summaries = [
+        DenialGroup(
+            code=code,
+            unit=unit,
+            count=len(group),
+            actual_min=min(each.actual for _, each in group),
+            actual_max=max(each.actual for _, each in group),
+            limit_min=min(each.limit for _, each in group),
+            limit_max=max(each.limit for _, each in group),
+            ts_first=group[0][0],
+            ts_last=group[-1][0],
+        )
+        for (code, unit), group in groups.items()
+    ]
+    return sorted(summaries, key=lambda each: (-each.count, each.code, each.unit))
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    """Fields by name; `ts_x` (ns) becomes `time_x` (ISO text), Decimals lose trailing zeros."""
+    plain: dict[str, Any] = {}
+    for name in value.__struct_fields__:
+        field = getattr(value, name)
+        if name.startswith("ts_"):
+            plain["time_" + name[3:]] = None if field is None else to_iso(field)
+        elif isinstance(field, Decimal):
+            plain[name] = Decimal(f"{field.normalize():f}")
+        else:
+            plain[name] = field
+    return plain

@@ -1,0 +1,1 @@
+"""Approves or refuses orders: one gate a file, limits, kill switch; the only mint of approvals."""

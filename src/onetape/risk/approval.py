@@ -1,0 +1,76 @@
+"""The only mint of approvals: an order reaches a venue as `RiskApproved` or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from onetape.domain.errors import InvariantBroken
+from onetape.domain.events import OrderDenied
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.orders import OrderIntent, Side
+from onetape.risk.gates.gate import Gate
+from onetape.risk.input import RiskInput, apply_worst_case
+
+_MINT = object()
+_force_setattr = msgspec.structs.force_setattr
+_Check = tuple[Callable[[RiskInput, Any], bool], Any, Gate[Any]]
+
+
+class RiskApproved(msgspec.Struct, frozen=True, gc=False):
+    """An order that passed every gate. Only `RiskEngine.check` can make one.
+
+    `lots` is the quantity that was checked, an estimate where the venue sizes at the fill. `mint`
+    is the key of this module at construction and None ever after, so an approval can't be copied
+    into another one.
+
+    Raises:
+        InvariantBroken: Anything else tried to make one.
+    """
+
+    mint: object
+    intent: OrderIntent
+    lots: int
+    side: Side
+    client_order_id: str
+
+    def __post_init__(self) -> None:
+        if self.mint is not _MINT:
+            raise InvariantBroken(
+                f"an approval of {self.client_order_id!r} was made outside the risk package",
+                remedy="send the order through RiskEngine.check",
+            )
+        _force_setattr(self, "mint", None)
+
+
+class RiskEngine:
+    """Asks every gate in a fixed order; the first refusal stands.
+
+    Args:
+        gates: The gates in the order of asking, as `build_gates` makes them. A gate that keeps
+            state (the order rate) comes last, so an order that is denied leaves none.
+    """
+
+    __slots__ = ("_checks", "gates")
+
+    def __init__(self, gates: Sequence[Gate[Any]]) -> None:
+        self.gates = tuple(gates)
+        self._checks: dict[InstrumentId, tuple[_Check, ...]] = {}
+
+    def check(self, order: RiskInput) -> RiskApproved | OrderDenied:
+        """The verdict on `order`; fills its worst-case fields."""
+        apply_worst_case(order)
+        instrument = order.instrument
+        for check, limit, gate in self._checks.get(instrument.id) or self._prepare(instrument):
+            if not check(order, limit):
+                return gate.deny(order, limit)
+        side = Side.BUY if order.side_sign > 0 else Side.SELL
+        return RiskApproved(_MINT, order.intent, order.lots, side, order.client_order_id)
+
+    def _prepare(self, instrument: Instrument) -> tuple[_Check, ...]:
+        limits = [(gate, gate.limit_for(instrument)) for gate in self.gates]
+        checks = tuple((gate.check, limit, gate) for gate, limit in limits if limit is not None)
+        self._checks[instrument.id] = checks
+        return checks

@@ -1,0 +1,1 @@
+"""The gates: one pre-trade check a file."""

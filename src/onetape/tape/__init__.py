@@ -1,0 +1,1 @@
+"""Remembers: the event envelope on disk, stores (SQLite first), hash chain, reading, sealing."""

@@ -1,0 +1,187 @@
+"""Reads a tape: its events in order, where it ends, and whether it is sound."""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from onetape.domain.errors import DataError
+from onetape.domain.events import Event, SessionStarted, SessionStopped
+from onetape.tape.audit import Audit, audit_blocks
+from onetape.tape.block import (
+    FORMAT,
+    FORMAT_VERSION,
+    GENESIS,
+    Block,
+    Record,
+    decode_record,
+    digest_at,
+    split_records,
+)
+from onetape.tape.envelope import expand
+from onetape.tape.sqlite_file import readable_errors
+from onetape.tape.store import MemoryTape
+
+LOCK_WAIT_SECONDS = 2.0
+"""How long opening and reading wait for another program that holds a lock."""
+
+
+class BlockReader(ABC):
+    """A `TapeReader` over stored blocks. Nothing is cached: a tape that grows can be read on."""
+
+    def events(self, first_seq: int = 0) -> Iterator[Event]:
+        """Every event with `seq >= first_seq`, in order.
+
+        Raises:
+            DataError: A block or record can't be read. Digests are not compared; `audit` does.
+            TryAgain: The tape is locked.
+        """
+        for record in self.records(first_seq):
+            for event in expand(record):
+                if event.seq >= first_seq:
+                    yield event
+
+    def records(self, first_seq: int = 0) -> Iterator[Record]:
+        """Every engine step that has an event with `seq >= first_seq`; raises like `events`."""
+        for block in self._blocks(first_seq):
+            for data in split_records(block):
+                record = decode_record(data)
+                if record.last_seq >= first_seq:
+                    yield record
+
+    @property
+    def header(self) -> SessionStarted:
+        """The first event: which session this is, and what it ran on.
+
+        Raises:
+            DataError: The tape holds no event yet, or starts with another one.
+        """
+        first = next(self.records(), None)
+        payload = first.events[0][0] if first else None
+        if not isinstance(payload, SessionStarted):
+            raise DataError(
+                f"the tape {'starts with another event' if first else 'is empty'}",
+                remedy="a tape starts with session.started; this session did not get that far",
+            )
+        return payload
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the session came to its end: the last event is `session.stopped`."""
+        block = self._last_block()
+        if block is None:
+            return False
+        *_, last = split_records(block)
+        return isinstance(decode_record(last).events[-1][0], SessionStopped)
+
+    @property
+    def digest(self) -> str:
+        """Stored digest of the last record, hex (the genesis when there is none)."""
+        block = self._last_block()
+        return (digest_at(block, -1) if block else GENESIS).hex()
+
+    def audit(self) -> Audit:
+        """Walk the hash chain from the start and locate the first damage.
+
+        Raises:
+            TryAgain: The tape is locked.
+        """
+        return audit_blocks(self._blocks)
+
+    @abstractmethod
+    def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
+        """The blocks that end at `first_seq` or later, in the order of their numbers."""
+
+    @abstractmethod
+    def _last_block(self) -> Block | None: ...
+
+
+class MemoryTapeReader(BlockReader):
+    """Reads what a `MemoryTape` has committed."""
+
+    def __init__(self, tape: MemoryTape) -> None:
+        self._tape = tape
+
+    def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
+        return (block for block in self._tape.blocks if block.last_seq >= first_seq)
+
+    def _last_block(self) -> Block | None:
+        return self._tape.blocks[-1] if self._tape.blocks else None
+
+
+class SqliteTapeReader(BlockReader):
+    """Reads the tape file at `path`, also while its session still writes it.
+
+    Raises:
+        DataError: There is no such file, it is no tape, is damaged, or is of an unknown version.
+        TryAgain: The tape is locked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise DataError("there is no tape here", where=str(path))
+        self._path = path
+        with readable_errors(path):
+            uri = f"{path.resolve().as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(uri, LOCK_WAIT_SECONDS, uri=True)
+        try:
+            self._check_version()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _check_version(self) -> None:
+        table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
+        with readable_errors(self._path):
+            known = self._connection.execute(table).fetchone()
+            meta = self._connection.execute("SELECT * FROM meta").fetchone() if known else None
+        match meta:
+            case (name, int(version)) if name == FORMAT:
+                if version != FORMAT_VERSION:
+                    raise DataError(
+                        f"tape version {version}, and this onetape reads {FORMAT_VERSION}",
+                        where=str(self._path),
+                        remedy="read it with the onetape that wrote it",
+                    )
+            case _:
+                raise DataError(
+                    "a SQLite file, but not a tape",
+                    where=str(self._path),
+                    remedy="give the tape.db of a run",
+                )
+
+    def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
+        # One query a block: no read transaction stays open, so the writer's WAL can't grow.
+        number = -1
+        while block := self._fetch(
+            "number > ? AND last_seq >= ? ORDER BY number", number, first_seq
+        ):
+            if block.number <= number:
+                raise self._unreadable(f"block {block.number} stands behind block {number}")
+            number = block.number
+            yield block
+
+    def _last_block(self) -> Block | None:
+        return self._fetch("number >= ? ORDER BY number DESC", 0)
+
+    def _fetch(self, which: str, *values: int) -> Block | None:
+        with readable_errors(self._path):
+            query = f"SELECT * FROM block WHERE {which} LIMIT 1"
+            row = self._connection.execute(query, values).fetchone()
+        if row is None:
+            return None
+        try:
+            return msgspec.convert(row, Block)
+        except msgspec.ValidationError as error:
+            raise self._unreadable(f"a block's row is damaged: {error}") from error
+
+    def _unreadable(self, what: str) -> DataError:
+        return DataError(what, where=str(self._path), remedy="see the tape's audit")

@@ -1,0 +1,63 @@
+"""The file of a SQLite tape: its tables, and what SQLite's errors mean to the caller."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onetape.domain.errors import DataError, TryAgain
+
+SCHEMA = """
+CREATE TABLE meta (format TEXT NOT NULL, version INTEGER NOT NULL);
+CREATE TABLE block (
+    number INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    ts_first INTEGER NOT NULL,
+    ts_last INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    lengths BLOB NOT NULL,
+    digests BLOB NOT NULL,
+    payload BLOB NOT NULL
+);
+"""
+
+
+@contextmanager
+def readable_errors(path: Path) -> Generator[None, None, None]:
+    """Turn SQLite's errors about the tape at `path` into ours.
+
+    Raises:
+        TryAgain: The disk is full, or another program holds a lock.
+        DataError: Anything else: no tape, damaged, not allowed.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The low byte is the primary code; the rest says where in SQLite it arose.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        raise _to_ours(code, path, error) from error
+    except UnicodeDecodeError as error:
+        # Names in a damaged file, which sqlite3 puts into its own message.
+        raise _to_ours(sqlite3.SQLITE_CORRUPT, path, error) from error
+
+
+def _to_ours(code: int, path: Path, error: Exception) -> DataError | TryAgain:
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return TryAgain("the disk is full; the tape ends with its last commit",
+                            where=str(path), remedy="free space and run again")  # fmt: skip
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return TryAgain("the tape is locked by another program",
+                            where=str(path), remedy="close that program")  # fmt: skip
+        case sqlite3.SQLITE_NOTADB:
+            return DataError("not a tape (no SQLite file)",
+                             where=str(path), remedy="give the tape.db of a run")  # fmt: skip
+        case sqlite3.SQLITE_CORRUPT:
+            return DataError("the tape's file is damaged or cut short",
+                             where=str(path), remedy="restore it from a copy")  # fmt: skip
+        case _:
+            return DataError(f"the tape can't be used: {error}", where=str(path),
+                             remedy="check the folder's permissions and the disk")  # fmt: skip

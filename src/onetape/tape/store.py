@@ -1,0 +1,93 @@
+"""Writes the tape: what every store shares, and the store in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from onetape.domain.events import Payload
+from onetape.tape.block import GENESIS, Block, Step, digest_at, encode_block
+
+BLOCK_EVENTS = 2048
+"""Events that fill a block (120 KiB or so). Smaller blocks pay more per write, larger ones keep
+more events in memory and lose more when the process is killed."""
+
+
+class TapeStore(ABC):
+    """A `TapeWriter` that keeps steps until a block is full, then encodes, chains and stores it.
+
+    Encoding waits for the block because payloads are frozen: nothing can change them meanwhile, and
+    the hot path pays one list append a step. An error of encoding or of the store comes out of the
+    `append` or `commit` that fills a block; the blocks before it stay readable, and the steps that
+    were not stored are kept, so `commit` can be tried again.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+        self._room = BLOCK_EVENTS
+        self._blocks = 0
+        self._digest = GENESIS
+        self._stored_events = 0
+
+    def append(
+        self, first_seq: int, ts: int, market_index: int, events: Sequence[tuple[Payload, int, int]]
+    ) -> None:
+        """Remember the events of one engine step, in order (see `TapeWriter`); none, no record.
+
+        Raises:
+            InvariantBroken: An event can't be encoded.
+            DataError: The store refuses for good.
+            TryAgain: The store can't write now (disk full, locked).
+        """
+        if not events:
+            return
+        self._steps.append((first_seq, ts, market_index, tuple(events)))
+        self._room -= len(events)
+        if self._room <= 0:
+            self.commit()
+
+    def commit(self) -> None:
+        """Store everything appended so far; raises like `append`."""
+        if not self._steps:
+            return
+        block = encode_block(self._blocks, self._steps, self._digest)
+        self._store(block)
+        self._stored_events = self.events_written
+        self._digest = digest_at(block, -1)
+        self._blocks += 1
+        self._steps.clear()
+        self._room = BLOCK_EVENTS
+
+    @property
+    def digest(self) -> str:
+        """Digest of the last record, hex: it covers every event of the tape. Commits."""
+        self.commit()
+        return self._digest.hex()
+
+    @property
+    def events_written(self) -> int:
+        """How many events were appended."""
+        return self._stored_events + BLOCK_EVENTS - self._room
+
+    @abstractmethod
+    def close(self) -> None:
+        """Commit, and give back what the store holds."""
+
+    @abstractmethod
+    def _store(self, block: Block) -> None:
+        """Keep `block`, all of it or nothing."""
+
+
+class MemoryTape(TapeStore):
+    """A tape without a file, for tests and benchmarks; `MemoryTapeReader` reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: list[Block] = []
+
+    def close(self) -> None:
+        """Commit."""
+        self.commit()
+
+    def _store(self, block: Block) -> None:
+        self.blocks.append(block)

@@ -1,0 +1,1 @@
+"""Shows: projections of the tape, metrics, structured logs, traces, alerts."""

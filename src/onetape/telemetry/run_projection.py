@@ -1,0 +1,210 @@
+"""What happened in a session, folded from its tape in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from onetape.domain.errors import DataError
+from onetape.domain.events import (
+    CapitalDeposited,
+    Event,
+    OrderCanceled,
+    OrderDenied,
+    OrderExpired,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrderReport,
+    OrderSubmitted,
+    PositionChanged,
+    PositionClosed,
+    PositionOpened,
+    SessionStarted,
+    SessionStopped,
+    StrategyQuarantined,
+)
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.orders import OrderStatus, OrderType, Side, TimeInForce
+from onetape.execution.oms import CLASSIC, MOVES
+from onetape.portfolio.equity_curve import TimedAccountEvent
+
+
+class OrderState(msgspec.Struct, gc=False, kw_only=True):
+    """An order as its newest event left it. Money in minor units, times ns UTC.
+
+    `lots` is the total quantity, 0 while the venue has yet to size it; prices are ticks, 0 where
+    the order has none. `reason` is why it was rejected, canceled or expired.
+    """
+
+    client_order_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+    status: OrderStatus
+    filled_lots: int
+    filled_notional: int
+    fee: int
+    ts_submitted: int
+    ts_last: int
+    reason: str
+
+    @property
+    def classic_status(self) -> str:
+        """One of pending, submitted, partially filled, filled, rejected, canceled."""
+        return CLASSIC[self.status]
+
+
+class RunProjection:
+    """The fold of a tape.
+
+    Attributes:
+        header: What the session was.
+        stopped: How it ended; None: the tape is incomplete.
+        orders: Every submitted order in its final state by id, in the order of submission.
+        account_events: Deposits and fills with their engine time, in tape order.
+        fills: (seq, engine time, fill) each.
+        positions: (engine time, what a fill made of its position) each.
+        denied: (engine time, refusal of our risk) each.
+        quarantined: (engine time, failure of a strategy) each.
+        counts: How many events there are of each type.
+        ts_last: Engine time of the last event, ns UTC.
+    """
+
+    def __init__(self, header: SessionStarted) -> None:
+        self.header = header
+        self.stopped: SessionStopped | None = None
+        self.orders: dict[str, OrderState] = {}
+        self.account_events: list[TimedAccountEvent] = []
+        self.fills: list[tuple[int, int, OrderFilled]] = []
+        self.positions: list[tuple[int, PositionChanged]] = []
+        self.denied: list[tuple[int, OrderDenied]] = []
+        self.quarantined: list[tuple[int, StrategyQuarantined]] = []
+        self.counts: Counter[str] = Counter()
+        self.ts_last = 0
+        self._folds: dict[type, Callable[[Event, Any], None]] = {
+            **{report: self._move for _, report in MOVES},
+            OrderSubmitted: self._submit,
+            OrderFilled: self._fill,
+            OrderPartiallyFilled: self._fill,
+            PositionChanged: self._position,
+            PositionOpened: self._position,
+            PositionClosed: self._position,
+            OrderDenied: self._deny,
+            CapitalDeposited: self._deposit,
+            StrategyQuarantined: self._quarantine,
+            SessionStopped: self._stop,
+        }
+
+    def apply(self, event: Event) -> None:
+        """Take the next event of the tape.
+
+        Raises:
+            DataError: An order event that can't follow what came before.
+        """
+        self.counts[event.type] += 1
+        self.ts_last = event.ts_event
+        fold = self._folds.get(type(event.payload))
+        if fold is not None:
+            fold(event, event.payload)
+
+    def _fill(self, event: Event, fill: OrderFilled) -> None:
+        self.account_events.append((event.ts_event, fill))
+        self.fills.append((event.seq, event.ts_event, fill))
+        self._move(event, fill)
+
+    def _position(self, event: Event, change: PositionChanged) -> None:
+        self.positions.append((event.ts_event, change))
+
+    def _deny(self, event: Event, refusal: OrderDenied) -> None:
+        self.denied.append((event.ts_event, refusal))
+
+    def _deposit(self, event: Event, deposit: CapitalDeposited) -> None:
+        self.account_events.append((event.ts_event, deposit))
+
+    def _quarantine(self, event: Event, failure: StrategyQuarantined) -> None:
+        self.quarantined.append((event.ts_event, failure))
+
+    def _stop(self, _event: Event, stopped: SessionStopped) -> None:
+        self.stopped = stopped
+
+    def _submit(self, event: Event, order: OrderSubmitted) -> None:
+        self.orders[order.client_order_id] = OrderState(
+            client_order_id=order.client_order_id,
+            strategy=order.strategy,
+            instrument=order.instrument,
+            side=order.side,
+            order_type=order.order_type,
+            time_in_force=order.time_in_force,
+            lots=order.lots,
+            limit_ticks=order.limit_ticks,
+            stop_ticks=order.stop_ticks,
+            status=OrderStatus.SUBMITTED,
+            filled_lots=0,
+            filled_notional=0,
+            fee=0,
+            ts_submitted=event.ts_event,
+            ts_last=event.ts_event,
+            reason="",
+        )
+
+    def _move(self, event: Event, report: OrderReport) -> None:
+        order = self.orders.get(report.client_order_id)
+        after = MOVES.get((order.status, type(report))) if order else None
+        if order is None or after is None:
+            state = order.status.name if order else "never submitted"
+            raise DataError(
+                f"order {report.client_order_id} is {state} and {event.type} can't follow",
+                where=f"seq {event.seq} of the tape",
+                remedy="audit the tape",
+            )
+        order.ts_last = event.ts_event
+        match report:
+            case OrderFilled():
+                order.filled_lots += report.lots
+                order.filled_notional += report.notional
+                order.fee += report.fee
+                order.lots = order.filled_lots + report.leaves
+            case OrderReplaced():
+                order.lots = report.lots
+                order.limit_ticks = report.limit_ticks
+                order.stop_ticks = report.stop_ticks
+            case OrderRejected() if after is OrderStatus.REJECTED:
+                order.reason = f"{report.code.value}: {report.reason}"
+            case OrderCanceled() | OrderExpired():
+                order.reason = report.reason
+            case _:
+                pass
+        order.status = after
+        if after is OrderStatus.ACCEPTED and order.filled_lots:
+            order.status = OrderStatus.PARTIALLY_FILLED
+
+
+def project_run(events: Iterable[Event]) -> RunProjection:
+    """Fold a whole tape.
+
+    Raises:
+        DataError: The tape is empty, does not begin with session.started, or holds an order event
+            that can't follow what came before.
+    """
+    source = iter(events)
+    first = next(source, None)
+    if first is None or not isinstance(first.payload, SessionStarted):
+        raise DataError(
+            f"the tape {'starts with ' + first.type if first else 'is empty'}",
+            remedy="a tape starts with session.started; this session did not get that far",
+        )
+    projection = RunProjection(first.payload)
+    projection.apply(first)
+    for event in source:
+        projection.apply(event)
+    return projection
