@@ -29,7 +29,7 @@ from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
-from tests.support.sessions import SessionRun, run_session
+from tests.support.session_runs import SessionRun, run_session
 from tests.support.shared_data import SHARED, needs_shared
 
 pytestmark = needs_shared

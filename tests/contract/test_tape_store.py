@@ -236,7 +236,9 @@ def test_reader_keeps_nan_and_infinities(case: Case) -> None:
     assert [repr(event.payload.value) for event in reader.events()] == [repr(v) for v in values]  # type: ignore[union-attr]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
 @given(session=steps(), commit_every=st.integers(0, 3))
 def test_round_trip_of_any_payload_is_exact(
     case: Case, session: list[Step], commit_every: int

@@ -118,7 +118,12 @@ def test_fill_of_the_mirrored_order_in_the_mirrored_bar_is_the_mirror(
     bar: BarPrices, order: BarOrder, reach: float
 ) -> None:
     mirror = 200 * TICK
-    mirrored_bar = (mirror - bar.open_price, mirror - bar.low, mirror - bar.high, mirror - bar.close)
+    mirrored_bar = (
+        mirror - bar.open_price,
+        mirror - bar.low,
+        mirror - bar.high,
+        mirror - bar.close,
+    )
     mirrored_order = (
         order.order_type, -order.side_sign, 200 - order.limit_ticks, 200 - order.stop_ticks,
     )  # fmt: skip
@@ -198,14 +203,16 @@ def test_bar_capacity_is_the_same_in_the_compiled_host(
 @settings(deadline=None)
 @given(
     st.integers(0, len(FEES) - 1),
-    st.integers(0, 1),
-    st.integers(0, 10**6),
-    NOTIONALS,
-    st.integers(1, 10**6),
-    NOTIONALS,
-    NOTIONALS,
+    st.tuples(
+        st.integers(0, 1),
+        st.integers(0, 10**6),
+        NOTIONALS,
+        st.integers(1, 10**6),
+        NOTIONALS,
+        NOTIONALS,
+    ),
 )
-def test_fill_fee_is_the_same_in_the_compiled_host(model: int, *args: int) -> None:
+def test_fill_fee_is_the_same_in_the_compiled_host(model: int, args: tuple[int, ...]) -> None:
     fee = compile_rule(compute_fill_fee)(SCHEDULE_RECORDS[model], *args)
     assert fee == compute_fill_fee(SCHEDULES[model], *args)
 
@@ -213,13 +220,13 @@ def test_fill_fee_is_the_same_in_the_compiled_host(model: int, *args: int) -> No
 @settings(deadline=None)
 @given(
     st.integers(0, len(FEES) - 1),
-    st.integers(0, 1),
-    NOTIONALS,
-    st.integers(1, 10**7),
-    st.sampled_from([1, 10**6]),
-    NOTIONALS,
+    st.tuples(
+        st.integers(0, 1), NOTIONALS, st.integers(1, 10**7), st.sampled_from([1, 10**6]), NOTIONALS
+    ),
 )
-def test_affordable_lots_are_the_same_in_the_compiled_host(model: int, *args: int) -> None:
+def test_affordable_lots_are_the_same_in_the_compiled_host(
+    model: int, args: tuple[int, ...]
+) -> None:
     lots = compile_rule(compute_affordable_lots)(SCHEDULE_RECORDS[model], *args)
     assert lots == compute_affordable_lots(SCHEDULES[model], *args)
 

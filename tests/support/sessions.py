@@ -1,107 +1,64 @@
-"""Runs strategies over a timeline in memory, with the real session and the real tape format."""
+"""Runs a session in memory: a strategy on a timeline, its events, its final equity."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from decimal import Decimal
 
-from onetape.domain.events import Event, OrderDenied, OrderFilled
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.events import Payload, StrategyQuarantined
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
-from onetape.execution.simulated.latency import LatencyModel, build_latency
-from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
+from onetape.execution.simulated.latency import LatencyTerms
+from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.venue import VenueTerms
 from onetape.marketdata.timeline import Timeline
-from onetape.portfolio.ledger import Ledger
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.strategy.guard import watching
 from onetape.strategy.sdk import Strategy
-from onetape.tape.reader import MemoryTapeReader
-from onetape.tape.store import MemoryTape
 
 
-@dataclass(frozen=True)
-class SessionRun:
-    """A finished session and everything on its tape."""
+@dataclass
+class MemoryTape:
+    """A tape that is a list of payloads."""
 
-    session: BacktestSession
-    events: list[Event]
-    digest: str
+    payloads: list[Payload] = field(default_factory=list)
 
-    def of_type(self, *types: type[Any]) -> list[Any]:
-        """Payloads of these types, in order."""
-        return [each.payload for each in self.events if isinstance(each.payload, types)]
+    def append(
+        self, first_seq: int, ts: int, market_index: int, events: Sequence[tuple[Payload, int, int]]
+    ) -> None:
+        self.payloads += [payload for payload, _, _ in events]
 
-    @property
-    def fills(self) -> list[OrderFilled]:
-        return self.of_type(OrderFilled)
-
-    @property
-    def denied(self) -> list[OrderDenied]:
-        return self.of_type(OrderDenied)
-
-    def ledger(self, strategy: str = "s0") -> Ledger:
-        return self.session.runners[strategy].ledger
-
-    def equity(self, strategy: str = "s0") -> int:
-        """Final equity in minor units."""
-        valuation = self.session.runners[strategy].valuation
-        valuation.refresh()
-        return valuation.equity
+    def commit(self) -> None:
+        pass
 
 
-def make_terms(
-    timeline: Timeline,
-    *,
-    fees: FeeModel | None = None,
-    slippage: SlippageModel | None = None,
-    latency: LatencyModel | None = None,
-    limit_reach: float = LIMIT_TRADED_THROUGH,
-    max_volume_ratio: float | None = None,
-    seed: int = 0,
-) -> VenueTerms:
-    """Venue terms; by default everything is free, at once and unbounded."""
-    model = fees or NoFees()
-    return VenueTerms(
-        fees={each.id: build_fee_schedule(model, each) for each in timeline.instruments},
-        slippage=build_slippage(slippage or NoSlippage()),
-        latency=build_latency(latency or LatencyModel(), seed),
-        limit_reach=limit_reach,
-        max_volume_ratio=max_volume_ratio,
+@dataclass
+class MemoryRun:
+    """What is left of a session. `equity` in minor units at the last marks."""
+
+    payloads: list[Payload]
+    equity: int
+    quarantined: list[StrategyQuarantined]
+
+
+def run_in_memory(
+    timeline: Timeline, strategy: Strategy, *, capital: Decimal, fees: FeeModel | None = None
+) -> MemoryRun:
+    """One strategy, market orders at the next open, no slippage, no latency, no limits."""
+    terms = VenueTerms(
+        fees={each.id: build_fee_schedule(fees or NoFees(), each) for each in timeline.instruments},
+        slippage=SlippageTerms(),
+        latency=LatencyTerms(),
+        limit_reach=LIMIT_TRADED_THROUGH,
     )
-
-
-def run_session(
-    timeline: Timeline,
-    *strategies: Strategy,
-    capital: float = 100_000,
-    limits: RiskLimits | None = None,
-    instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
-    terms: VenueTerms | None = None,
-    **models: Any,
-) -> SessionRun:
-    """Run `strategies` (named s0, s1, ...) with `capital` each; `models` go to `make_terms`."""
-    specs = [
-        StrategySpec(
-            name=f"s{number}",
-            strategy=strategy,
-            capital=to_minor(capital, "capital"),
-            instruments=instruments[number] if instruments else None,
-        )
-        for number, strategy in enumerate(strategies)
-    ]
     tape = MemoryTape()
-    session = BacktestSession(
-        timeline,
-        specs,
-        terms or make_terms(timeline, **models),
-        limits or RiskLimits(max_leverage=4),
-        tape,
-        SessionIdentity(),
-    )
-    session.run()
-    tape.close()
-    return SessionRun(session, list(MemoryTapeReader(tape).events()), tape.digest)
+    spec = StrategySpec(name="mine", strategy=strategy, capital=to_minor(capital, "capital"))
+    session = BacktestSession(timeline, [spec], terms, RiskLimits(), tape, SessionIdentity())
+    with watching([type(strategy)]):
+        session.run()
+    valuation = session.runners["mine"].valuation
+    valuation.refresh()
+    return MemoryRun(tape.payloads, valuation.equity, session.pipeline.quarantined)

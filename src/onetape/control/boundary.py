@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from typing import Any
@@ -65,7 +66,8 @@ def describe(error: BaseException) -> tuple[str, int]:
 
 def print_error(line: str) -> None:
     """One line on stderr; line breaks and control characters of the text become blanks."""
-    readable = "".join(each if each.isprintable() else " " for each in line)
+    joined = re.sub(r"\s*\n\s*", " ", line)
+    readable = "".join(each if each.isprintable() else " " for each in joined)
     print(f"error: {readable}", file=sys.stderr)
 
 

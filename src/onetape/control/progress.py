@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from time import monotonic
@@ -20,8 +21,7 @@ def live_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | None
 
     Nobody watches when stderr is no terminal, or `quiet` is set.
     """
-    screen = console(stderr=True)
-    if quiet or not screen.is_terminal:
+    if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -34,7 +34,7 @@ def live_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | None
         TimeRemainingColumn(),
         TextColumn("{task.fields[equity_text]}"),
     )
-    with Screen(*columns, console=screen, transient=True) as bar:
+    with Screen(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, speed_text="loading data", equity_text="")
         started, rows_before = 0.0, 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -23,3 +25,10 @@ def make_run_directory(parent: Path, name: str, config_hash: str, now: datetime)
             path = parent / f"{stem}-{number}"
         else:
             return path
+
+
+def remove_run_directory(path: Path) -> None:
+    """Remove a run that did not begin, and the directory of runs when nothing else is in it."""
+    shutil.rmtree(path)
+    with suppress(OSError):
+        path.parent.rmdir()

@@ -79,7 +79,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     `minor_per_tick_lot` is the exact factor from ticks x lots to minor units of `quote_currency`.
     An instrument whose factor is not a whole number is refused here, with the reason, because no
-    book could be exact for it.
+    book could be exact for it. `ticks_per_unit` is the whole number of ticks in one unit of price,
+    0 where there is none.
 
     Raises:
         ConfigError: A field is out of range, or ticks x lots is not a whole number of minor units.
@@ -103,6 +104,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     minor_per_tick_lot: int = 0
     tick_float: float = 0.0
     lot_float: float = 0.0
+    ticks_per_unit: int = 0
 
     def __post_init__(self) -> None:
         symbol, _, venue = self.id.rpartition(".")
@@ -124,6 +126,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "minor_per_tick_lot", int(factor))
         msgspec.structs.force_setattr(self, "tick_float", float(self.tick_size))
         msgspec.structs.force_setattr(self, "lot_float", float(self.lot_size))
+        steps = 1 / self.tick_size
+        whole = int(steps) if steps == steps.to_integral_value() and steps < 2**53 else 0
+        msgspec.structs.force_setattr(self, "ticks_per_unit", whole)
 
     @property
     def symbol(self) -> str:
@@ -137,6 +142,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def price_to_ticks(self, price: Number, *, error: type[FixInput] = FixInput) -> Ticks:
         """Exact ticks of `price`; raises `error` with the nearest valid prices when off the grid."""
+        steps = self.ticks_per_unit
+        if steps and type(price) is float and abs(price) < 2**53:  # not NaN, not infinite
+            ticks = round(price * steps)
+            if ticks / steps == price:  # the float64 nearest to that tick
+                return Ticks(ticks)
         return Ticks(to_grid(price, self.tick_size, f"{self.id} price", error=error))
 
     def quantity_to_lots(self, quantity: Number, *, error: type[FixInput] = FixInput) -> Lots:

@@ -96,6 +96,10 @@ CLASSIC = {
 """The classic six statuses, as a projection of ours."""
 
 
+_ACCEPTED = S.ACCEPTED
+_FIRST_CLOSED = S.FILLED
+
+
 class Order(msgspec.Struct, gc=False):
     """An order as we track it. Only `Oms` changes it.
 
@@ -166,40 +170,38 @@ class Oms:
         self.open[identity] = order
         return order, command
 
-    def apply(self, event: OrderReport, seq: int) -> Order:
-        """Move an order by an event.
+    def move(self, order: Order, event: OrderReport, seq: int) -> None:
+        """Move an order by an event that has taken `seq` on the tape.
 
         Raises:
-            InvariantBroken: Unknown order, a move outside the table, or more filled than ordered.
+            InvariantBroken: A move outside the table, or more filled than ordered.
         """
-        order = self.open.get(event.client_order_id)
-        if order is None:
-            raise InvariantBroken(f"{type(event).__name__} for unknown {event.client_order_id}")
-        after = _MOVES_FROM[order.status].get(type(event))
+        kind = type(event)
+        after = _MOVES_FROM[order.status].get(kind)
         if after is None:
             raise InvariantBroken(
-                f"order {order.client_order_id}: {type(event).__name__} is no move from "
+                f"order {order.client_order_id}: {kind.__name__} is no move from "
                 f"{order.status.name}"
             )
         order.causation_id = seq
         if isinstance(event, OrderFilled):
-            order.filled_lots += event.lots
+            order.filled_lots = filled = order.filled_lots + event.lots
             order.fee += event.fee
-            order.lots = order.lots or order.filled_lots + event.leaves
-            if order.filled_lots + event.leaves != order.lots:
+            if not order.lots:
+                order.lots = filled + event.leaves
+            elif filled + event.leaves != order.lots:
                 raise InvariantBroken(
-                    f"order {order.client_order_id}: {order.filled_lots} filled and "
-                    f"{event.leaves} left do not make {order.lots}"
+                    f"order {order.client_order_id}: {filled} filled and {event.leaves} left do "
+                    f"not make {order.lots}"
                 )
-        elif isinstance(event, OrderAccepted):
+        elif kind is OrderAccepted:
             order.venue_order_id = event.venue_order_id
-        elif isinstance(event, OrderReplaced):
+        elif kind is OrderReplaced:
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks
-        if after is S.ACCEPTED and order.filled_lots:
+        if after is _ACCEPTED and order.filled_lots:
             after = S.PARTIALLY_FILLED
         order.status = after
-        if after >= S.FILLED:
+        if after >= _FIRST_CLOSED:
             del self.open[order.client_order_id]
-        return order

@@ -87,10 +87,7 @@ def update_moments(state: MomentsState, value: float) -> float:
 @rule
 def update_rolling_std(state: MomentsState, close: float) -> float:
     """Standard deviation of the last `window` values."""
-    variance = update_moments(state, close) / (state.window - state.ddof)
-    if variance >= 0.0:
-        return math.sqrt(variance)
-    return NAN
+    return math.sqrt(update_moments(state, close) / (state.window - state.ddof))
 
 
 @rule

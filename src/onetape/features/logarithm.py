@@ -24,7 +24,7 @@ def compute_log(x: float) -> float:
     """Natural logarithm within 1 ulp; NaN unless x is positive and finite.
 
     x = 2^k * m with m between the roots of 1/2 and 2; ln m = 2 atanh(s), s = (m - 1) / (m + 1), by
-    its Taylor series (|s| < 0.172: eleven terms reach the last bit). Abramowitz & Stegun 4.1.28;
+    its Taylor series (|s| < 0.172: ten terms reach the last bit). Abramowitz & Stegun 4.1.28;
     the order of the additions is that of Ng (1993), fdlibm `e_log.c`.
     """
     if not 0.0 < x < math.inf:
@@ -41,7 +41,7 @@ def compute_log(x: float) -> float:
     z = s * s
     series = z * (
         2 / 3 + z * (2 / 5 + z * (2 / 7 + z * (2 / 9 + z * (2 / 11 + z * (2 / 13 + z * (
-            2 / 15 + z * (2 / 17 + z * (2 / 19 + z * (2 / 21 + z * (2 / 23))))))))))
+            2 / 15 + z * (2 / 17 + z * (2 / 19 + z * (2 / 21)))))))))
     )  # fmt: skip
     half = 0.5 * f * f
     return k * LN2_HIGH - ((half - (s * (half + series) + k * LN2_LOW)) - f)

@@ -280,6 +280,7 @@ class Catalog:
         source: str,
         adjustment: str,
         ts_ingest: int,
+        definition: Instrument | None = None,
         replace: bool = False,
     ) -> WriteOutcome:
         """Adds bars to a dataset in one commit: afterwards all of them are there, or none.
@@ -294,15 +295,16 @@ class Catalog:
             source: Provenance, such as the name of the file.
             adjustment: `none`, or how prices were adjusted.
             ts_ingest: When the caller took them in, ns UTC.
+            definition: The instrument, to be written just before its bars when nothing refuses
+                either of them.
             replace: Whether rows that differ from stored ones replace them.
 
         Raises:
             DataError: The columns are no bars in time order; rows differ from stored ones (their
-                span is told) or overlap them; prices are adjusted otherwise; the disk refuses.
+                span is told) or overlap them; prices are adjusted otherwise; the instrument is
+                defined otherwise; the disk refuses.
             TryAgain: Somebody else wrote at the same time.
         """
-        import polars as pl
-
         name = f"{instrument_id} {timeframe}"
         check_columns(columns, name)
         if not len(columns["ts_open"]):
@@ -319,41 +321,42 @@ class Catalog:
             check_adjustment(plan, stored.adjustment, adjustment, name)
         merged = plan.merge(old, columns)
         check_columns(merged, f"{name} with the stored rows")
-        content_hash = compute_content_hash(merged)
-        version = 0 if table is None else table.version() + 1
+        if definition is not None:
+            self.write_instrument(definition, replace=replace)
         outcome = WriteOutcome(
-            version=version,
-            content_hash=content_hash,
+            version=0 if table is None else table.version() + 1,
+            content_hash=compute_content_hash(merged),
             rows=len(merged["ts_open"]),
             rows_written=int(plan.take.sum()),
             rows_removed=int((~plan.keep).sum()),
         )
-        if stored and stored.adjustment == adjustment and compute_content_hash(old) == content_hash:
+        if stored and (stored.adjustment, compute_content_hash(old)) == (
+            adjustment,
+            outcome.content_hash,
+        ):
             return msgspec.structs.replace(
                 outcome, version=stored.version, rows_written=0, rows_removed=0
             )
-        facts = {
-            "timeframe": timeframe,
-            "instrument": instrument_id,
-            "source": source,
-            "adjustment": adjustment,
-            "ts_ingest": ts_ingest,
-            "version": version,
-        }
-        frame = pl.DataFrame({n: columns[n][plan.take] for n in BAR_COLUMNS}).with_columns(
-            **{fact: pl.lit(value) for fact, value in facts.items()}
-        )
         first, last = int(columns["ts_open"][0]), int(columns["ts_open"][-1])
         commit(
             self._bars,
             table,
-            frame,
+            _make_frame(
+                {each: columns[each][plan.take] for each in BAR_COLUMNS},
+                texts={
+                    "timeframe": timeframe,
+                    "instrument": instrument_id,
+                    "source": source,
+                    "adjustment": adjustment,
+                },
+                numbers={"ts_ingest": ts_ingest, "version": outcome.version},
+            ),
             partition_by=("timeframe", "instrument"),
             replace_where=None
             if plan.keep.all()
             else f"timeframe = {_quote(timeframe)} AND instrument = {_quote(instrument_id)} "
             f"AND ts_open >= {first} AND ts_open <= {last}",
-            metadata={"content_hash": content_hash, "source": source},
+            metadata={"content_hash": outcome.content_hash, "source": source},
         )
         return outcome
 
@@ -368,6 +371,18 @@ class Catalog:
         if files.filter(here).is_empty():
             return None
         return self._read(files, [instrument], timeframe)[instrument]
+
+
+def _make_frame(
+    columns: BarColumns, texts: Mapping[str, str], numbers: Mapping[str, int]
+) -> pl.DataFrame:
+    """Rows of the `bars` table: columns, and what all rows have in common."""
+    import polars as pl
+
+    return pl.DataFrame(columns).with_columns(
+        **{name: pl.lit(text, pl.String) for name, text in texts.items()},
+        **{name: pl.lit(number, pl.Int64) for name, number in numbers.items()},
+    )
 
 
 def _list_bars(table: DeltaTable, path: Path) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-_CHUNK_RECORDS = 50_000
+_CHUNK_RECORDS = 4_000
 _DELIMITERS = ",;\t|"
 
 
@@ -55,10 +55,10 @@ def read_source(path: Path) -> SourceTable:
         table = _read_parquet(path)
     else:
         raise DataError(
-            f"{path.suffix or 'no'} extension", where=str(path),
+            f"files with {path.suffix or 'no'} extension can't be imported", where=str(path),
             remedy="give a .csv, .csv.gz or .parquet file",
         )  # fmt: skip
-    if len(table.frame) == 0:
+    if len(table.lines) == 0:
         raise DataError("the file has no records", where=str(path))
     return table
 
@@ -94,28 +94,30 @@ def _read_records(path: Path, file: IO[str]) -> SourceTable:
     import polars as pl
 
     first = file.readline()
-    if not first:
-        raise DataError("the file is empty", where=str(path))
+    if not first.strip():
+        raise DataError("the first line is empty, not a header", where=str(path))
     delimiter = max(_DELIMITERS, key=first.count)
     reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
     frames: list[pl.DataFrame] = []
-    lines: list[int] = []
-    misshapen: list[bool] = []
+    lines: list[IntArray] = []
+    misshapen: list[BoolArray] = []
     try:
         names = _read_header(path, next(reader))
-        blank = [""] * len(names)
-        for records, at in _chunks(reader):
-            wrong = [len(record) != len(names) for record in records]
-            rows = [blank if bad else r for r, bad in zip(records, wrong, strict=True)]
-            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-            frames.append(pl.DataFrame(columns, dict.fromkeys(names, pl.String)))
-            lines += at
-            misshapen += wrong
+        schema = dict.fromkeys(names, pl.String)
+        for records, at in _chunks(reader, path):
+            wrong = np.fromiter(map(len, records), np.int64, len(records)) != len(names)
+            for row in np.flatnonzero(wrong):
+                records[row] = [""] * len(names)
+            columns = map(list, zip(*records, strict=True))
+            frames.append(pl.DataFrame(dict(zip(names, columns, strict=True)), schema))
+            lines.append(at)
+            misshapen.append(wrong)
     except csv.Error as error:
         raise DataError(f"is not CSV: {error}", where=f"{path} line {reader.line_num}") from None
-    frame = pl.concat(frames) if frames else pl.DataFrame()
+    if not frames:
+        return SourceTable(str(path), pl.DataFrame(), np.zeros(0, np.int64), np.zeros(0, bool), "")
     return SourceTable(
-        str(path), frame, np.array(lines, np.int64), np.array(misshapen, np.bool_), "line"
+        str(path), pl.concat(frames), np.concatenate(lines), np.concatenate(misshapen), "line"
     )
 
 
@@ -127,17 +129,19 @@ def _read_header(path: Path, cells: list[str]) -> list[str]:
     return names
 
 
-def _chunks(reader: Reader) -> Iterator[tuple[list[list[str]], list[int]]]:
+def _chunks(reader: Reader, path: Path) -> Iterator[tuple[list[list[str]], IntArray]]:
     """Records that are not blank, with their line numbers, some thousands at a time."""
-    records: list[list[str]] = []
-    lines: list[int] = []
-    for record in reader:
-        if len(record) < 2 and not "".join(record).strip():
-            continue
-        records.append(record)
-        lines.append(reader.line_num)
-        if len(records) == _CHUNK_RECORDS:
-            yield records, lines
-            records, lines = [], []
-    if records:
-        yield records, lines
+    while True:
+        before = reader.line_num
+        records = list(islice(reader, _CHUNK_RECORDS))
+        if not records:
+            return
+        lines = np.arange(before + 1, before + len(records) + 1)
+        if reader.line_num != lines[-1]:
+            raise DataError(
+                "a quoted field goes over several lines", where=f"{path} from line {before + 1} on",
+                remedy="write each row on one line",
+            )  # fmt: skip
+        filled = [len(record) > 1 or bool("".join(record).strip()) for record in records]
+        if any(filled):
+            yield list(compress(records, filled)), lines[filled]

@@ -15,13 +15,19 @@ from onetape.marketdata.timezones import local_to_utc
 if TYPE_CHECKING:
     import polars as pl
 
-_DATE = r"^(?:19|20)\d\d(?:-\d\d-\d\d|\d{4})$"
+_DATE = r"^(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4})$"
 _MOMENT = (
-    r"^((?:19|20)\d\d-\d\d-\d\d)[T ](\d\d:\d\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?"
-    r"(?: ?(Z|UTC|[+-](?:0\d|1\d|2[0-3])(?::?[0-5]\d)?))?$"
+    r"^((?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})"
+    r"(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
+    r"(?: ?(Z|UTC|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?$"
 )
 _EPOCH_UNIT_NS = {"s": NS_PER_SECOND, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_EPOCH = {"s": r"^\d{9,10}$", "ms": r"^\d{12,13}$", "us": r"^\d{15,16}$", "ns": r"^\d{18,19}$"}
+_EPOCH = {
+    "s": r"^[0-9]{9,10}$",
+    "ms": r"^[0-9]{12,13}$",
+    "us": r"^[0-9]{15,16}$",
+    "ns": r"^[0-9]{18,19}$",
+}
 """Epoch counts by their number of digits: from 1973 on each unit has its own two lengths."""
 
 
@@ -103,7 +109,7 @@ def _parse_moments(text: pl.Series, timezone: str) -> TimeColumn:
     if has_zone.sum() * 2 < (~unreadable).sum():
         utc, exists = local_to_utc(values, timezone)
         return TimeColumn(False, utc, unreadable | has_zone, ~exists & ~unreadable & ~has_zone)
-    digits = zone.str.replace_all(r"[^\d+-]", "").str.pad_end(5, "0")
+    digits = zone.str.replace_all(r"[^0-9+-]", "").str.pad_end(5, "0")
     sign = np.where(digits.str.starts_with("-").fill_null(False).to_numpy(), -1, 1)
     hours = _ints(digits.str.slice(1, 2).cast(pl.Int64, strict=False))
     minutes = _ints(digits.str.slice(3, 2).cast(pl.Int64, strict=False))

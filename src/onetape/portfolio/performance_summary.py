@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -98,7 +99,7 @@ def compute_growth(curve: EquityCurve) -> Floats:
     deposits = np.diff(curve.deposited, prepend=0)
     starts: list[int] = np.flatnonzero(deposits).tolist()
     level = 1.0
-    for start, stop in zip(starts, [*starts[1:], len(growth)], strict=True):
+    for start, stop in pairwise([*starts, len(growth)]):
         base = int(deposits[start]) + (int(curve.equity[start - 1]) if start else 0)
         growth[start:stop] = level * (curve.equity[start:stop] / base) if base > 0 else NAN
         level = float(growth[stop - 1])

@@ -63,8 +63,12 @@ def encode_metrics(metrics: dict[str, Any]) -> bytes:
     return msgspec.json.format(encoder.encode(metrics), indent=2) + b"\n"
 
 
-def load_run(run_dir: Path) -> RunSummary:
-    """Measure a run from its tape and the market data that the tape pins, complete or not.
+def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
+    """Measure a run again, from its tape and the very bars that it ran on; complete or not.
+
+    Args:
+        run_dir: The run's directory.
+        catalog: Where the catalog is now; None: where config.json of the run says.
 
     Raises:
         DataError: There is no tape, it can't be read or says too little; or the catalog is gone or
@@ -75,46 +79,54 @@ def load_run(run_dir: Path) -> RunSummary:
 
     reader = SqliteTapeReader(run_dir / "tape.db")
     try:
-        timeline = load_pinned_timeline(reader.header)
+        timeline = load_pinned_timeline(reader.header, catalog or _catalog_of(run_dir))
         return summarize_run(timeline, reader.events(), digest=reader.digest)
     finally:
         reader.close()
 
 
-def load_pinned_timeline(header: SessionStarted) -> Timeline:
-    """The very bars that a session ran on, from the catalog that its configuration names.
+def load_pinned_timeline(header: SessionStarted, catalog: Path) -> Timeline:
+    """The bars that a session ran on, at the versions that its tape pins.
 
     Raises:
-        DataError: The configuration names no catalog or time, the catalog is gone, or a dataset is
-            not the pinned one.
+        DataError: The tape pins nothing, the catalog is not there, or it holds other bars.
     """
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.timeline import load_timeline
 
-    match msgspec.json.decode(header.config):
-        case {"data": {"path": str(path)}, "clock": {"start": str(start), "end": str(end)}}:
-            pins = header.datasets
-        case _:
-            pins, path, start, end = [], "", "", ""
-    if not pins:
+    pins = header.datasets
+    clock = msgspec.json.decode(header.config).get("clock", {})
+    if not pins or not {"start", "end"} <= clock.keys():
         raise DataError(
-            f"the tape of session {header.session} names no market data",
-            remedy="only a session that ran on a catalog can be reported from its tape",
+            f"the tape of session {header.session} pins no market data",
+            remedy="only a session on bars of a catalog can be measured again",
         )
     timeline = load_timeline(
-        Catalog(Path(path)),
+        Catalog(catalog),
         [pin.instrument for pin in pins],
         pins[0].timeframe,
-        from_iso(start, "clock.start", error=DataError),
-        from_iso(end, "clock.end", error=DataError),
+        from_iso(clock["start"], "clock.start", error=DataError),
+        from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:
             raise DataError(
-                f"{pin.instrument} {pin.timeframe} version {pin.table_version} is not what the "
-                f"session read: {found.content_hash[:16]} instead of {pin.content_hash[:16]}",
-                where=path,
-                remedy="restore the catalog of the run",
+                f"{pin.instrument} {pin.timeframe} version {pin.table_version} holds other bars "
+                f"than the session read: {found.content_hash[:12]}, not {pin.content_hash[:12]}",
+                where=str(catalog),
+                remedy="point to the catalog of the run",
             )
     return timeline
+
+
+def _catalog_of(run_dir: Path) -> Path:
+    path = run_dir / "config.json"
+    try:
+        return Path(msgspec.json.decode(path.read_bytes())["data"]["path"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"it does not say where the catalog is: {error}",
+            where=str(path),
+            remedy="name the catalog with --catalog",
+        ) from error

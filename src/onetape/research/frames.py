@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import E8
 from onetape.portfolio.equity_curve import EquityCurve
@@ -191,32 +193,39 @@ def _frame(columns: dict[str, Any]) -> pl.DataFrame:
     frame = pl.DataFrame(
         [pl.Series(name, values, dtype=type_of(name)) for name, values in columns.items()]
     )
-    return frame.with_columns(
-        pl.col("^ts(_.*)?$").cast(pl.Datetime("ns", "UTC")),
-        (pl.col("^.*_minor$") / E8).name.map(lambda name: name.removesuffix("_minor")),
-    )
+    twins = [
+        _scaled(frame[name], name.removesuffix("_minor"), 1, E8)
+        for name in columns
+        if name.endswith("_minor")
+    ]
+    return frame.with_columns(pl.col("^ts(_.*)?$").cast(pl.Datetime("ns", "UTC")), *twins)
 
 
 def _add_units(frame: pl.DataFrame, instruments: Iterable[Instrument]) -> pl.DataFrame:
-    """Add the price of each `*ticks` and the quantity of each `*lots`, correctly rounded."""
+    """Add the price of each `*ticks` and the quantity of each `*lots`."""
+    grids = {
+        each.id: (*each.tick_size.as_integer_ratio(), *each.lot_size.as_integer_ratio())
+        for each in instruments
+    }
+    each_row = np.array([grids[name] for name in frame["instrument"]], dtype=np.int64)
+    tick_top, tick_bottom, lot_top, lot_bottom = each_row.reshape(-1, 4).T
+    added: list[pl.Series] = []
+    for name in frame.columns:
+        if name.endswith("ticks"):
+            price = name.removesuffix("ticks") + "price"
+            added.append(_scaled(frame[name], price, tick_top, tick_bottom))
+        elif name.endswith("lots"):
+            quantity = name.removesuffix("lots") + "quantity"
+            added.append(_scaled(frame[name], quantity, lot_top, lot_bottom))
+    return frame.with_columns(added)
+
+
+def _scaled(values: pl.Series, name: str, top: Any, bottom: Any) -> pl.Series:
+    """`values * top / bottom`, null where they are, rounded correctly.
+
+    By numpy, because polars divides by one number as it multiplies by its reciprocal: 7.25 may
+    come out as 7.249999999999999.
+    """
     import polars as pl
 
-    rows = [
-        (each.id, *each.tick_size.as_integer_ratio(), *each.lot_size.as_integer_ratio())
-        for each in instruments
-    ]
-    grid = pl.DataFrame(
-        rows,
-        schema=["instrument", "tick_top", "tick_bottom", "lot_top", "lot_bottom"],
-        orient="row",
-    )
-    ticks = pl.col("^.*ticks$") * pl.col("tick_top") / pl.col("tick_bottom")
-    lots = pl.col("^.*lots$") * pl.col("lot_top") / pl.col("lot_bottom")
-    return (
-        frame.join(grid, on="instrument", how="left", maintain_order="left")
-        .with_columns(
-            ticks.name.map(lambda name: name.removesuffix("ticks") + "price"),
-            lots.name.map(lambda name: name.removesuffix("lots") + "quantity"),
-        )
-        .drop("tick_top", "tick_bottom", "lot_top", "lot_bottom")
-    )
+    return pl.Series(name, values.to_numpy() * top / bottom, dtype=pl.Float64, nan_to_null=True)

@@ -121,14 +121,15 @@ def exposure_chart(summary: RunSummary) -> Figure:
 
 
 def distribution_chart(summary: RunSummary) -> Figure:
-    """How many periods had which return."""
+    """How many periods had which return; the outermost bars hold everything beyond 4 deviations."""
     account = summary.account
     clock = ReturnsClock(account.returns_clock, account.periods_per_year)
     curve = summary.curves.account
     returns = compute_returns(compute_growth(curve)[period_ends(curve.ts, clock)])
     known = returns[np.isfinite(returns)]
     reach = float(np.abs(known).max(initial=0.0)) or 0.01
-    counts, edges = np.histogram(known, bins=41, range=(-reach, reach))
+    reach = min(reach, 4 * float(np.std(known)) or reach) if len(known) else reach
+    counts, edges = np.histogram(np.clip(known, -reach, reach), 41, (-reach, reach))
     middles = (edges[1:] + edges[:-1]) / 2
     colors = np.where(np.abs(middles) < reach / 82, GRAY, np.where(middles > 0, GREEN, RED))
     return {

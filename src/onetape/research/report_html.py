@@ -18,6 +18,7 @@ MAX_PRICE_CHARTS = 6
 TALL_ROWS = 40
 """A longer table scrolls in its own window."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_OUTERMOST = "<small>The outermost bars hold everything beyond four standard deviations.</small>"
 _TONES = {1: ' class="good"', -1: ' class="bad"', 0: ""}
 
 
@@ -73,7 +74,10 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
         yield _section("Returns by month", _heatmap(summary))
         yield '<div class="pair">'
         yield _section("Exposure, share of equity", _chart("exposure"))
-        yield _section(f"Distribution of returns ({account.returns_clock})", _chart("distribution"))
+        yield _section(
+            f"Distribution of returns ({account.returns_clock})",
+            _chart("distribution") + _OUTERMOST,
+        )
         yield "</div>"
         yield from _prices(summary)
     if len(summary.strategies) > 1:

@@ -116,9 +116,8 @@ def denials_table(summary: RunSummary) -> Table:
 
 def orders_table(summary: RunSummary) -> Table:
     """How many orders ended how."""
-    counted = sorted(summary.metrics()["orders"].items())
     denied = len(summary.projection.denied)
-    rows = [(status, text.count(number)) for status, number in counted]
+    rows = [(status, text.count(number)) for status, number in summary.orders_by_status.items()]
     return Table(("Order status", "Orders"), [*rows, ("denied by risk", text.count(denied))])
 
 

@@ -104,6 +104,12 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The resolved configuration of the session."""
         return json.loads(self.projection.header.config)
 
+    @property
+    def orders_by_status(self) -> dict[str, int]:
+        """How many submitted orders ended in each of the classic six statuses."""
+        orders = self.projection.orders.values()
+        return dict(sorted(Counter(each.classic_status for each in orders).items()))
+
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json: exact money as Decimal, times as ISO text, NaN undefined."""
         projection = self.projection
@@ -127,7 +133,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "returns_by_month": dict(self.returns_by_month),
             "returns_by_year": dict(self.returns_by_year),
             "denied": [_plain(each) for each in self.denials],
-            "orders": dict(Counter(each.classic_status for each in projection.orders.values())),
+            "orders": self.orders_by_status,
             "events": dict(projection.counts),
         }
 

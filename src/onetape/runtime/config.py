@@ -1,7 +1,7 @@
 """The configuration of a session, validated: `load_config`.
 
-Precedence: defaults < file < environment `ONETAPE__SECTION__KEY` < `--set key=value`. Relative
-paths are relative to the working directory.
+Precedence: defaults < file < environment `ONETAPE__SECTION__KEY` (keys in lower case) < `--set
+key=value`. Relative paths are relative to the working directory.
 """
 
 from __future__ import annotations
@@ -239,16 +239,21 @@ def resolved_json(config: SessionConfig) -> str:
     return _canonical(config.model_dump(mode="json", by_alias=True))
 
 
-def config_hash(config: SessionConfig) -> str:
-    """SHA-256 (hex) of what can change a decision.
+def decision_json(config: SessionConfig) -> str:
+    """`resolved_json` of what can change a decision, and nothing else.
 
     Left out are `output.path` and `data.path` (the data is pinned by its own content hash) and
-    `clock.speed`.
+    `clock.speed`. It loads again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"]["path"], values["data"]["path"]
+    del values["output"], values["data"]["path"]
     values["clock"].pop("speed", None)
-    return hashlib.sha256(_canonical(values).encode()).hexdigest()
+    return _canonical(values)
+
+
+def config_hash(config: SessionConfig) -> str:
+    """SHA-256 (hex) of `decision_json`."""
+    return hashlib.sha256(decision_json(config).encode()).hexdigest()
 
 
 def _canonical(values: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ class MarketState:
 
     def mark_ticks(self, index: int) -> int:
         """Mark of the instrument at `index`, in ticks; 0 before its first bar."""
-        row = self.last_row(index)
+        row = self.row if self._single else self.last_row(index)
         return self.close_ticks[row] if row >= 0 else 0
 
     def close(self, index: int) -> float:
@@ -74,8 +74,7 @@ class MarketState:
 
     def session_start_between(self, after: int, row: int) -> int:
         """The last row in (after, row] that begins a session; -1 when there is none."""
-        at = bisect_right(self.session_starts, row) - 1
-        start = self.session_starts[at] if at >= 0 else -1
+        start = self.session_starts[bisect_right(self.session_starts, row) - 1]
         return start if start > after else -1
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     KillSwitchSet,
@@ -21,6 +19,7 @@ from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
+    Intent,
     LiquiditySide,
     OrderIntent,
     OrderStatus,
@@ -57,7 +56,7 @@ class OrderDesk:
         commands: What the current step wants sent to the venue, in order.
     """
 
-    __slots__ = ("_fees", "_index", "_input", "_instruments", "_kill_switch", "_log", "_market",
+    __slots__ = ("_fees", "_index", "_input", "_instruments", "_is_single", "_kill_switch", "_log", "_market",
                  "_oms", "_risk", "_runners", "commands")  # fmt: skip
 
     def __init__(
@@ -79,22 +78,18 @@ class OrderDesk:
         self._kill_switch = KillSwitch()
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._is_single = len(instruments) == 1
         self._input: RiskInput | None = None
         self.commands: list[Command] = []
 
-    def decide(self, runner: Runner, intents: Sequence[Any]) -> list[OrderDenied]:
-        """Put each intent through sizing and risk; returns the refusals."""
-        denials: list[OrderDenied] = []
-        for intent in intents:
-            if type(intent) is OrderIntent:
-                denied = self._order(runner, intent)
-            elif type(intent) is CancelIntent:
-                denied = self._cancel(runner, intent)
-            else:
-                denied = self._replace(runner, intent)
-            if denied is not None:
-                denials.append(denied)
-        return denials
+    def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
+        """Put an intent through sizing and risk; returns the refusal, if it is one."""
+        kind = type(intent)
+        if kind is OrderIntent:
+            return self._order(runner, intent)
+        if kind is CancelIntent:
+            return self._cancel(runner, intent)
+        return self._replace(runner, intent)
 
     def _order(self, runner: Runner, intent: OrderIntent) -> OrderDenied | None:
         side, lots = intent.side, intent.amount
@@ -104,17 +99,20 @@ class OrderDesk:
                 return None  # the target is held already: nothing to decide
         log = self._log
         origin = log.market_seq
-        seq = log.emit(intent, origin, origin)
+        events = log.events
+        seq = log.first_seq + len(events)
+        events.append((intent, origin, origin))
         identity = f"{runner.order_prefix}{intent.intent}"
         verdict = self._check(runner, intent, identity, side, lots, None)
-        if isinstance(verdict, OrderDenied):
-            log.emit(verdict, origin, seq)
+        if type(verdict) is OrderDenied:
+            events.append((verdict, origin, seq))
             return verdict
         approved = OrderApproved(runner.name, intent.intent, identity, side, lots)
-        seq = log.emit(approved, origin, seq)
+        events.append((approved, origin, seq))
         lot_cost = self._input.notional // lots if self._input is not None else 0
         order, command = self._oms.submit(verdict, lot_cost, origin)
-        order.causation_id = log.emit(command, origin, seq)
+        events.append((command, origin, seq + 1))
+        order.causation_id = seq + 2
         self.commands.append(command)
         return None
 
@@ -198,44 +196,55 @@ class OrderDesk:
             watch.advance()
             order.peak_equity = watch.peak
             order.session_start_equity = watch.session_start
-        if len(self._instruments) == 1 and not self._oms.open:
+        if self._is_single:
             order.open_buy_lots = order.open_sell_lots = order.open_buy_notional = 0
-            order.other_gross_notional = order.other_net_notional = 0
+            if self._oms.open:
+                self._add_open_orders(order, runner, replaced)
         else:
             self._add_open_orders(order, runner, replaced)
+            self._add_other_instruments(order, runner, replaced)
         return self._risk.check(order)
 
     def _add_open_orders(self, order: RiskInput, runner: Runner, replaced: Order | None) -> None:
-        """Fill what the strategy's other orders and positions could become at their worst."""
+        """Add what the strategy has open: in this instrument, and the cash that its buys bind."""
+        here = order.instrument.id
+        buys = sells = bound = 0
+        for each in self._oms.open.values():
+            if each is replaced or each.reduce_only or each.strategy != runner.name:
+                continue
+            leaves = (each.lots or each.estimated_lots) - each.filled_lots
+            if each.side > 0:
+                bound += leaves * each.lot_cost
+                if each.instrument == here:
+                    buys += leaves
+            elif each.instrument == here:
+                sells += leaves
+        order.open_buy_lots = buys
+        order.open_sell_lots = sells
+        order.open_buy_notional = bound
+
+    def _add_other_instruments(
+        self, order: RiskInput, runner: Runner, replaced: Order | None
+    ) -> None:
+        """Fill what the strategy's other instruments could become at their worst."""
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
-        bound = 0
         for each in self._oms.open.values():
-            if each.strategy != runner.name or each is replaced or each.reduce_only:
+            if each is replaced or each.reduce_only or each.strategy != runner.name:
                 continue
-            name = each.instrument
-            if each.side > 0:
-                buys[name] = buys.get(name, 0) + each.leaves
-                bound += each.leaves * each.lot_cost
-            else:
-                sells[name] = sells.get(name, 0) + each.leaves
+            side = buys if each.side > 0 else sells
+            side[each.instrument] = side.get(each.instrument, 0) + each.leaves
+        ends = buys if order.side_sign > 0 else sells
         here = order.instrument.id
-        order.open_buy_notional = bound
-        order.open_buy_lots = buys.get(here, 0)
-        order.open_sell_lots = sells.get(here, 0)
         gross = net = 0
-        if len(self._instruments) > 1:
-            ends = buys if order.side_sign > 0 else sells
-            positions = runner.ledger.positions
-            for name in {**runner.ledger.held, **buys, **sells}:
-                if name == here:
-                    continue
-                position = positions[name]
-                lots = position.lots
-                price = self._market.mark_ticks(self._index[name]) * position.factor
-                worst = compute_worst_lots(lots, buys.get(name, 0), sells.get(name, 0))
-                gross += worst * price
-                net += (lots + order.side_sign * ends.get(name, 0)) * price
+        for name in {**runner.ledger.held, **buys, **sells}:
+            if name == here:
+                continue
+            position = runner.ledger.positions[name]
+            lots = position.lots
+            price = self._market.mark_ticks(self._index[name]) * position.factor
+            gross += compute_worst_lots(lots, buys.get(name, 0), sells.get(name, 0)) * price
+            net += (lots + order.side_sign * ends.get(name, 0)) * price
         order.other_gross_notional = gross
         order.other_net_notional = net
 
@@ -353,7 +362,7 @@ class OrderDesk:
     def _command(
         self, command: OrderCancelPending | OrderReplacePending, order: Order, cause: int
     ) -> None:
-        self._oms.apply(command, self._log.emit(command, order.correlation_id, cause))
+        self._oms.move(order, command, self._log.emit(command, order.correlation_id, cause))
         self.commands.append(command)
 
     def settle(self, report: OrderReport, cause: int) -> Runner | None:
@@ -371,11 +380,14 @@ class OrderDesk:
                 log.emit(report, 0, 0)  # it closed while a command of ours was under way
                 return None
             raise InvariantBroken(f"{type(report).__name__} for unknown {report.client_order_id}")
-        seq = log.emit(report, order.correlation_id, cause or order.causation_id)
-        self._oms.apply(report, seq)
+        events = log.events
+        seq = log.first_seq + len(events)
+        origin = order.correlation_id
+        events.append((report, origin, cause or order.causation_id))
+        self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
-            log.emit(runner.settle(report), order.correlation_id, seq)
+            events.append((runner.settle(report), origin, seq))
         return runner
 
     def apply_control(self, command: KillSwitchSet) -> None:

@@ -36,6 +36,8 @@ from onetape.runtime.step_log import StepLog
 from onetape.runtime.timers import Timers
 from onetape.strategy.context import TimerRequest
 
+_REQUESTS = (TimerRequest, SignalRecorded)
+
 STEPS_WITHOUT_TIME_MAX = 10_000
 """Rounds of decisions at one time after which a strategy that keeps deciding is quarantined."""
 
@@ -58,7 +60,7 @@ class Pipeline:
     ) -> None:
         self._market = market
         self._runners = {each.name: each for each in runners}
-        self._active = list(runners)
+        self._active = tuple(runners)
         self._desk = desk
         self._venue = venue
         self._log = log
@@ -76,10 +78,10 @@ class Pipeline:
         self._log.emit(header, 0, 0)
         for deposit in deposits:
             self._log.emit(deposit, 0, 0)
-        for runner in list(self._active):
+        for runner in self._active:
             self._call(runner, "on_start", runner.strategy.on_start, runner.context)
         self._end_step()
-        self._deliver(ts, ts)
+        self._deliver_after(ts)
 
     def run_block(self, block: BarBlock, first_row: int) -> None:
         """Process the bars of `block`: the timeline's rows from `first_row` on.
@@ -107,11 +109,12 @@ class Pipeline:
 
     def stop(self, reason: str, market_events: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""
-        self._log.begin(self._now())
-        for runner in list(self._active):
+        self._log.begin(self._log.now)
+        for runner in self._active:
             self._call(runner, "on_stop", runner.strategy.on_stop, runner.context)
-            runner.context.take_intents()
-            self._take_requests(runner, runner.context.queue[:])
+            for each in runner.context.queue:
+                if type(each) is SignalRecorded:
+                    self._take_request(runner, each)
             runner.context.queue.clear()
         self._log.emit(SessionStopped(reason=reason, market_events=market_events), 0, 0)
         self._log.finish()
@@ -142,7 +145,7 @@ class Pipeline:
                     return stop
                 self._log.begin_market(row, block.ts_known[row - first_row])
                 self._end_step()
-                self._deliver(self._log.now, self._log.now)
+                self._deliver_after(self._log.now)
                 continue
             item = next(items, None)
             if item is None:
@@ -152,7 +155,7 @@ class Pipeline:
             runner.context.features = features
             self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
             self._end_step()
-            self._deliver(ts, ts)
+            self._deliver_after(ts)
         return row + 1
 
     def _run_quiet_bars(
@@ -189,14 +192,14 @@ class Pipeline:
             bar = block.bar(row - first_row)
             ts = self._begin_row(block, first_row, row, bar)
             index = self._index[row]
-            for runner in list(self._active):
+            for runner in self._active:
                 if runner.on_bar is not None and runner.wants(index):
                     runner.context.features = runner.feature_row(row)
                     self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
             if ends[row]:
                 self._slice(block, first_row, row, ts)
             self._end_step()
-            self._deliver(ts, ts)
+            self._deliver_after(ts)
             row += 1
             if self._only_bars() is not None:
                 break
@@ -205,7 +208,8 @@ class Pipeline:
     def _begin_row(self, block: BarBlock, first_row: int, row: int, bar: Bar) -> int:
         """What happens before strategies see a row: due events, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
-        self._deliver(ts, ts - 1)
+        if self._venue.next_arrival <= ts or self._timers.next_due < ts:
+            self._deliver(ts, ts - 1)
         log = self._log
         log.begin_market(row, ts)
         if self._venue.rests_on(bar.instrument):
@@ -254,6 +258,11 @@ class Pipeline:
                 self._stop_endless()
             self._end_step()
 
+    def _deliver_after(self, ts: int) -> None:
+        """Process what a step at `ts` has made due at once."""
+        if self._venue.next_arrival <= ts or self._timers.next_due <= ts:
+            self._deliver(ts, ts)
+
     def _fire(self, timer: tuple[int, str, str]) -> None:
         due, strategy, name = timer
         self._log.emit(TimerFired(strategy, name, due), 0, 0)
@@ -276,53 +285,51 @@ class Pipeline:
 
     def _end_step(self) -> None:
         """Take every decision of this step, give it to the tape, then send the commands."""
-        for runner in list(self._active):
-            if runner.failure is not None:
-                self._quarantine(runner, *runner.failure)
-            rounds = 0
-            while runner.context.queue or (runner.generate is not None and not rounds):
-                rounds += 1
-                if rounds > STEPS_WITHOUT_TIME_MAX:
-                    self._stop_endless()
-                    break
+        for runner in self._active:
+            if runner.context.queue or runner.generate is not None or runner.failure is not None:
                 self._decide(runner)
-        self._log.finish()
+        log = self._log
+        log.finish()
         commands = self._desk.commands
         if commands:
             self._desk.commands = []
+            now = log.now
             for command in commands:
-                self._venue.receive(command, self._log.now)
+                self._venue.receive(command, now)
 
     def _decide(self, runner: Runner) -> None:
-        context = runner.context
-        intents: Sequence[Any] = ()
+        """Everything that a strategy asks for in this step, until it asks for nothing more."""
+        if runner.failure is not None:
+            self._quarantine(runner, *runner.failure)
+            return
+        queue = runner.context.queue
         if runner.generate is not None:
             try:
-                intents = runner.generate(context)
+                queue.extend(runner.generate(runner.context))
             except InvariantBroken:
                 raise
             except Exception as error:  # noqa: BLE001 - the edge to user code
                 self._quarantine(runner, "generate_orders", error)
-                return
-        queued = context.queue[:]
-        context.queue.clear()
-        for denied in self._desk.decide(runner, self._take_requests(runner, [*intents, *queued])):
-            self._notify(runner, denied)
+        rounds = 0
+        while queue:
+            asked = queue[:]
+            queue.clear()
+            for each in asked:
+                if type(each) in _REQUESTS:
+                    self._take_request(runner, each)
+                    continue
+                denied = self._desk.decide(runner, each)
+                if denied is not None:
+                    self._notify(runner, denied)
+            rounds += 1
+            if rounds > STEPS_WITHOUT_TIME_MAX:
+                self._stop_endless()
 
-    def _take_requests(self, runner: Runner, queued: list[Any]) -> list[Any]:
-        """Set the timers and record the signals of a queue; returns the intents in it."""
-        intents: list[Any] = []
-        for each in queued:
-            if type(each) is TimerRequest:
-                self._timers.set(runner.name, each.name, max(each.ts_due, self._now()))
-            elif type(each) is SignalRecorded:
-                self._log.emit(each, self._log.market_seq, self._log.market_seq)
-            else:
-                intents.append(each)
-        return intents
-
-    def _now(self) -> int:
-        return self._log.now
+    def _take_request(self, runner: Runner, request: TimerRequest | SignalRecorded) -> None:
+        if isinstance(request, TimerRequest):
+            self._timers.set(runner.name, request.name, max(request.ts_due, self._log.now))
+        else:
+            self._log.emit(request, self._log.market_seq, self._log.market_seq)
 
     # A failure stays where it happens.
 
@@ -343,7 +350,7 @@ class Pipeline:
         runner.quarantined = True
         runner.failure = None
         runner.context.queue.clear()
-        self._active.remove(runner)
+        self._active = tuple(each for each in self._active if each is not runner)
         text = str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
         event = StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
         self.quarantined.append(event)
@@ -355,5 +362,5 @@ class Pipeline:
             f"decided {STEPS_WITHOUT_TIME_MAX} times without time moving on",
             remedy="don't answer every order update with a new order",
         )
-        for runner in list(self._active):
+        for runner in self._active:
             self._quarantine(runner, "on_order_update", error)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.numbers import E8, to_minor, to_ratio_e8
+from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Intent,
@@ -27,7 +27,8 @@ from onetape.domain.orders import (
 from onetape.strategy.declaration import nearest
 
 GTC = TimeInForce.GTC
-_NONE = 0
+_LOTS = QuantityBasis.LOTS
+_MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -262,9 +263,9 @@ class Context:
                 self._strategy,
                 self.intent_count,
                 client_order_id,
-                _NONE if quantity is None else self._lots(definition, quantity),
-                self._ticks(definition, limit),
-                self._ticks(definition, stop),
+                0 if quantity is None else self._lots(definition, quantity),
+                0 if limit is None else self._ticks(definition, limit),
+                0 if stop is None else self._ticks(definition, stop),
             )
         )
 
@@ -278,11 +279,7 @@ class Context:
     def round_price(self, instrument: InstrumentId, price: float, side: Side) -> float:
         """The nearest price on the tick grid that is not worse for us: down to buy, up to sell."""
         definition = self.instrument(instrument)
-        ticks = price / definition.tick_float
-        whole = int(ticks + 1e-6) if side is Side.BUY else -int(-ticks + 1e-6) if (
-            ticks < 0
-        ) else int(np.ceil(ticks - 1e-6))
-        return float(definition.ticks_to_price(whole))
+        return float(definition.ticks_to_price(compute_ticks(price, definition.tick_float, -side)))
 
     def set_timer(self, name: str, ts: int) -> None:
         """Have `on_timer(name)` called once at engine time `ts` (ns UTC), or next if it is past."""
@@ -320,18 +317,17 @@ class Context:
                 where=self._strategy,
                 remedy="sell() is the other side of buy()",
             )
+        kind, limit_ticks, stop_ticks = _MARKET, 0, 0
+        if limit is not None:
+            kind, limit_ticks = _LIMIT, self._ticks(definition, limit)
+        if stop is not None:
+            kind = _STOP if limit is None else _STOP_LIMIT
+            stop_ticks = self._ticks(definition, stop)
         self.intent_count = number = self.intent_count + 1
-        if limit is None and stop is None:
-            kind = OrderType.MARKET
-        elif stop is None:
-            kind = OrderType.LIMIT
-        else:
-            kind = OrderType.STOP if limit is None else OrderType.STOP_LIMIT
         self.queue.append(
             OrderIntent(
-                self._strategy, number, instrument, side, QuantityBasis.LOTS, lots, kind,
-                time_in_force, self._ticks(definition, limit), self._ticks(definition, stop),
-                ts_expire, reduce_only, label,
+                self._strategy, number, instrument, side, _LOTS, lots, kind, time_in_force,
+                limit_ticks, stop_ticks, ts_expire, reduce_only, label,
             )  # fmt: skip
         )
         return f"{self._order_prefix}{number}"
@@ -359,9 +355,7 @@ class Context:
             return lots
         return definition.quantity_to_lots(quantity, error=StrategyError)
 
-    def _ticks(self, definition: Instrument, price: float | None) -> int:
-        if price is None:
-            return _NONE
+    def _ticks(self, definition: Instrument, price: float) -> int:
         ticks = definition.price_to_ticks(price, error=StrategyError)
         if ticks <= 0:
             raise StrategyError(f"price {price!r} of {definition.id} is not positive",

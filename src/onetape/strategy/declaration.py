@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
@@ -92,18 +93,25 @@ def collect(cls: type[object]) -> tuple[dict[str, Param], dict[str, State]]:
     """The params and state that `cls` and its bases declare, in order of declaration.
 
     Raises:
-        StrategyError: A declaration has no annotation, or one of another type.
+        StrategyError: A declaration has no annotation, one of another type, or an initial value
+            that is not of it; or a plain value stands where a base declares.
     """
     params: dict[str, Param] = {}
     states: dict[str, State] = {}
     for owner in reversed(cls.__mro__):
-        annotations = owner.__dict__.get("__annotations__", {})
+        annotations = inspect.get_annotations(owner)
         for name, value in owner.__dict__.items():
+            where = f"{owner.__module__}.{owner.__qualname__}.{name}"
             if not isinstance(value, Param | State):
+                if name in params or name in states:
+                    raise StrategyError(
+                        f"{name!r} is a declared name and gets a plain value",
+                        where=where,
+                        remedy="declare it anew with param(...) or state(...)",
+                    )
                 continue
             hint = annotations.get(name, "")
             type_name = hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint))
-            where = f"{owner.__module__}.{owner.__qualname__}.{name}"
             if type_name not in _TYPES:
                 raise StrategyError(
                     f"a {type(value).__name__.lower()} can't be of type {type_name or 'nothing'}",
@@ -111,9 +119,12 @@ def collect(cls: type[object]) -> tuple[dict[str, Param], dict[str, State]]:
                     remedy="annotate it with int, float, bool or str",
                 )
             if isinstance(value, Param):
+                states.pop(name, None)
                 params[name] = msgspec.structs.replace(value, type_name=type_name)
             else:
-                states[name] = State(value.default, type_name)
+                params.pop(name, None)
+                initial = Param(value.default, type_name=type_name).validate(value.default, where)
+                states[name] = State(initial, type_name)
     return params, states
 
 

@@ -20,11 +20,11 @@ _PAGE_BYTES = 16_384
 class Durability(Enum):
     """What a commit survives.
 
-    | value       | SQLite `synchronous` | survives                                              |
-    | ----------- | -------------------- | ----------------------------------------------------- |
-    | PROCESS_END | NORMAL               | a crash or kill of the process; a power cut may take   |
-    |             |                      | the last blocks but leaves the tape whole up to there  |
-    | POWER_LOSS  | FULL                 | a power cut too: every commit waits for the disk       |
+    | value       | SQLite `synchronous` | survives                                             |
+    | ----------- | -------------------- | ---------------------------------------------------- |
+    | PROCESS_END | NORMAL               | a crash or kill of the process; a power cut may take |
+    |             |                      | the last blocks, and the tape is sound up to them    |
+    | POWER_LOSS  | FULL                 | a power cut too: every commit waits for the disk     |
     """
 
     PROCESS_END = "NORMAL"

@@ -21,7 +21,7 @@ from onetape.domain.errors import (
 
 CASES = [
     (ConfigError("bad", where="a.yaml:3", remedy="fix it"), 2, "error: a.yaml:3: bad (fix it)"),
-    (DataError("3 rows are bad:\n  row 7\x1b[2J"), 2, "error: 3 rows are bad:   row 7 [2J"),
+    (DataError("3 rows are bad:\n  row 7\x1b[2J"), 2, "error: 3 rows are bad: row 7 [2J"),
     (StrategyError("bad"), 2, "error: bad"),
     (VenueUnavailable("away"), 3, "error: away"),
     (ReconciliationError("differs"), 4, "error: differs"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.cli_data import import_wave
 
 GOOD = """\
 clock: {type: historical, start: 2023-01-01, end: 2024-01-01}
@@ -42,8 +45,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> Non
     code = (
         "import sys; from onetape.control.cli import app\n"
         f"app({[*arguments, '--help']!r}, standalone_mode=False)\n"
-        "heavy = {'numpy', 'polars', 'pydantic', 'rich', 'yaml', 'numba', 'plotly', 'deltalake',"
-        " 'msgspec', 'asyncio'}\n"
+        "heavy = {'numpy', 'polars', 'rich', 'yaml', 'numba', 'plotly', 'deltalake', 'msgspec'}\n"
         "sys.exit(repr(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run(
@@ -88,3 +90,50 @@ def test_output_on_an_ascii_or_colorless_terminal_is_readable(
                   environ=environ)  # fmt: skip
     assert refused.returncode == 2
     assert "mode is 'pr" in refused.stderr
+
+
+def read_terminal(descriptor: int) -> str:
+    """All that a process writes to a terminal until it ends."""
+    seen = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(descriptor, 65_536):
+            seen += chunk
+    os.close(descriptor)
+    return seen.decode()
+
+
+def test_backtest_shows_progress_on_a_terminal_and_nothing_of_it_on_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pty = pytest.importorskip("pty")
+    monkeypatch.chdir(tmp_path)
+    import_wave()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from onetape.control.cli import main; main()", "backtest",
+         "run.yaml"],
+        env={**os.environ, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = read_terminal(ours)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "bars/s" in seen
+    assert "equity " in seen
+    assert b"bars/s" not in stdout
+    assert b"\x1b" not in stdout
+
+
+def test_output_into_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from onetape.control.cli import main; main()", "config", "schema"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 1

@@ -32,9 +32,14 @@ def test_log_returns_of_single_bars_add_up_to_that_of_all() -> None:
 @pytest.mark.parametrize("estimator", [SimpleReturn(), LogReturn()])
 def test_return_from_a_value_that_is_not_positive_is_no_number(estimator: Estimator) -> None:
     assert all(map(math.isnan, run(estimator, 0.0, 5.0, NAN, 5.0)))
-    assert math.isnan(run(estimator, -1.0, 5.0)[1])
+    assert all(map(math.isnan, run(estimator, -1.0, 5.0) + run(estimator, -1.0, -2.0)))
 
 
 def test_simple_return_to_zero_is_minus_one_and_log_return_has_none() -> None:
     assert run(SimpleReturn(), 5.0, 0.0)[1] == -1.0
     assert math.isnan(run(LogReturn(), 5.0, 0.0)[1])
+
+
+def test_simple_return_of_a_tiny_change_keeps_all_its_digits() -> None:
+    after = math.nextafter(3.0, 4.0)
+    assert run(SimpleReturn(), 3.0, after)[1] == (after - 3.0) / 3.0 != after / 3.0 - 1.0

@@ -18,6 +18,7 @@ from onetape.runtime.config import (
     SessionConfig,
     compose_document,
     config_hash,
+    decision_json,
     load_config,
     resolved_json,
     validate_document,
@@ -108,6 +109,10 @@ BAD_LINES = [
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),
+    ("slippage: {model: volume, base_bps: 5, volume_factor: 0.1}", "slippage: none",
+     "run.yaml:6: execution.slippage is 'none', expected a section with keys"),
+    ("slippage: {model: volume, base_bps: 5, volume_factor: 0.1}", "slippage:",
+     "run.yaml:6: execution.slippage is empty, expected a section with keys"),
     ("model: volume, ", "",
      "run.yaml:6: execution.slippage.model is missing (add model)"),
     ("volume_factor: 0.1", "volume_factor: little",
@@ -252,8 +257,10 @@ def test_config_file_missing_directory_or_not_utf8_is_refused(config_file: Path)
 
 def test_config_with_many_problems_lists_all_in_order_of_the_file(config_file: Path) -> None:
     text = GOOD.replace("2024-01-01", "soon").replace("1d", "day").replace("10,", "lots,")
+    text = text.replace("mode: backtest", "seed: x")
     found = problems(text + "  - {name: sma_cross}\n")
     assert [" ".join(each.split(" ")[:2]) for each in found] == [
+        "run.yaml:1: seed",
         "run.yaml:2: clock.end",
         "run.yaml:3: data.timeframe",
         "run.yaml:7: execution.latency.mean_ms",
@@ -262,7 +269,7 @@ def test_config_with_many_problems_lists_all_in_order_of_the_file(config_file: P
     ]
     with pytest.raises(ConfigError) as caught:
         load(text)
-    assert caught.value.where == "run.yaml:2"
+    assert caught.value.where == "run.yaml:1"
 
 
 def test_config_precedence_is_defaults_file_environment_set(config_file: Path) -> None:
@@ -271,6 +278,15 @@ def test_config_precedence_is_defaults_file_environment_set(config_file: Path) -
     assert load(text).seed == 1
     assert load(text, ONETAPE__SEED="2").seed == 2
     assert load(text, "seed=3", "seed=4", ONETAPE__SEED="2").seed == 4
+
+
+def test_config_environment_applies_in_the_order_of_its_names(config_file: Path) -> None:
+    config = load(
+        GOOD,
+        ONETAPE__DATA__INSTRUMENTS__3="D.X",
+        ONETAPE__DATA__INSTRUMENTS__2="C.X",
+    )
+    assert config.data.instruments[2:] == ("C.X", "D.X")
 
 
 def test_config_override_reaches_list_entries_and_new_sections(config_file: Path) -> None:
@@ -301,6 +317,9 @@ BAD_OVERRIDES = [
     ("strategies.first.name=x", "--set strategies.first.name: strategies has 1 entries and no "
                                 "index 'first' (use 0 to 1)"),
     ("clok.end=2024-01-01", "--set clok.end: clok is not a known key (did you mean 'clock'?)"),
+    ("execution.fees={model: per_shar}",
+     "--set execution.fees: execution.fees.model is 'per_shar', expected one of none, per_share, "
+     "per_order, bps, tiered (did you mean 'per_share'?)"),
     ("clock.end=soon", "--set clock.end: clock.end is 'soon', expected a date or time "
                        "(write it like 2024-01-31 or 2024-01-31T09:30:00Z)"),
     ("data.instruments=[A", "--set data.instruments:1: not YAML: expected ',' or ']', but got "
@@ -332,6 +351,7 @@ def test_config_hash_covers_what_can_change_decisions_and_nothing_else(config_fi
                  "clock.start=2023-01-01T00:00:00Z", "execution.fees.minimum='1.0'",
                  "risk.max_drawdown_pct=null"):  # fmt: skip
         assert config_hash(load(GOOD, same)) == plain, same
+        assert decision_json(load(GOOD, same)) == decision_json(load(GOOD)), same
     for other in ("seed=1", "clock.end=2024-01-02", "execution.fees.minimum=2",
                   "strategies.0.params.fast=11", "data.timeframe=1h", "name=x"):  # fmt: skip
         assert config_hash(load(GOOD, other)) != plain, other
@@ -345,6 +365,7 @@ def test_resolved_json_loads_again_to_the_same_config(config_file: Path) -> None
     assert ": " not in text
     assert '"start":"2023-01-01T07:30:00.000000001Z"' in text
     assert '"capital":"100000"' in text
+    assert config_hash(load(decision_json(config))) == config_hash(config)
 
 
 def test_config_name_defaults_to_the_first_enabled_strategy(config_file: Path) -> None:

@@ -96,6 +96,39 @@ def test_declaration_of_a_container_is_refused():
             seen: list[int] = state([])  # type: ignore[type-var]
 
 
+def test_state_starts_as_its_declared_type():
+    class Peaked(Strategy):
+        peak: float = state(0)
+
+    assert type(Peaked().peak) is float
+
+
+def test_initial_state_of_another_type_is_refused():
+    with pytest.raises(StrategyError, match=r"Wrong.seen: 0.5 is not of type int"):
+
+        class Wrong(Strategy):
+            seen: int = state(0.5)
+
+
+def test_name_may_be_declared_anew_as_the_other_kind():
+    class Child(Declared):
+        count: int = state(7)
+
+    class Grandchild(Child):
+        count: int = param(8)
+
+    assert "count" not in Child.declared_params
+    assert "count" not in Grandchild.declared_state
+    assert (Child().count, Grandchild().count) == (7, 8)
+
+
+def test_plain_value_for_a_declared_name_is_refused_instead_of_being_ignored():
+    with pytest.raises(StrategyError, match=r"Child.count: 'count' is a declared name and gets"):
+
+        class Child(Declared):
+            count = 5
+
+
 def test_constraint_names_every_bound():
     assert Param(1, ge=0, lt=2, choices=(0, 1)).constraint() == ">= 0, < 2, one of 0, 1"
     assert Param(1).constraint() == ""

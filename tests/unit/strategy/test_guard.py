@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 import warnings
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,13 @@ import numpy.random  # numpy loads it on first use; here it is there from the st
 import pytest
 
 from onetape.domain.errors import StrategyError
+from onetape.domain.events import SessionStopped
+from onetape.marketdata.timeline import build_timeline
 from onetape.strategy.guard import watching
 from onetape.strategy.library.sma_cross import SmaCross
-from onetape.strategy.sdk import Strategy
-from tests.support.strategies import make_context
+from onetape.strategy.sdk import Strategy, state
+from tests.support.sessions import run_in_memory
+from tests.support.strategies import EQUITY, make_context
 
 
 class Calling(Strategy):
@@ -104,6 +108,12 @@ def test_engine_around_the_callback_is_not_concerned(tmp_path):
         assert Calling().on_bar(lambda: 5, make_context()) == 5
 
 
+def test_classes_stay_classes_while_somebody_watches():
+    with watching([Calling]):
+        assert isinstance(random.Random(1), random.Random)
+        assert isinstance(np.random.RandomState, type)
+
+
 def test_other_threads_are_not_concerned():
     times: list[float] = []
     done = threading.Event()
@@ -151,6 +161,30 @@ def test_inner_block_leaves_the_outer_one_watching():
             pass
         with pytest.raises(StrategyError, match=r"time\.time"):
             Calling().on_bar(lambda: time.time(), make_context())
+
+
+class Curious(Strategy):
+    """Asks the clock on its third bar."""
+
+    bars: int = state(0)
+
+    def on_bar(self, bar, ctx):
+        self.bars += 1
+        if self.bars == 3:
+            time.time()
+
+
+def test_strategy_that_asks_the_clock_in_a_session_is_quarantined_and_the_session_ends_well():
+    ts = np.arange(1, 6, dtype=np.int64) * 86_400 * 10**9
+    columns = {"ts_open": ts - 10**9, "ts_close": ts, "ts_known": ts, "session_close": ts,
+               "quality": np.zeros(5, dtype=np.int64)}  # fmt: skip
+    columns |= dict.fromkeys(("open", "high", "low", "close", "volume"), np.full(5, 10.0))
+    timeline = build_timeline([(EQUITY, columns)], source="made", timeframe="1d")
+    run = run_in_memory(timeline, Curious(), capital=Decimal(1000))
+    (quarantined,) = run.quarantined
+    assert quarantined.callback == "on_bar"
+    assert "time.time() is not possible inside a callback (ctx.now is" in quarantined.error
+    assert isinstance(run.payloads[-1], SessionStopped)
 
 
 def test_function_kept_from_inside_a_block_works_after_it():

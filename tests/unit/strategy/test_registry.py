@@ -101,6 +101,14 @@ def test_file_is_loaded_and_its_class_found(tmp_path):
     assert load_strategy("whatever", path + ":Mine") is strategy
 
 
+def test_strategy_that_a_file_imports_is_not_one_of_its_own(tmp_path):
+    text = HEADER + "from onetape.strategy.library.sma_cross import SmaCross\n"
+    path = write(tmp_path, text + "class Mine(SmaCross): pass\n")
+    assert load_strategy("mine", path).__name__ == "Mine"
+    with pytest.raises(StrategyError, match="the file has no strategy 'SmaCross'"):
+        load_strategy("mine", path + ":SmaCross")
+
+
 def test_module_name_depends_on_file_name_and_content_only(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

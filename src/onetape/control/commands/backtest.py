@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +11,10 @@ import typer
 from onetape.control.boundary import INTERRUPTED, QUARANTINED, print_error
 from onetape.control.options import DebugOption, JsonOption, OpenOption, SetOption
 from onetape.control.progress import live_progress
-from onetape.control.run_directory import make_run_directory
-from onetape.control.run_output import RunOutput, print_quarantined, print_result, print_result_json
+from onetape.control.run_directory import make_run_directory, remove_run_directory
+from onetape.control.run_output import describe_result, print_quarantined, print_result
 from onetape.control.settings import load_backtest
-from onetape.control.terminal import open_in_browser
+from onetape.control.terminal import open_in_browser, print_json
 from onetape.domain.errors import FixInput
 
 if TYPE_CHECKING:
@@ -29,30 +28,17 @@ def backtest(
     set_: SetOption = None,
     as_json: JsonOption = False,
     open_report: OpenOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the path.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress; print only the run's directory.")
+    ] = False,
     _debug: DebugOption = False,
 ) -> None:
-    """Run a backtest; print its figures and write its report."""
-    output = _run(load_backtest(config, set_ or []), quiet=quiet)
-    if as_json:
-        print_result_json(output)
-    elif quiet:
-        print(output.result.run_dir)
-    else:
-        print_result(output)
-    if open_report:
-        open_in_browser(output.report)
-    if output.result.quarantined:
-        print_quarantined(output.result.quarantined)
-        raise typer.Exit(QUARANTINED)
-
-
-def _run(config: SessionConfig, *, quiet: bool) -> RunOutput:
+    """Run a backtest, print its figures and write its report."""
     from onetape.research.artifacts import write_artifacts
     from onetape.research.report import write_report
     from onetape.tape.reader import SqliteTapeReader
 
-    result = _simulate(config, quiet=quiet)
+    result = _simulate(load_backtest(config, set_ or []), quiet=quiet)
     reader = SqliteTapeReader(result.run_dir / "tape.db")
     try:
         summary = write_artifacts(
@@ -60,7 +46,20 @@ def _run(config: SessionConfig, *, quiet: bool) -> RunOutput:
         )
     finally:
         reader.close()
-    return RunOutput(config.name, result, summary, write_report(result.run_dir, summary))
+    report = write_report(result.run_dir, summary)
+    if as_json:
+        facts = {"market_events": result.market_events, "seconds": round(result.seconds, 3)}
+        print_json(describe_result(summary, result.run_dir, report) | facts)
+    elif quiet:
+        print(result.run_dir)
+    else:
+        print_result(summary, result.run_dir, report)
+        print(f"Bars:   {result.market_events:,} in {result.seconds:.2f} s, loading included")
+    if open_report:
+        open_in_browser(report)
+    if result.quarantined:
+        print_quarantined(result.quarantined)
+        raise typer.Exit(QUARANTINED)
 
 
 def _simulate(config: SessionConfig, *, quiet: bool) -> BacktestResult:
@@ -75,8 +74,11 @@ def _simulate(config: SessionConfig, *, quiet: bool) -> BacktestResult:
         with live_progress(quiet=quiet) as on_progress:
             return run_backtest(config, run_dir, on_progress)
     except FixInput:
-        shutil.rmtree(run_dir)
+        remove_run_directory(run_dir)
         raise
     except KeyboardInterrupt as error:
-        print_error(f"interrupted; the run in {run_dir} is incomplete")
+        if not (run_dir / "tape.db").exists():
+            remove_run_directory(run_dir)
+            raise
+        print_error(f"interrupted; {run_dir} holds an incomplete run (see onetape report)")
         raise typer.Exit(INTERRUPTED) from error

@@ -55,8 +55,11 @@ def compute_bar_window(arrival: int, ts_open: int, ts_close: int) -> int:
 
 @rule
 def compute_bar_capacity_lots(volume: float, lot_size: float, max_volume_ratio: float) -> int:
-    """Lots that all our orders together may fill in a bar of `volume`, rounded down. Ours."""
-    return compute_ticks(volume * max_volume_ratio, lot_size, -1)
+    """Lots that all our orders together may fill in a bar of `volume`, rounded down. Ours.
+
+    Ends at 4e18 lots, so that it stays inside int64.
+    """
+    return compute_ticks(min(volume * max_volume_ratio, 4e18 * lot_size), lot_size, -1)
 
 
 @rule

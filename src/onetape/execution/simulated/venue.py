@@ -39,8 +39,8 @@ from onetape.domain.numbers import INT64_MAX, compute_ratio_floor
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
 from onetape.execution.simulated.bar_matching import (
     FILL_AT_OPEN,
+    FILL_INSIDE,
     NO_FILL,
-    TRIGGER_ONLY,
     WINDOW_NONE,
     WINDOW_WHOLE,
     compute_bar_capacity_lots,
@@ -107,6 +107,20 @@ class _Resting(msgspec.Struct, gc=False):
     filled_notional: int = 0
 
 
+_Met = tuple[int, _Resting, int, int, int]
+"""(rank inside the bar, order, code, ticks, ts_fill) of an order that may use the bar."""
+
+
+def _why_over(command: OrderSubmitted, lots: int, account: AccountView) -> str:
+    """Why an order that has just met its market can't wait for more; empty when it can."""
+    if not command.lots:
+        return "" if lots else "the budget buys nothing"
+    if command.reduce_only:
+        held = account.position_lots(command.strategy, command.instrument)
+        return "" if held * command.side < 0 else "nothing to reduce"
+    return ""
+
+
 class SimulatedVenue:
     """Takes commands, meets bars, answers with reports.
 
@@ -118,8 +132,8 @@ class SimulatedVenue:
         active: How many orders and commands this venue holds.
     """
 
-    __slots__ = ("_books", "_count", "_instruments", "_last_arrival", "_months", "_queue", "_terms",
-                 "active", "next_arrival")  # fmt: skip
+    __slots__ = ("_accepted", "_books", "_instruments", "_is_instant", "_last_arrival", "_months",
+                 "_queue", "_received", "_slips", "_terms", "active", "next_arrival")  # fmt: skip
 
     def __init__(self, instruments: Sequence[Instrument], terms: VenueTerms) -> None:
         self._instruments = {each.id: each for each in instruments}
@@ -128,15 +142,20 @@ class SimulatedVenue:
         self._months: dict[str, MonthNotional] = {}
         self._queue: deque[tuple[int, Command]] = deque()
         self._last_arrival = 0
-        self._count = 0
+        self._received = 0
+        self._accepted = 0
+        self._is_instant = terms.latency.mean_ns == terms.latency.std_ns == 0
+        self._slips = terms.slippage != SlippageTerms()
         self.active = 0
         self.next_arrival = INT64_MAX
 
     def receive(self, command: Command, now: int) -> None:
         """A command leaves us at `now`; it arrives after the latency of its number."""
-        self._count += 1
-        arrival = now + compute_latency_ns(self._terms.latency, self._count)
-        self._last_arrival = arrival = max(arrival, self._last_arrival)
+        self._received += 1
+        arrival = now
+        if not self._is_instant:
+            arrival += compute_latency_ns(self._terms.latency, self._received)
+            self._last_arrival = arrival = max(arrival, self._last_arrival)
         if not self._queue:
             self.next_arrival = arrival
         self._queue.append((arrival, command))
@@ -153,7 +172,8 @@ class SimulatedVenue:
                     command, command.order_type, arrival, command.lots, command.limit_ticks,
                     command.stop_ticks, command.ts_expire,
                 )  # fmt: skip
-                yield OrderAccepted(command.client_order_id, f"sim-{self._count}")
+                self._accepted += 1
+                yield OrderAccepted(command.client_order_id, f"sim-{self._accepted}")
                 continue
             self.active -= 1
             book = self._book_of(command.client_order_id)
@@ -205,50 +225,53 @@ class SimulatedVenue:
         the books as the fills before it left them.
         """
         book = self._books[bar.instrument]
-        tick_size = self._instruments[bar.instrument].tick_float
-        ts_open, ts_close = bar.ts_open, bar.ts_close
-        open_, high, low, close = bar.open, bar.high, bar.low, bar.close
+        instrument = self._instruments[bar.instrument]
+        tick_size = instrument.tick_float
+        block, row = bar.block, bar.row
+        ts_open, ts_close = block.ts_open[row], block.ts_close[row]
+        open_, high, low, close = block.open[row], block.high[row], block.low[row], block.close[row]
         reach = self._terms.limit_reach
-        met: list[tuple[int, _Resting, int, int, int]] = []
+        met: list[_Met] = []
         for order in list(book.values()):
+            command = order.command
             if 0 < order.ts_expire <= ts_open:
-                self._remove(book, order.command.client_order_id)
-                yield OrderExpired(order.command.client_order_id, "time in force")
+                self._remove(book, command.client_order_id)
+                yield OrderExpired(command.client_order_id, "time in force")
                 continue
             window = compute_bar_window(order.arrival, ts_open, ts_close)
             if window == WINDOW_NONE:
                 continue
-            if order.command.time_in_force is _DAY and not order.ts_expire:
-                order.ts_expire = bar.session_close
+            if command.time_in_force is _DAY and not order.ts_expire:
+                order.ts_expire = block.session_close[row]
+            kind = order.order_type
             if window == WINDOW_WHOLE:
                 code, ticks = compute_bar_fill(
-                    order.order_type, order.command.side, order.limit_ticks, order.stop_ticks,
-                    open_, high, low, close, tick_size, reach,
+                    kind, command.side, order.limit_ticks, order.stop_ticks, open_, high, low,
+                    close, tick_size, reach,
                 )  # fmt: skip
                 ts_fill = ts_open if code == FILL_AT_OPEN else ts_close
             else:
                 code, ticks = compute_bar_fill(
-                    order.order_type, order.command.side, order.limit_ticks, order.stop_ticks,
-                    close, close, close, close, tick_size, reach,
+                    kind, command.side, order.limit_ticks, order.stop_ticks, close, close, close,
+                    close, tick_size, reach,
                 )  # fmt: skip
                 ts_fill = ts_close
-            is_limit = order.order_type is _LIMIT
-            rank = 0 if code == FILL_AT_OPEN else 2 if is_limit else 1
+            rank = 0 if code == FILL_AT_OPEN else 2 if kind is _LIMIT else 1
             met.append((rank, order, code, ticks, ts_fill))
         if len(met) > 1:
             met.sort(key=itemgetter(0))
-        ratio = self._terms.max_volume_ratio
         capacity = INT64_MAX
-        if ratio is not None:
-            lot_size = self._instruments[bar.instrument].lot_float
-            capacity = compute_bar_capacity_lots(bar.volume, lot_size, ratio)
+        if self._terms.max_volume_ratio is not None:
+            capacity = compute_bar_capacity_lots(
+                bar.volume, instrument.lot_float, self._terms.max_volume_ratio
+            )
         for _, order, code, ticks, ts_fill in met:
-            before = order.filled_lots
-            yield from self._execute(book, order, code, ticks, ts_fill, capacity, bar, account)
-            capacity -= order.filled_lots - before
+            if code != NO_FILL or order.command.time_in_force in _IMMEDIATE:
+                before = order.filled_lots
+                yield from self._execute(book, order, code, ticks, ts_fill, capacity, bar, account)
+                capacity -= order.filled_lots - before
             order.bars_waited += 1
-        for order in list(book.values()):
-            if 0 < order.ts_expire <= ts_close:
+            if 0 < order.ts_expire <= ts_close and order.command.client_order_id in book:
                 self._remove(book, order.command.client_order_id)
                 yield OrderExpired(order.command.client_order_id, "time in force")
 
@@ -267,33 +290,27 @@ class SimulatedVenue:
         command = order.command
         identity = command.client_order_id
         kind = order.order_type
-        if code != NO_FILL and kind >= _STOP:
+        if kind >= _STOP and code != NO_FILL:
             order.order_type = _MARKET if kind is _STOP else _LIMIT
             yield OrderTriggered(identity, order.stop_ticks)
-        if code != NO_FILL and code != TRIGGER_ONLY:
-            if kind is _MARKET or kind is _STOP:
+        if code == FILL_AT_OPEN or code == FILL_INSIDE:
+            wanted = order.leaves
+            if not command.lots or (self._slips and (kind is _MARKET or kind is _STOP)):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)
-            else:
-                wanted = order.leaves
             lots = min(wanted, capacity)
             if command.reduce_only:
                 held = account.position_lots(command.strategy, command.instrument)
-                reducible = max(0, -held * command.side)
-                if not reducible:
-                    self._remove(book, identity)
-                    yield OrderCanceled(identity, "nothing to reduce")
-                    return
-                lots = min(lots, reducible)
-            if command.lots == 0:
-                if lots <= 0:
-                    self._remove(book, identity)
-                    yield OrderCanceled(identity, "the budget buys nothing")
-                    return
+                lots = min(lots, max(0, -held * command.side))
+            if not command.lots:
                 wanted = lots
             if lots < wanted and command.time_in_force is _FOK:
                 lots = 0
             if lots > 0:
                 yield self._fill(book, order, kind, code, ticks, ts_fill, lots, wanted - lots)
+            reason = _why_over(command, lots, account)
+            if reason and identity in book:
+                self._remove(book, identity)
+                yield OrderCanceled(identity, reason)
         if command.time_in_force in _IMMEDIATE and identity in book:
             self._remove(book, identity)
             yield OrderCanceled(identity, "not filled at once")

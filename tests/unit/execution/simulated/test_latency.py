@@ -98,4 +98,3 @@ def test_latency_of_bad_values_is_refused_with_its_place(model: LatencyModel, ke
     with pytest.raises(ConfigError) as refused:
         build_latency(model, seed=0)
     assert f"execution.latency.{key}" in str(refused.value)
-

@@ -144,7 +144,9 @@ def test_class_with_a_base_from_elsewhere_is_checked_for_what_is_known():
     source = HEADER + "from onetape.strategy.library.sma_cross import SmaCross\n"
     source += "class Mine(SmaCross):\n    def on_bar(self, bar, ctx):\n"
     source += "        self.entries += ctx.features.fast\n"
+    child = "class Child(Mine):\n    def on_stop(self, ctx):\n        self.entries = self.fast\n"
     assert found(source) == []
+    assert found(source + child) == []
     assert [each[0] for each in found(source + "    def on_bars(self): pass\n")] == [
         "unknown-callback"
     ]

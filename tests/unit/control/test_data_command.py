@@ -1,0 +1,163 @@
+"""`onetape data`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from onetape.control.cli import app
+from onetape.control.commands.data import Label
+from onetape.control.instrument_options import ImportKind
+from onetape.domain.instrument import InstrumentKind
+from onetape.marketdata.bar_times import TimeLabel
+from tests.support.cli_data import import_wave, make_rows, write_csv
+
+WAVE = ("--instrument", "WAVE.SIM", "--timeframe", "1d", "--calendar", "24/7", "--tz", "UTC")
+
+
+@pytest.fixture(autouse=True)
+def _in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["data", *arguments])
+
+
+def test_data_import_twice_writes_once() -> None:
+    import_wave()
+    first = run("list", "--json").stdout
+    again = run("import", "wave.csv", *WAVE)
+    assert again.exit_code == 0
+    assert again.stdout.startswith("WAVE.SIM 1d: nothing new, 120 in all, adjustment none")
+    assert run("list", "--json").stdout == first
+
+
+def test_data_import_uses_the_stored_definition_when_none_is_given() -> None:
+    import_wave()
+    result = run("import", "wave.csv", *WAVE[:4], "--tz", "UTC")
+    assert result.exit_code == 0, result.stderr
+
+
+def test_data_import_with_another_definition_is_refused_unless_replace() -> None:
+    import_wave()
+    refused = run("import", "wave.csv", *WAVE, "--tick", "0.05")
+    assert refused.exit_code == 2
+    assert "tick_size 0.01 would become 0.05" in refused.stderr
+    assert run("import", "wave.csv", *WAVE, "--tick", "0.05", "--replace").exit_code == 0
+    assert json.loads(run("show", "WAVE.SIM", "--json").stdout)["instrument"]["tick_size"] == "0.05"
+
+
+def test_data_import_maps_columns_and_picks_rows() -> None:
+    rows = make_rows(3)
+    both = ["Name," + rows[0].replace("Date", "When")]
+    both += [f"{name},{row}" for name in ("WAVE", "OTHER") for row in rows[1:]]
+    write_csv(Path("both.csv"), both)
+    result = run("import", "both.csv", *WAVE, "--map", "When=ts", "--where", "Name=OTHER")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("WAVE.SIM 1d: 3 bars written")
+
+
+ROWS = make_rows()
+
+BAD_ROWS = [
+    ([ROWS[0], *reversed(ROWS[1:])], "sort", 3),
+    ([*ROWS, ROWS[-1]], "drop-duplicates", 122),
+    ([*ROWS[:5], ROWS[5].replace(",", ",-", 1), *ROWS[6:]], "drop-bad", 6),
+    ([*ROWS[:5], ROWS[5].rsplit(",", 1)[0] + ",nan", *ROWS[6:]], "drop-bad", 6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "repair", "line"), BAD_ROWS, ids=["order", "twice", "minus", "nan"]
+)
+def test_data_import_of_bad_rows_names_their_lines_and_writes_nothing(
+    rows: list[str], repair: str, line: int
+) -> None:
+    write_csv(Path("bad.csv"), rows)
+    result = run("import", "bad.csv", *WAVE)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert f"{line}" in result.stderr
+    assert repair in result.stderr
+    assert not Path("data").exists()
+    repaired = run("import", "bad.csv", *WAVE, "--repair", repair)
+    assert repaired.exit_code == 0, repaired.stderr
+    assert "repaired: " in repaired.stderr
+
+
+BAD_OPTIONS = [
+    (["--map", "Date"], "error: --map 'Date' is not COLUMN=VALUE (write it like \"Date=ts,"),
+    (["--kind", "spot"], "error: WAVE.SIM of kind spot needs a base currency (add --base, for"),
+    (["--kind", "index"], "error: WAVE.SIM of kind index needs its smallest steps (add --tick"),
+    (["--tick", "cent"], "error: --tick 'cent' is not a number"),
+    (["--repair", "mend"], "error: repair 'mend' is unknown"),
+    (["--calendar", "XNYZ"], "error: "),
+    (["--instrument", "WAVE"], "error: instrument id 'WAVE' is not SYMBOL.VENUE"),
+    (["--timeframe", "1 day"], "error: timeframe '1 day' is unknown"),
+]
+
+
+@pytest.mark.parametrize(("options", "start"), BAD_OPTIONS)
+def test_data_import_with_a_bad_option_is_one_line(options: list[str], start: str) -> None:
+    write_csv(Path("wave.csv"), make_rows())
+    result = run("import", "wave.csv", *WAVE, *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(start)
+    assert len(result.stderr.splitlines()) == 1
+    assert not Path("data").exists()
+
+
+def test_data_import_of_a_missing_file_names_it() -> None:
+    result = run("import", "none.csv", *WAVE)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: none.csv: ")
+
+
+def test_data_list_of_nothing_says_how_to_begin() -> None:
+    assert run("list").stdout.startswith("data/catalog holds no data; import some: onetape data")
+    assert json.loads(run("list", "--json").stdout) == []
+
+
+def test_data_list_and_show_tell_what_is_there() -> None:
+    import_wave()
+    assert "WAVE.SIM" in run("list").stdout
+    shown = run("show", "WAVE.SIM", "--rows", "2")
+    assert "2024-01-01" in shown.stdout
+    assert "tick 0.01, lot 1" in shown.stdout
+    view = json.loads(run("show", "WAVE.SIM", "--rows", "2", "--json").stdout)
+    assert view["dataset"]["rows"] == 120
+    assert [len(view["head"]), len(view["tail"])] == [2, 2]
+    assert view["head"][0]["close"] == 100.0
+
+
+def test_data_show_prints_no_bar_twice() -> None:
+    import_wave()
+    lines = run("show", "WAVE.SIM", "--rows", "100").stdout.splitlines()
+    assert sum(each.lstrip().startswith("2024-") for each in lines) == 120
+
+
+def test_data_show_of_an_unknown_instrument_names_the_nearest() -> None:
+    import_wave()
+    result = run("show", "WAVES.SIM")
+    assert result.exit_code == 2
+    assert "'WAVE.SIM'" in result.stderr
+
+
+def test_data_show_needs_a_timeframe_where_there_are_several() -> None:
+    import_wave()
+    Path("hour.csv").write_text("ts,open,high,low,close,volume\n2024-01-01T00:00,1,1,1,1,1\n")
+    arguments = ("--instrument", "WAVE.SIM", "--timeframe", "1h", "--tz", "UTC")
+    assert run("import", "hour.csv", *arguments).exit_code == 0
+    result = run("show", "WAVE.SIM")
+    assert result.exit_code == 2
+    assert result.stderr == ("error: WAVE.SIM has bars of 1d, 1h (choose one: --timeframe 1d)\n")
+
+
+def test_choices_of_the_command_line_are_those_of_the_domain() -> None:
+    assert {each.value for each in Label} == {each.value for each in TimeLabel}
+    assert {each.value for each in ImportKind} <= {each.value for each in InstrumentKind}
