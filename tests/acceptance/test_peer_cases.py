@@ -193,8 +193,8 @@ def test_a03_macd_trend_gives_every_fill_of_the_peer() -> None:
 class AlwaysIn(Strategy):
     """Flips between long and short at each cross of two averages; closes at the last open.
 
-    The case words the size as 0.9999 of equity, but its trades are those of the whole equity: six of
-    the 89 sizes differ by one share otherwise. The recorded trades decide.
+    The case words the size as 0.9999 of equity, but its trades are those of the whole equity: six
+    of the 89 sizes differ by one share otherwise. The recorded trades decide.
     """
 
     fast: int = param(10)
@@ -244,7 +244,7 @@ def test_a10_sma_cross_long_short_gives_every_trade_of_the_peer() -> None:
 
 
 class LongOnly(Strategy):
-    """Buys with all cash when the fast average crosses above the slow one, sells on the way back."""
+    """Buys with all cash when the fast average crosses above the slow one, else sells."""
 
     fast_before: float = state(0.0)
     slow_before: float = state(0.0)
@@ -286,8 +286,10 @@ def naive_next_open(rows: list[Row], lot: Decimal) -> tuple[Decimal, int]:
 def test_a11_sma_cross_fractional_with_fees_at_the_next_open() -> None:
     rows = [r for r in read("crypto/coinbase_btcusd_daily.csv.gz") if r["date_utc"] >= "2015-06-01"]
     btc = make_spot("BTC-USD.GDAX", base="BTC", quote="USD", tick_size="0.01", lot_size="0.000001")
-    timeline = daily(btc, rows, "2015-06-01", "2018-08-13", key="date_utc",
-                     names=("open", "high", "low", "close", "volume_btc"), hours=utc_day)  # fmt: skip
+    names = ("open", "high", "low", "close", "volume_btc")
+    timeline = daily(
+        btc, rows, "2015-06-01", "2018-08-13", key="date_utc", names=names, hours=utc_day
+    )
     run = run_session(
         timeline, LongOnly(), capital=10_000, fees=BpsFees(maker_bps=10, taker_bps=10),
         slippage=NoSlippage(), limits=FREE_OF_LIMITS,

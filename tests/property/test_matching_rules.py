@@ -221,7 +221,11 @@ def test_fill_fee_is_the_same_in_the_compiled_host(model: int, args: tuple[int, 
 @given(
     st.integers(0, len(FEES) - 1),
     st.tuples(
-        st.integers(0, 1), NOTIONALS, st.integers(1, 10**7), st.sampled_from([1, 10**6]), NOTIONALS
+        st.integers(0, 1),
+        NOTIONALS,
+        st.integers(1, 10**7),
+        st.sampled_from([10**4, 10**6]),
+        NOTIONALS,
     ),
 )
 def test_affordable_lots_are_the_same_in_the_compiled_host(

@@ -46,7 +46,9 @@ class DatasetPin(msgspec.Struct, frozen=True, kw_only=True):
     adjustment: str = "none"
 
 
-class SessionStarted(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.started"):
+class SessionStarted(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.started"
+):
     """First event of a tape. `config` is the resolved configuration as canonical JSON."""
 
     session: str
@@ -59,7 +61,9 @@ class SessionStarted(msgspec.Struct, frozen=True, array_like=True, kw_only=True,
     datasets: list[DatasetPin]
 
 
-class SessionStopped(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.stopped"):
+class SessionStopped(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.stopped"
+):
     """Last event of a complete tape."""
 
     reason: str
@@ -96,9 +100,7 @@ class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="r
     unit: str
 
 
-class OrderSubmitted(
-    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.submitted"
-):
+class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.submitted"):
     """The command to the venue, on the tape before it leaves. `lots` 0: sized at the fill."""
 
     client_order_id: str
@@ -152,9 +154,7 @@ class OrderPartiallyFilled(OrderFilled, frozen=True, gc=False, array_like=True,
     """A fill that leaves lots open."""
 
 
-class OrderTriggered(
-    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.triggered"
-):
+class OrderTriggered(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.triggered"):
     """A stop order met its stop price and lives on as its base type."""
 
     client_order_id: str
@@ -280,6 +280,9 @@ OrderReport = (
     | OrderUnknown
 )
 """What can happen to an order that has been submitted."""
+
+VenueCommand = OrderSubmitted | OrderCancelPending | OrderReplacePending
+"""What leaves for a venue."""
 
 OrderEvent = OrderDenied | OrderReport
 """What `Strategy.on_order_update` receives."""

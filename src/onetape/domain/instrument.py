@@ -141,7 +141,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         return self.id.rpartition(".")[2]
 
     def price_to_ticks(self, price: Number, *, error: type[FixInput] = FixInput) -> Ticks:
-        """Exact ticks of `price`; raises `error` with the nearest valid prices when off the grid."""
+        """Exact ticks of `price`; raises `error` with the nearest prices when off the grid."""
         steps = self.ticks_per_unit
         if steps and type(price) is float and abs(price) < 2**53:  # not NaN, not infinite
             ticks = round(price * steps)

@@ -39,7 +39,7 @@ class BarBlock:
     Args:
         instruments: Instrument of each row, or the one instrument of all rows.
         columns: `ts_open`, `ts_close`, `ts_known`, `session_close` (int64 ns UTC), `quality`
-            (int64 flags), `open`, `high`, `low`, `close`, `volume` (float64); each of shape (rows,).
+            (int64 flags), `open`, `high`, `low`, `close`, `volume` (float64), all of shape (rows,).
             `session_close` is the end of the trading session that the bar belongs to.
         source: Where the data came from (provenance).
         timeframe: Text such as `1m` or `1d`.
@@ -90,8 +90,10 @@ class BarBlock:
     def bars(self, start: int = 0) -> Iterator[Bar]:
         """The rows from `start` on, as bars."""
         instruments = self.instruments
-        each = repeat(InstrumentId(instruments)) if isinstance(instruments, str) else (
-            instruments[start:]
+        each = (
+            repeat(InstrumentId(instruments))
+            if isinstance(instruments, str)
+            else (instruments[start:])
         )
         return map(Bar, each, repeat(self), range(start, len(self)))
 
@@ -221,7 +223,9 @@ class TimeSlice(msgspec.Struct, frozen=True):
     bars: tuple[Bar, ...]
 
 
-class QuoteTick(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.quote"):
+class QuoteTick(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.quote"
+):
     """Best bid and ask with sizes in units of the instrument."""
 
     instrument: InstrumentId
@@ -244,7 +248,9 @@ class AggressorSide(IntEnum):
     UNKNOWN = 0
 
 
-class TradeTick(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.trade"):
+class TradeTick(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.trade"
+):
     """A public print."""
 
     instrument: InstrumentId
@@ -259,7 +265,9 @@ class TradeTick(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=
     quality: int = 0
 
 
-class BookDelta(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.book"):
+class BookDelta(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.book"
+):
     """New size of one price level; zero removes it. `update_id` is the venue's sequence."""
 
     instrument: InstrumentId
@@ -274,7 +282,9 @@ class BookDelta(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=
     quality: int = 0
 
 
-class FundingRate(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.funding"):
+class FundingRate(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.funding"
+):
     """Funding paid by longs to shorts at `ts_event`, as a fraction of notional."""
 
     instrument: InstrumentId
@@ -286,7 +296,9 @@ class FundingRate(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     quality: int = 0
 
 
-class MarkPrice(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.mark"):
+class MarkPrice(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.mark"
+):
     """The venue's own valuation price."""
 
     instrument: InstrumentId
@@ -307,7 +319,9 @@ class CorporateActionKind(Enum):
     DELISTING = "delisting"
 
 
-class CorporateAction(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.corporate_action"):
+class CorporateAction(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.corporate_action"
+):
     """A change of a listing, effective at `ts_event`. `value`: new/old shares, or cash a share."""
 
     instrument: InstrumentId

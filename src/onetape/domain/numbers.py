@@ -47,9 +47,7 @@ def to_decimal(value: Number, what: str, *, error: type[FixInput] = FixInput) ->
     return number
 
 
-def to_grid(
-    value: Number, step: Decimal, what: str, *, error: type[FixInput] = FixInput
-) -> int:
+def to_grid(value: Number, step: Decimal, what: str, *, error: type[FixInput] = FixInput) -> int:
     """How many `step`s make exactly `value`.
 
     Raises:

@@ -5,24 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from onetape.domain.events import Event, Payload
+from onetape.domain.events import Event, OrderReport, Payload, VenueCommand
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BarBlock
+from onetape.domain.market import Bar, BarBlock
 
 
-class PortfolioView(Protocol):
-    """Read-only books of one strategy (its sub-ledger) or of the whole account."""
+class AccountView(Protocol):
+    """What a broker knows of its client: needed to size an order at the fill."""
 
-    def position_lots(self, instrument: InstrumentId) -> int:
-        """Signed lots held; 0 when flat."""
+    def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
+        """Equity in minor units with `instrument` marked at `ticks`."""
         ...
 
-    def cash(self) -> int:
-        """Cash in minor units; negative when borrowed."""
+    def position_lots(self, strategy: str, instrument: InstrumentId) -> int:
+        """Signed lots held."""
         ...
 
-    def equity(self) -> int:
-        """Cash plus positions at their marks, in minor units."""
+
+class SimulatedExchange(Protocol):
+    """A venue inside the core: it takes commands, meets market events, and answers with reports.
+
+    Attributes:
+        next_arrival: When the next command arrives, ns UTC; the largest int64 when none is due.
+        active: How many orders and commands it holds.
+    """
+
+    next_arrival: int
+    active: int
+
+    def receive(self, command: VenueCommand, now: int) -> None:
+        """A command leaves us at `now`."""
+        ...
+
+    def arrive(self, ts: int) -> Iterator[OrderReport]:
+        """Take every command that has arrived by `ts` and answer it."""
+        ...
+
+    def rests_on(self, instrument: InstrumentId) -> bool:
+        """Whether a market event of `instrument` would meet an order."""
+        ...
+
+    def on_bar(self, bar: Bar, account: AccountView) -> Iterator[OrderReport]:
+        """Meet the orders of an instrument with its next bar; reports are taken one at a time."""
         ...
 
 

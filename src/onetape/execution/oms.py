@@ -25,7 +25,7 @@ from onetape.domain.events import (
     OrderUnknown,
 )
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.orders import OrderStatus, OrderType, QuantityBasis, Side
+from onetape.domain.orders import OrderStatus, OrderType, QuantityBasis, Side, TimeInForce
 from onetape.risk.approval import RiskApproved
 
 S = OrderStatus
@@ -113,9 +113,11 @@ class Order(msgspec.Struct, gc=False):
     instrument: InstrumentId
     side: Side
     order_type: OrderType
+    time_in_force: TimeInForce
     lots: int
     limit_ticks: int
     stop_ticks: int
+    ts_expire: int
     reduce_only: bool
     estimated_lots: int
     lot_cost: int
@@ -163,9 +165,9 @@ class Oms:
             budget, intent.basis == QuantityBasis.EQUITY_AT_FILL, intent.reduce_only,
         )  # fmt: skip
         order = Order(
-            identity, intent.strategy, intent.instrument, approved.side, intent.order_type, lots,
-            intent.limit_ticks, intent.stop_ticks, intent.reduce_only, approved.lots,
-            lot_cost, correlation_id,
+            identity, intent.strategy, intent.instrument, approved.side, intent.order_type,
+            intent.time_in_force, lots, intent.limit_ticks, intent.stop_ticks, intent.ts_expire,
+            intent.reduce_only, approved.lots, lot_cost, correlation_id,
         )  # fmt: skip
         self.open[identity] = order
         return order, command
@@ -194,9 +196,9 @@ class Oms:
                     f"order {order.client_order_id}: {filled} filled and {event.leaves} left do "
                     f"not make {order.lots}"
                 )
-        elif kind is OrderAccepted:
+        elif isinstance(event, OrderAccepted):
             order.venue_order_id = event.venue_order_id
-        elif kind is OrderReplaced:
+        elif isinstance(event, OrderReplaced):
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks

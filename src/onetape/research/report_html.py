@@ -24,11 +24,12 @@ _TONES = {1: ' class="good"', -1: ' class="bad"', 0: ""}
 
 def render_html(summary: RunSummary) -> str:
     """The whole page."""
+    from plotly.offline import get_plotlyjs
+
     figures = _figures(summary) if summary.account.slices else {}
     name = escape(str(summary.config.get("name", summary.projection.header.session)))
     body = "\n".join(_body(summary, name, figures))
     here = files("onetape.research")
-    plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
     data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     return f"""<!doctype html>
 <html lang="en">
@@ -44,7 +45,7 @@ def render_html(summary: RunSummary) -> str:
 {body}
 </main>
 <script type="application/json" id="figures">{data}</script>
-<script>{plotly}</script>
+<script>{get_plotlyjs()}</script>
 <script>
 {(here / "report.js").read_text("utf-8")}</script>
 </body>

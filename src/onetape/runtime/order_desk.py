@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     KillSwitchSet,
@@ -13,6 +14,7 @@ from onetape.domain.events import (
     OrderRejected,
     OrderReplacePending,
     OrderReport,
+    VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
@@ -34,7 +36,6 @@ from onetape.execution.simulated.fees import (
     compute_affordable_lots,
     compute_order_fee,
 )
-from onetape.execution.simulated.venue import Command
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
@@ -56,8 +57,10 @@ class OrderDesk:
         commands: What the current step wants sent to the venue, in order.
     """
 
-    __slots__ = ("_fees", "_index", "_input", "_instruments", "_is_single", "_kill_switch", "_log", "_market",
-                 "_oms", "_risk", "_runners", "commands")  # fmt: skip
+    __slots__ = (
+        "_fees", "_index", "_input", "_instruments", "_is_single", "_kill_switch", "_log",
+        "_market", "_oms", "_risk", "_runners", "commands",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -80,14 +83,13 @@ class OrderDesk:
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._is_single = len(instruments) == 1
         self._input: RiskInput | None = None
-        self.commands: list[Command] = []
+        self.commands: list[VenueCommand] = []
 
     def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
-        kind = type(intent)
-        if kind is OrderIntent:
+        if isinstance(intent, OrderIntent):
             return self._order(runner, intent)
-        if kind is CancelIntent:
+        if isinstance(intent, CancelIntent):
             return self._cancel(runner, intent)
         return self._replace(runner, intent)
 
@@ -104,7 +106,7 @@ class OrderDesk:
         events.append((intent, origin, origin))
         identity = f"{runner.order_prefix}{intent.intent}"
         verdict = self._check(runner, intent, identity, side, lots, None)
-        if type(verdict) is OrderDenied:
+        if isinstance(verdict, OrderDenied):
             events.append((verdict, origin, seq))
             return verdict
         approved = OrderApproved(runner.name, intent.intent, identity, side, lots)
@@ -324,13 +326,13 @@ class OrderDesk:
         )  # fmt: skip
         has_limit = order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
         has_stop = order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
-        if not order.lots or (intent.limit_ticks and not has_limit) or (
-            intent.stop_ticks and not has_stop
+        if (
+            not order.lots
+            or (intent.limit_ticks and not has_limit)
+            or (intent.stop_ticks and not has_stop)
         ):
             return self._denied(as_new, DenialCode.NOT_REPLACEABLE, 0, 0, order.order_type.name)
-        return self._check(
-            runner, as_new, order.client_order_id, order.side, as_new.amount, order
-        )
+        return self._check(runner, as_new, order.client_order_id, order.side, as_new.amount, order)
 
     def _refuse_change(
         self, runner: Runner, intent: CancelIntent | ReplaceIntent, order: Order | None, seq: int

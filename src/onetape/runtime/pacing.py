@@ -17,18 +17,18 @@ class Pacer:
     __slots__ = ("_begun", "_speed", "_ts_first")
 
     def __init__(self, speed: Literal["max"] | int) -> None:
-        self._speed = speed
+        self._speed = 0 if speed == "max" else int(speed)
         self._ts_first = 0
         self._begun = 0.0
 
     @property
     def is_paced(self) -> bool:
         """Whether it ever waits."""
-        return self._speed != "max"
+        return self._speed > 0
 
     def wait_until(self, ts: int) -> None:
         """Return when the moment `ts` of history (ns UTC) has come."""
-        if self._speed == "max":
+        if not self._speed:
             return
         if not self._ts_first:
             self._ts_first, self._begun = ts, time.monotonic()

@@ -27,14 +27,16 @@ from onetape.domain.events import (
     TimerFired,
 )
 from onetape.domain.market import Bar, BarBlock, TimeSlice
-from onetape.execution.simulated.venue import SimulatedVenue
+from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.timers import Timers
-from onetape.strategy.context import TimerRequest
+from onetape.strategy.context import Context, TimerRequest
+
+OnBar = Callable[[Bar, Context], None]
 
 _REQUESTS = (TimerRequest, SignalRecorded)
 
@@ -55,7 +57,7 @@ class Pipeline:
         market: MarketState,
         runners: Sequence[Runner],
         desk: OrderDesk,
-        venue: SimulatedVenue,
+        venue: SimulatedExchange,
         log: StepLog,
     ) -> None:
         self._market = market
@@ -92,9 +94,9 @@ class Pipeline:
         stop = first_row + len(block)
         row = first_row
         while row < stop:
-            runner = self._only_bars()
-            if runner is not None:
-                row = self._run_bars(runner, block, first_row, row)
+            runner = self._active[0] if self._is_bars_only() else None
+            if runner is not None and runner.on_bar is not None:
+                row = self._run_bars(runner, runner.on_bar, block, first_row, row)
             else:
                 row = self._run_rows(block, first_row, row)
 
@@ -113,7 +115,7 @@ class Pipeline:
         for runner in self._active:
             self._call(runner, "on_stop", runner.strategy.on_stop, runner.context)
             for each in runner.context.queue:
-                if type(each) is SignalRecorded:
+                if isinstance(each, SignalRecorded):
                     self._take_request(runner, each)
             runner.context.queue.clear()
         self._log.emit(SessionStopped(reason=reason, market_events=market_events), 0, 0)
@@ -121,15 +123,21 @@ class Pipeline:
 
     # Rows.
 
-    def _only_bars(self) -> Runner | None:
-        """The one active strategy, when all it listens to is every bar."""
+    def _is_bars_only(self) -> bool:
+        """Whether one strategy is active and listens to every bar and nothing else."""
         if len(self._active) != 1:
-            return None
+            return False
         runner = self._active[0]
-        simple = runner.on_slice is None and runner.generate is None and runner.subscribed is None
-        return runner if simple and runner.on_bar is not None else None
+        return (
+            runner.on_bar is not None
+            and runner.on_slice is None
+            and runner.generate is None
+            and runner.subscribed is None
+        )
 
-    def _run_bars(self, runner: Runner, block: BarBlock, first_row: int, row: int) -> int:
+    def _run_bars(
+        self, runner: Runner, on_bar: OnBar, block: BarBlock, first_row: int, row: int
+    ) -> int:
         """Rows for one strategy that listens to bars; returns the next row to process."""
         stop = first_row + len(block)
         items = zip(
@@ -140,7 +148,7 @@ class Pipeline:
         )
         while not runner.quarantined:
             if not self._venue.active and not self._timers.waiting:
-                row = self._run_quiet_bars(runner, items)
+                row = self._run_quiet_bars(runner, on_bar, items)
                 if row < 0:
                     return stop
                 self._log.begin_market(row, block.ts_known[row - first_row])
@@ -153,17 +161,16 @@ class Pipeline:
             row, bar, features = item
             ts = self._begin_row(block, first_row, row, bar)
             runner.context.features = features
-            self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
+            self._call(runner, "on_bar", on_bar, bar, runner.context)
             self._end_step()
             self._deliver_after(ts)
         return row + 1
 
     def _run_quiet_bars(
-        self, runner: Runner, items: Iterator[tuple[int, Bar, Any]]
+        self, runner: Runner, on_bar: OnBar, items: Iterator[tuple[int, Bar, Any]]
     ) -> int:
         """Call the strategy until it asks for something; returns that row, -1 at the end."""
         context = runner.context
-        on_bar = runner.on_bar
         queue = context.queue
         market = self._market
         try:
@@ -201,12 +208,12 @@ class Pipeline:
             self._end_step()
             self._deliver_after(ts)
             row += 1
-            if self._only_bars() is not None:
+            if self._is_bars_only():
                 break
         return row
 
     def _begin_row(self, block: BarBlock, first_row: int, row: int, bar: Bar) -> int:
-        """What happens before strategies see a row: due events, then the venue; returns its time."""
+        """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:
             self._deliver(ts, ts - 1)
@@ -222,15 +229,12 @@ class Pipeline:
         start = row
         while start > first_row and not self._slice_end[start - 1]:
             start -= 1
-        listeners = [each for each in self._active if each.on_slice is not None]
-        if not listeners:
+        if all(each.on_slice is None for each in self._active):
             return
         bars = [block.bar(at - first_row) for at in range(start, row + 1)]
-        for runner in listeners:
-            mine = tuple(
-                bar for at, bar in enumerate(bars, start) if runner.wants(self._index[at])
-            )
-            if mine:
+        for runner in self._active:
+            mine = tuple(bar for at, bar in enumerate(bars, start) if runner.wants(self._index[at]))
+            if mine and runner.on_slice is not None:
                 slice_ = TimeSlice(ts, mine)
                 self._call(runner, "on_slice", runner.on_slice, slice_, runner.context)
 
@@ -277,9 +281,7 @@ class Pipeline:
 
     def _notify(self, runner: Runner, event: OrderEvent) -> None:
         if runner.on_order_update is not None:
-            self._call(
-                runner, "on_order_update", runner.on_order_update, event, runner.context
-            )
+            self._call(runner, "on_order_update", runner.on_order_update, event, runner.context)
 
     # Decisions.
 
@@ -315,7 +317,7 @@ class Pipeline:
             asked = queue[:]
             queue.clear()
             for each in asked:
-                if type(each) in _REQUESTS:
+                if isinstance(each, _REQUESTS):
                     self._take_request(runner, each)
                     continue
                 denied = self._desk.decide(runner, each)
@@ -351,7 +353,9 @@ class Pipeline:
         runner.failure = None
         runner.context.queue.clear()
         self._active = tuple(each for each in self._active if each is not runner)
-        text = str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+        text = (
+            str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+        )
         event = StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
         self.quarantined.append(event)
         seq = self._log.emit(event, self._log.market_seq, self._log.market_seq)

@@ -22,9 +22,7 @@ class SessionView:
 
     __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_timeline", "runners")
 
-    def __init__(
-        self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog
-    ) -> None:
+    def __init__(self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog) -> None:
         self._timeline = timeline
         self._market = market
         self._oms = oms
@@ -59,9 +57,7 @@ class SessionView:
         row = self._market.last_row(self._index[instrument])
         return self.runners[strategy].feature_row(row) if row >= 0 else None
 
-    def history(
-        self, instrument: InstrumentId, column: str, count: int
-    ) -> npt.NDArray[np.float64]:
+    def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         """The newest `count` values of a bar column."""
         return self._market.history(instrument, column, count)
 
@@ -72,14 +68,13 @@ class SessionView:
             if order.strategy != strategy:
                 continue
             instrument = self._instruments[order.instrument]
-            found.append(
-                OpenOrder(
-                    order.client_order_id, order.instrument, order.side, order.order_type,
-                    order.status,
-                    float(instrument.lots_to_quantity(order.lots or order.estimated_lots)),
-                    float(instrument.lots_to_quantity(order.filled_lots)),
-                    float(instrument.ticks_to_price(order.limit_ticks)),
-                    float(instrument.ticks_to_price(order.stop_ticks)),
-                )  # fmt: skip
-            )
+            ordered = order.lots or order.estimated_lots
+            view = OpenOrder(
+                order.client_order_id, order.instrument, order.side, order.order_type, order.status,
+                float(instrument.lots_to_quantity(ordered)),
+                float(instrument.lots_to_quantity(order.filled_lots)),
+                float(instrument.ticks_to_price(order.limit_ticks)),
+                float(instrument.ticks_to_price(order.stop_ticks)),
+            )  # fmt: skip
+            found.append(view)
         return found

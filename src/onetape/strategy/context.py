@@ -56,21 +56,33 @@ class TimerRequest(msgspec.Struct, frozen=True):
 class Surroundings(Protocol):
     """What the pipeline answers when a strategy asks; everything as of now, nothing later."""
 
-    def now(self) -> int: ...
+    def now(self) -> int:
+        """Engine time, ns UTC."""
+        ...
 
-    def mark(self, instrument: InstrumentId) -> float: ...
+    def mark(self, instrument: InstrumentId) -> float:
+        """Newest close; NaN before the first bar."""
+        ...
 
-    def cash(self, strategy: str) -> int: ...
+    def cash(self, strategy: str) -> int:
+        """Cash in minor units."""
+        ...
 
-    def equity(self, strategy: str) -> int: ...
+    def equity(self, strategy: str) -> int:
+        """Equity at the marks, in minor units."""
+        ...
 
-    def features_of(self, strategy: str, instrument: InstrumentId) -> Any: ...
+    def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
+        """Features of the instrument's newest bar; None before its first."""
+        ...
 
-    def history(
-        self, instrument: InstrumentId, column: str, count: int
-    ) -> npt.NDArray[np.float64]: ...
+    def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
+        """The newest `count` values of a bar column, oldest first."""
+        ...
 
-    def open_orders(self, strategy: str) -> Sequence[OpenOrder]: ...
+    def open_orders(self, strategy: str) -> Sequence[OpenOrder]:
+        """Open orders of a strategy, oldest first."""
+        ...
 
 
 class Context:
@@ -186,7 +198,15 @@ class Context:
             StrategyError: Unknown instrument; quantity or price not positive or off the grid.
         """
         return self._order(
-            instrument, Side.BUY, quantity, limit, stop, time_in_force, ts_expire, reduce_only, label
+            instrument,
+            Side.BUY,
+            quantity,
+            limit,
+            stop,
+            time_in_force,
+            ts_expire,
+            reduce_only,
+            label,
         )
 
     def sell(
@@ -226,6 +246,7 @@ class Context:
     ) -> str:
         """Trade at market for `amount` of money, fees included; the venue sizes at the fill."""
         money = to_minor(round(amount, 8), f"{self._strategy} amount", error=StrategyError)
+        self._require_positive(money, f"amount {amount!r} for {instrument}")
         return self._market(instrument, side, QuantityBasis.NOTIONAL_AT_FILL, money, label)
 
     def spend_ratio(
@@ -233,6 +254,7 @@ class Context:
     ) -> str:
         """Trade at market for `ratio` of the equity at the moment of the fill, fees included."""
         part = to_ratio_e8(round(ratio, 8), f"{self._strategy} ratio", error=StrategyError)
+        self._require_positive(part, f"ratio {ratio!r} for {instrument}")
         return self._market(instrument, side, QuantityBasis.EQUITY_AT_FILL, part, label)
 
     def submit(self, intent: Callable[[str, int], Intent]) -> str:
@@ -257,15 +279,23 @@ class Context:
     ) -> None:
         """Ask for a change of an order: new total `quantity`, `limit` or `stop`."""
         definition = self.instrument(instrument)
+        lots = limit_ticks = stop_ticks = 0
+        if quantity is not None:
+            lots = self._lots(definition, quantity)
+            self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        if limit is not None:
+            limit_ticks = self._ticks(definition, limit)
+        if stop is not None:
+            stop_ticks = self._ticks(definition, stop)
         self.intent_count += 1
         self.queue.append(
             ReplaceIntent(
                 self._strategy,
                 self.intent_count,
                 client_order_id,
-                0 if quantity is None else self._lots(definition, quantity),
-                0 if limit is None else self._ticks(definition, limit),
-                0 if stop is None else self._ticks(definition, stop),
+                lots,
+                limit_ticks,
+                stop_ticks,
             )
         )
 
@@ -312,11 +342,7 @@ class Context:
         definition = self.instrument(instrument)
         lots = self._lots(definition, quantity)
         if lots <= 0:
-            raise StrategyError(
-                f"quantity {quantity!r} of {instrument} is not positive",
-                where=self._strategy,
-                remedy="sell() is the other side of buy()",
-            )
+            self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         kind, limit_ticks, stop_ticks = _MARKET, 0, 0
         if limit is not None:
             kind, limit_ticks = _LIMIT, self._ticks(definition, limit)
@@ -324,12 +350,11 @@ class Context:
             kind = _STOP if limit is None else _STOP_LIMIT
             stop_ticks = self._ticks(definition, stop)
         self.intent_count = number = self.intent_count + 1
-        self.queue.append(
-            OrderIntent(
-                self._strategy, number, instrument, side, _LOTS, lots, kind, time_in_force,
-                limit_ticks, stop_ticks, ts_expire, reduce_only, label,
-            )  # fmt: skip
-        )
+        intent = OrderIntent(
+            self._strategy, number, instrument, side, _LOTS, lots, kind, time_in_force,
+            limit_ticks, stop_ticks, ts_expire, reduce_only, label,
+        )  # fmt: skip
+        self.queue.append(intent)
         return f"{self._order_prefix}{number}"
 
     def _market(
@@ -337,13 +362,20 @@ class Context:
     ) -> str:
         identity = self.instrument(instrument).id
         self.intent_count += 1
-        self.queue.append(
-            OrderIntent(
-                self._strategy, self.intent_count, identity, side, basis, amount,
-                OrderType.MARKET, GTC, label=label,
-            )  # fmt: skip
-        )
+        intent = OrderIntent(
+            self._strategy, self.intent_count, identity, side, basis, amount, _MARKET, GTC,
+            label=label,
+        )  # fmt: skip
+        self.queue.append(intent)
         return f"{self._order_prefix}{self.intent_count}"
+
+    def _require_positive(self, count: int, what: str) -> None:
+        if count <= 0:
+            raise StrategyError(
+                f"{what} is not positive",
+                where=self._strategy,
+                remedy="the side says which way: sell is the other side of buy",
+            )
 
     def _lots(self, definition: Instrument, quantity: float) -> int:
         exact = quantity / definition.lot_float

@@ -24,11 +24,8 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from onetape.domain.errors import StrategyError
+from onetape.strategy.checks.finding import ASK_CTX_NOW, DERIVE_FROM_PARAMS, TAKE_DATA
 from onetape.strategy.sdk import Strategy
-
-_CLOCK = "ctx.now is the time in every mode"
-_RANDOM = "derive variation from params, so that every run decides the same"
-_DATA = "data reaches a strategy as bars, features and params"
 
 _CLOCKS = {
     "time": (
@@ -99,14 +96,14 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "import":
         if arguments[0] in _DICE:
-            _refuse(f"import of {arguments[0]}", _RANDOM)
+            _refuse(f"import of {arguments[0]}", DERIVE_FROM_PARAMS)
     elif event.partition(".")[0] in _AUDITED:
         target = f" of {arguments[0]!r}" if arguments and isinstance(arguments[0], str) else ""
-        _refuse(f"{event}{target}", _DATA, exempt=_MAY_READ_FILES)
+        _refuse(f"{event}{target}", TAKE_DATA, exempt=_MAY_READ_FILES)
 
 
 def _replace_functions() -> None:
-    for table, remedy in ((_CLOCKS, _CLOCK), (_DICE, _RANDOM)):
+    for table, remedy in ((_CLOCKS, ASK_CTX_NOW), (_DICE, DERIVE_FROM_PARAMS)):
         for name, functions in table.items():
             module = sys.modules.get(name)
             if module is None:
@@ -124,6 +121,7 @@ def _restore_functions() -> None:
         setattr(module, name, original)
 
 
+@functools.cache
 def _guarded(original: Callable[..., Any], what: str, remedy: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def guarded(*args: Any, **kwargs: Any) -> Any:

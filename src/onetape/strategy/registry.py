@@ -25,7 +25,7 @@ GROUP = "onetape.strategies"
 
 _BROKEN_CODE = (
     ArithmeticError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
-    TypeError, ValueError,
+    SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 """What Python raises when the code of a module is wrong."""
 
@@ -95,7 +95,9 @@ def strategy_version(strategy: type[Strategy]) -> str:
 
 def _source_of(module_name: str) -> str | None:
     """The text that a module was loaded from; None when there is none."""
-    module = sys.modules[module_name]
+    module = sys.modules.get(module_name)
+    if module is None:
+        return None
     loader = module.__spec__.loader if module.__spec__ else None
     if isinstance(loader, InspectLoader):
         return loader.get_source(module_name)

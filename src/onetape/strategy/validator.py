@@ -21,6 +21,7 @@ def check_source(text: str, filename: str) -> list[Finding]:
     """What is wrong with a strategy's source, in the order of its lines; empty when it is fine."""
     try:
         tree = ast.parse(text, filename)
+        compile(tree, filename, "exec")  # finds what the grammar alone does not
     except SyntaxError as error:
         return [Finding(error.lineno or 1, "syntax", f"not Python: {error.msg}", "correct it")]
     except ValueError as error:

@@ -19,6 +19,7 @@ from onetape.domain.rules import rule
 
 STEP = 1.0
 UNUSED = 7
+step = None
 
 @rule
 def double(x):

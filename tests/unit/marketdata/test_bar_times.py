@@ -10,7 +10,7 @@ from onetape.marketdata.bar_times import BarTimes, TimeLabel, compute_bar_times
 from onetape.marketdata.calendars import build_calendar
 from onetape.marketdata.quality import RowFaults
 from onetape.marketdata.time_column import parse_times
-from tests.unit.marketdata.csv_files import NEW_YORK_HOURS
+from tests.unit.marketdata.csv_files import NEW_YORK_HOURS as HOURS
 
 NY = "America/New_York"
 UTC = "UTC"
@@ -29,46 +29,45 @@ def compute(
     return compute_bar_times(times, timeframe, clock, timezone, label, faults), faults
 
 
-# fmt: off
 @pytest.mark.parametrize(
-    ("text",                 "timeframe", "calendar",     "zone", "opens",            "closes",           "session"),
+    ("text", "timeframe", "calendar", "zone", "expected"),
     [
-        ("2024-01-05",       "1d",        "24/7",         UTC,    "2024-01-05T00:00", "2024-01-06T00:00", "2024-01-06T00:00"),
-        ("2024-01-05",       "1d",        "24/7",         NY,     "2024-01-05T05:00", "2024-01-06T05:00", "2024-01-06T05:00"),
-        ("2024-03-10",       "1d",        "24/7",         NY,     "2024-03-10T05:00", "2024-03-11T04:00", "2024-03-11T04:00"),
-        ("2024-01-05",       "1w",        "24/7",         UTC,    "2024-01-05T00:00", "2024-01-12T00:00", "2024-01-12T00:00"),
-        ("2024-01-05T00:00", "1d",        "24/7",         UTC,    "2024-01-05T00:00", "2024-01-06T00:00", "2024-01-06T00:00"),
-        ("2024-01-05T08:00", "1d",        "24/7",         UTC,    "2024-01-05T08:00", "2024-01-06T08:00", "2024-01-06T08:00"),
-        ("2024-01-05",       "1d",        NEW_YORK_HOURS, NY,     "2024-01-05T14:30", "2024-01-05T21:00", "2024-01-05T21:00"),
-        ("2024-07-05",       "1d",        NEW_YORK_HOURS, NY,     "2024-07-05T13:30", "2024-07-05T20:00", "2024-07-05T20:00"),
-        ("2024-01-05 00:00:00-05:00", "1d", NEW_YORK_HOURS, NY,   "2024-01-05T14:30", "2024-01-05T21:00", "2024-01-05T21:00"),
-        ("1704412800",       "1d",        NEW_YORK_HOURS, UTC,    "2024-01-05T14:30", "2024-01-05T21:00", "2024-01-05T21:00"),
-        ("2023-11-24",       "1d",        "XNYS",         NY,     "2023-11-24T14:30", "2023-11-24T18:00", "2023-11-24T18:00"),
-        ("2024-01-05T23:59", "1m",        "24/7",         UTC,    "2024-01-05T23:59", "2024-01-06T00:00", "2024-01-06T00:00"),
-        ("2024-01-05T22:00", "4h",        "24/7",         UTC,    "2024-01-05T22:00", "2024-01-06T02:00", "2024-01-06T02:00"),
-        ("2024-01-05T09:30", "1m",        NEW_YORK_HOURS, NY,     "2024-01-05T14:30", "2024-01-05T14:31", "2024-01-05T21:00"),
-        ("2024-01-05T15:59", "1m",        NEW_YORK_HOURS, NY,     "2024-01-05T20:59", "2024-01-05T21:00", "2024-01-05T21:00"),
-        ("2024-01-05T09:29", "1m",        NEW_YORK_HOURS, NY,     "2024-01-05T14:29", "2024-01-05T14:30", "2024-01-06T05:00"),
-        ("2024-01-05T16:00", "1m",        NEW_YORK_HOURS, NY,     "2024-01-05T21:00", "2024-01-05T21:01", "2024-01-06T05:00"),
-        ("2024-01-05T09:00", "1h",        NEW_YORK_HOURS, NY,     "2024-01-05T14:00", "2024-01-05T15:00", "2024-01-05T21:00"),
-        ("2024-01-05T15:30", "1h",        NEW_YORK_HOURS, NY,     "2024-01-05T20:30", "2024-01-05T21:30", "2024-01-05T21:30"),
-        ("2024-01-06T10:00", "1m",        "XNYS",         NY,     "2024-01-06T15:00", "2024-01-06T15:01", "2024-01-07T05:00"),
-        ("2023-11-24T12:59", "1m",        "XNYS",         NY,     "2023-11-24T17:59", "2023-11-24T18:00", "2023-11-24T18:00"),
+        ("2024-01-05",        "1d", "24/7", UTC, "01-05T00:00 01-06T00:00 01-06T00:00"),
+        ("2024-01-05",        "1d", "24/7", NY,  "01-05T05:00 01-06T05:00 01-06T05:00"),
+        ("2024-03-10",        "1d", "24/7", NY,  "03-10T05:00 03-11T04:00 03-11T04:00"),
+        ("2024-01-05",        "1w", "24/7", UTC, "01-05T00:00 01-12T00:00 01-12T00:00"),
+        ("2024-01-05T00:00",  "1d", "24/7", UTC, "01-05T00:00 01-06T00:00 01-06T00:00"),
+        ("2024-01-05T08:00",  "1d", "24/7", UTC, "01-05T08:00 01-06T08:00 01-06T08:00"),
+        ("2024-01-05",        "1d", HOURS,  NY,  "01-05T14:30 01-05T21:00 01-05T21:00"),
+        ("2024-07-05",        "1d", HOURS,  NY,  "07-05T13:30 07-05T20:00 07-05T20:00"),
+        ("2024-01-05 00:00:00-05:00", "1d", HOURS,  NY,  "01-05T14:30 01-05T21:00 01-05T21:00"),
+        ("1704412800",        "1d", HOURS,  UTC, "01-05T14:30 01-05T21:00 01-05T21:00"),
+        ("2023-11-24",        "1d", "XNYS", NY,  "11-24T14:30 11-24T18:00 11-24T18:00"),
+        ("2024-01-05T23:59",  "1m", "24/7", UTC, "01-05T23:59 01-06T00:00 01-06T00:00"),
+        ("2024-01-05T22:00",  "4h", "24/7", UTC, "01-05T22:00 01-06T02:00 01-06T02:00"),
+        ("2024-01-05T09:30",  "1m", HOURS,  NY,  "01-05T14:30 01-05T14:31 01-05T21:00"),
+        ("2024-01-05T15:59",  "1m", HOURS,  NY,  "01-05T20:59 01-05T21:00 01-05T21:00"),
+        ("2024-01-05T09:29",  "1m", HOURS,  NY,  "01-05T14:29 01-05T14:30 01-06T05:00"),
+        ("2024-01-05T16:00",  "1m", HOURS,  NY,  "01-05T21:00 01-05T21:01 01-06T05:00"),
+        ("2024-01-05T09:00",  "1h", HOURS,  NY,  "01-05T14:00 01-05T15:00 01-05T21:00"),
+        ("2024-01-05T15:30",  "1h", HOURS,  NY,  "01-05T20:30 01-05T21:30 01-05T21:30"),
+        ("2024-01-06T10:00",  "1m", "XNYS", NY,  "01-06T15:00 01-06T15:01 01-07T05:00"),
+        ("2023-11-24T12:59",  "1m", "XNYS", NY,  "11-24T17:59 11-24T18:00 11-24T18:00"),
     ],
-)
-# fmt: on
+)  # fmt: skip
 def test_compute_bar_times_by_timeframe_and_calendar(
-    text: str, timeframe: str, calendar: str, zone: str, opens: str, closes: str, session: str
+    text: str, timeframe: str, calendar: str, zone: str, expected: str
 ) -> None:
     times, faults = compute([text], timeframe, calendar, zone)
 
     computed = [times.ts_open, times.ts_close, times.session_close]
-    assert [to_iso(int(each[0])) for each in computed] == [f"{t}:00Z" for t in (opens, closes, session)]
+    moments = [to_iso(int(each[0])) for each in computed]
+    assert " ".join(moment[5:16] for moment in moments) == expected
     assert faults.found == []
 
 
 def test_compute_bar_times_end_label_names_the_close() -> None:
-    minute, _ = compute(["2024-01-05T16:00"], "1m", NEW_YORK_HOURS, NY, TimeLabel.END)
+    minute, _ = compute(["2024-01-05T16:00"], "1m", HOURS, NY, TimeLabel.END)
     day, _ = compute(["2024-01-05"], "1d", "24/7", UTC, TimeLabel.END)
 
     assert minute.ts_open.tolist() == [from_iso("2024-01-05T20:59")]
@@ -84,7 +83,7 @@ def test_compute_bar_times_end_label_names_the_close() -> None:
         (["2024-01-05T01:00", "2024-03-10T02:30"], "1m", "24/7", NY, "skipped or repeated"),
         (["2024-01-05", "2024-01-06"], "1d", "XNYS", NY, "date has no session of XNYS"),
         (["2024-01-05", "2024-01-15"], "1d", "XNYS", NY, "date has no session of XNYS"),
-        (["1704431400"], "1d", NEW_YORK_HOURS, NY, "time is not midnight in America/New_York"),
+        (["1704431400"], "1d", HOURS, NY, "time is not midnight in America/New_York"),
         (["2018-11-05", "2018-11-04"], "1d", "24/7", "America/Sao_Paulo", "date has no session"),
     ],
 )
@@ -101,8 +100,8 @@ def test_compute_bar_times_row_without_times_is_a_fault(
     ("texts", "timeframe", "calendar", "label", "message"),
     [
         (["2024-01-05"], "1m", "24/7", TimeLabel.START, "dates without a time, .* 1m"),
-        (["2024-01-05"], "1w", NEW_YORK_HOURS, TimeLabel.START, "bars of 1w .* can't follow"),
-        (["2024-01-05"], "1d", NEW_YORK_HOURS, TimeLabel.END, "labelled by their end can't"),
+        (["2024-01-05"], "1w", HOURS, TimeLabel.START, "bars of 1w .* can't follow"),
+        (["2024-01-05"], "1d", HOURS, TimeLabel.END, "labelled by their end can't"),
         (["2024-01-05"], "1x", "24/7", TimeLabel.START, "timeframe '1x' is unknown"),
         (["x", ""], "1d", "24/7", TimeLabel.START, r"unreadable .*\(lines 2, 3\)"),
     ],

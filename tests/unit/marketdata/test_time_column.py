@@ -56,7 +56,8 @@ def test_parse_times_date_is_a_day_and_not_an_epoch_count(text: str) -> None:
         "", "x", "01/31/2024", "31.01.2024", "2024-1-31", "2024-02-30", "2023-02-29", "20240230",
         "2024-01-31T24:00", "2024-01-31T09:60", "2024-01-31T09:30:60", "2024-01-31T09",
         "2024-01-31T09:30:00+25:00", "1850-01-01", "2100-01-01", "1706693400.5", "-1706693400",
-        "17066934", "170669340012", "nan", "2024-01-31T09:30:00.1234567890", "20٢٤-01-31", "2024-01-31T09:30:1٢",
+        "17066934", "170669340012", "nan", "2024-01-31T09:30:00.1234567890", "20٢٤-01-31",
+        "2024-01-31T09:30:1٢",
     ],
 )  # fmt: skip
 def test_parse_times_what_is_no_time_is_unreadable(text: str) -> None:
@@ -81,7 +82,7 @@ def test_parse_times_local_time_that_is_skipped_or_repeated_is_unreal(text: str)
     assert not times.unreadable.any()
 
 
-MOMENT = datetime(2024, 1, 31, 9, 30)  # noqa: DTZ001
+MOMENT = datetime(2024, 1, 31, 9, 30)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_report_of_a_ruined_account_works() -> None:
 
 
 def test_names_from_outside_cannot_become_markup() -> None:
-    run = make_run(bars=60, strategies=("<i>x|y",), quarantined=True)
+    run = make_run(bars=60, strategies=("</script><b>", "<i>x|y"), quarantined=True)
     header = run.events[0].payload
     assert isinstance(header, SessionStarted)
     config = json.dumps({"name": "</script><b>"})
@@ -163,8 +163,9 @@ def test_names_from_outside_cannot_become_markup() -> None:
     run.events[0] = msgspec.structs.replace(run.events[0], payload=header)
     summary = summarize(run)
     page = render_html(summary)
-    assert "<i>x" not in page
-    assert "<b>" not in own_part(page)
+    assert page.count("</script>") == 3
+    assert figures_of(page)["equity"]["data"][1]["name"] == "</script><b>"
+    assert "<i>x" not in own_part(page).partition('id="figures">')[0]
     parser = Balance()
     parser.feed(own_part(page))
     assert "\\<i\\>x\\|y" in render_markdown(summary)

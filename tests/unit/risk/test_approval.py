@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import OrderDenied
-from onetape.domain.instrument import Instrument, make_equity
+from onetape.domain.instrument import Instrument, InstrumentId, make_equity
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode, Side
 from onetape.risk.approval import RiskApproved, RiskEngine
@@ -112,10 +112,10 @@ class Books:
             other_net_notional=sum(self.end_lots(name, side_sign) * MARKS[name] for name in others),
         )
 
-    def worst_lots(self, name: str) -> int:
+    def worst_lots(self, name: InstrumentId) -> int:
         return compute_worst_lots(self.position[name], self.open[name, 1], self.open[name, -1])
 
-    def end_lots(self, name: str, side_sign: int) -> int:
+    def end_lots(self, name: InstrumentId, side_sign: int) -> int:
         return self.position[name] + side_sign * self.open[name, side_sign]
 
     def assert_worst_case_within_limits(self) -> None:
@@ -136,7 +136,7 @@ FILLS = st.lists(st.tuples(st.sampled_from(list(MARKS)), st.sampled_from([1, -1]
 
 @given(st.lists(st.tuples(ORDERS, FILLS), max_size=25))
 def test_approved_orders_never_break_a_limit_whichever_of_them_fill(
-    steps: list[tuple[tuple[Instrument, int, int], list[tuple[str, int]]]],
+    steps: list[tuple[tuple[Instrument, int, int], list[tuple[InstrumentId, int]]]],
 ) -> None:
     books = Books()
     engine = RiskEngine(build_gates(LIMITS))

@@ -111,7 +111,7 @@ def test_context_take_intents_leaves_signals_and_timers():
         (lambda c: c.buy(AAPL, 1, limit=9.995), r"AAPL.XNAS price 9.995 .*: 9.99 and 10.00\)"),
         (lambda c: c.sell(AAPL, 1, stop=0.001), r"AAPL.XNAS price 0.001 .*: 0.00 and 0.01\)"),
         (lambda c: c.replace("mine-1", AAPL, quantity=0.5), "quantity 0.5 .*: 0 and 1"),
-        (lambda c: c.buy(AAPL, 0), r"quantity 0 of AAPL.XNAS is not positive \(sell\(\) is the"),
+        (lambda c: c.buy(AAPL, 0), r"quantity 0 of AAPL.XNAS is not positive .the side says"),
         (lambda c: c.sell(AAPL, -1), "quantity -1 of AAPL.XNAS is not positive"),
         (lambda c: c.buy(AAPL, math.nan), "AAPL.XNAS quantity nan is not finite"),
         (lambda c: c.buy(AAPL, math.inf), "AAPL.XNAS quantity inf is not finite"),
@@ -120,6 +120,11 @@ def test_context_take_intents_leaves_signals_and_timers():
         (lambda c: c.sell(AAPL, 1, stop=-1.0), "price -1.0 of AAPL.XNAS is not positive"),
         (lambda c: c.target_weight(AAPL, math.nan), "mine weight nan is not finite"),
         (lambda c: c.spend(AAPL, math.inf), "mine amount inf is not finite"),
+        (lambda c: c.spend(AAPL, 0.0), "amount 0.0 for AAPL.XNAS is not positive"),
+        (lambda c: c.spend(AAPL, -5.0, SELL), "amount -5.0 for AAPL.XNAS is not positive"),
+        (lambda c: c.spend_ratio(AAPL, -0.5), "ratio -0.5 for AAPL.XNAS is not positive"),
+        (lambda c: c.replace("mine-1", AAPL, quantity=0), "quantity 0 of AAPL.XNAS is not pos"),
+        (lambda c: c.replace("mine-1", AAPL, quantity=-1), "quantity -1 of AAPL.XNAS is not pos"),
         (lambda c: c.buy(MSFT, 1), "'MSFT.XNAS' is not subscribed"),
         (lambda c: c.target("AAPL.XNSA", 1), "is not subscribed .did you mean 'AAPL.XNAS'"),
         (lambda c: c.spend(MSFT, 1), "'MSFT.XNAS' is not subscribed"),
@@ -134,6 +139,7 @@ def test_context_call_that_can_not_be_is_refused_and_queues_nothing(call, messag
     with pytest.raises(StrategyError, match=message):
         call(ctx)
     assert ctx.queue == []
+    assert ctx.intent_count == 0
 
 
 @pytest.mark.parametrize(

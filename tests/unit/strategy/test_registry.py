@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
+from types import ModuleType
 
 import pytest
 
@@ -192,11 +193,9 @@ def test_version_changes_with_the_source_of_an_inherited_strategy(tmp_path):
     assert strategy_version(child) not in (strategy_version(base), strategy_version(SmaCross))
 
 
-def test_version_of_a_class_without_source_is_the_declared_one():
+def test_version_of_a_class_without_source_is_the_declared_one(monkeypatch):
     space = {"__name__": "prompt", "Strategy": Strategy}
-    sys.modules["prompt"] = type(sys)("prompt")
-    try:
-        exec("class Typed(Strategy):\n    version = '7'\n", space)
-        assert strategy_version(space["Typed"]) == "7"
-    finally:
-        del sys.modules["prompt"]
+    exec("class Typed(Strategy):\n    version = '7'\n", space)
+    assert strategy_version(space["Typed"]) == "7"
+    monkeypatch.setitem(sys.modules, "prompt", ModuleType("prompt"))
+    assert strategy_version(space["Typed"]) == "7"

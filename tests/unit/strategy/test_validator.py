@@ -32,6 +32,7 @@ def test_finding_reads_as_one_sentence_with_line_remedy_and_code():
     [
         ("x = 1\nclass Mine(:\n", 2, "not Python: "),
         ("x = '\0'", 1, "not Python: "),
+        ("x = 1\nreturn x\n", 2, "not Python: 'return' outside function"),
     ],
 )
 def test_text_that_is_not_python_is_one_finding(text, line, message):

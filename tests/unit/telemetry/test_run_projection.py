@@ -26,14 +26,14 @@ A = make_equity("A.X")
 ID = "s-1"
 
 
-def project(*payloads: Payload, filled: int = 0, of: int = 10) -> OrderState:
+def project(*payloads: Payload, filled: int = 0) -> OrderState:
     """An order of ten lots, `filled` of them, then `payloads`."""
     log = EventLog([A])
     log.start(1)
     log.deposit(1, "s")
-    log.submit(2, "s", A.id, Side.BUY, of)
+    log.submit(2, "s", A.id, Side.BUY, 10)
     if filled:
-        log.fill(3, ID, "s", A.id, Side.BUY, filled, 1000, fee=5, leaves=of - filled)
+        log.fill(3, ID, "s", A.id, Side.BUY, filled, 1000, fee=5, leaves=10 - filled)
     for ts, payload in enumerate(payloads, start=4):
         log.emit(ts, payload)
     return project_run(log.events).orders[ID]
@@ -76,7 +76,12 @@ def test_order_takes_the_numbers_of_a_replace() -> None:
 
 
 def test_order_sized_at_the_fill_has_the_lots_of_the_fill() -> None:
-    assert project(filled=7, of=7).lots == 7
+    log = EventLog([A])
+    log.start(1)
+    log.deposit(1, "s")
+    log.submit(2, "s", A.id, Side.BUY, 0)
+    log.fill(3, ID, "s", A.id, Side.BUY, 7, 1000, leaves=2)
+    assert project_run(log.events).orders[ID].lots == 9
 
 
 @pytest.mark.parametrize(

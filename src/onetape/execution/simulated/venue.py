@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Protocol
 
 import msgspec
 
@@ -32,11 +31,13 @@ from onetape.domain.events import (
     OrderReport,
     OrderSubmitted,
     OrderTriggered,
+    VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar
 from onetape.domain.numbers import INT64_MAX, compute_ratio_floor
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
+from onetape.domain.ports import AccountView
 from onetape.execution.simulated.bar_matching import (
     FILL_AT_OPEN,
     FILL_INSIDE,
@@ -58,24 +59,11 @@ from onetape.execution.simulated.fees import (
 from onetape.execution.simulated.latency import LatencyTerms, compute_latency_ns
 from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
 
-Command = OrderSubmitted | OrderCancelPending | OrderReplacePending
-
 _LIQUIDITY = tuple(LiquiditySide)
+_FILLS = (FILL_AT_OPEN, FILL_INSIDE)
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 _MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType
 _GTC, _DAY, _GTD, _IOC, _FOK = TimeInForce
-
-
-class AccountView(Protocol):
-    """What a broker knows of its client: needed to size an order at the fill."""
-
-    def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
-        """Equity in minor units with `instrument` marked at `ticks`."""
-        ...
-
-    def position_lots(self, strategy: str, instrument: InstrumentId) -> int:
-        """Signed lots held."""
-        ...
 
 
 class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +128,7 @@ class SimulatedVenue:
         self._terms = terms
         self._books: dict[InstrumentId, dict[str, _Resting]] = {each.id: {} for each in instruments}
         self._months: dict[str, MonthNotional] = {}
-        self._queue: deque[tuple[int, Command]] = deque()
+        self._queue: deque[tuple[int, VenueCommand]] = deque()
         self._last_arrival = 0
         self._received = 0
         self._accepted = 0
@@ -149,7 +137,7 @@ class SimulatedVenue:
         self.active = 0
         self.next_arrival = INT64_MAX
 
-    def receive(self, command: Command, now: int) -> None:
+    def receive(self, command: VenueCommand, now: int) -> None:
         """A command leaves us at `now`; it arrives after the latency of its number."""
         self._received += 1
         arrival = now
@@ -167,7 +155,7 @@ class SimulatedVenue:
         while queue and queue[0][0] <= ts:
             arrival, command = queue.popleft()
             self.next_arrival = queue[0][0] if queue else INT64_MAX
-            if type(command) is OrderSubmitted:
+            if isinstance(command, OrderSubmitted):
                 self._books[command.instrument][command.client_order_id] = _Resting(
                     command, command.order_type, arrival, command.lots, command.limit_ticks,
                     command.stop_ticks, command.ts_expire,
@@ -181,7 +169,7 @@ class SimulatedVenue:
                 yield OrderRejected(
                     command.client_order_id, RejectCode.ORDER_CLOSED, "no such order on the book"
                 )
-            elif type(command) is OrderCancelPending:
+            elif isinstance(command, OrderCancelPending):
                 self._remove(book, command.client_order_id)
                 yield OrderCanceled(command.client_order_id, "requested")
             else:
@@ -197,9 +185,7 @@ class SimulatedVenue:
         del book[client_order_id]
         self.active -= 1
 
-    def _replace(
-        self, order: _Resting, command: OrderReplacePending, arrival: int
-    ) -> OrderReport:
+    def _replace(self, order: _Resting, command: OrderReplacePending, arrival: int) -> OrderReport:
         if command.lots <= order.filled_lots:
             return OrderRejected(
                 command.client_order_id, RejectCode.QUANTITY_BELOW_FILLED,
@@ -293,7 +279,7 @@ class SimulatedVenue:
         if kind >= _STOP and code != NO_FILL:
             order.order_type = _MARKET if kind is _STOP else _LIMIT
             yield OrderTriggered(identity, order.stop_ticks)
-        if code == FILL_AT_OPEN or code == FILL_INSIDE:
+        if code in _FILLS:
             wanted = order.leaves
             if not command.lots or (self._slips and (kind is _MARKET or kind is _STOP)):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -38,6 +37,7 @@ from onetape.runtime.config import (
     SessionConfig,
     StrategyConfig,
     config_hash,
+    decision_json,
     resolved_json,
 )
 from onetape.runtime.equity_watch import EquityWatch
@@ -123,9 +123,9 @@ def run_backtest(
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     identity = SessionIdentity(
-        config=resolved_json(config), config_hash=config_hash(config), seed=config.seed
+        config=decision_json(config), config_hash=config_hash(config), seed=config.seed
     )
-    (run_dir / "config.json").write_text(identity.config, encoding="utf-8")
+    (run_dir / "config.json").write_text(resolved_json(config), encoding="utf-8")
     (run_dir / "versions.json").write_bytes(encode_versions(specs))
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
@@ -297,7 +297,9 @@ class BacktestSession:
         """
         timeline = self._timeline
         ts_known = timeline.columns["ts_known"]
-        deposits = [CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs]
+        deposits = [
+            CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
+        ]
         self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
         paced = pacer is not None and pacer.is_paced
         for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):

@@ -27,5 +27,8 @@ def at(node: ast.stmt | ast.expr, code: str, message: str, remedy: str) -> Findi
     return Finding(node.lineno, code, message, remedy)
 
 
+# Remedies that several findings, and the guard, give.
 DECLARE_STATE = "declare `name: int = state(0)` in the class body and assign self.name"
-"""The remedy for whatever a strategy remembers elsewhere."""
+ASK_CTX_NOW = "ctx.now is the time in every mode"
+DERIVE_FROM_PARAMS = "derive variation from params, so that every run decides the same"
+TAKE_DATA = "data reaches a strategy as bars, features and params"

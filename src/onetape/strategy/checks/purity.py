@@ -13,7 +13,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from onetape.strategy.checks.finding import DECLARE_STATE, Finding, at
+from onetape.strategy.checks.finding import (
+    ASK_CTX_NOW,
+    DECLARE_STATE,
+    DERIVE_FROM_PARAMS,
+    TAKE_DATA,
+    Finding,
+    at,
+)
 from onetape.strategy.checks.source_tree import (
     bound_names,
     called_name,
@@ -31,23 +38,20 @@ ALLOWED_IMPORTS = (
 
 FORBIDDEN_BELOW = ("numpy.ctypeslib", "numpy.f2py", "numpy.random", "numpy.testing")
 
-_CLOCK = "ctx.now is the time in every mode"
-_RANDOM = "derive variation from params, so that every run decides the same"
-_DATA = "data reaches a strategy as bars, features and params"
 _SAY = "ctx.signal(name, value) puts a number on the tape"
 _CODE = "write the code itself, so that it can be read and compiled"
 _ORDER = "compare and sort by values: these change from run to run"
 
 _IMPORT_REMEDIES = {
-    "time": _CLOCK,
-    "random": _RANDOM,
-    "secrets": _RANDOM,
-    "numpy.random": _RANDOM,
+    "time": ASK_CTX_NOW,
+    "random": DERIVE_FROM_PARAMS,
+    "secrets": DERIVE_FROM_PARAMS,
+    "numpy.random": DERIVE_FROM_PARAMS,
     "uuid": "ctx.buy and ctx.sell return the id of the order",
     "logging": _SAY,
 }
 _FORBIDDEN_NAMES = {
-    **dict.fromkeys(("open", "input"), _DATA),
+    **dict.fromkeys(("open", "input"), TAKE_DATA),
     **dict.fromkeys(("print", "breakpoint", "help", "exit", "quit"), _SAY),
     **dict.fromkeys(("eval", "exec", "compile", "__import__"), _CODE),
     **dict.fromkeys(("__builtins__", "__loader__", "__spec__"), _CODE),
@@ -118,11 +122,11 @@ def _check_attribute(node: ast.Attribute, name: str) -> Iterator[Finding]:
         if node.attr not in _PLAIN_DUNDERS:
             yield at(node, "forbidden-call", f"use of the hidden {node.attr}", DECLARE_STATE)
     elif top == "datetime" and node.attr in ("now", "today", "utcnow"):
-        yield at(node, "clock", f"use of {name}", _CLOCK)
+        yield at(node, "clock", f"use of {name}", ASK_CTX_NOW)
     elif name == "numpy.random":
-        yield at(node, "randomness", f"use of {name}", _RANDOM)
+        yield at(node, "randomness", f"use of {name}", DERIVE_FROM_PARAMS)
     elif (top == "numpy" and rest in _NUMPY_FILES) or node.attr == "tofile":
-        yield at(node, "forbidden-call", f"use of {name or node.attr}", _DATA)
+        yield at(node, "forbidden-call", f"use of {name or node.attr}", TAKE_DATA)
 
 
 def _check_clock_call(node: ast.Call, name: str, attribute: str) -> Iterator[Finding]:
@@ -133,6 +137,6 @@ def _check_clock_call(node: ast.Call, name: str, attribute: str) -> Iterator[Fin
         yield at(node, "clock", message, "pass datetime.UTC")
     match node.args:
         case [ast.Constant(value="now" | "today" as word)] if name == "numpy.datetime64":
-            yield at(node, "clock", f"use of {name}({word!r})", _CLOCK)
+            yield at(node, "clock", f"use of {name}({word!r})", ASK_CTX_NOW)
         case _:
             pass

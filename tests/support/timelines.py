@@ -1,0 +1,115 @@
+"""Small timelines written by hand, and strategies made of plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.instrument import Instrument, InstrumentId, make_equity
+from onetape.domain.market import Bar
+from onetape.domain.timestamps import from_iso
+from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+
+AAPL = InstrumentId("AAPL.XNAS")
+MSFT = InstrumentId("MSFT.XNAS")
+EQUITY = make_equity(AAPL)
+OTHER = make_equity(MSFT)
+
+T0 = from_iso("2024-01-02T14:30:00Z")
+MINUTE = 60_000_000_000
+SECOND = 1_000_000_000
+
+Prices = tuple[float, ...]
+"""(open, high, low, close) or (open, high, low, close, volume); (price,) is a flat bar."""
+
+
+def flat(*prices: float) -> list[Prices]:
+    """A bar for each price, with nothing but that price in it."""
+    return [(price,) for price in prices]
+
+
+def make_columns(
+    rows: Sequence[Prices],
+    *,
+    start: int = T0,
+    step: int = MINUTE,
+    length: int | None = None,
+    delay: int = 0,
+    session: int = 1_000,
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of bars that open every `step`, last `length` (else `step`), known `delay` later.
+
+    A trading session is `session` bars. Volume is 1e9 where a row does not say.
+    """
+    count = len(rows)
+    ts_open = start + step * np.arange(count, dtype=np.int64)
+    ts_close = ts_open + (length or step)
+    last = np.minimum((np.arange(count) // session + 1) * session, count) - 1
+    full = [row * 4 if len(row) == 1 else row for row in rows]
+    full = [row if len(row) == 5 else (*row, 1e9) for row in full]
+    values = np.array(full, dtype=np.float64).reshape(count, 5)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "ts_open": ts_open,
+        "ts_close": ts_close,
+        "ts_known": ts_close + delay,
+        "session_close": ts_close[last],
+        "quality": np.zeros(count, dtype=np.int64),
+    }
+    for at, name in enumerate(("open", "high", "low", "close", "volume")):
+        columns[name] = values[:, at].copy()
+    return columns
+
+
+def make_timeline(
+    *series: Sequence[Prices] | tuple[Instrument, Mapping[str, npt.NDArray[Any]]], **how: int
+) -> Timeline:
+    """A timeline of AAPL, and of MSFT when a second list of rows is given; `how` as above."""
+    parts: list[tuple[Instrument, dict[str, npt.NDArray[Any]]]] = []
+    for default, one in zip((EQUITY, OTHER), series, strict=False):
+        if isinstance(one, tuple):
+            parts.append((one[0], dict(one[1])))
+        else:
+            parts.append((default, make_columns(one, **how)))
+    return build_timeline(parts, source="test", timeframe="1m")
+
+
+def opens(row: int) -> int:
+    """When bar `row` of a default timeline opens."""
+    return T0 + row * MINUTE
+
+
+def closes(row: int) -> int:
+    """When bar `row` of a default timeline closes."""
+    return T0 + (row + 1) * MINUTE
+
+
+def scripted(**callbacks: Callable[..., Any]) -> Strategy:
+    """A strategy whose callbacks are these functions, called without `self`."""
+    body = {
+        name: (lambda self, *args, _function=function: _function(*args))
+        for name, function in callbacks.items()
+    }
+    return type("Scripted", (Strategy,), body)()
+
+
+def at_rows(
+    actions: Mapping[int, Callable[[Context], Any]],
+    *,
+    instrument: InstrumentId = AAPL,
+    **callbacks: Callable[..., Any],
+) -> Strategy:
+    """A strategy that calls `actions[n](ctx)` at the n-th bar of `instrument` (from 0)."""
+    seen = [-1]
+
+    def on_bar(bar: Bar, ctx: Context) -> None:
+        if bar.instrument == instrument:
+            seen[0] += 1
+            if seen[0] in actions:
+                actions[seen[0]](ctx)
+
+    return scripted(on_bar=on_bar, **callbacks)
