@@ -187,8 +187,8 @@ NOTIONALS = st.integers(0, 10**15)
 def test_bar_fill_is_the_same_in_the_compiled_host(
     bar: BarPrices, order: BarOrder, reach: float, tick: float
 ) -> None:
-    args = (*order, *bar, tick, reach)
-    assert compile_rule(compute_bar_fill)(*args) == compute_bar_fill(*args)
+    compiled = compile_rule(compute_bar_fill)(*order, *bar, tick, reach)
+    assert compiled == compute_bar_fill(*order, *bar, tick, reach)
 
 
 @settings(deadline=None)

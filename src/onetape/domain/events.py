@@ -126,7 +126,27 @@ class OrderAccepted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
 
 
 class OrderRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.rejected"):
-    """The venue refused the order, the cancel or the replace."""
+    """The venue refused the order."""
+
+    client_order_id: str
+    code: RejectCode
+    reason: str
+
+
+class OrderCancelRejected(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.cancel_rejected"
+):
+    """The venue refused a cancel; the order stands as it was."""
+
+    client_order_id: str
+    code: RejectCode
+    reason: str
+
+
+class OrderReplaceRejected(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.replace_rejected"
+):
+    """The venue refused a replace; the order stands as it was."""
 
     client_order_id: str
     code: RejectCode
@@ -274,8 +294,10 @@ OrderReport = (
     | OrderTriggered
     | OrderCancelPending
     | OrderCanceled
+    | OrderCancelRejected
     | OrderReplacePending
     | OrderReplaced
+    | OrderReplaceRejected
     | OrderExpired
     | OrderUnknown
 )

@@ -13,12 +13,14 @@ from onetape.domain.events import (
     OrderAccepted,
     OrderCanceled,
     OrderCancelPending,
+    OrderCancelRejected,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
+    OrderReplaceRejected,
     OrderReport,
     OrderSubmitted,
     OrderTriggered,
@@ -41,11 +43,11 @@ _ON_BOOK = {
     OrderReplacePending: S.REPLACE_PENDING,
     OrderUnknown: S.UNKNOWN,
 }
-_WAITING = {
-    OrderPartiallyFilled: S.CANCEL_PENDING,
+_WHILE_CHANGING = {
     OrderFilled: S.FILLED,
     OrderCanceled: S.CANCELED,
     OrderExpired: S.EXPIRED,
+    OrderRejected: S.REJECTED,
     OrderUnknown: S.UNKNOWN,
 }
 
@@ -56,16 +58,19 @@ MOVES: dict[tuple[OrderStatus, type[OrderReport]], OrderStatus] = {
     **{(S.ACCEPTED, event): status for event, status in _ON_BOOK.items()},
     (S.ACCEPTED, OrderTriggered): S.ACCEPTED,
     **{(S.PARTIALLY_FILLED, event): status for event, status in _ON_BOOK.items()},
-    **{(S.CANCEL_PENDING, event): status for event, status in _WAITING.items()},
+    **{(S.CANCEL_PENDING, event): status for event, status in _WHILE_CHANGING.items()},
     (S.CANCEL_PENDING, OrderAccepted): S.CANCEL_PENDING,
+    (S.CANCEL_PENDING, OrderPartiallyFilled): S.CANCEL_PENDING,
     (S.CANCEL_PENDING, OrderTriggered): S.CANCEL_PENDING,
-    (S.CANCEL_PENDING, OrderRejected): S.ACCEPTED,
-    **{(S.REPLACE_PENDING, event): status for event, status in _WAITING.items()},
-    (S.REPLACE_PENDING, OrderPartiallyFilled): S.REPLACE_PENDING,
+    (S.CANCEL_PENDING, OrderReplaced): S.CANCEL_PENDING,
+    (S.CANCEL_PENDING, OrderReplaceRejected): S.CANCEL_PENDING,
+    (S.CANCEL_PENDING, OrderCancelRejected): S.ACCEPTED,
+    **{(S.REPLACE_PENDING, event): status for event, status in _WHILE_CHANGING.items()},
     (S.REPLACE_PENDING, OrderAccepted): S.REPLACE_PENDING,
+    (S.REPLACE_PENDING, OrderPartiallyFilled): S.REPLACE_PENDING,
     (S.REPLACE_PENDING, OrderTriggered): S.REPLACE_PENDING,
     (S.REPLACE_PENDING, OrderReplaced): S.ACCEPTED,
-    (S.REPLACE_PENDING, OrderRejected): S.ACCEPTED,
+    (S.REPLACE_PENDING, OrderReplaceRejected): S.ACCEPTED,
     (S.REPLACE_PENDING, OrderCancelPending): S.CANCEL_PENDING,
     (S.UNKNOWN, OrderAccepted): S.ACCEPTED,
     (S.UNKNOWN, OrderRejected): S.REJECTED,
@@ -191,10 +196,10 @@ class Oms:
             order.fee += event.fee
             if not order.lots:
                 order.lots = filled + event.leaves
-            elif filled + event.leaves != order.lots:
+            if filled + event.leaves != order.lots or (kind is OrderFilled) != (event.leaves == 0):
                 raise InvariantBroken(
-                    f"order {order.client_order_id}: {filled} filled and {event.leaves} left do "
-                    f"not make {order.lots}"
+                    f"order {order.client_order_id}: {kind.__name__} with {filled} filled and "
+                    f"{event.leaves} left of {order.lots}"
                 )
         elif isinstance(event, OrderAccepted):
             order.venue_order_id = event.venue_order_id

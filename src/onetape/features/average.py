@@ -49,7 +49,7 @@ def update_sma(state: SmaState, close: float) -> float:
 class Sma(Estimator, frozen=True):
     """Simple moving average: the mean of the last `window` bars, in the unit of its input.
 
-    NaN policy: a NaN gives NaN until it has left the window.
+    NaN policy: a NaN gives NaN, an infinity gives NaN or infinity, until it has left the window.
     """
 
     window: Window

@@ -11,6 +11,7 @@ Importing this module imports Numba (a quarter of a second or more): import it w
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -107,7 +108,7 @@ def _pack(layout: Layout, values: dict[str, Any]) -> FloatColumn:
             words[head : head + len(value)] = value
             head += len(value)
         elif kind == "int":
-            ints[word] = value
+            ints[word] = operator.index(value)  # a fraction raises instead of being cut off
         else:
             words[word] = value
         word += _WORDS[kind]

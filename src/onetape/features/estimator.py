@@ -44,7 +44,8 @@ class State(msgspec.Struct):
     """What an estimator remembers: fields of int, float, or list[float] of fixed length.
 
     `update` mutates it in place. It runs on this object in the Python host and on a block of memory
-    of the same fields in the compiled host, so no list may grow or shrink.
+    of the same fields in the compiled host, so no list may grow or shrink, and an int field takes
+    ints only (the compiled host would cut off a fraction).
     """
 
 

@@ -11,6 +11,7 @@ import math
 from onetape.domain.rules import rule
 
 NAN = math.nan
+INFINITY = math.inf
 
 ROOT_2 = 1.4142135623730951
 ROOT_HALF = 0.7071067811865476
@@ -27,7 +28,7 @@ def compute_log(x: float) -> float:
     its Taylor series (|s| < 0.172: ten terms reach the last bit). Abramowitz & Stegun 4.1.28;
     the order of the additions is that of Ng (1993), fdlibm `e_log.c`.
     """
-    if not 0.0 < x < math.inf:
+    if not 0.0 < x < INFINITY:
         return NAN
     k = 0
     while x > ROOT_2:

@@ -1,6 +1,6 @@
 """The equity curve: what the books were worth at the end of every slice, exact to the minor unit.
 
-Ours. Vectorised over columns; `tests/unit/portfolio/test_equity_curve.py` holds the naive fold that
+Ours. Vectorized over columns; `tests/unit/portfolio/test_equity_curve.py` holds the naive fold that
 it equals. A slice is all bars of one `ts_known`; a fill counts from the first slice that is not
 before the engine step that made it.
 """

@@ -127,8 +127,9 @@ def distribution_chart(summary: RunSummary) -> Figure:
     curve = summary.curves.account
     returns = compute_returns(compute_growth(curve)[period_ends(curve.ts, clock)])
     known = returns[np.isfinite(returns)]
-    reach = float(np.abs(known).max(initial=0.0)) or 0.01
-    reach = min(reach, 4 * float(np.std(known)) or reach) if len(known) else reach
+    largest = float(np.abs(known).max(initial=0.0))
+    spread = 4 * float(np.std(known)) if len(known) else 0.0
+    reach = min(largest, spread or largest) or 0.01
     counts, edges = np.histogram(np.clip(known, -reach, reach), 41, (-reach, reach))
     middles = (edges[1:] + edges[:-1]) / 2
     colors = np.where(np.abs(middles) < reach / 82, GRAY, np.where(middles > 0, GREEN, RED))

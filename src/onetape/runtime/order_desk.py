@@ -9,10 +9,11 @@ from onetape.domain.events import (
     KillSwitchSet,
     OrderApproved,
     OrderCancelPending,
+    OrderCancelRejected,
     OrderDenied,
     OrderFilled,
-    OrderRejected,
     OrderReplacePending,
+    OrderReplaceRejected,
     OrderReport,
     VenueCommand,
 )
@@ -378,7 +379,7 @@ class OrderDesk:
         log = self._log
         order = self._oms.open.get(report.client_order_id)
         if order is None:
-            if isinstance(report, OrderRejected):
+            if isinstance(report, OrderCancelRejected | OrderReplaceRejected):
                 log.emit(report, 0, 0)  # it closed while a command of ours was under way
                 return None
             raise InvariantBroken(f"{type(report).__name__} for unknown {report.client_order_id}")

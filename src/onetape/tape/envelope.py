@@ -22,6 +22,8 @@ SOURCES: dict[type, str] = {
     events.OrderUnknown: "oms",
     events.OrderAccepted: "venue",
     events.OrderRejected: "venue",
+    events.OrderCancelRejected: "venue",
+    events.OrderReplaceRejected: "venue",
     events.OrderFilled: "venue",
     events.OrderPartiallyFilled: "venue",
     events.OrderTriggered: "venue",

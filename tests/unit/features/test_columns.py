@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from onetape.domain.errors import DataError, StrategyError
-from onetape.features import Atr, Sma, compute_feature_columns
+from onetape.features import Atr, Rsi, Sma, compute_feature_columns
 from onetape.features.columns import COLD_UPDATES_MIN
+from onetape.features.compiled import fill_column
 
 
 def test_columns_come_in_the_order_of_the_features_one_value_a_row() -> None:
@@ -43,6 +44,17 @@ def test_columns_of_other_memory_layouts_give_the_same_values(rows_total: int | 
     )
 
 
+def test_columns_of_other_memory_layouts_are_not_compiled_again() -> None:
+    plain = np.ones(50)
+    compute_feature_columns({"a": Rsi(3)}, {"close": plain}, rows_total=COLD_UPDATES_MIN)
+    before = len(fill_column.signatures)
+    frozen = plain.copy()
+    frozen.flags.writeable = False
+    for column in (plain[::2], frozen, plain.astype(np.int64)):
+        compute_feature_columns({"a": Rsi(3)}, {"close": column}, rows_total=COLD_UPDATES_MIN)
+    assert len(fill_column.signatures) == before
+
+
 def test_columns_without_an_input_name_the_nearest_one() -> None:
     with pytest.raises(StrategyError) as caught:
         compute_feature_columns({"a": Sma(3, inputs=("clsoe",))}, {"close": np.ones(3)})
@@ -61,10 +73,11 @@ def test_small_columns_never_import_the_compiler_and_large_ones_do() -> None:
     program = f"""
 import sys, numpy
 from onetape.features import Sma, compute_feature_columns
-close = numpy.ones(100)
-compute_feature_columns({{"a": Sma(5)}}, {{"close": close}}, rows_total={COLD_UPDATES_MIN - 1})
+features = {{"a": Sma(5), "b": Sma(6)}}
+columns = {{"close": numpy.ones(100)}}
+compute_feature_columns(features, columns, rows_total={COLD_UPDATES_MIN // 2 - 1})
 assert "numba" not in sys.modules
-compute_feature_columns({{"a": Sma(5)}}, {{"close": close}}, rows_total={COLD_UPDATES_MIN})
+compute_feature_columns(features, columns, rows_total={COLD_UPDATES_MIN // 2})
 assert "numba" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

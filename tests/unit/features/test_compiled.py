@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_packed_state_is_fields_then_the_values_of_the_arrays() -> None:
     assert ints[[0, 1, 2, 4, 5, 6]].tolist() == [2, 7, 2, 9, 2, 0]
     assert words[3] == 0.1
     assert words[7:].tolist() == [0.5, 0.5, -2.0, -2.0]
+
+
+def test_packed_state_with_a_fraction_in_an_int_field_raises() -> None:
+    class Halved(TwoRings, frozen=True):
+        def start_state(self) -> TwoRingsState:
+            half: Any = self.size / 2
+            return TwoRingsState(size=half, first=[], scale=1.0, second=[])
+
+    with pytest.raises(TypeError, match="float"):
+        PackedState(Halved(3))
 
 
 def test_estimator_with_two_rings_and_two_inputs_gives_the_same_bits_compiled() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -68,10 +69,20 @@ def test_parse_times_what_is_no_time_is_unreadable(text: str) -> None:
     assert times.unreadable.tolist() == [False, True, False]
 
 
-def test_parse_times_form_unlike_the_others_is_unreadable() -> None:
-    column = pl.Series("t", ["2024-01-31T09:30Z", "2024-01-31T09:30", "2024-01-31T09:31Z", None])
+@pytest.mark.parametrize(
+    ("texts", "unreadable"),
+    [
+        (["2024-01-31T09:30Z", "2024-01-31T09:30", "2024-01-31T09:31Z", None], [1, 3]),
+        (["2024-01-31T09:30", "2024-01-31T09:30Z", "2024-01-31T09:31", "2024-01-31"], [1, 3]),
+        (["20240131", "17066934000", "20240201", "1706693400"], [1, 3]),
+    ],
+)
+def test_parse_times_form_unlike_most_is_unreadable(
+    texts: list[str | None], unreadable: list[int]
+) -> None:
+    times = parse_times(pl.Series("t", texts), NY, "f")
 
-    assert parse_times(column, NY, "f").unreadable.tolist() == [False, True, False, True]
+    assert np.flatnonzero(times.unreadable).tolist() == unreadable
 
 
 @pytest.mark.parametrize("text", ["2024-03-10T02:30", "2024-11-03T01:30"])

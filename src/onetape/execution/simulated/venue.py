@@ -22,12 +22,13 @@ from onetape.domain.events import (
     OrderAccepted,
     OrderCanceled,
     OrderCancelPending,
+    OrderCancelRejected,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
-    OrderRejected,
     OrderReplaced,
     OrderReplacePending,
+    OrderReplaceRejected,
     OrderReport,
     OrderSubmitted,
     OrderTriggered,
@@ -166,7 +167,8 @@ class SimulatedVenue:
             self.active -= 1
             book = self._book_of(command.client_order_id)
             if book is None:
-                yield OrderRejected(
+                cancel = isinstance(command, OrderCancelPending)
+                yield (OrderCancelRejected if cancel else OrderReplaceRejected)(
                     command.client_order_id, RejectCode.ORDER_CLOSED, "no such order on the book"
                 )
             elif isinstance(command, OrderCancelPending):
@@ -187,7 +189,7 @@ class SimulatedVenue:
 
     def _replace(self, order: _Resting, command: OrderReplacePending, arrival: int) -> OrderReport:
         if command.lots <= order.filled_lots:
-            return OrderRejected(
+            return OrderReplaceRejected(
                 command.client_order_id, RejectCode.QUANTITY_BELOW_FILLED,
                 f"{order.filled_lots} lots are filled already",
             )  # fmt: skip
@@ -252,7 +254,12 @@ class SimulatedVenue:
                 bar.volume, instrument.lot_float, self._terms.max_volume_ratio
             )
         for _, order, code, ticks, ts_fill in met:
-            if code != NO_FILL or order.command.time_in_force in _IMMEDIATE:
+            immediate = order.command.time_in_force in _IMMEDIATE
+            if immediate and code != FILL_AT_OPEN:
+                self._remove(book, order.command.client_order_id)
+                yield OrderCanceled(order.command.client_order_id, "not filled at once")
+                continue
+            if code != NO_FILL:
                 before = order.filled_lots
                 yield from self._execute(book, order, code, ticks, ts_fill, capacity, bar, account)
                 capacity -= order.filled_lots - before

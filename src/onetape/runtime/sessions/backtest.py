@@ -226,6 +226,13 @@ class BacktestSession:
         tape: TapeWriter,
         identity: SessionIdentity,
     ) -> None:
+        currencies = sorted({spec.currency for spec in specs})
+        if len(currencies) > 1:
+            raise ConfigError(
+                f"the strategies hold capital in {' and '.join(currencies)}",
+                where="strategies",
+                remedy="give all the same currency; one account has one currency in this version",
+            )
         self._timeline = timeline
         self._specs = specs
         self._tape = tape

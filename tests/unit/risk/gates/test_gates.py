@@ -44,6 +44,7 @@ QUANTITY = OrderQuantityGate(Decimal("100.9"))
 NOTIONAL = OrderNotionalGate(10_000 * E)
 POSITION = PositionQuantityGate(Decimal(150))
 RATIO = PositionRatioGate(10 * PCT)
+UNDER = 10_000 - 1e-8
 CONCENTRATION = ConcentrationGate(10 * PCT)
 GROSS = GrossExposureGate(50 * PCT)
 NET = NetExposureGate(50 * PCT)
@@ -115,7 +116,7 @@ CASES = [
     (POSITION,       sell(position=900),                                  None),
     (RATIO,          buy(equity=100_000 * E + 9),                         None),
     (RATIO,          buy(equity=100_000 * E),                             None),
-    (RATIO,          buy(equity=100_000 * E - 10),                        usd(10_000, 10_000 - 1e-8)),
+    (RATIO,          buy(equity=100_000 * E - 10),                        usd(10_000, UNDER)),
     (RATIO,          buy(equity=90_000 * E),                              usd(10_000, 9000)),
     (RATIO,          buy(equity=0),                                       usd(10_000, 0)),
     (RATIO,          buy(equity=-5 * E),                                  usd(10_000, -0.5)),
@@ -159,7 +160,7 @@ CASES = [
     (LOSS,           buy(equity=97_000 * E + 1),                          None),
     (LOSS,           buy(equity=97_000 * E),                              None),
     (LOSS,           buy(equity=97_000 * E + 97, start=100_000 * E + 99), None),
-    (LOSS,           buy(equity=97_000 * E + 96, start=100_000 * E + 99), usd(LOST + 1e-8, LOST)),
+    (LOSS,           buy(equity=97_000 * E + 96, start=100_000 * E + 99), usd(3000 + 3e-8, LOST)),
     (LOSS,           buy(equity=96_999 * E),                              usd(3001, 3000)),
     (LOSS,           sell(equity=90_000 * E, position=100),               None),
     (LOSS,           sell(equity=90_000 * E, position=99),                usd(10_000, 3000)),
@@ -167,7 +168,7 @@ CASES = [
     (DRAWDOWN,       buy(peak=125_000 * E),                               None),
     (DRAWDOWN,       buy(peak=130_000 * E),                               usd(30_000, 26_000)),
     (DRAWDOWN,       buy(equity=80_000 * E + 8, peak=100_000 * E + 9),    None),
-    (DRAWDOWN,       buy(equity=80_000 * E + 7, peak=100_000 * E + 9),    usd(DOWN + 1e-8, DOWN)),
+    (DRAWDOWN,       buy(equity=80_000 * E + 7, peak=100_000 * E + 9),    usd(20_000 + 2e-8, DOWN)),
     (DRAWDOWN,       sell(peak=900_000 * E, position=100),                None),
 ]  # fmt: skip
 

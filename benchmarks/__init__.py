@@ -1,0 +1,1 @@
+"""Speed, printed as ratios against a fixed calibration loop; `python -m benchmarks` runs all."""

@@ -1,0 +1,31 @@
+"""Runs the benchmarks and prints speeds beside the calibration loop."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.calibration import ADDITIONS, REFERENCE_SECONDS, measure_calibration
+from benchmarks.python_host import run_python_host
+
+
+def main() -> None:
+    """Parse the arguments, run everything, print one table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="counted runs (median is told)")
+    runs = parser.parse_args().runs
+    before = measure_calibration()
+    results = run_python_host(runs)
+    calibration = (before + measure_calibration()) / 2
+    scale = calibration / REFERENCE_SECONDS
+    print(f"calibration: {ADDITIONS:,} additions in {calibration:.3f} s "
+          f"(targets are stated for {REFERENCE_SECONDS} s)")  # fmt: skip
+    print(f"{'Python host, fees, all gates, tape on disk':<48}{'bars/s':>12}{'scaled':>12}"
+          f"{'target':>12}{'ratio':>8}")  # fmt: skip
+    for result, target in results:
+        scaled = result.rows_per_second * scale
+        print(f"{result.name:<48}{result.rows_per_second:>12,.0f}{scaled:>12,.0f}{target:>12,.0f}"
+              f"{scaled / target:>8.2f}   {result.events:,} events")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The loop that every speed is told against."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+ADDITIONS = 10_000_000
+REFERENCE_SECONDS = 0.5
+"""What the calibration loop takes on the machine that the targets of DESIGN 13 are stated for."""
+
+
+def _add() -> int:
+    total = 0
+    for number in range(ADDITIONS):
+        total += number
+    return total
+
+
+def measure_calibration(runs: int = 3) -> float:
+    """Median seconds of ten million additions in a Python `for`."""
+    seconds: list[float] = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        _add()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)

@@ -1,0 +1,105 @@
+"""The Python host: whole sessions with fees, every risk gate, and the tape on disk."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.market import make_minutes
+from onetape.domain.market import Bar
+from onetape.domain.numbers import E8
+from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.fees import BpsFees, build_fee_schedule
+from onetape.execution.simulated.latency import LatencyTerms
+from onetape.execution.simulated.slippage import SlippageTerms
+from onetape.execution.simulated.venue import VenueTerms
+from onetape.marketdata.timeline import Timeline
+from onetape.risk.limits import RiskLimits
+from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.strategy.context import Context
+from onetape.strategy.library.sma_cross import SmaCross
+from onetape.strategy.sdk import Strategy, state
+from onetape.tape.sqlite_store import SqliteTape
+
+ALL_GATES = RiskLimits(
+    max_order_quantity=1_000,
+    max_order_notional=1_000_000,
+    max_position_quantity=1_000,
+    max_position_pct=100,
+    max_concentration_pct=100,
+    max_gross_exposure_pct=100,
+    max_net_exposure_pct=100,
+    max_leverage=1,
+    max_daily_loss_pct=50,
+    max_drawdown_pct=90,
+    max_orders_per_minute=1_000,
+)
+
+
+class CancelAndReorder(Strategy):
+    """Cancels its limit order and sends a new one, far from the market, at every bar."""
+
+    working: str = state("")
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        """Cancel, then order again at 90 % of the close."""
+        if self.working:
+            ctx.cancel(self.working)
+        self.working = ctx.buy(bar.instrument, 1.0, limit=round(bar.close * 0.9, 2))
+
+
+class Result:
+    """What a benchmark prints: rows a second (median), and what was done."""
+
+    def __init__(self, name: str, rows: int, seconds: list[float], events: int) -> None:
+        self.name = name
+        self.rows_per_second = rows / statistics.median(seconds)
+        self.events = events
+
+
+def measure(name: str, timeline: Timeline, make: Callable[[], Strategy], runs: int) -> Result:
+    """Median of `runs` sessions, after one that is not counted."""
+    seconds: list[float] = []
+    events = 0
+    for _ in range(runs + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            tape = SqliteTape.create(Path(folder) / "tape.db")
+            session = _make_session(timeline, make(), tape)
+            begun = time.perf_counter()
+            session.run()
+            tape.close()
+            seconds.append(time.perf_counter() - begun)
+            events = tape.events_written
+    return Result(name, len(timeline), seconds[1:], events)
+
+
+def _make_session(timeline: Timeline, strategy: Strategy, tape: SqliteTape) -> BacktestSession:
+    fees = BpsFees(maker_bps=10, taker_bps=10)
+    terms = VenueTerms(
+        fees={each.id: build_fee_schedule(fees, each) for each in timeline.instruments},
+        slippage=SlippageTerms(),
+        latency=LatencyTerms(),
+        limit_reach=LIMIT_TRADED_THROUGH,
+    )
+    spec = StrategySpec(name="bench", strategy=strategy, capital=1_000_000 * E8)
+    return BacktestSession(timeline, [spec], terms, ALL_GATES, tape, SessionIdentity())
+
+
+def run_python_host(runs: int) -> list[tuple[Result, float]]:
+    """The first two rows of DESIGN 13: (result, target in bars a second)."""
+    minutes = make_minutes()
+    return [
+        (
+            measure("SMA cross 10/50, a year of minutes", minutes,
+                    lambda: SmaCross(fast=10, slow=50), runs),
+            1_000_000.0,
+        ),
+        (
+            measure("cancel + new limit at each of 100,000 minutes", make_minutes(100_000),
+                    CancelAndReorder, runs),
+            100_000.0,
+        ),
+    ]  # fmt: skip
