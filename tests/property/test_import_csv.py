@@ -26,7 +26,7 @@ NOW = from_iso("2024-01-20")
 HEADER = ["date", "open", "high", "low", "close", "volume"]
 NUMBER = re.compile(r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
 
-days = st.integers(1, 25).map(lambda day: f"2024-01-{day:02}")
+days = st.integers(1, 19).map(lambda day: f"2024-01-{day:02}")
 prices = st.decimals("0.01", "99", places=2).map(str)
 odd_numbers = st.sampled_from(
     ["", " ", "0", "-0", "-1", "+2", " 3 ", ".5", "5.", "1e2", "1e400", "1e-400", "nan", "inf",
@@ -34,7 +34,8 @@ odd_numbers = st.sampled_from(
 )  # fmt: skip
 odd_days = st.sampled_from(
     ["", "x", "2024-1-1", "2024-02-30", "2024-01-05T", "1704", "05/01/2024",
-     "2024-01-05Z", " 2024-01-05 ", "2024-13-01", "1492-01-01", "2024-01-٠5"]
+     "2024-01-05Z", "2024-01-20", "2024-01-21", " 2024-01-05 ", "2024-13-01", "1492-01-01",
+     "2024-01-٠5"]
 )  # fmt: skip
 
 

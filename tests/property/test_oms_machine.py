@@ -14,12 +14,14 @@ from onetape.domain.events import (
     OrderAccepted,
     OrderCanceled,
     OrderCancelPending,
+    OrderCancelRejected,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
+    OrderReplaceRejected,
     OrderReport,
     OrderTriggered,
     OrderUnknown,
@@ -39,14 +41,17 @@ from onetape.risk.approval import RiskApproved, RiskEngine
 from tests.support.risk_input import AAPL, make_risk_input
 
 SIMPLE: tuple[type[Any], ...] = (OrderAccepted, OrderRejected, OrderTriggered, OrderCancelPending,
-                                 OrderCanceled, OrderExpired, OrderUnknown)  # fmt: skip
+                                 OrderCanceled, OrderCancelRejected, OrderReplaceRejected,
+                                 OrderExpired, OrderUnknown)  # fmt: skip
 
 
 def make_simple(kind: type[Any], identity: str) -> OrderReport:
     """A report of `kind` without numbers that matter."""
     rest: dict[type[Any], tuple[Any, ...]] = {
         OrderAccepted: ("v",),
-        OrderRejected: (RejectCode.ORDER_CLOSED, "late"),
+        OrderRejected: (RejectCode.INSUFFICIENT_FUNDS, "no money"),
+        OrderCancelRejected: (RejectCode.ORDER_CLOSED, "late"),
+        OrderReplaceRejected: (RejectCode.ORDER_CLOSED, "late"),
         OrderTriggered: (1,),
         OrderCanceled: ("requested",),
         OrderExpired: ("time in force",),
@@ -122,7 +127,7 @@ class OmsMachine(RuleBasedStateMachine):
         total = self.filled[name] + lots + leaves
         fits = not self.lots[name] or total == self.lots[name]
         if (self.status[name], kind) in MOVES and not fits:
-            with pytest.raises(InvariantBroken, match="do not make"):
+            with pytest.raises(InvariantBroken, match="left of"):
                 self.oms.move(order, fill, self.seq)
             # The session stops there; to go on, the order is taken out of the machine.
             self.oms.open.pop(name)

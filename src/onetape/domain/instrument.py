@@ -79,8 +79,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     `minor_per_tick_lot` is the exact factor from ticks x lots to minor units of `quote_currency`.
     An instrument whose factor is not a whole number is refused here, with the reason, because no
-    book could be exact for it. `ticks_per_unit` is the whole number of ticks in one unit of price,
-    0 where there is none.
+    book could be exact for it. `ticks_per_unit` and `lots_per_unit` are the whole numbers of ticks
+    in one unit of price and of lots in one unit, 0 where there is none; `is_picky` tells that it
+    bounds the quantity or notional of an order.
 
     Raises:
         ConfigError: A field is out of range, or ticks x lots is not a whole number of minor units.
@@ -105,6 +106,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     tick_float: float = 0.0
     lot_float: float = 0.0
     ticks_per_unit: int = 0
+    lots_per_unit: int = 0
+    is_picky: bool = False
 
     def __post_init__(self) -> None:
         symbol, _, venue = self.id.rpartition(".")
@@ -126,9 +129,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "minor_per_tick_lot", int(factor))
         msgspec.structs.force_setattr(self, "tick_float", float(self.tick_size))
         msgspec.structs.force_setattr(self, "lot_float", float(self.lot_size))
-        steps = 1 / self.tick_size
-        whole = int(steps) if steps == steps.to_integral_value() and steps < 2**53 else 0
-        msgspec.structs.force_setattr(self, "ticks_per_unit", whole)
+        msgspec.structs.force_setattr(self, "ticks_per_unit", _whole(1 / self.tick_size))
+        msgspec.structs.force_setattr(self, "lots_per_unit", _whole(1 / self.lot_size))
+        picky = self.min_lots > 1 or self.max_lots is not None or self.min_notional > 0
+        msgspec.structs.force_setattr(self, "is_picky", picky)
 
     @property
     def symbol(self) -> str:
@@ -151,15 +155,30 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def quantity_to_lots(self, quantity: Number, *, error: type[FixInput] = FixInput) -> Lots:
         """Exact lots of `quantity`; raises `error` with the nearest valid quantities otherwise."""
+        steps = self.lots_per_unit
+        if steps and type(quantity) is float and abs(quantity) < 2**53:  # not NaN, not infinite
+            lots = round(quantity * steps)
+            if lots / steps == quantity:  # the float64 nearest to that many lots
+                return Lots(lots)
         return Lots(to_grid(quantity, self.lot_size, f"{self.id} quantity", error=error))
 
     def ticks_to_price(self, ticks: int) -> Decimal:
         """Exact price of `ticks`."""
         return self.tick_size * ticks
 
+    def lots_to_float(self, lots: int) -> float:
+        """The float64 nearest to the quantity of `lots`; `quantity_to_lots` gives `lots` again."""
+        if self.lots_per_unit:
+            return lots / self.lots_per_unit
+        return float(self.lot_size * lots)
+
     def lots_to_quantity(self, lots: int) -> Decimal:
         """Exact quantity of `lots`."""
         return self.lot_size * lots
+
+
+def _whole(steps: Decimal) -> int:
+    return int(steps) if steps == steps.to_integral_value() and steps < 2**53 else 0
 
 
 def make_equity(

@@ -37,8 +37,12 @@ class SimulatedExchange(Protocol):
         """A command leaves us at `now`."""
         ...
 
-    def arrive(self, ts: int) -> Iterator[OrderReport]:
-        """Take every command that has arrived by `ts` and answer it."""
+    def arrive(self, ts: int, ts_open: int) -> Iterator[OrderReport]:
+        """Take every command that has arrived by `ts` and answer it.
+
+        A cancel or replace that arrives after `ts_open`, the open of the next bar, is answered by
+        that bar: the order may have filled at the open.
+        """
         ...
 
     def rests_on(self, instrument: InstrumentId) -> bool:

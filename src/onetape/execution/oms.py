@@ -109,8 +109,9 @@ class Order(msgspec.Struct, gc=False):
     """An order as we track it. Only `Oms` changes it.
 
     `lots` 0 means that the venue sizes it at the fill. `lot_cost` is what a lot can cost at the
-    most as far as we know (minor units). `correlation_id` is the seq of the market event or command
-    that started it, `causation_id` the seq of its newest event.
+    most as far as we know (minor units); `asked_*` is what a replace under way would make of it.
+    `correlation_id` is the seq of the market event or command that started it, `causation_id` the
+    seq of its newest event.
     """
 
     client_order_id: str
@@ -132,11 +133,18 @@ class Order(msgspec.Struct, gc=False):
     filled_lots: int = 0
     fee: int = 0
     venue_order_id: str = ""
+    asked_lots: int = 0
+    asked_lot_cost: int = 0
 
     @property
     def leaves(self) -> int:
-        """Lots that may still fill, at the worst."""
-        return (self.lots or self.estimated_lots) - self.filled_lots
+        """Lots that may still fill, at the worst: a replace under way may or may not succeed."""
+        return max(self.lots or self.estimated_lots, self.asked_lots) - self.filled_lots
+
+    @property
+    def worst_lot_cost(self) -> int:
+        """What a lot can cost at the most as far as we know, in minor units."""
+        return max(self.lot_cost, self.asked_lot_cost)
 
 
 class Oms:
@@ -207,6 +215,13 @@ class Oms:
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks
+            order.lot_cost = order.asked_lot_cost
+            order.asked_lots = order.asked_lot_cost = 0
+        elif isinstance(event, OrderReplaceRejected):
+            order.asked_lots = order.asked_lot_cost = 0
+        elif isinstance(event, OrderTriggered):
+            is_stop = order.order_type is OrderType.STOP
+            order.order_type = OrderType.MARKET if is_stop else OrderType.LIMIT
         if after is _ACCEPTED and order.filled_lots:
             after = S.PARTIALLY_FILLED
         order.status = after

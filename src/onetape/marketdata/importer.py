@@ -249,10 +249,7 @@ def _warn(
     if "volume" not in roles.column:
         warnings.append("there is no volume column: volume is 0 in every bar")
     if widened.any():
-        warnings.append(
-            f"high or low widened for float rounding in {int(widened.sum())} rows: "
-            f"{faults.places(rows[widened])}"
-        )
+        warnings.append(f"high or low widened for float rounding: {faults.places(rows[widened])}")
     if gap.any():
-        warnings.append(f"{int(gap.sum())} gaps, each before: {faults.places(rows[gap])}")
+        warnings.append(f"gaps before {faults.places(rows[gap])}")
     return tuple(warnings)

@@ -16,7 +16,7 @@ class EquityWatch:
     """Equity of one sub-ledger followed row by row.
 
     Attributes:
-        peak: Highest equity so far, in minor units, at any slice end or after any fill.
+        peak: Highest equity so far, in minor units, at any slice end.
         session_start: Equity at the last row before the current trading session.
     """
 
@@ -53,18 +53,28 @@ class EquityWatch:
         self.session_start = ledger.cash
 
     def advance(self) -> None:
-        """Look at every row up to the market's current one, with the positions held now."""
+        """Look at every row up to the market's current one, with the positions held now.
+
+        Called before the books change, so each row is seen with the books that stood at it.
+        """
         row = self._market.row
         if row <= self._row:
             return
-        if self._ledger.held:
-            if self._rows_index is None:
-                self._advance_one(row)
-            else:
-                self._advance_many(row, self._rows_index)
-        elif self._market.session_start_between(self._row, row) >= 0:
-            self.session_start = self._equity
+        if self._rows_index is not None:
+            self._advance_many(row, self._rows_index)
+        elif self._ledger.held:
+            self._advance_one(row)
+        else:
+            self._advance_flat(row)
         self._row = row
+
+    def _advance_flat(self, row: int) -> None:
+        cash = self._ledger.cash
+        start = self._market.session_start_between(self._row, row)
+        if start >= 0:
+            self.session_start = cash if start > self._row + 1 else self._equity
+        self._equity = cash
+        self.peak = max(self.peak, cash)
 
     def _advance_one(self, row: int) -> None:
         ticks = self._market.close_ticks
@@ -82,30 +92,24 @@ class EquityWatch:
     def _advance_many(self, row: int, rows_index: list[int]) -> None:
         ticks = self._market.close_ticks
         marks = self._marks
-        starts = self._market.session_start_between
-        held = {self._index[key]: each.lots * each.factor for key, each in
-                self._ledger.held.items()}  # fmt: skip
-        equity = self._equity
-        peak = self.peak
         ends = self._slice_end
-        start = starts(self._row, row)
+        held = {
+            self._index[name]: each.lots * each.factor for name, each in self._ledger.held.items()
+        }
+        equity = self._ledger.cash + sum(each * marks[index] for index, each in held.items())
+        peak = self.peak
+        start = self._market.session_start_between(self._row, row)
+        if start >= 0:
+            self.session_start = self._equity
         for at in range(self._row + 1, row + 1):
-            if at == start:
+            if at == start and at > self._row + 1:
                 self.session_start = equity
             index = rows_index[at]
-            lots = held.get(index)
-            if lots:
-                equity += lots * (ticks[at] - marks[index])
-                marks[index] = ticks[at]
+            each = held.get(index)
+            if each:
+                equity += each * (ticks[at] - marks[index])
+            marks[index] = ticks[at]
             if ends[at] and equity > peak:
                 peak = equity
         self._equity = equity
         self.peak = peak
-
-    def rebase(self, equity: int) -> None:
-        """The books have changed at the current row: `equity` is what they are worth now."""
-        self._equity = equity
-        self.peak = max(self.peak, equity)
-        for identity in self._ledger.held:
-            at = self._index[identity]
-            self._marks[at] = self._market.mark_ticks(at)

@@ -87,27 +87,27 @@ class Valuation:
         net: Sum of all positions at their marks, shorts negative.
     """
 
-    __slots__ = ("_index", "_ledger", "_market", "_row", "equity", "gross", "net")
+    __slots__ = ("_index", "_ledger", "_market", "equity", "gross", "net", "row")
 
     def __init__(self, ledger: Ledger, market: MarketState, index: dict[InstrumentId, int]) -> None:
         self._ledger = ledger
         self._market = market
         self._index = index
-        self._row = -2
+        self.row = -2
         self.equity = 0
         self.gross = 0
         self.net = 0
 
     def expire(self) -> None:
         """The books have changed: the next `refresh` computes again."""
-        self._row = -2
+        self.row = -2
 
     def refresh(self) -> None:
         """Bring the attributes up to date with the market's current row."""
         market = self._market
-        if self._row == market.row:
+        if self.row == market.row:
             return
-        self._row = market.row
+        self.row = market.row
         gross = net = 0
         for identity, position in self._ledger.held.items():
             mark = market.mark_ticks(self._index[identity])

@@ -97,9 +97,10 @@ class OrderDesk:
     def _order(self, runner: Runner, intent: OrderIntent) -> OrderDenied | None:
         side, lots = intent.side, intent.amount
         if intent.basis is not _LOTS:
-            side, lots = self._size(runner, intent)
-            if not lots and intent.basis not in _AT_FILL:
+            sized = self._size(runner, intent)
+            if sized is None:
                 return None  # the target is held already: nothing to decide
+            side, lots = sized
         log = self._log
         origin = log.market_seq
         events = log.events
@@ -112,17 +113,21 @@ class OrderDesk:
             return verdict
         approved = OrderApproved(runner.name, intent.intent, identity, side, lots)
         events.append((approved, origin, seq))
-        lot_cost = self._input.notional // lots if self._input is not None else 0
-        order, command = self._oms.submit(verdict, lot_cost, origin)
+        order, command = self._oms.submit(verdict, self._lot_cost(), origin)
         events.append((command, origin, seq + 1))
         order.causation_id = seq + 2
         self.commands.append(command)
         return None
 
-    def _size(self, runner: Runner, intent: OrderIntent) -> tuple[Side, int]:
-        """Side and lots of an intent that is not given in lots; lots 0 when nothing is needed."""
+    def _size(self, runner: Runner, intent: OrderIntent) -> tuple[Side, int] | None:
+        """Side and lots of an intent that is not given in lots; None when its target is held.
+
+        Without a mark it sizes to no lots, which `_refuse` tells apart.
+        """
         basis = intent.basis
         amount = intent.amount
+        if not self._market.mark_ticks(self._index[intent.instrument]):
+            return intent.side, 0
         if basis is not QuantityBasis.TARGET_LOTS:
             budget = amount
             if basis is not QuantityBasis.NOTIONAL_AT_FILL:
@@ -140,7 +145,9 @@ class OrderDesk:
                 and order.order_type is OrderType.MARKET
             ):
                 held += order.leaves * order.side
-        return (Side.BUY, amount - held) if amount >= held else (Side.SELL, held - amount)
+        if amount == held:
+            return None
+        return (Side.BUY, amount - held) if amount > held else (Side.SELL, held - amount)
 
     def _affordable(self, instrument: InstrumentId, budget: int) -> int:
         mark = self._market.mark_ticks(self._index[instrument])
@@ -164,11 +171,13 @@ class OrderDesk:
         if side < 0:
             dearest = max(dearest, mark)
         position = runner.ledger.positions[identity].lots
-        refusal = self._refuse(intent, instrument, dearest, side, lots, position)
-        if refusal is not None:
-            return refusal
+        if not 0 < lots <= MAX_LOTS or not dearest or instrument.is_picky or intent.reduce_only:
+            refusal = self._refuse(intent, instrument, dearest, side, lots, position)
+            if refusal is not None:
+                return refusal
         valuation = runner.valuation
-        valuation.refresh()
+        if valuation.row != self._market.row:
+            valuation.refresh()
         factor = instrument.minor_per_tick_lot
         notional = lots * dearest * factor
         lot_notional = (mark or dearest) * factor
@@ -208,6 +217,11 @@ class OrderDesk:
             self._add_other_instruments(order, runner, replaced)
         return self._risk.check(order)
 
+    def _lot_cost(self) -> int:
+        """What a lot of the order that has just passed can cost."""
+        order = self._input
+        return order.notional // order.lots if order is not None else 0
+
     def _add_open_orders(self, order: RiskInput, runner: Runner, replaced: Order | None) -> None:
         """Add what the strategy has open: in this instrument, and the cash that its buys bind."""
         here = order.instrument.id
@@ -215,9 +229,9 @@ class OrderDesk:
         for each in self._oms.open.values():
             if each is replaced or each.reduce_only or each.strategy != runner.name:
                 continue
-            leaves = (each.lots or each.estimated_lots) - each.filled_lots
+            leaves = each.leaves
             if each.side > 0:
-                bound += leaves * each.lot_cost
+                bound += leaves * each.worst_lot_cost
                 if each.instrument == here:
                     buys += leaves
             elif each.instrument == here:
@@ -313,6 +327,8 @@ class OrderDesk:
         approved = OrderApproved(
             runner.name, intent.intent, order.client_order_id, order.side, verdict.lots
         )
+        order.asked_lots = changed.lots
+        order.asked_lot_cost = self._lot_cost()
         self._command(changed, order, log.emit(approved, log.market_seq, seq))
         return None
 
@@ -323,7 +339,7 @@ class OrderDesk:
         as_new = OrderIntent(
             runner.name, intent.intent, order.instrument, order.side, QuantityBasis.LOTS,
             changed.lots - order.filled_lots, order.order_type, order.time_in_force,
-            changed.limit_ticks, changed.stop_ticks, order.ts_expire,
+            changed.limit_ticks, changed.stop_ticks, order.ts_expire, order.reduce_only,
         )  # fmt: skip
         has_limit = order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
         has_stop = order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)

@@ -19,6 +19,7 @@ from onetape.domain.events import (
     CapitalDeposited,
     KillSwitchSet,
     OrderEvent,
+    OrderFilled,
     OrderReport,
     SessionStarted,
     SessionStopped,
@@ -102,12 +103,12 @@ class Pipeline:
 
     def control(self, command: KillSwitchSet, ts: int) -> None:
         """An operator's command, as a step of its own."""
-        self._deliver(ts - 1, ts - 1)
+        self._deliver(ts - 1, ts - 1, ts)
         self._log.begin(ts)
         self._log.emit(command, 0, 0)
         self._desk.apply_control(command)
         self._end_step()
-        self._deliver(ts, ts - 1)
+        self._deliver(ts, ts - 1, ts)
 
     def stop(self, reason: str, market_events: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""
@@ -216,10 +217,10 @@ class Pipeline:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:
-            self._deliver(ts, ts - 1)
+            self._deliver(ts, ts - 1, block.ts_open[row - first_row])
         log = self._log
         log.begin_market(row, ts)
-        if self._venue.rests_on(bar.instrument):
+        if self._venue.active and self._venue.rests_on(bar.instrument):
             for report in self._venue.on_bar(bar, self._desk):
                 self._settle(report, log.market_seq)
         self._market.row = row
@@ -240,8 +241,12 @@ class Pipeline:
 
     # Between rows.
 
-    def _deliver(self, ts: int, timers_ts: int) -> None:
-        """Process what is due: venue reports up to `ts`, timers up to `timers_ts`, in order."""
+    def _deliver(self, ts: int, timers_ts: int, ts_open: int) -> None:
+        """Process what is due: venue reports up to `ts`, timers up to `timers_ts`, in order.
+
+        `ts_open` is when the next bar opens: a change of an order that arrives later meets that bar
+        first.
+        """
         steps = 0
         last = -1
         venue, timers = self._venue, self._timers
@@ -249,7 +254,7 @@ class Pipeline:
             arrival, due = venue.next_arrival, timers.next_due
             if arrival <= ts and arrival <= due:
                 self._log.begin(max(arrival, self._log.now))
-                for report in venue.arrive(arrival):
+                for report in venue.arrive(arrival, ts_open):
                     self._settle(report, 0)
             elif due <= timers_ts:
                 self._log.begin(max(due, self._log.now))
@@ -265,7 +270,7 @@ class Pipeline:
     def _deliver_after(self, ts: int) -> None:
         """Process what a step at `ts` has made due at once."""
         if self._venue.next_arrival <= ts or self._timers.next_due <= ts:
-            self._deliver(ts, ts)
+            self._deliver(ts, ts, ts)
 
     def _fire(self, timer: tuple[int, str, str]) -> None:
         due, strategy, name = timer
@@ -276,8 +281,12 @@ class Pipeline:
     def _settle(self, report: OrderReport, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
         runner = self._desk.settle(report, cause)
-        if runner is not None:
+        if runner is None:
+            return
+        if runner.on_order_update is not None:
             self._notify(runner, report)
+        if runner.quarantined and isinstance(report, OrderFilled):
+            self._desk.cancel_entries(runner, cause)
 
     def _notify(self, runner: Runner, event: OrderEvent) -> None:
         if runner.on_order_update is not None:
@@ -307,7 +316,9 @@ class Pipeline:
         queue = runner.context.queue
         if runner.generate is not None:
             try:
-                queue.extend(runner.generate(runner.context))
+                for intent in runner.generate(runner.context):
+                    runner.context.check_intent(intent)
+                    queue.append(intent)
             except InvariantBroken:
                 raise
             except Exception as error:  # noqa: BLE001 - the edge to user code
@@ -320,6 +331,11 @@ class Pipeline:
                 if isinstance(each, _REQUESTS):
                     self._take_request(runner, each)
                     continue
+                if each.intent <= runner.last_intent:
+                    error = StrategyError(f"intent number {each.intent} comes again")
+                    self._quarantine(runner, "generate_orders", error)
+                    break
+                runner.last_intent = each.intent
                 denied = self._desk.decide(runner, each)
                 if denied is not None:
                     self._notify(runner, denied)

@@ -40,9 +40,9 @@ class Runner:
     """
 
     __slots__ = (
-        "_lot_sizes", "columns", "context", "failure", "generate", "ledger", "name", "on_bar",
-        "on_order_update", "on_slice", "order_prefix", "quarantined", "row_type", "strategy",
-        "subscribed", "valuation", "watch",
+        "_definitions", "columns", "context", "failure", "generate", "last_intent", "ledger",
+        "name", "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "row_type",
+        "strategy", "subscribed", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +69,8 @@ class Runner:
         self.order_prefix = order_prefix
         self.quarantined = False
         self.failure: tuple[str, Exception] | None = None
-        self._lot_sizes = {each.id: each.lot_float for each in instruments}
+        self._definitions = {each.id: each for each in instruments}
+        self.last_intent = 0
         self.row_type: Callable[..., Any] = msgspec.defstruct(
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )
@@ -100,10 +101,8 @@ class Runner:
             self.watch.advance()
         change = self.ledger.apply(fill)
         self.valuation.expire()
-        if self.watch is not None:
-            self.valuation.refresh()
-            self.watch.rebase(self.valuation.equity)
-        self.context.units[fill.instrument] = change.lots * self._lot_sizes[fill.instrument]
+        definition = self._definitions[fill.instrument]
+        self.context.units[fill.instrument] = definition.lots_to_float(change.lots)
         return change
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:

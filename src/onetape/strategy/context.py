@@ -259,9 +259,51 @@ class Context:
 
     def submit(self, intent: Callable[[str, int], Intent]) -> str:
         """Queue an intent of your own making: `intent(strategy, number)` builds it."""
-        self.intent_count += 1
-        self.queue.append(intent(self._strategy, self.intent_count))
-        return f"{self._order_prefix}{self.intent_count}"
+        number = self.intent_count + 1
+        made = intent(self._strategy, number)
+        self.check_intent(made)
+        if made.intent != number:
+            raise StrategyError(f"intent number {made.intent} should be {number}",
+                                where=self._strategy)  # fmt: skip
+        self.intent_count = number
+        self.queue.append(made)
+        return f"{self._order_prefix}{number}"
+
+    def check_intent(self, intent: Intent) -> None:
+        """Refuse an intent of a strategy's own making that makes no sense.
+
+        Raises:
+            StrategyError: It names another strategy or an instrument that is not subscribed, or
+                lacks the price or time that its type needs.
+        """
+        if intent.strategy != self._strategy:
+            raise StrategyError(
+                f"an intent names strategy {intent.strategy!r}", where=self._strategy
+            )
+        if not isinstance(intent, OrderIntent):
+            return
+        self.instrument(intent.instrument)
+        kind = intent.order_type
+        wants_limit = kind in (_LIMIT, _STOP_LIMIT)
+        wants_stop = kind in (_STOP, _STOP_LIMIT)
+        if (intent.limit_ticks > 0) != wants_limit or (intent.stop_ticks > 0) != wants_stop:
+            raise StrategyError(
+                f"a {kind.name} order with limit {intent.limit_ticks} and stop "
+                f"{intent.stop_ticks} ticks",
+                where=self._strategy,
+                remedy="give the prices its type needs, and no others",
+            )
+        self._check_expiry(intent.time_in_force, intent.ts_expire)
+        if intent.basis >= QuantityBasis.NOTIONAL_AT_FILL and kind is not _MARKET:
+            raise StrategyError("only a market order is sized at its fill", where=self._strategy)
+
+    def _check_expiry(self, time_in_force: TimeInForce, ts_expire: int) -> None:
+        if (time_in_force is TimeInForce.GTD) != (ts_expire > 0):
+            raise StrategyError(
+                f"time in force {time_in_force.name} with ts_expire {ts_expire}",
+                where=self._strategy,
+                remedy="GTD needs the time when the order ends, ns UTC; the others have none",
+            )
 
     def cancel(self, client_order_id: str) -> None:
         """Ask for an order of this strategy to be canceled."""
@@ -343,6 +385,8 @@ class Context:
         lots = self._lots(definition, quantity)
         if lots <= 0:
             self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        if time_in_force is not GTC:
+            self._check_expiry(time_in_force, ts_expire)
         kind, limit_ticks, stop_ticks = _MARKET, 0, 0
         if limit is not None:
             kind, limit_ticks = _LIMIT, self._ticks(definition, limit)
@@ -378,13 +422,6 @@ class Context:
             )
 
     def _lots(self, definition: Instrument, quantity: float) -> int:
-        exact = quantity / definition.lot_float
-        try:
-            lots = int(exact)
-        except (ValueError, OverflowError):
-            lots = -1
-        if lots == exact:
-            return lots
         return definition.quantity_to_lots(quantity, error=StrategyError)
 
     def _ticks(self, definition: Instrument, price: float) -> int:

@@ -175,7 +175,7 @@ def test_import_bars_gap_is_a_warning_and_marks_the_bar_after_it(tmp_path: Path)
     result = import_csv(write_csv(tmp_path, *daily_rows("2024-01-01", "2024-01-02", "2024-01-05")))
 
     assert result.columns["quality"].tolist() == [0, 0, Quality.GAP_BEFORE]
-    assert result.warnings == ("1 gaps, each before: line 4",)
+    assert result.warnings == ("gaps before line 4",)
 
 
 def test_import_bars_only_bad_rows_are_refused_even_when_they_may_be_dropped(
@@ -224,7 +224,7 @@ def test_import_bars_float_rounding_of_the_vendor_is_widened_and_told(tmp_path: 
 
     assert result.columns["high"].tolist() == [11.0, 11.0]
     assert result.columns["quality"].tolist() == [0, Quality.REPAIRED]
-    assert result.warnings == ("high or low widened for float rounding in 1 rows: line 3",)
+    assert result.warnings == ("high or low widened for float rounding: line 3",)
 
 
 def test_import_bars_where_picks_one_symbol_and_keeps_the_lines(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.equity_watch import EquityWatch
-from onetape.runtime.market_state import MarketState, Valuation
+from onetape.runtime.market_state import MarketState
 from tests.support.session_runs import run_session
 from tests.support.timelines import AAPL, EQUITY, MSFT, Prices, at_rows, flat, make_timeline
 
@@ -35,14 +35,13 @@ class Fill(NamedTuple):
 
 
 class Books:
-    """Ledger, valuation and watch, brought together as a runner does it."""
+    """Ledger and watch, brought together as a runner does it."""
 
     def __init__(self, timeline: Timeline) -> None:
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self.market = MarketState(timeline)
         self.ledger = Ledger("s", "USD", timeline.instruments)
         self.ledger.deposit(CAPITAL)
-        self.valuation = Valuation(self.ledger, self.market, index)
         rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
         ends = timeline.slice_end.tolist()
         self.watch = EquityWatch(self.ledger, self.market, index, rows_index, ends)
@@ -55,9 +54,6 @@ class Books:
             OrderFilled("o", "s", fill.instrument, side, lots, fill.ticks,
                         lots * fill.ticks * FACTOR, fill.fee, LiquiditySide.TAKER, 0, 0)
         )  # fmt: skip
-        self.valuation.expire()
-        self.valuation.refresh()
-        self.watch.rebase(self.valuation.equity)
 
 
 def fold_naively(timeline: Timeline, fills: Sequence[Fill]) -> list[tuple[int, int]]:

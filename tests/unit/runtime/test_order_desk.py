@@ -102,7 +102,7 @@ def test_desk_market_order_without_a_price_is_denied() -> None:
 def test_desk_limit_order_before_the_first_price_is_judged_at_its_limit() -> None:
     start = scripted(on_start=lambda ctx: ctx.buy(AAPL, 10, limit=101))
     assert trades(run_session(make_timeline(SIX), start)) == [(10, 100)]
-    poor = run_session(make_timeline(SIX), start, capital=1_000)
+    poor = run_session(make_timeline(SIX), start, capital=1_000, limits=RiskLimits())
     assert codes(poor) == [DenialCode.BUYING_POWER]
 
 
@@ -371,9 +371,9 @@ def test_desk_order_of_another_strategy_binds_nothing() -> None:
 def test_desk_gross_counts_the_other_instruments_at_their_worst() -> None:
     """10_000: 30 MSFT held at 100, 20 more bid for; 50 AAPL fit, 51 don't."""
     actions: dict[int, Action] = {
-        0: lambda ctx: ctx.buy(MSFT, 30),
-        2: lambda ctx: ctx.buy(MSFT, 20, limit=90),
-        3: lambda ctx: (ctx.buy(AAPL, 51, limit=90), ctx.buy(AAPL, 50, limit=90)),
+        1: lambda ctx: ctx.buy(MSFT, 30),
+        3: lambda ctx: ctx.buy(MSFT, 20, limit=90),
+        4: lambda ctx: (ctx.buy(AAPL, 51, limit=90), ctx.buy(AAPL, 50, limit=90)),
     }
     session = run_session(
         make_timeline(SIX, SIX), at_rows(actions), capital=10_000,
@@ -385,13 +385,25 @@ def test_desk_gross_counts_the_other_instruments_at_their_worst() -> None:
 
 
 def test_desk_cash_account_binds_the_cash_of_open_buys() -> None:
+    """60 at 90 bind 5_400 of 10_000: 58 at 80 are 40 too dear, 57 fit."""
     session = run({
-        0: lambda ctx: ctx.buy(AAPL, 60, limit=90),
-        1: lambda ctx: (ctx.buy(AAPL, 60, limit=80), ctx.buy(AAPL, 57, limit=80)),
-    }, capital=10_000, limits=RiskLimits(max_gross_exposure_pct=1_000))  # fmt: skip
-    # 5_400 of 10_000 are bound: 4_600 left, 57 * 80 = 4_560. Gross at the mark refuses both
-    # (120 * 100 > 10_000), which is the order of asking; so lower it first.
-    assert DenialCode.BUYING_POWER in codes(session)
+        0: lambda ctx: ctx.buy(AAPL, 60, stop=90),
+        1: lambda ctx: (ctx.buy(AAPL, 58, stop=80), ctx.buy(AAPL, 57, stop=80)),
+    }, flat(*[10] * 4), capital=10_000, limits=RiskLimits())  # fmt: skip
+    assert codes(session) == [DenialCode.BUYING_POWER]
+    assert (session.denied[0].actual, session.denied[0].limit) == (4_640, 4_600)
+    assert len(session.of_type(OrderSubmitted)) == 2
+
+
+def test_desk_cash_account_binds_the_fees_of_open_buys_too() -> None:
+    """1 %: 50 at 100 cost 5_050; 50 at 99 cost 4_999.50. Both together are 49.50 too dear."""
+    session = run(
+        {0: lambda ctx: (ctx.buy(AAPL, 50, limit=100), ctx.buy(AAPL, 50, limit=99))},
+        [(100.0,), (100.0, 101.0, 98.0, 99.0)], capital=10_000, limits=RiskLimits(),
+        fees=BpsFees(maker_bps=100, taker_bps=100),
+    )  # fmt: skip
+    assert session.ledger().cash >= 0
+    assert codes(session) == [DenialCode.BUYING_POWER]
 
 
 def test_desk_replaced_order_binds_what_it_has_become() -> None:
@@ -495,13 +507,13 @@ def test_desk_own_intent_is_like_any_other() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"strategy": "s1"}, {"strategy": "nobody"}, {"intent": 77}, {"instrument": MSFT},
+        {"strategy": "s1"}, {"strategy": "nobody"}, {"instrument": MSFT},
         {"instrument": "NOPE.XNAS"}, {"amount": 0}, {"amount": -5}, {"limit_ticks": -1,
          "order_type": OrderType.LIMIT}, {"order_type": OrderType.LIMIT},
         {"order_type": OrderType.STOP}, {"time_in_force": TimeInForce.GTD},
     ],
-    ids=["another strategy", "unknown strategy", "another number", "not subscribed",
-         "unknown instrument", "no lots", "negative lots", "negative limit", "limit without price",
+    ids=["another strategy", "unknown strategy", "not subscribed", "unknown instrument", "no lots",
+         "negative lots", "negative limit", "limit without price",
          "stop without price", "GTD without a time"],
 )  # fmt: skip
 def test_desk_own_intent_that_makes_no_sense_harms_only_its_strategy(
@@ -534,13 +546,6 @@ def test_desk_gtd_without_a_time_is_refused() -> None:
 
 
 # Quarantine.
-
-
-def entries_and_protection(ctx: Context) -> None:
-    ctx.buy(AAPL, 5, limit=90)
-    ctx.sell(AAPL, 10, stop=95)
-    ctx.sell(AAPL, 10, limit=110)
-    raise ValueError("no more")
 
 
 def test_desk_quarantine_cancels_entries_and_leaves_protection() -> None:

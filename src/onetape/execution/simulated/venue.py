@@ -94,20 +94,11 @@ class _Resting(msgspec.Struct, gc=False):
     bars_waited: int = 0
     filled_lots: int = 0
     filled_notional: int = 0
+    changes: list[tuple[int, OrderCancelPending | OrderReplacePending]] = []
 
 
 _Met = tuple[int, _Resting, int, int, int]
 """(rank inside the bar, order, code, ticks, ts_fill) of an order that may use the bar."""
-
-
-def _why_over(command: OrderSubmitted, lots: int, account: AccountView) -> str:
-    """Why an order that has just met its market can't wait for more; empty when it can."""
-    if not command.lots:
-        return "" if lots else "the budget buys nothing"
-    if command.reduce_only:
-        held = account.position_lots(command.strategy, command.instrument)
-        return "" if held * command.side < 0 else "nothing to reduce"
-    return ""
 
 
 class SimulatedVenue:
@@ -150,8 +141,12 @@ class SimulatedVenue:
         self._queue.append((arrival, command))
         self.active += 1
 
-    def arrive(self, ts: int) -> Iterator[OrderReport]:
-        """Take every command that has arrived by `ts` and answer it."""
+    def arrive(self, ts: int, ts_open: int) -> Iterator[OrderReport]:
+        """Take every command that has arrived by `ts` and answer it.
+
+        A cancel or replace that arrives after `ts_open`, the open of the next bar, waits for that
+        bar: at the open the order was still as it was.
+        """
         queue = self._queue
         while queue and queue[0][0] <= ts:
             arrival, command = queue.popleft()
@@ -164,18 +159,40 @@ class SimulatedVenue:
                 self._accepted += 1
                 yield OrderAccepted(command.client_order_id, f"sim-{self._accepted}")
                 continue
-            self.active -= 1
             book = self._book_of(command.client_order_id)
-            if book is None:
-                cancel = isinstance(command, OrderCancelPending)
-                yield (OrderCancelRejected if cancel else OrderReplaceRejected)(
-                    command.client_order_id, RejectCode.ORDER_CLOSED, "no such order on the book"
-                )
-            elif isinstance(command, OrderCancelPending):
-                self._remove(book, command.client_order_id)
-                yield OrderCanceled(command.client_order_id, "requested")
+            if book is not None and arrival > ts_open:
+                book[command.client_order_id].changes.append((arrival, command))
             else:
-                yield self._replace(book[command.client_order_id], command, arrival)
+                yield self._change(book, command, arrival)
+
+    def _change(
+        self,
+        book: dict[str, _Resting] | None,
+        command: OrderCancelPending | OrderReplacePending,
+        arrival: int,
+    ) -> OrderReport:
+        """Carry out a cancel or replace, or say why not."""
+        self.active -= 1
+        identity = command.client_order_id
+        order = book.get(identity) if book is not None else None
+        cancel = isinstance(command, OrderCancelPending)
+        if book is None or order is None:
+            rejected = OrderCancelRejected if cancel else OrderReplaceRejected
+            return rejected(identity, RejectCode.ORDER_CLOSED, "no such order on the book")
+        if cancel:
+            self._remove(book, identity)
+            return OrderCanceled(identity, "requested")
+        if command.lots <= order.filled_lots:
+            return OrderReplaceRejected(
+                identity, RejectCode.QUANTITY_BELOW_FILLED,
+                f"{order.filled_lots} lots are filled already",
+            )  # fmt: skip
+        order.leaves = command.lots - order.filled_lots
+        order.limit_ticks = command.limit_ticks
+        order.stop_ticks = command.stop_ticks
+        order.arrival = arrival
+        order.bars_waited = 0
+        return OrderReplaced(identity, command.lots, command.limit_ticks, command.stop_ticks)
 
     def _book_of(self, client_order_id: str) -> dict[str, _Resting] | None:
         for book in self._books.values():
@@ -186,21 +203,6 @@ class SimulatedVenue:
     def _remove(self, book: dict[str, _Resting], client_order_id: str) -> None:
         del book[client_order_id]
         self.active -= 1
-
-    def _replace(self, order: _Resting, command: OrderReplacePending, arrival: int) -> OrderReport:
-        if command.lots <= order.filled_lots:
-            return OrderReplaceRejected(
-                command.client_order_id, RejectCode.QUANTITY_BELOW_FILLED,
-                f"{order.filled_lots} lots are filled already",
-            )  # fmt: skip
-        order.leaves = command.lots - order.filled_lots
-        order.limit_ticks = command.limit_ticks
-        order.stop_ticks = command.stop_ticks
-        order.arrival = arrival
-        order.bars_waited = 0
-        return OrderReplaced(
-            command.client_order_id, command.lots, command.limit_ticks, command.stop_ticks
-        )
 
     def rests_on(self, instrument: InstrumentId) -> bool:
         """Whether a bar of `instrument` would meet an order."""
@@ -215,22 +217,38 @@ class SimulatedVenue:
         book = self._books[bar.instrument]
         instrument = self._instruments[bar.instrument]
         tick_size = instrument.tick_float
-        block, row = bar.block, bar.row
-        ts_open, ts_close = block.ts_open[row], block.ts_close[row]
-        open_, high, low, close = block.open[row], block.high[row], block.low[row], block.close[row]
+        # Few bars meet an order, so single values are taken instead of whole columns as lists.
+        columns, row = bar.block.columns, bar.row
+        ts_open: int = columns["ts_open"].item(row)
+        ts_close: int = columns["ts_close"].item(row)
+        open_: float = columns["open"].item(row)
+        high: float = columns["high"].item(row)
+        low: float = columns["low"].item(row)
+        close: float = columns["close"].item(row)
         reach = self._terms.limit_reach
         met: list[_Met] = []
+        changed: list[_Resting] = []
         for order in list(book.values()):
             command = order.command
+            if order.changes:
+                while order.changes and order.changes[0][0] <= ts_open:
+                    arrival, change = order.changes.pop(0)
+                    yield self._change(book, change, arrival)
+                if command.client_order_id not in book:
+                    yield from self._answer_changes(book, order)
+                    continue
+                if order.changes:
+                    changed.append(order)
             if 0 < order.ts_expire <= ts_open:
                 self._remove(book, command.client_order_id)
                 yield OrderExpired(command.client_order_id, "time in force")
+                yield from self._answer_changes(book, order)
                 continue
             window = compute_bar_window(order.arrival, ts_open, ts_close)
             if window == WINDOW_NONE:
                 continue
             if command.time_in_force is _DAY and not order.ts_expire:
-                order.ts_expire = block.session_close[row]
+                order.ts_expire = columns["session_close"].item(row)
             kind = order.order_type
             if window == WINDOW_WHOLE:
                 code, ticks = compute_bar_fill(
@@ -238,13 +256,16 @@ class SimulatedVenue:
                     close, tick_size, reach,
                 )  # fmt: skip
                 ts_fill = ts_open if code == FILL_AT_OPEN else ts_close
+                rank = 0 if code == FILL_AT_OPEN else 2 if kind is _LIMIT else 1
             else:
                 code, ticks = compute_bar_fill(
                     kind, command.side, order.limit_ticks, order.stop_ticks, close, close, close,
                     close, tick_size, reach,
                 )  # fmt: skip
                 ts_fill = ts_close
-            rank = 0 if code == FILL_AT_OPEN else 2 if kind is _LIMIT else 1
+                rank = 3
+            if rank and (order.changes or 0 < order.ts_expire < ts_close):
+                code = NO_FILL  # it ends or changes inside the bar: only the open is surely before
             met.append((rank, order, code, ticks, ts_fill))
         if len(met) > 1:
             met.sort(key=itemgetter(0))
@@ -254,19 +275,28 @@ class SimulatedVenue:
                 bar.volume, instrument.lot_float, self._terms.max_volume_ratio
             )
         for _, order, code, ticks, ts_fill in met:
-            immediate = order.command.time_in_force in _IMMEDIATE
+            command = order.command
+            immediate = command.time_in_force in _IMMEDIATE
             if immediate and code != FILL_AT_OPEN:
-                self._remove(book, order.command.client_order_id)
-                yield OrderCanceled(order.command.client_order_id, "not filled at once")
+                self._remove(book, command.client_order_id)
+                yield OrderCanceled(command.client_order_id, "not filled at once")
                 continue
             if code != NO_FILL:
                 before = order.filled_lots
                 yield from self._execute(book, order, code, ticks, ts_fill, capacity, bar, account)
                 capacity -= order.filled_lots - before
             order.bars_waited += 1
-            if 0 < order.ts_expire <= ts_close and order.command.client_order_id in book:
-                self._remove(book, order.command.client_order_id)
-                yield OrderExpired(order.command.client_order_id, "time in force")
+            if 0 < order.ts_expire <= ts_close and command.client_order_id in book:
+                self._remove(book, command.client_order_id)
+                yield OrderExpired(command.client_order_id, "time in force")
+        for order in changed:
+            yield from self._answer_changes(book, order)
+
+    def _answer_changes(self, book: dict[str, _Resting], order: _Resting) -> Iterator[OrderReport]:
+        """Carry out the changes of an order that have arrived inside the bar."""
+        while order.changes:
+            arrival, change = order.changes.pop(0)
+            yield self._change(book, change, arrival)
 
     def _execute(
         self,
@@ -278,35 +308,42 @@ class SimulatedVenue:
         capacity: int,
         bar: Bar,
         account: AccountView,
-    ) -> Iterator[OrderReport]:
+    ) -> list[OrderReport]:
         """What becomes of one order in one bar: trigger, fill, cancel of what may not wait."""
         command = order.command
         identity = command.client_order_id
         kind = order.order_type
-        if kind >= _STOP and code != NO_FILL:
+        reports: list[OrderReport] = []
+        if kind >= _STOP:
             order.order_type = _MARKET if kind is _STOP else _LIMIT
-            yield OrderTriggered(identity, order.stop_ticks)
+            reports.append(OrderTriggered(identity, order.stop_ticks))
         if code in _FILLS:
             wanted = order.leaves
             if not command.lots or (self._slips and (kind is _MARKET or kind is _STOP)):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)
-            lots = min(wanted, capacity)
+                if not wanted:
+                    self._remove(book, identity)
+                    return [OrderCanceled(identity, "the budget buys nothing")]
+            lots = wanted if wanted < capacity else capacity
+            reducible = INT64_MAX
             if command.reduce_only:
                 held = account.position_lots(command.strategy, command.instrument)
-                lots = min(lots, max(0, -held * command.side))
+                reducible = max(0, -held * command.side)
+                lots = min(lots, reducible)
             if not command.lots:
-                wanted = lots
+                wanted = lots  # what the bar can't give is not waited for
             if lots < wanted and command.time_in_force is _FOK:
                 lots = 0
             if lots > 0:
-                yield self._fill(book, order, kind, code, ticks, ts_fill, lots, wanted - lots)
-            reason = _why_over(command, lots, account)
-            if reason and identity in book:
+                fill = self._fill(book, order, kind, code, ticks, ts_fill, lots, wanted - lots)
+                reports.append(fill)
+            if identity in book and lots == reducible:
                 self._remove(book, identity)
-                yield OrderCanceled(identity, reason)
+                reports.append(OrderCanceled(identity, "nothing to reduce"))
         if command.time_in_force in _IMMEDIATE and identity in book:
             self._remove(book, identity)
-            yield OrderCanceled(identity, "not filled at once")
+            reports.append(OrderCanceled(identity, "not filled at once"))
+        return reports
 
     def _price(
         self, order: _Resting, ticks: int, capacity: int, bar: Bar, account: AccountView

@@ -15,12 +15,13 @@ from onetape.domain.events import (
     OrderAccepted,
     OrderCanceled,
     OrderCancelPending,
+    OrderCancelRejected,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
-    OrderRejected,
     OrderReplaced,
     OrderReplacePending,
+    OrderReplaceRejected,
     OrderReport,
     OrderSubmitted,
     OrderTriggered,
@@ -120,8 +121,8 @@ class Exchange:
         ticks = round(limit * 100), round(stop * 100)
         self.venue.receive(OrderReplacePending(name, lots, *ticks), at)
 
-    def arrive(self, ts: int = INT64_MAX) -> list[str]:
-        return [self._take(each) for each in self.venue.arrive(ts)]
+    def arrive(self, ts: int = INT64_MAX, ts_open: int = INT64_MAX) -> list[str]:
+        return [self._take(each) for each in self.venue.arrive(ts, ts_open)]
 
     def bar(
         self,
@@ -155,8 +156,10 @@ class Exchange:
                 return f"{name} accepted"
             case OrderTriggered():
                 return f"{name} triggered at {report.stop_ticks / 100:g}"
-            case OrderCanceled() | OrderExpired() | OrderRejected():
+            case OrderCanceled() | OrderExpired():
                 return f"{name} {type(report).__name__[5:].lower()}: {report.reason}"
+            case OrderCancelRejected() | OrderReplaceRejected():
+                return f"{name} refused: {report.reason}"
             case OrderReplaced():
                 return f"{name} replaced: {report.lots}"
             case _:
@@ -522,7 +525,7 @@ def test_venue_cancel_that_comes_after_the_fill_is_refused() -> None:
     exchange.arrive(T0)
     exchange.cancel("B", at=opens(1) - 1)
     assert exchange.bar(0, 100) == ["B filled 10 @ 100 left 0"]
-    assert exchange.arrive() == ["B rejected: no such order on the book"]
+    assert exchange.arrive() == ["B refused: no such order on the book"]
     assert exchange.venue.active == 0
 
 
@@ -542,7 +545,7 @@ def test_venue_cancel_that_arrives_after_the_open_comes_too_late_for_it(
     exchange = Exchange()
     exchange.send("B", at=T0 - SECOND, **order)
     exchange.cancel("B", at=T0 + SECOND)
-    said = exchange.arrive(opens(1)) + exchange.bar(0, 100)
+    said = exchange.arrive(opens(1), opens(0)) + exchange.bar(0, 100)
     assert expected in said
 
 
@@ -570,7 +573,7 @@ def test_venue_replace_below_what_is_filled_is_refused_and_changes_nothing(lots:
     exchange.send("B", 10, limit=99)
     exchange.bar(0, 98, volume=40)
     exchange.replace("B", opens(1), lots=lots, limit=50)
-    assert exchange.arrive() == ["B rejected: 4 lots are filled already"]
+    assert exchange.arrive() == ["B refused: 4 lots are filled already"]
     assert exchange.bar(1, 98, volume=400) == ["B filled 6 @ 98 left 0"]
 
 
@@ -579,7 +582,7 @@ def test_venue_replace_after_the_fill_is_refused() -> None:
     exchange.send("B")
     exchange.bar(0, 100)
     exchange.replace("B", opens(1), lots=20)
-    assert exchange.arrive() == ["B rejected: no such order on the book"]
+    assert exchange.arrive() == ["B refused: no such order on the book"]
 
 
 def test_venue_replaced_order_arrives_anew() -> None:
