@@ -102,10 +102,10 @@ class OrderDesk:
                 return None  # the target is held already: nothing to decide
             side, lots = sized
         log = self._log
-        origin = log.market_seq
+        origin = log.origin
         events = log.events
         seq = log.first_seq + len(events)
-        events.append((intent, origin, origin))
+        events.append((intent, origin, log.cause))
         identity = f"{runner.order_prefix}{intent.intent}"
         verdict = self._check(runner, intent, identity, side, lots, None)
         if isinstance(verdict, OrderDenied):
@@ -303,7 +303,7 @@ class OrderDesk:
 
     def _cancel(self, runner: Runner, intent: CancelIntent) -> OrderDenied | None:
         log = self._log
-        seq = log.emit(intent, log.market_seq, log.market_seq)
+        seq = log.emit(intent, log.origin, log.cause)
         order = self._oms.open.get(intent.client_order_id)
         if order is None or order.strategy != runner.name or order.status is S.CANCEL_PENDING:
             return self._refuse_change(runner, intent, order, seq)
@@ -312,7 +312,7 @@ class OrderDesk:
 
     def _replace(self, runner: Runner, intent: ReplaceIntent) -> OrderDenied | None:
         log = self._log
-        seq = log.emit(intent, log.market_seq, log.market_seq)
+        seq = log.emit(intent, log.origin, log.cause)
         order = self._oms.open.get(intent.client_order_id)
         if order is None or order.strategy != runner.name or order.status in _CHANGING:
             return self._refuse_change(runner, intent, order, seq)
@@ -322,14 +322,14 @@ class OrderDesk:
         )  # fmt: skip
         verdict = self._check_replacement(runner, intent, order, changed)
         if isinstance(verdict, OrderDenied):
-            log.emit(verdict, log.market_seq, seq)
+            log.emit(verdict, log.origin, seq)
             return verdict
         approved = OrderApproved(
             runner.name, intent.intent, order.client_order_id, order.side, verdict.lots
         )
         order.asked_lots = changed.lots
         order.asked_lot_cost = self._lot_cost()
-        self._command(changed, order, log.emit(approved, log.market_seq, seq))
+        self._command(changed, order, log.emit(approved, log.origin, seq))
         return None
 
     def _check_replacement(
@@ -364,7 +364,7 @@ class OrderDesk:
         denied = OrderDenied(
             runner.name, intent.intent, InstrumentId(""), code, 0, 0, intent.client_order_id
         )
-        self._log.emit(denied, self._log.market_seq, seq)
+        self._log.emit(denied, self._log.origin, seq)
         return denied
 
     def cancel_entries(self, runner: Runner, cause: int) -> None:

@@ -70,21 +70,22 @@ class Pipeline:
         self._timers = Timers()
         self._slice_end: list[bool] = timeline.slice_end.tolist()
         self._index: list[int] = timeline.instrument_index.tolist()
-        self._slice_start = 0
+        self._stopping = False
         self.quarantined: list[StrategyQuarantined] = []
 
     # A session from start to stop.
 
     def start(self, header: SessionStarted, deposits: Sequence[CapitalDeposited], ts: int) -> None:
         """First steps: header, capital, `on_start`."""
-        self._log.begin(ts)
+        self._log.begin(ts, -1)
         self._log.emit(header, 0, 0)
         for deposit in deposits:
             self._log.emit(deposit, 0, 0)
         for runner in self._active:
             self._call(runner, "on_start", runner.strategy.on_start, runner.context)
+        self._generate()
         self._end_step()
-        self._deliver_after(ts)
+        self._deliver_after(ts, ts)
 
     def run_block(self, block: BarBlock, first_row: int) -> None:
         """Process the bars of `block`: the timeline's rows from `first_row` on.
@@ -104,22 +105,24 @@ class Pipeline:
     def control(self, command: KillSwitchSet, ts: int) -> None:
         """An operator's command, as a step of its own."""
         self._deliver(ts - 1, ts - 1, ts)
-        self._log.begin(ts)
+        self._log.begin(ts, self._market.row)
         self._log.emit(command, 0, 0)
         self._desk.apply_control(command)
         self._end_step()
         self._deliver(ts, ts - 1, ts)
 
-    def stop(self, reason: str, market_events: int) -> None:
+    def stop(self, reason: str, ts: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""
-        self._log.begin(self._log.now)
+        rows = self._market.row + 1
+        self._log.begin(max(ts, self._log.now), rows - 1)
+        self._stopping = True
         for runner in self._active:
             self._call(runner, "on_stop", runner.strategy.on_stop, runner.context)
             for each in runner.context.queue:
                 if isinstance(each, SignalRecorded):
                     self._take_request(runner, each)
             runner.context.queue.clear()
-        self._log.emit(SessionStopped(reason=reason, market_events=market_events), 0, 0)
+        self._log.emit(SessionStopped(reason=reason, market_events=rows), 0, 0)
         self._log.finish()
 
     # Rows.
@@ -153,18 +156,16 @@ class Pipeline:
                 if row < 0:
                     return stop
                 self._log.begin_market(row, block.ts_known[row - first_row])
-                self._end_step()
-                self._deliver_after(self._log.now)
+                self._end_row(row)
                 continue
             item = next(items, None)
             if item is None:
                 return stop
             row, bar, features = item
-            ts = self._begin_row(block, first_row, row, bar)
+            self._begin_row(block, first_row, row, bar)
             runner.context.features = features
             self._call(runner, "on_bar", on_bar, bar, runner.context)
-            self._end_step()
-            self._deliver_after(ts)
+            self._end_row(row)
         return row + 1
 
     def _run_quiet_bars(
@@ -206,8 +207,8 @@ class Pipeline:
                     self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
             if ends[row]:
                 self._slice(block, first_row, row, ts)
-            self._end_step()
-            self._deliver_after(ts)
+            self._generate()
+            self._end_row(row)
             row += 1
             if self._is_bars_only():
                 break
@@ -225,6 +226,17 @@ class Pipeline:
                 self._settle(report, log.market_seq)
         self._market.row = row
         return ts
+
+    def _end_row(self, row: int) -> None:
+        """After strategies have seen a row: decisions, then what they make due at once.
+
+        At one time timers come last, so they wait for the end of the slice.
+        """
+        self._end_step()
+        ts = self._log.now
+        timers_ts = ts if self._slice_end[row] else ts - 1
+        if self._venue.next_arrival <= ts or self._timers.next_due <= timers_ts:
+            self._deliver(ts, timers_ts, ts)
 
     def _slice(self, block: BarBlock, first_row: int, row: int, ts: int) -> None:
         start = row
@@ -247,57 +259,64 @@ class Pipeline:
         `ts_open` is when the next bar opens: a change of an order that arrives later meets that bar
         first.
         """
-        steps = 0
-        last = -1
-        venue, timers = self._venue, self._timers
+        venue, timers, log = self._venue, self._timers, self._log
         while True:
             arrival, due = venue.next_arrival, timers.next_due
             if arrival <= ts and arrival <= due:
-                self._log.begin(max(arrival, self._log.now))
+                log.begin(max(arrival, log.now), self._market.row)
                 for report in venue.arrive(arrival, ts_open):
                     self._settle(report, 0)
             elif due <= timers_ts:
-                self._log.begin(max(due, self._log.now))
-                self._fire(timers.pop())
+                log.begin(max(due, log.now), self._market.row)
+                self._fire(*timers.pop())
             else:
                 return
-            steps = steps + 1 if self._log.now == last else 1
-            last = self._log.now
-            if steps > STEPS_WITHOUT_TIME_MAX:
-                self._stop_endless()
             self._end_step()
 
-    def _deliver_after(self, ts: int) -> None:
+    def _deliver_after(self, ts: int, timers_ts: int) -> None:
         """Process what a step at `ts` has made due at once."""
-        if self._venue.next_arrival <= ts or self._timers.next_due <= ts:
-            self._deliver(ts, ts, ts)
+        if self._venue.next_arrival <= ts or self._timers.next_due <= timers_ts:
+            self._deliver(ts, timers_ts, ts)
 
-    def _fire(self, timer: tuple[int, str, str]) -> None:
-        due, strategy, name = timer
-        self._log.emit(TimerFired(strategy, name, due), 0, 0)
+    def _fire(self, due: int, strategy: str, name: str) -> None:
+        log = self._log
+        log.origin = log.cause = log.emit(TimerFired(strategy, name, due), 0, 0)
         runner = self._runners[strategy]
+        self._count_round(runner)
         self._call(runner, "on_timer", runner.strategy.on_timer, name, runner.context)
 
     def _settle(self, report: OrderReport, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
+        log = self._log
+        seq = log.first_seq + len(log.events)
         runner = self._desk.settle(report, cause)
         if runner is None:
             return
         if runner.on_order_update is not None:
-            self._notify(runner, report)
+            self._notify(runner, report, seq)
         if runner.quarantined and isinstance(report, OrderFilled):
-            self._desk.cancel_entries(runner, cause)
+            self._desk.cancel_entries(runner, seq)
 
-    def _notify(self, runner: Runner, event: OrderEvent) -> None:
-        if runner.on_order_update is not None:
-            self._call(runner, "on_order_update", runner.on_order_update, event, runner.context)
+    def _notify(self, runner: Runner, event: OrderEvent, seq: int) -> None:
+        """Tell a strategy what happened to its order; what it asks for then is caused by that."""
+        if runner.on_order_update is None:
+            return
+        log = self._log
+        origin, cause = log.origin, log.cause
+        log.origin, log.cause = log.events[seq - log.first_seq][1], seq
+        self._call(runner, "on_order_update", runner.on_order_update, event, runner.context)
+        if runner.generate is None and runner.context.queue:
+            self._decide(runner)
+        log.origin, log.cause = origin, cause
 
     # Decisions.
 
     def _end_step(self) -> None:
         """Take every decision of this step, give it to the tape, then send the commands."""
         for runner in self._active:
-            if runner.context.queue or runner.generate is not None or runner.failure is not None:
+            if runner.failure is not None:
+                self._quarantine(runner, *runner.failure)
+            elif runner.context.queue and runner.generate is None:
                 self._decide(runner)
         log = self._log
         log.finish()
@@ -308,46 +327,62 @@ class Pipeline:
             for command in commands:
                 self._venue.receive(command, now)
 
-    def _decide(self, runner: Runner) -> None:
-        """Everything that a strategy asks for in this step, until it asks for nothing more."""
-        if runner.failure is not None:
-            self._quarantine(runner, *runner.failure)
-            return
-        queue = runner.context.queue
-        if runner.generate is not None:
+    def _generate(self) -> None:
+        """Ask the strategies that write `generate_orders` themselves, once an event of the market."""
+        for runner in self._active:
+            if runner.generate is None:
+                continue
+            context = runner.context
             try:
-                for intent in runner.generate(runner.context):
-                    runner.context.check_intent(intent)
-                    queue.append(intent)
+                for intent in runner.generate(context):
+                    context.check_intent(intent)
+                    if intent.intent in runner.decided:
+                        raise StrategyError(f"intent number {intent.intent} comes again")
+                    runner.decided.add(intent.intent)
+                    context.queue.append(intent)
             except InvariantBroken:
                 raise
             except Exception as error:  # noqa: BLE001 - the edge to user code
                 self._quarantine(runner, "generate_orders", error)
-        rounds = 0
-        while queue:
+            self._decide(runner)
+
+    def _decide(self, runner: Runner) -> None:
+        """Everything that a strategy asks for, until it asks for nothing more."""
+        queue = runner.context.queue
+        while queue and not runner.quarantined:
+            self._count_round(runner)
             asked = queue[:]
             queue.clear()
             for each in asked:
                 if isinstance(each, _REQUESTS):
                     self._take_request(runner, each)
                     continue
-                if each.intent <= runner.last_intent:
-                    error = StrategyError(f"intent number {each.intent} comes again")
-                    self._quarantine(runner, "generate_orders", error)
-                    break
-                runner.last_intent = each.intent
                 denied = self._desk.decide(runner, each)
                 if denied is not None:
-                    self._notify(runner, denied)
-            rounds += 1
-            if rounds > STEPS_WITHOUT_TIME_MAX:
-                self._stop_endless()
+                    seq = self._log.first_seq + len(self._log.events) - 1
+                    self._notify(runner, denied, seq)
+                    if runner.quarantined:
+                        return
+
+    def _count_round(self, runner: Runner) -> None:
+        """Quarantine a strategy that is heard too often without time moving on."""
+        now = self._log.now
+        if runner.ts_rounds != now:
+            runner.ts_rounds = now
+            runner.rounds = 0
+        runner.rounds += 1
+        if runner.rounds > STEPS_WITHOUT_TIME_MAX:
+            error = StrategyError(
+                f"decided {STEPS_WITHOUT_TIME_MAX} times without time moving on",
+                remedy="don't answer every order update with a new order",
+            )
+            self._quarantine(runner, "on_order_update", error)
 
     def _take_request(self, runner: Runner, request: TimerRequest | SignalRecorded) -> None:
         if isinstance(request, TimerRequest):
             self._timers.set(runner.name, request.name, max(request.ts_due, self._log.now))
         else:
-            self._log.emit(request, self._log.market_seq, self._log.market_seq)
+            self._log.emit(request, self._log.origin, self._log.cause)
 
     # A failure stays where it happens.
 
@@ -374,13 +409,6 @@ class Pipeline:
         )
         event = StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
         self.quarantined.append(event)
-        seq = self._log.emit(event, self._log.market_seq, self._log.market_seq)
-        self._desk.cancel_entries(runner, seq)
-
-    def _stop_endless(self) -> None:
-        error = StrategyError(
-            f"decided {STEPS_WITHOUT_TIME_MAX} times without time moving on",
-            remedy="don't answer every order update with a new order",
-        )
-        for runner in self._active:
-            self._quarantine(runner, "on_order_update", error)
+        seq = self._log.emit(event, self._log.origin, self._log.cause)
+        if not self._stopping:
+            self._desk.cancel_entries(runner, seq)

@@ -37,12 +37,15 @@ class Runner:
         columns: Its features by name, float64 of shape (rows,) in the order of the timeline.
         subscribed: Whether it wants the bars of each instrument (by position); None for all.
         order_prefix: What its client order ids begin with.
+
+    `decided` holds the intent numbers that an overridden `generate_orders` has used; `rounds` counts
+    how often it has been heard at the time `ts_rounds`.
     """
 
     __slots__ = (
-        "_definitions", "columns", "context", "failure", "generate", "last_intent", "ledger",
-        "name", "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "row_type",
-        "strategy", "subscribed", "valuation", "watch",
+        "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "name",
+        "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "rounds",
+        "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +73,9 @@ class Runner:
         self.quarantined = False
         self.failure: tuple[str, Exception] | None = None
         self._definitions = {each.id: each for each in instruments}
-        self.last_intent = 0
+        self.decided: set[int] = set()
+        self.rounds = 0
+        self.ts_rounds = -1
         self.row_type: Callable[..., Any] = msgspec.defstruct(
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )

@@ -15,37 +15,45 @@ class StepLog:
     Attributes:
         now: Engine time of the current step, ns UTC.
         market_seq: Seq of the newest market event; 0 before the first.
+        origin: Correlation id of what is decided now: where its chain began.
+        cause: Causation id of what is decided now.
         emitted: Events emitted by finished steps.
         events: (payload, correlation id, causation id) of the current step.
         first_seq: Seq of the first of them.
     """
 
-    __slots__ = ("_market_index", "_rows", "_tape", "emitted", "events", "first_seq", "market_seq",
-                 "now")  # fmt: skip
+    __slots__ = ("_market_index", "_row", "_tape", "cause", "emitted", "events", "first_seq",
+                 "market_seq", "now", "origin")  # fmt: skip
 
     def __init__(self, tape: TapeWriter) -> None:
         self._tape = tape
+        self._market_index = -1
+        self._row = -1
         self.events: list[tuple[Payload, int, int]] = []
         self.first_seq = 0
-        self._market_index = -1
-        self._rows = 0
         self.emitted = 0
         self.market_seq = 0
+        self.origin = 0
+        self.cause = 0
         self.now = 0
 
     def begin_market(self, row: int, ts: int) -> None:
         """Begin the step of a market row."""
         self.now = ts
-        self._rows = row + 1
+        self._row = row
         self._market_index = row
-        self.market_seq = self.emitted + row
-        self.first_seq = self.market_seq + 1
+        self.market_seq = self.origin = self.cause = seq = self.emitted + row
+        self.first_seq = seq + 1
 
-    def begin(self, ts: int) -> None:
-        """Begin a step without a market event."""
+    def begin(self, ts: int, row: int) -> None:
+        """Begin a step without a market event; `row` is the newest that is over, -1 before any."""
         self.now = ts
+        if row > self._row:  # rows without events have passed since the last step
+            self._row = row
+            self.market_seq = self.emitted + row
         self._market_index = -1
-        self.first_seq = self.emitted + self._rows
+        self.origin = self.cause = self.market_seq
+        self.first_seq = self.emitted + row + 1
 
     def emit(self, payload: Payload, correlation_id: int, causation_id: int) -> int:
         """Add an event to the step and return its seq."""

@@ -511,10 +511,13 @@ def test_desk_own_intent_is_like_any_other() -> None:
         {"instrument": "NOPE.XNAS"}, {"amount": 0}, {"amount": -5}, {"limit_ticks": -1,
          "order_type": OrderType.LIMIT}, {"order_type": OrderType.LIMIT},
         {"order_type": OrderType.STOP}, {"time_in_force": TimeInForce.GTD},
+        {"basis": QuantityBasis.NOTIONAL_AT_FILL, "amount": 500 * E8, "limit_ticks": 10_100,
+         "order_type": OrderType.LIMIT},
     ],
     ids=["another strategy", "unknown strategy", "not subscribed", "unknown instrument", "no lots",
          "negative lots", "negative limit", "limit without price",
-         "stop without price", "GTD without a time"],
+         "stop without price", "GTD without a time",
+         "a limit order sized at the fill"],
 )  # fmt: skip
 def test_desk_own_intent_that_makes_no_sense_harms_only_its_strategy(
     changes: dict[str, Any],

@@ -354,9 +354,11 @@ class SimulatedVenue:
         sized = command.lots != 0
         wanted = order.leaves if sized else self._affordable(order, ticks, account)
         quantity = min(wanted, capacity) * instrument.lot_float
-        slipped = compute_slipped_ticks(
-            self._terms.slippage, ticks, command.side, quantity, bar.volume
-        )
+        slipped = ticks
+        if order.order_type is _MARKET:  # a stop has become one by now
+            slipped = compute_slipped_ticks(
+                self._terms.slippage, ticks, command.side, quantity, bar.volume
+            )
         if not sized and slipped != ticks:
             wanted = self._affordable(order, slipped, account)
         return slipped, wanted

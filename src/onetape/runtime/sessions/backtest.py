@@ -316,7 +316,7 @@ class BacktestSession:
             if on_progress is not None:
                 equity = sum(self._view.equity(name) for name in self.runners)
                 on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))
-        self.pipeline.stop("end of data", len(timeline))
+        self.pipeline.stop("end of data", int(ts_known[-1]))
         self._tape.commit()
 
     def _header(self) -> SessionStarted:

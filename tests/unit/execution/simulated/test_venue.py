@@ -122,6 +122,7 @@ class Exchange:
         self.venue.receive(OrderReplacePending(name, lots, *ticks), at)
 
     def arrive(self, ts: int = INT64_MAX, ts_open: int = INT64_MAX) -> list[str]:
+        """What has arrived by `ts`, where the next bar opens at `ts_open`."""
         return [self._take(each) for each in self.venue.arrive(ts, ts_open)]
 
     def bar(
@@ -585,15 +586,56 @@ def test_venue_replace_after_the_fill_is_refused() -> None:
     assert exchange.arrive() == ["B refused: no such order on the book"]
 
 
+def test_venue_cancel_that_arrives_inside_the_bar_leaves_it_nothing_but_the_open() -> None:
+    """Whether the limit was touched before or after the cancel nobody knows."""
+    exchange = Exchange()
+    exchange.send("B", limit=99)
+    exchange.cancel("B", at=T0 + SECOND)
+    assert exchange.arrive(ts_open=T0) == []
+    assert exchange.bar(0, 100, 101, 98, 100) == ["B canceled: requested"]
+
+
+def test_venue_cancel_that_arrives_after_the_close_does_not_undo_the_bar() -> None:
+    """A bar that is known later than it closed: the cancel came between the two."""
+    exchange = Exchange()
+    exchange.send("B", limit=99)
+    exchange.cancel("B", at=opens(1) + SECOND)
+    assert exchange.arrive(ts_open=T0) == []
+    assert exchange.bar(0, 100, 101, 98, 100)[0] == "B filled 10 @ 99 left 0"
+
+
 def test_venue_replaced_order_arrives_anew() -> None:
     """Replaced inside the bar, it can use nothing of it but the close."""
     exchange = Exchange()
     exchange.send("B", limit=90)
     exchange.replace("B", opens(0) + SECOND, lots=10, limit=99)
-    assert exchange.arrive() == ["B replaced: 10"]
-    assert exchange.bar(0, 100, 101, 98, 100) == []
+    assert exchange.arrive(ts_open=T0) == []
+    assert exchange.bar(0, 100, 101, 98, 100) == ["B replaced: 10"]
     assert exchange.bar(1, 98.5) == ["B filled 10 @ 98.5 left 0"]
-    assert exchange.fills[0].liquidity is LiquiditySide.MAKER
+
+
+def test_venue_replace_and_cancel_inside_one_bar_are_answered_in_the_order_sent() -> None:
+    exchange = Exchange()
+    exchange.send("B", limit=90)
+    exchange.replace("B", opens(0) + SECOND, lots=10, limit=99)
+    exchange.cancel("B", opens(0) + 2 * SECOND)
+    exchange.arrive(ts_open=T0)
+    assert exchange.bar(0, 100) == ["B replaced: 10", "B canceled: requested"]
+    assert exchange.venue.active == 0
+
+
+def test_venue_change_of_an_order_that_the_open_has_filled_is_refused() -> None:
+    exchange = Exchange()
+    exchange.send("B")
+    exchange.replace("B", opens(0) + SECOND, lots=20)
+    exchange.cancel("B", opens(0) + 2 * SECOND)
+    exchange.arrive(ts_open=T0)
+    assert exchange.bar(0, 100) == [
+        "B filled 10 @ 100 left 0",
+        "B refused: no such order on the book",
+        "B refused: no such order on the book",
+    ]
+    assert exchange.venue.active == 0
 
 
 def test_venue_replace_to_a_marketable_limit_takes_liquidity() -> None:
@@ -729,10 +771,3 @@ def test_venue_budget_order_waits_for_a_bar_with_volume() -> None:
     exchange.send("B", 0, budget=1_000 * E8)
     assert exchange.bar(0, 100, volume=0) == []
     assert exchange.bar(1, 100, volume=1_000) == ["B filled 10 @ 100 left 0"]
-
-
-def test_venue_sized_limit_order_keeps_its_limit_under_slippage() -> None:
-    exchange = Exchange(slippage=FixedSlippage(ticks=300))
-    exchange.send("B", 0, limit=101, budget=1_000 * E8)
-    exchange.bar(0, 100)
-    assert all(fill.ticks <= 10_100 for fill in exchange.fills)
