@@ -28,7 +28,9 @@ from tests.docs.pages import ROOT
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A markdown table."""
     lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def first_sentence(text: str | None) -> str:
@@ -119,7 +121,9 @@ def _choice(section: dict[str, Any]) -> str:
 
 
 def _section(title: str, node: dict[str, Any], known: dict[str, Any], root: str) -> str:
-    heading = f"### {title}\n\n{first_sentence(node.get('description'))}" if title else f"### At {root}"
+    heading = (
+        f"### {title}\n\n{first_sentence(node.get('description'))}" if title else f"### At {root}"
+    )
     needed = node.get("required", ())
     rows = [
         (
@@ -252,7 +256,12 @@ def render_estimators() -> str:
         and kind is not Estimator
     ]
     rows = [
-        (f"`{_signature(each)}`", first_sentence(each.__doc__), ", ".join(_inputs(each)), _warm_up(each))
+        (
+            f"`{_signature(each)}`",
+            first_sentence(each.__doc__),
+            ", ".join(_inputs(each)),
+            _warm_up(each),
+        )
         for each in kinds
     ]
     return table(("estimator", "value", "inputs", "first value at bar"), rows)

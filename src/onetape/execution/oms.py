@@ -102,6 +102,8 @@ CLASSIC = {
 
 
 _ACCEPTED = S.ACCEPTED
+_FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
+_EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
 
 
@@ -168,14 +170,14 @@ class Oms:
         if identity in self.open:
             raise InvariantBroken(f"client order id {identity} is used twice")
         lots = budget = 0
-        if intent.basis >= QuantityBasis.NOTIONAL_AT_FILL:
+        if intent.basis >= _FIRST_AT_FILL:
             budget = intent.amount
         else:
             lots = approved.lots
         command = OrderSubmitted(
             identity, intent.strategy, intent.instrument, approved.side, intent.order_type,
             intent.time_in_force, lots, intent.limit_ticks, intent.stop_ticks, intent.ts_expire,
-            budget, intent.basis == QuantityBasis.EQUITY_AT_FILL, intent.reduce_only,
+            budget, intent.basis is _EQUITY_AT_FILL, intent.reduce_only,
         )  # fmt: skip
         order = Order(
             identity, intent.strategy, intent.instrument, approved.side, intent.order_type,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError, StrategyError
-from onetape.features.estimator import Estimator, FeatureMap
+from onetape.features.estimator import Estimator, FeatureMap, FloatColumn
 
 COLD_UPDATES_MIN = 1_000_000
 """From this many updates (rows x features) on it pays to import the compiled host."""
@@ -25,7 +25,6 @@ COLD_UPDATES_MIN = 1_000_000
 WARM_UPDATES_MIN = 20_000
 """From this many updates on it pays to use the compiled host once it is imported."""
 
-FloatColumn = npt.NDArray[np.float64]
 
 
 def compute_feature_columns(

@@ -33,7 +33,6 @@ from numba.extending import (
     unbox,
 )
 
-from onetape.features.columns import FloatColumn
 from onetape.features.definition import (
     Layout,
     Rule,

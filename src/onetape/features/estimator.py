@@ -32,9 +32,14 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from onetape.domain.errors import StrategyError
 from onetape.features.definition import compute_definition_hash, compute_layout
+
+FloatColumn = npt.NDArray[np.float64]
+"""A feature or a bar column, float64 of shape (rows,)."""
 
 Window = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 """A count of bars."""

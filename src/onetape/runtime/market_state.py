@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.ledger import Ledger
 
@@ -20,8 +21,8 @@ class MarketState:
     """
 
     __slots__ = (
-        "_last_row", "_rows", "_single", "_synced", "_timeline", "close_ticks", "row",
-        "session_starts",
+        "_last_row", "_next_start", "_rows", "_single", "_synced", "_this_start", "_timeline",
+        "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline) -> None:
@@ -35,6 +36,7 @@ class MarketState:
         self._last_row = [-1] * len(timeline.instruments)
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         latest = np.maximum.accumulate(timeline.columns["session_close"])
+        self._this_start = self._next_start = 0
         self.session_starts: list[int] = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
 
     def last_row(self, index: int) -> int:
@@ -74,7 +76,11 @@ class MarketState:
 
     def session_start_between(self, after: int, row: int) -> int:
         """The last row in (after, row] that begins a session; -1 when there is none."""
-        start = self.session_starts[bisect_right(self.session_starts, row) - 1]
+        if row < self._next_start and after >= self._this_start:
+            return -1  # the usual case: the session goes on
+        at = bisect_right(self.session_starts, row)
+        self._this_start = start = self.session_starts[at - 1]
+        self._next_start = self.session_starts[at] if at < len(self.session_starts) else INT64_MAX
         return start if start > after else -1
 
 

@@ -328,7 +328,7 @@ class Pipeline:
                 self._venue.receive(command, now)
 
     def _generate(self) -> None:
-        """Ask the strategies that write `generate_orders` themselves, once an event of the market."""
+        """Ask the strategies that override `generate_orders`, once an event of the market."""
         for runner in self._active:
             if runner.generate is None:
                 continue

@@ -38,8 +38,8 @@ class Runner:
         subscribed: Whether it wants the bars of each instrument (by position); None for all.
         order_prefix: What its client order ids begin with.
 
-    `decided` holds the intent numbers that an overridden `generate_orders` has used; `rounds` counts
-    how often it has been heard at the time `ts_rounds`.
+    `decided` holds the intent numbers that an overridden `generate_orders` has used; `rounds`
+    counts how often the strategy has been heard at the time `ts_rounds`.
     """
 
     __slots__ = (

@@ -163,7 +163,9 @@ def test_move_of_every_pair_follows_the_table_or_raises(
         report = fill(60, 0) if event is OrderFilled else fill(10, 50)
     if (status, event) not in EXPECTED:
         before = (order.status, order.filled_lots, order.lots)
-        with pytest.raises(InvariantBroken, match=f"{event.__name__} is no move from {status.name}"):
+        with pytest.raises(
+            InvariantBroken, match=f"{event.__name__} is no move from {status.name}"
+        ):
             oms.move(order, report, 99)
         assert (order.status, order.filled_lots, order.lots) == before
         return

@@ -58,7 +58,9 @@ def run(actions: dict[int, Action], rows: Any = SIX, **how: Any) -> SessionRun:
     return session
 
 
-def on(instrument: Instrument, actions: dict[int, Action], rows: Any = SIX, **how: Any) -> SessionRun:
+def on(
+    instrument: Instrument, actions: dict[int, Action], rows: Any = SIX, **how: Any
+) -> SessionRun:
     """The same on an instrument of its own terms."""
     strategy = at_rows(actions, instrument=instrument.id)
     return run_session(make_timeline((instrument, make_columns(rows))), strategy, **how)
@@ -281,9 +283,7 @@ def test_desk_target_counts_what_is_left_of_a_triggered_stop() -> None:
 
 
 def test_desk_target_does_not_count_orders_that_may_never_fill() -> None:
-    session = run(
-        {0: lambda ctx: ctx.buy(AAPL, 10, limit=50), 1: lambda ctx: ctx.target(AAPL, 10)}
-    )
+    session = run({0: lambda ctx: ctx.buy(AAPL, 10, limit=50), 1: lambda ctx: ctx.target(AAPL, 10)})
     assert trades(session) == [(10, 100)]
 
 

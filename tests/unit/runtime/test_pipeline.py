@@ -195,7 +195,8 @@ def test_pipeline_intent_of_an_order_update_is_caused_by_that_update() -> None:
             ctx.sell(AAPL, update.lots, stop=90)
 
     session = run_session(
-        make_timeline(FIVE), at_rows({0: lambda ctx: ctx.buy(AAPL, 10)}, on_order_update=on_order_update)
+        make_timeline(FIVE),
+        at_rows({0: lambda ctx: ctx.buy(AAPL, 10)}, on_order_update=on_order_update),
     )
     fill = of(session, OrderFilled)[0]
     protection = of(session, OrderIntent)[1]
@@ -260,7 +261,9 @@ def test_pipeline_context_knows_time_and_money_in_every_path() -> None:
 def test_pipeline_signal_is_on_the_tape_and_decides_nothing() -> None:
     session = run_session(
         make_timeline(FIVE),
-        at_rows({1: lambda ctx: ctx.signal("score", 0.5)}, on_stop=lambda ctx: ctx.signal("end", 1.0)),
+        at_rows(
+            {1: lambda ctx: ctx.signal("score", 0.5)}, on_stop=lambda ctx: ctx.signal("end", 1.0)
+        ),
     )
     assert [told(each) for each in of(session, SignalRecorded)] == [
         (4, "signal", 3, 3), (8, "signal", 7, 7),
@@ -416,7 +419,9 @@ def test_timer_set_in_a_timer_goes_on() -> None:
         calls.append(ctx.now)
         ctx.set_timer("next", ctx.now + 30 * SECOND)
 
-    start = scripted(on_start=lambda ctx: ctx.set_timer("next", T0 + 30 * SECOND), on_timer=on_timer)
+    start = scripted(
+        on_start=lambda ctx: ctx.set_timer("next", T0 + 30 * SECOND), on_timer=on_timer
+    )
     session = run_session(make_timeline(FIVE[:2]), start)
     assert calls == [T0 + each * 30 * SECOND for each in (1, 2, 3, 4)]
     assert [each.ts_event for each in of(session, TimerFired)] == calls

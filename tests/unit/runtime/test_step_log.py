@@ -33,7 +33,7 @@ def test_step_log_numbers_market_rows_and_events_in_one_sequence() -> None:
     """seq: start 0 1 | row 0 = 2 | its event 3 | row 1 = 4, silent | row 2 = 5 | events 6 7."""
     tape = ListTape()
     log = StepLog(tape)
-    log.begin(100)
+    log.begin(100, -1)
     assert [log.emit(SIGNAL, 0, 0) for _ in range(2)] == [0, 1]
     log.finish()
     log.begin_market(0, 110)
@@ -46,7 +46,7 @@ def test_step_log_numbers_market_rows_and_events_in_one_sequence() -> None:
     log.begin_market(2, 130)
     assert [log.emit(SIGNAL, 5, cause) for cause in (5, 6)] == [6, 7]
     log.finish()
-    log.begin(135)
+    log.begin(135, 2)
     assert log.emit(SIGNAL, 0, 0) == 8
     log.finish()
     assert [step[:3] for step in tape.steps] == [
@@ -69,7 +69,7 @@ def test_step_log_rows_that_nobody_looked_at_take_their_seq_too() -> None:
 def test_step_log_silent_step_leaves_no_record() -> None:
     tape = ListTape()
     log = StepLog(tape)
-    log.begin(1)
+    log.begin(1, -1)
     log.finish()
     assert tape.steps == []
 
@@ -92,7 +92,7 @@ def test_step_log_seqs_equal_one_counter_over_everything(
             assert log.market_seq == counter
             counter += 1
         else:
-            log.begin(ts)
+            log.begin(ts, row)
         if events:
             naive.append((counter, ts, row if is_row else -1))
         for _ in range(events):

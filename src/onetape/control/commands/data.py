@@ -122,7 +122,6 @@ def import_(
     )
     ts_now = time.time_ns()
     bars = import_bars(file, definition, timeframe, options, ts_now=ts_now)
-    store.write_instrument(definition, replace=replace)
     outcome = store.write_bars(
         definition.id,
         timeframe,
@@ -130,6 +129,7 @@ def import_(
         source=bars.source,
         adjustment=bars.adjustment,
         ts_ingest=ts_now,
+        definition=definition,
         replace=replace,
     )
     for repaired, rows in bars.repaired.items():

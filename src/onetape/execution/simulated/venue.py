@@ -264,7 +264,8 @@ class SimulatedVenue:
                 )  # fmt: skip
                 ts_fill = ts_close
                 rank = 3
-            if rank and (order.changes or 0 < order.ts_expire < ts_close):
+            changes = order.changes and order.changes[0][0] < ts_close
+            if rank and (changes or 0 < order.ts_expire < ts_close):
                 code = NO_FILL  # it ends or changes inside the bar: only the open is surely before
             met.append((rank, order, code, ticks, ts_fill))
         if len(met) > 1:

@@ -115,9 +115,7 @@ class Exchange:
     def cancel(self, name: str, at: int) -> None:
         self.venue.receive(OrderCancelPending(name), at)
 
-    def replace(
-        self, name: str, at: int, *, lots: int, limit: float = 0, stop: float = 0
-    ) -> None:
+    def replace(self, name: str, at: int, *, lots: int, limit: float = 0, stop: float = 0) -> None:
         ticks = round(limit * 100), round(stop * 100)
         self.venue.receive(OrderReplacePending(name, lots, *ticks), at)
 
@@ -311,7 +309,10 @@ def test_venue_capacity_is_shared_in_the_order_of_arrival() -> None:
     exchange = Exchange(max_volume_ratio=0.1)
     for name in ("B1", "S2", "B3"):
         exchange.send(name)
-    assert exchange.bar(0, 100, volume=159.9) == ["B1 filled 10 @ 100 left 0", "S2 part 5 @ 100 left 5"]
+    assert exchange.bar(0, 100, volume=159.9) == [
+        "B1 filled 10 @ 100 left 0",
+        "S2 part 5 @ 100 left 5",
+    ]
     assert exchange.bar(1, 101, volume=1_000) == [
         "S2 filled 5 @ 101 left 0", "B3 filled 10 @ 101 left 0",
     ]  # fmt: skip
