@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def read_blocks(page: Path) -> Iterator[Block]:
     """
     text = page.read_text(encoding="utf-8")
     fences = list(_FENCE.finditer(text))
-    for fence, after in zip(fences, [*fences[1:], None], strict=True):
+    for fence, after in zip_longest(fences, fences[1:]):
         shows = after is not None and after[1] == "text"
         adjacent = after is not None and not text[fence.end() : after.start()].strip()
         yield Block(

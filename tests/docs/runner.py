@@ -100,7 +100,7 @@ def run_command(command: str, folder: Path, code: int = 0) -> str:
 def _run_python(block: Block, namespace: dict[str, Any]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile("\n" * (block.line - 1) + block.text, "page", "exec"), namespace)  # noqa: S102
+        exec(compile("\n" * (block.line - 1) + block.text, "page", "exec"), namespace)
     return printed.getvalue()
 
 

@@ -269,9 +269,10 @@ def test_no_order_fills_before_its_arrival_or_from_what_came_before_it(
 def has_slipped(tape: Tape, life: Life) -> bool:
     """Whether slippage applies to the order: it is no limit order at the fill."""
     kind = life.command.order_type
-    return kind in (OrderType.MARKET, OrderType.STOP) and tape.world.terms.slippage != type(
-        tape.world.terms.slippage
-    )()
+    return (
+        kind in (OrderType.MARKET, OrderType.STOP)
+        and tape.world.terms.slippage != type(tape.world.terms.slippage)()
+    )
 
 
 @WORLDS

@@ -130,9 +130,7 @@ class RandomBars(Strategy):
             case "wrong":
                 ctx.cancel(f"nobody-{chance.randint(0, 9)}")
             case "timer":
-                ctx.set_timer(
-                    f"t{chance.randint(0, 9)}", ctx.now + chance.randint(-MINUTE, 4 * MINUTE)
-                )
+                ctx.set_timer(f"t{chance.randint(0, 9)}", ctx.now + chance.randint(1, 4 * MINUTE))
             case _:
                 pass
 

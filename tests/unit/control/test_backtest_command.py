@@ -227,11 +227,9 @@ def test_report_with_a_catalog_of_other_bars_is_refused() -> None:
     there = ["--calendar", "24/7", "--catalog", "other"]
     assert run("data", "import", "other.csv", *arguments, *there).exit_code == 0
     result = run("report", str(run_dir), "--catalog", "other")
-    assert (result.exit_code, result.stderr) == (
-        2,
-        "error: other: the catalog holds other bars than the run was made with "
-        "(point --catalog at the catalog of the run)\n",
-    )
+    assert result.exit_code == 2
+    assert "error: other: WAVE.SIM 1d version 0 holds other bars" in result.stderr
+    assert result.stderr.count("\n") == 1
     assert (run_dir / "metrics.json").read_bytes() == metrics
 
 

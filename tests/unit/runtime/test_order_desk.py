@@ -357,6 +357,29 @@ def test_desk_open_orders_count_at_their_worst() -> None:
     ]  # fmt: skip
 
 
+def test_desk_reduce_only_order_clears_the_way_for_what_is_open_beside_it() -> None:
+    """Long 10 with a reduce-only stop of 10: once it has filled, a sell of 10 opens a short."""
+    actions: dict[int, Action] = {
+        0: lambda ctx: ctx.buy(AAPL, 10),
+        2: lambda ctx: ctx.sell(AAPL, 10, stop=95, reduce_only=True),
+        3: lambda ctx: ctx.sell(AAPL, 10, limit=110),
+    }
+    rows = [*flat(100, 100, 100, 100, 94, 120, 120)]
+    long_only = run(actions, rows, limits=RiskLimits(allow_short=False, max_leverage=2))
+    assert long_only.ledger().positions[AAPL].lots >= 0
+    assert codes(long_only) == [DenialCode.BUYING_POWER]
+
+
+def test_desk_reduce_only_order_does_not_lift_the_position_limit() -> None:
+    """Long 10, limit 15: a sell of 25 is 15 short at the most, or 25 behind the reduce-only one."""
+    session = run({
+        0: lambda ctx: ctx.buy(AAPL, 10),
+        2: lambda ctx: ctx.sell(AAPL, 10, stop=95, reduce_only=True),
+        3: lambda ctx: ctx.sell(AAPL, 25, limit=110),
+    }, limits=RiskLimits(max_position_quantity=15, max_leverage=4))  # fmt: skip
+    assert codes(session) == [DenialCode.POSITION_QUANTITY]
+
+
 def test_desk_order_of_another_strategy_binds_nothing() -> None:
     limits = RiskLimits(max_position_quantity=15)
     session = run_session(

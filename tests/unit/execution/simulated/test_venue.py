@@ -689,6 +689,13 @@ def test_venue_slippage_of_volume_counts_what_is_filled_and_not_what_is_wanted()
     assert [(f.lots, f.ticks) for f in exchange.fills] == [(10, 11_000)]
 
 
+def test_venue_slippage_of_a_reduce_only_order_counts_what_is_held() -> None:
+    exchange = Exchange(slippage=VolumeSlippage(volume_factor=1), held=10)
+    exchange.send("S", 50, reduce_only=True)
+    exchange.bar(0, 100, volume=100)  # 10 of 100, not 50 of 100
+    assert [(f.lots, f.ticks) for f in exchange.fills] == [(10, 9_000)]
+
+
 def test_venue_price_off_the_tick_grid_is_rounded_against_us() -> None:
     exchange = Exchange()
     exchange.send("B1")
