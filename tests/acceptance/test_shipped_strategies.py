@@ -17,18 +17,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import make_equity
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_SECOND, from_iso
 from onetape.execution.simulated.fees import PerShareFees
 from onetape.marketdata.timeline import build_timeline
+from onetape.risk.limits import RiskLimits
 from onetape.strategy.library.buy_and_hold import BuyAndHold
 from onetape.strategy.library.mean_reversion import MeanReversion
 from onetape.strategy.library.momentum_rebalance import MomentumRebalance
 from onetape.strategy.library.rsi import RsiReversal
 from onetape.strategy.library.sma_cross import SmaCross
 from onetape.strategy.sdk import Strategy
-from tests.support.sessions import run_in_memory
+from tests.support.session_runs import run_session
 from tests.support.shared_data import SHARED, needs_shared
 
 CAPITAL = Decimal(100_000)
@@ -269,23 +269,20 @@ def run_engine(market: Market, strategy: Strategy) -> tuple[list[Trade], Decimal
         series.append((make_equity(f"{symbol}.US", tick_size="0.0001"), columns))
     timeline = build_timeline(series, source="shared", timeframe="1d")
     fees = PerShareFees(rate=RATE, minimum=MINIMUM)
-    run = run_in_memory(timeline, strategy, capital=CAPITAL, fees=fees)
+    run = run_session(timeline, strategy, capital=float(CAPITAL), fees=fees, limits=RiskLimits())
     assert run.quarantined == []
-    assert [each for each in run.payloads if isinstance(each, OrderDenied)] == []
-    trades = []
-    for fill in run.payloads:
-        if isinstance(fill, OrderFilled):
-            ticks, tick = Decimal(fill.ticks), Decimal("0.0001")
-            trades.append(
-                Trade(
-                    str(np.datetime64(fill.ts_fill // NS_PER_DAY, "D")),
-                    fill.instrument.removesuffix(".US"),
-                    fill.lots * fill.side,
-                    ticks * tick,
-                    fill.fee * MINOR,
-                )
-            )
-    return trades, run.equity * MINOR
+    assert run.denied == []
+    trades = [
+        Trade(
+            str(np.datetime64(fill.ts_fill // NS_PER_DAY, "D")),
+            fill.instrument.removesuffix(".US"),
+            fill.lots * fill.side,
+            Decimal(fill.ticks) * Decimal("0.0001"),
+            fill.fee * MINOR,
+        )
+        for fill in run.fills
+    ]
+    return trades, run.equity() * MINOR
 
 
 YEARS = {"start": "2003-01-01", "end": "2012-01-01"}

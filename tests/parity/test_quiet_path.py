@@ -35,6 +35,7 @@ lengths = st.integers(1, 60)
 
 def shifted(events: list[Event], deposits: int) -> list[tuple[object, ...]]:
     """Events behind the header and the deposits, numbered as if these had not been there."""
+
     def down(seq: int) -> int:
         return seq - deposits - 1 if seq > deposits else 0
 

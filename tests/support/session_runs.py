@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onetape.domain.events import Event, OrderDenied, OrderFilled
+from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
@@ -18,6 +18,7 @@ from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.strategy.guard import watching
 from onetape.strategy.sdk import Strategy
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
@@ -34,6 +35,10 @@ class SessionRun:
     def of_type(self, *types: type[Any]) -> list[Any]:
         """Payloads of these types, in order."""
         return [each.payload for each in self.events if isinstance(each.payload, types)]
+
+    @property
+    def quarantined(self) -> list[StrategyQuarantined]:
+        return self.of_type(StrategyQuarantined)
 
     @property
     def fills(self) -> list[OrderFilled]:
@@ -102,6 +107,7 @@ def run_session(
         tape,
         SessionIdentity(),
     )
-    session.run()
+    with watching([type(each) for each in strategies]):
+        session.run()
     tape.close()
     return SessionRun(session, list(MemoryTapeReader(tape).events()), tape.digest)

@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 import warnings
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from onetape.marketdata.timeline import build_timeline
 from onetape.strategy.guard import watching
 from onetape.strategy.library.sma_cross import SmaCross
 from onetape.strategy.sdk import Strategy, state
-from tests.support.sessions import run_in_memory
+from tests.support.session_runs import run_session
 from tests.support.strategies import EQUITY, make_context
 
 
@@ -180,11 +179,11 @@ def test_strategy_that_asks_the_clock_in_a_session_is_quarantined_and_the_sessio
                "quality": np.zeros(5, dtype=np.int64)}  # fmt: skip
     columns |= dict.fromkeys(("open", "high", "low", "close", "volume"), np.full(5, 10.0))
     timeline = build_timeline([(EQUITY, columns)], source="made", timeframe="1d")
-    run = run_in_memory(timeline, Curious(), capital=Decimal(1000))
+    run = run_session(timeline, Curious(), capital=1000)
     (quarantined,) = run.quarantined
     assert quarantined.callback == "on_bar"
     assert "time.time() is not possible inside a callback (ctx.now is" in quarantined.error
-    assert isinstance(run.payloads[-1], SessionStopped)
+    assert isinstance(run.events[-1].payload, SessionStopped)
 
 
 def test_function_kept_from_inside_a_block_works_after_it():

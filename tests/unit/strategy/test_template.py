@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from decimal import Decimal
-
 import numpy as np
 import pytest
 
 from onetape.domain.errors import StrategyError
-from onetape.domain.events import OrderFilled
 from onetape.marketdata.timeline import build_timeline
 from onetape.strategy.registry import load_strategy
 from onetape.strategy.template import render
 from onetape.strategy.validator import check_source
-from tests.support.sessions import run_in_memory
+from tests.support.session_runs import run_session
 from tests.support.strategies import EQUITY
 
 
@@ -38,9 +35,9 @@ def test_template_trades_in_a_session(tmp_path):
                "quality": np.zeros(count, dtype=np.int64)}  # fmt: skip
     columns |= dict.fromkeys(("open", "high", "low", "close", "volume"), price)
     timeline = build_timeline([(EQUITY, columns)], source="made", timeframe="1d")
-    run = run_in_memory(timeline, load_strategy("mine", str(path))(), capital=Decimal(100_000))
+    run = run_session(timeline, load_strategy("mine", str(path))())
     assert run.quarantined == []
-    assert sum(isinstance(each, OrderFilled) for each in run.payloads) > 20
+    assert len(run.fills) > 20
 
 
 @pytest.mark.parametrize(
