@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from onetape.domain.events import OrderEvent, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity, make_spot
 from onetape.domain.market import Bar, TimeSlice
-from onetape.domain.orders import OrderType, Side, TimeInForce
+from onetape.domain.orders import Intent, OrderType, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import (
     BpsFees,
@@ -179,10 +180,23 @@ class RandomSlices(RandomBars):
         """Listens, and does nothing."""
 
 
-class RandomGenerates(RandomBars):
-    """The same strategy that hands its intents over itself."""
+class BarsAlone(RandomBars):
+    """The same strategy that decides at bars and at nothing else."""
 
-    def generate_orders(self, ctx: Context) -> list[Any]:
+    def on_start(self, ctx: Context) -> None:
+        """Decides nothing."""
+
+    def on_order_update(self, update: OrderEvent, ctx: Context) -> None:
+        """Decides nothing."""
+
+    def on_timer(self, name: str, ctx: Context) -> None:
+        """Decides nothing."""
+
+
+class BarsAloneGenerates(BarsAlone):
+    """The same, handing its intents over itself."""
+
+    def generate_orders(self, ctx: Context) -> Sequence[Intent]:
         return ctx.take_intents()
 
 

@@ -40,7 +40,7 @@ from onetape.features.definition import (
     compute_layout,
     list_rules,
 )
-from onetape.features.estimator import Estimator
+from onetape.features.estimator import Estimator, FloatColumn
 
 _UPDATES: dict[str, Rule] = {}
 """The update rule of each definition hash that was packed in this process."""

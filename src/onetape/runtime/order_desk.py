@@ -225,16 +225,29 @@ class OrderDesk:
     def _add_open_orders(self, order: RiskInput, runner: Runner, replaced: Order | None) -> None:
         """Add what the strategy has open: in this instrument, and the cash that its buys bind."""
         here = order.instrument.id
+        position = runner.ledger.positions[here].lots
         buys = sells = bound = 0
+        to_cover = max(0, -position)
+        to_close = max(0, position)
         for each in self._oms.open.values():
-            if each is replaced or each.reduce_only or each.strategy != runner.name:
+            if each is replaced or each.strategy != runner.name:
                 continue
             leaves = each.leaves
-            if each.side > 0:
+            buying = each.side > 0
+            if buying and not each.reduce_only:
                 bound += leaves * each.worst_lot_cost
-                if each.instrument == here:
-                    buys += leaves
-            elif each.instrument == here:
+            if each.instrument != here:
+                continue
+            if each.reduce_only:  # takes the position to flat and not beyond
+                if buying:
+                    leaves = min(leaves, to_cover)
+                    to_cover -= leaves
+                else:
+                    leaves = min(leaves, to_close)
+                    to_close -= leaves
+            if buying:
+                buys += leaves
+            else:
                 sells += leaves
         order.open_buy_lots = buys
         order.open_sell_lots = sells
@@ -243,7 +256,11 @@ class OrderDesk:
     def _add_other_instruments(
         self, order: RiskInput, runner: Runner, replaced: Order | None
     ) -> None:
-        """Fill what the strategy's other instruments could become at their worst."""
+        """Fill what the strategy's other instruments could become at their worst.
+
+        Reduce-only orders are left out: alone they bring a position nearer to flat, and what else
+        is open there has been counted with them when it was approved.
+        """
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
         for each in self._oms.open.values():

@@ -11,6 +11,7 @@ one time control, execution reports, market, timers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from onetape.domain.events import (
     TimerFired,
 )
 from onetape.domain.market import Bar, BarBlock, TimeSlice
+from onetape.domain.orders import Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
@@ -38,6 +40,7 @@ from onetape.runtime.timers import Timers
 from onetape.strategy.context import Context, TimerRequest
 
 OnBar = Callable[[Bar, Context], None]
+OnUpdate = Callable[[OrderEvent, Context], None]
 
 _REQUESTS = (TimerRequest, SignalRecorded)
 
@@ -284,6 +287,7 @@ class Pipeline:
         runner = self._runners[strategy]
         self._count_round(runner)
         self._call(runner, "on_timer", runner.strategy.on_timer, name, runner.context)
+        self._ask(runner)
 
     def _settle(self, report: OrderReport, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
@@ -293,20 +297,17 @@ class Pipeline:
         if runner is None:
             return
         if runner.on_order_update is not None:
-            self._notify(runner, report, seq)
+            self._notify(runner, runner.on_order_update, report, seq)
         if runner.quarantined and isinstance(report, OrderFilled):
             self._desk.cancel_entries(runner, seq)
 
-    def _notify(self, runner: Runner, event: OrderEvent, seq: int) -> None:
+    def _notify(self, runner: Runner, hear: OnUpdate, event: OrderEvent, seq: int) -> None:
         """Tell a strategy what happened to its order; what it asks for then is caused by that."""
-        if runner.on_order_update is None:
-            return
         log = self._log
         origin, cause = log.origin, log.cause
         log.origin, log.cause = log.events[seq - log.first_seq][1], seq
-        self._call(runner, "on_order_update", runner.on_order_update, event, runner.context)
-        if runner.generate is None and runner.context.queue:
-            self._decide(runner)
+        self._call(runner, "on_order_update", hear, event, runner.context)
+        self._ask(runner)
         log.origin, log.cause = origin, cause
 
     # Decisions.
@@ -330,39 +331,65 @@ class Pipeline:
     def _generate(self) -> None:
         """Ask the strategies that override `generate_orders`, once an event of the market."""
         for runner in self._active:
-            if runner.generate is None:
-                continue
-            context = runner.context
-            try:
-                for intent in runner.generate(context):
-                    context.check_intent(intent)
-                    if intent.intent in runner.decided:
-                        raise StrategyError(f"intent number {intent.intent} comes again")
-                    runner.decided.add(intent.intent)
-                    context.queue.append(intent)
-            except InvariantBroken:
-                raise
-            except Exception as error:  # noqa: BLE001 - the edge to user code
-                self._quarantine(runner, "generate_orders", error)
+            if runner.generate is not None:
+                self._ask(runner)
+
+    def _ask(self, runner: Runner) -> None:
+        """What a strategy wants after it was heard: `generate_orders`, then the decisions."""
+        self._generate_for(runner)
+        if runner.context.queue:
             self._decide(runner)
 
+    def _generate_for(self, runner: Runner) -> None:
+        if runner.generate is None or runner.quarantined:
+            return
+        context = runner.context
+        try:
+            for intent in runner.generate(context):
+                context.check_intent(intent)
+                if intent.intent in runner.decided:
+                    raise StrategyError(f"intent number {intent.intent} comes again")
+                runner.decided.add(intent.intent)
+                context.queue.append(intent)
+        except InvariantBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge to user code
+            self._quarantine(runner, "generate_orders", error)
+
     def _decide(self, runner: Runner) -> None:
-        """Everything that a strategy asks for, until it asks for nothing more."""
+        """Everything that a strategy asks for, and what it asks for when that is denied.
+
+        Requests come before intents. What a denial makes it ask for waits behind the rest.
+        """
+        log = self._log
+        origin, cause = log.origin, log.cause
+        waiting: deque[tuple[Intent, int, int]] = deque()
+        self._take_queue(runner, waiting)
+        while waiting and not runner.quarantined:
+            intent, log.origin, log.cause = waiting.popleft()
+            denied = self._desk.decide(runner, intent)
+            if denied is not None and runner.on_order_update is not None:
+                log.cause = log.first_seq + len(log.events) - 1
+                self._call(
+                    runner, "on_order_update", runner.on_order_update, denied, runner.context
+                )
+                self._generate_for(runner)
+                self._take_queue(runner, waiting)
+        log.origin, log.cause = origin, cause
+
+    def _take_queue(self, runner: Runner, waiting: deque[tuple[Intent, int, int]]) -> None:
+        """Carry out the requests that are queued; the intents wait for their turn."""
         queue = runner.context.queue
-        while queue and not runner.quarantined:
-            self._count_round(runner)
-            asked = queue[:]
-            queue.clear()
-            for each in asked:
-                if isinstance(each, _REQUESTS):
-                    self._take_request(runner, each)
-                    continue
-                denied = self._desk.decide(runner, each)
-                if denied is not None:
-                    seq = self._log.first_seq + len(self._log.events) - 1
-                    self._notify(runner, denied, seq)
-                    if runner.quarantined:
-                        return
+        if not queue:
+            return
+        self._count_round(runner)
+        log = self._log
+        for each in queue:
+            if isinstance(each, _REQUESTS):
+                self._take_request(runner, each)
+            else:
+                waiting.append((each, log.origin, log.cause))
+        queue.clear()
 
     def _count_round(self, runner: Runner) -> None:
         """Quarantine a strategy that is heard too often without time moving on."""

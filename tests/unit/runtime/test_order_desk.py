@@ -321,6 +321,15 @@ def test_desk_spend_estimates_at_the_mark_and_fills_at_the_price() -> None:
     assert trades(session) == [(12, 80)]
 
 
+@pytest.mark.parametrize(("open_", "most"), [(50, 50), (1_000, 0)])
+def test_desk_order_sized_at_the_fill_keeps_the_limits_of_the_instrument(
+    open_: float, most: int
+) -> None:
+    """40 lots at the mark; 80 at the open are over its 50, 4 below its 5."""
+    session = on(LIMITED, {0: lambda ctx: ctx.spend(LIMITED.id, 4_000)}, flat(100, open_, open_))
+    assert sum(lots for lots, _ in trades(session)) <= most
+
+
 def test_desk_spend_ratio_sells_short_for_its_share() -> None:
     session = run({0: lambda ctx: ctx.spend_ratio(AAPL, 0.25, Side.SELL)}, capital=10_000)
     assert trades(session) == [(-25, 100)]
@@ -419,10 +428,10 @@ def test_desk_cash_account_binds_the_cash_of_open_buys() -> None:
 
 
 def test_desk_cash_account_binds_the_fees_of_open_buys_too() -> None:
-    """1 %: 50 at 100 cost 5_050; 50 at 99 cost 4_999.50. Both together are 49.50 too dear."""
+    """1 %: 50 at 100 cost 5_050, 50 at 99 cost 4_999.50: together 49.50 more than 10_000."""
     session = run(
-        {0: lambda ctx: (ctx.buy(AAPL, 50, limit=100), ctx.buy(AAPL, 50, limit=99))},
-        [(100.0,), (100.0, 101.0, 98.0, 99.0)], capital=10_000, limits=RiskLimits(),
+        {0: lambda ctx: (ctx.buy(AAPL, 50, stop=100), ctx.buy(AAPL, 50, stop=99))},
+        [(10.0,), (10.0, 101.0, 10.0, 100.0)], capital=10_000, limits=RiskLimits(),
         fees=BpsFees(maker_bps=100, taker_bps=100),
     )  # fmt: skip
     assert session.ledger().cash >= 0

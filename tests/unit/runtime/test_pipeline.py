@@ -41,6 +41,7 @@ from onetape.tape.store import MemoryTape
 from tests.support.session_runs import SessionRun, make_terms, run_session
 from tests.support.timelines import (
     AAPL,
+    EQUITY,
     MINUTE,
     MSFT,
     OTHER,
@@ -359,6 +360,28 @@ def test_pipeline_generate_orders_does_not_hear_what_others_do() -> None:
     assert alone.asked == beside.asked
 
 
+def test_pipeline_generate_orders_is_asked_when_a_timer_of_its_own_has_fired() -> None:
+    """With daily bars the next event of the market may be a day away."""
+
+    class AtNoon(WhileFlat):
+        def on_start(self, ctx: Context) -> None:
+            ctx.set_timer("noon", closes(1) + SECOND)
+
+        def on_timer(self, name: str, ctx: Context) -> None:
+            ctx.sell(AAPL, 4)
+
+    session = run_session(make_timeline(FIVE), AtNoon())
+    assert [told(each)[1] for each in of(session, TimerFired)] == ["timer.fired"]
+    sold = of(session, OrderSubmitted)[1]
+    assert sold.ts_event == closes(1) + SECOND
+
+
+def test_pipeline_generate_orders_is_asked_at_events_of_its_own_instruments() -> None:
+    strategy = Counts()
+    run_session(sparse_two(), strategy, instruments=((MSFT,),))
+    assert strategy.asked <= 2 + 1  # two bars of MSFT, and the start
+
+
 # Timers.
 
 
@@ -540,6 +563,27 @@ def test_order_for_an_instrument_waits_for_its_own_bars() -> None:
     assert [(f.instrument, f.ticks, f.ts_fill) for f in session.fills] == [
         (AAPL, 1_200, opens(2)), (MSFT, 6_000, opens(3)),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_cancel_meets_the_open_of_its_own_instrument_first(beside: bool) -> None:
+    """MSFT in bars of ten minutes; the cancel arrives a second after its bar has opened at 80.
+
+    Bars of AAPL in the middle of it must not let the cancel overtake that open.
+    """
+    ten = 10 * MINUTE
+    long = (OTHER, make_columns(flat(100, 100, 80), step=ten))
+    short = make_columns(flat(10, 10), start=T0 + 2 * ten + 5 * MINUTE)
+    if beside:
+        timeline = make_timeline((EQUITY, short), long)
+    else:
+        timeline = make_timeline(long)
+    strategy = at_rows(
+        {0: lambda ctx: ctx.buy(MSFT, 1, limit=90),
+         1: lambda ctx: ctx.cancel(ctx.open_orders()[0].client_order_id)}, instrument=MSFT,
+    )  # fmt: skip
+    session = run_session(timeline, strategy, latency=LatencyModel(mean_ms=1_000))
+    assert [fill.ticks for fill in session.fills] == [8_000]
 
 
 def test_strategies_on_one_instrument_keep_separate_books() -> None:
@@ -773,6 +817,15 @@ def test_endless_strategy_is_stopped_and_its_neighbor_goes_on(
     assert [each.strategy for each in session.of_type(StrategyQuarantined)] == ["s0"]
     assert isinstance(session.events[-1].payload, SessionStopped)
     assert len([f for f in session.fills if f.strategy == "s1"]) == 4
+
+
+def test_endless_denials_are_stopped_by_their_count_and_not_by_the_stack() -> None:
+    """Ten thousand denials answered by an order each, as they come in a real session."""
+    session = run_session(
+        make_timeline(FIVE), denied_for_ever(), limits=RiskLimits(max_order_quantity=10)
+    )
+    (event,) = session.of_type(StrategyQuarantined)
+    assert event.error.startswith("decided 10000 times")
 
 
 def test_endless_strategy_is_stopped_only_by_standing_time(

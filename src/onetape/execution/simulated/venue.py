@@ -320,17 +320,17 @@ class SimulatedVenue:
             reports.append(OrderTriggered(identity, order.stop_ticks))
         if code in _FILLS:
             wanted = order.leaves
+            reducible = INT64_MAX
+            if command.reduce_only:
+                held = account.position_lots(command.strategy, command.instrument)
+                reducible = max(0, -held * command.side)
+                capacity = min(capacity, reducible)
             if not command.lots or (self._slips and (kind is _MARKET or kind is _STOP)):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)
                 if not wanted:
                     self._remove(book, identity)
                     return [OrderCanceled(identity, "the budget buys nothing")]
             lots = wanted if wanted < capacity else capacity
-            reducible = INT64_MAX
-            if command.reduce_only:
-                held = account.position_lots(command.strategy, command.instrument)
-                reducible = max(0, -held * command.side)
-                lots = min(lots, reducible)
             if not command.lots:
                 wanted = lots  # what the bar can't give is not waited for
             if lots < wanted and command.time_in_force is _FOK:
