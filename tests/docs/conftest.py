@@ -6,20 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.docs.demo import Demo
 from tests.docs.pages import ROOT
-
-
-@dataclass(frozen=True)
-class Demo:
-    """A folder after `make demo`, and what it printed once everything was installed."""
-
-    folder: Path
-    output: str
 
 
 @pytest.fixture(scope="session")

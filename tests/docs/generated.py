@@ -6,6 +6,7 @@ code: `.venv/bin/python -m tests.docs.generated` writes them anew.
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -28,9 +29,14 @@ from tests.docs.pages import ROOT
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A markdown table."""
     lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def code(text: str) -> str:
+    """`text` as code that may stand in a cell of a table: renderers differ on `|` in backticks."""
+    if "|" not in text:
+        return f"`{text}`"
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def first_sentence(text: str | None) -> str:
@@ -224,7 +230,7 @@ def _parameter(parameter: Any, context: typer.Context) -> tuple[str, str, str]:
     name = parameter.get_help_record(context)[0] if is_option else parameter.metavar
     default = getattr(parameter.default, "value", parameter.default)
     shown = f"`{default}`" if is_option and default not in (None, "", False) else ""
-    return f"`{name}`", "needed" if parameter.required else shown, parameter.help or ""
+    return code(name), "needed" if parameter.required else shown, parameter.help or ""
 
 
 # tape.md

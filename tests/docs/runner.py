@@ -69,14 +69,11 @@ def run_blocks(blocks: list[Block], folder: Path, demo: Callable[[], str]) -> No
 
 def read_session(text: str) -> Iterator[tuple[str, str, int]]:
     """(command, output, exit code) of each `$ command` of a console block."""
-    for part in re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^\$ ", re.sub(r"\\\n\s*", "", text), flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
         ending = _EXIT_CODE.search(shown)
-        yield (
-            " ".join(command.split()) if "'" not in command and '"' not in command else command,
-            shown[: ending.start()] if ending else shown,
-            int(ending[1]) if ending else 0,
-        )
+        output = shown[: ending.start()] if ending else shown
+        yield command, output, int(ending[1]) if ending else 0
 
 
 def run_command(command: str, folder: Path, code: int = 0) -> str:

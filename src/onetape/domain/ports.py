@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from onetape.domain.events import Event, OrderReport, Payload, VenueCommand
@@ -37,11 +37,11 @@ class SimulatedExchange(Protocol):
         """A command leaves us at `now`."""
         ...
 
-    def arrive(self, ts: int, ts_open: int) -> Iterator[OrderReport]:
+    def arrive(self, ts: int, next_open: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
-        A cancel or replace that arrives after `ts_open`, the open of the next bar, is answered by
-        that bar: the order may have filled at the open.
+        A cancel or replace that arrives after `next_open`, when the next bar of the instrument
+        opens, is answered by that bar: the order may have filled at the open.
         """
         ...
 

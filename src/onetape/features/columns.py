@@ -26,7 +26,6 @@ WARM_UPDATES_MIN = 20_000
 """From this many updates on it pays to use the compiled host once it is imported."""
 
 
-
 def compute_feature_columns(
     features: FeatureMap,
     columns: Mapping[str, npt.NDArray[Any]],

@@ -14,8 +14,8 @@ class RiskInput(msgspec.Struct, kw_only=True):
 
     Everything but the first three fields is a scalar, so the rules read it in both hosts. Money is
     minor units, quantities lots. "Worst case" of an instrument is its position after every open
-    order of one side has filled and none of the other; open reduce-only orders are left out, since
-    they can't take a position beyond flat.
+    order of one side has filled and none of the other. A reduce-only order counts toward flat and
+    not beyond: it can clear the way for what is open beside it.
 
     | field                  | meaning                                                          |
     | ---------------------- | ---------------------------------------------------------------- |
@@ -23,6 +23,8 @@ class RiskInput(msgspec.Struct, kw_only=True):
     | `side_sign`            | +1 buy, -1 sell                                                  |
     | `lots`                 | lots to trade, positive; the estimate where the venue sizes      |
     | `reduce_only`          | the venue never lets it take the position beyond flat            |
+    | `reducible_lots`       | what is left of the position for a reduce-only order when the    |
+    |                        | open reduce-only orders of its side have filled                  |
     | `lot_notional`         | one lot at the mark, positive                                    |
     | `notional`             | the most that `lots` can cost: at a buy's limit, else at the     |
     |                        | larger of mark and the order's own price                         |
@@ -62,6 +64,7 @@ class RiskInput(msgspec.Struct, kw_only=True):
     session_start_equity: int
     peak_equity: int
     reduce_only: bool = False
+    reducible_lots: int = 0
     fee: int = 0
     position_lots: int = 0
     open_buy_lots: int = 0
@@ -87,13 +90,15 @@ def compute_worst_lots(position_lots: int, open_buy_lots: int, open_sell_lots: i
 def apply_worst_case(order: RiskInput) -> None:
     """Fills the derived fields from the other fields. Ours."""
     side_sign = order.side_sign
-    end = side_sign * order.position_lots + order.lots
+    end = side_sign * order.position_lots
+    if order.reduce_only:
+        end += min(order.lots, order.reducible_lots)
+    else:
+        end += order.lots
     if side_sign > 0:
         end += order.open_buy_lots
     else:
         end += order.open_sell_lots
-    if order.reduce_only and end > 0:
-        end = 0
     end_notional = end * order.lot_notional
     order.end_lots = end
     order.end_notional = end_notional

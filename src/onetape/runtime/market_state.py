@@ -67,12 +67,30 @@ class MarketState:
 
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         """The newest `count` values of a bar column of one instrument, oldest first."""
-        rows = self._rows.get(instrument)
-        if rows is None:
-            rows = self._rows[instrument] = self._timeline.rows_of(instrument)
+        rows = self._rows_of(instrument)
         stop = int(np.searchsorted(rows, self.row, side="right"))
         values = self._timeline.columns[column][rows[max(0, stop - count) : stop]]
         return values.astype(np.float64)
+
+    def next_open(self, instrument: InstrumentId) -> int:
+        """When the first bar of the instrument behind the current row opens, ns UTC.
+
+        The largest int64 when there is none. For the simulated world only: nobody who decides may
+        know it.
+        """
+        ts_open = self._timeline.columns["ts_open"]
+        row = self.row + 1
+        if not self._single:
+            rows = self._rows_of(instrument)
+            at = int(np.searchsorted(rows, row))
+            row = int(rows[at]) if at < len(rows) else len(ts_open)
+        return ts_open.item(row) if row < len(ts_open) else INT64_MAX
+
+    def _rows_of(self, instrument: InstrumentId) -> npt.NDArray[np.int64]:
+        rows = self._rows.get(instrument)
+        if rows is None:
+            rows = self._rows[instrument] = self._timeline.rows_of(instrument)
+        return rows
 
     def session_start_between(self, after: int, row: int) -> int:
         """The last row in (after, row] that begins a session; -1 when there is none."""

@@ -209,18 +209,19 @@ class OrderDesk:
             order.peak_equity = watch.peak
             order.session_start_equity = watch.session_start
         if self._is_single:
-            order.open_buy_lots = order.open_sell_lots = order.open_buy_notional = 0
-            if self._oms.open:
+            if self._oms.open or intent.reduce_only:
                 self._add_open_orders(order, runner, replaced)
+            else:
+                order.open_buy_lots = order.open_sell_lots = order.open_buy_notional = 0
         else:
             self._add_open_orders(order, runner, replaced)
             self._add_other_instruments(order, runner, replaced)
         return self._risk.check(order)
 
     def _lot_cost(self) -> int:
-        """What a lot of the order that has just passed can cost."""
+        """What a lot of the order that has just passed can cost, its share of the fee included."""
         order = self._input
-        return order.notional // order.lots if order is not None else 0
+        return -(-(order.notional + order.fee) // order.lots) if order is not None else 0
 
     def _add_open_orders(self, order: RiskInput, runner: Runner, replaced: Order | None) -> None:
         """Add what the strategy has open: in this instrument, and the cash that its buys bind."""
@@ -252,6 +253,7 @@ class OrderDesk:
         order.open_buy_lots = buys
         order.open_sell_lots = sells
         order.open_buy_notional = bound
+        order.reducible_lots = to_cover if order.side_sign > 0 else to_close
 
     def _add_other_instruments(
         self, order: RiskInput, runner: Runner, replaced: Order | None

@@ -86,7 +86,8 @@ class Pipeline:
             self._log.emit(deposit, 0, 0)
         for runner in self._active:
             self._call(runner, "on_start", runner.strategy.on_start, runner.context)
-        self._generate()
+        for runner in self._active:
+            self._ask(runner)
         self._end_step()
         self._deliver_after(ts, ts)
 
@@ -107,12 +108,12 @@ class Pipeline:
 
     def control(self, command: KillSwitchSet, ts: int) -> None:
         """An operator's command, as a step of its own."""
-        self._deliver(ts - 1, ts - 1, ts)
+        self._deliver(ts - 1, ts - 1)
         self._log.begin(ts, self._market.row)
         self._log.emit(command, 0, 0)
         self._desk.apply_control(command)
         self._end_step()
-        self._deliver(ts, ts - 1, ts)
+        self._deliver(ts, ts - 1)
 
     def stop(self, reason: str, ts: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""
@@ -210,7 +211,7 @@ class Pipeline:
                     self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
             if ends[row]:
                 self._slice(block, first_row, row, ts)
-            self._generate()
+            self._generate(index)
             self._end_row(row)
             row += 1
             if self._is_bars_only():
@@ -221,7 +222,7 @@ class Pipeline:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:
-            self._deliver(ts, ts - 1, block.ts_open[row - first_row])
+            self._deliver(ts, ts - 1)
         log = self._log
         log.begin_market(row, ts)
         if self._venue.active and self._venue.rests_on(bar.instrument):
@@ -239,7 +240,7 @@ class Pipeline:
         ts = self._log.now
         timers_ts = ts if self._slice_end[row] else ts - 1
         if self._venue.next_arrival <= ts or self._timers.next_due <= timers_ts:
-            self._deliver(ts, timers_ts, ts)
+            self._deliver(ts, timers_ts)
 
     def _slice(self, block: BarBlock, first_row: int, row: int, ts: int) -> None:
         start = row
@@ -256,18 +257,14 @@ class Pipeline:
 
     # Between rows.
 
-    def _deliver(self, ts: int, timers_ts: int, ts_open: int) -> None:
-        """Process what is due: venue reports up to `ts`, timers up to `timers_ts`, in order.
-
-        `ts_open` is when the next bar opens: a change of an order that arrives later meets that bar
-        first.
-        """
+    def _deliver(self, ts: int, timers_ts: int) -> None:
+        """Process what is due: venue reports up to `ts`, timers up to `timers_ts`, in order."""
         venue, timers, log = self._venue, self._timers, self._log
         while True:
             arrival, due = venue.next_arrival, timers.next_due
             if arrival <= ts and arrival <= due:
                 log.begin(max(arrival, log.now), self._market.row)
-                for report in venue.arrive(arrival, ts_open):
+                for report in venue.arrive(arrival, self._market.next_open):
                     self._settle(report, 0)
             elif due <= timers_ts:
                 log.begin(max(due, log.now), self._market.row)
@@ -279,7 +276,7 @@ class Pipeline:
     def _deliver_after(self, ts: int, timers_ts: int) -> None:
         """Process what a step at `ts` has made due at once."""
         if self._venue.next_arrival <= ts or self._timers.next_due <= timers_ts:
-            self._deliver(ts, timers_ts, ts)
+            self._deliver(ts, timers_ts)
 
     def _fire(self, due: int, strategy: str, name: str) -> None:
         log = self._log
@@ -328,10 +325,10 @@ class Pipeline:
             for command in commands:
                 self._venue.receive(command, now)
 
-    def _generate(self) -> None:
-        """Ask the strategies that override `generate_orders`, once an event of the market."""
+    def _generate(self, index: int) -> None:
+        """Ask the strategies that override `generate_orders`, once an event of their market."""
         for runner in self._active:
-            if runner.generate is not None:
+            if runner.generate is not None and runner.wants(index):
                 self._ask(runner)
 
     def _ask(self, runner: Runner) -> None:

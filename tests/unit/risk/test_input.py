@@ -22,7 +22,8 @@ from tests.support.risk_input import make_risk_input
         (-1,     50,  30,  20, False,   70),
         (+1,   -100,   0,   0, False,    0),
         (+1,   -100,   1,   0, False,    1),
-        (+1,   -100,   1,   0, True,     0),
+        (+1,   -100,   1,   0, True,     1),
+        (+1,    -60,   0,   0, True,     0),
         (+1,   -150,   0,  90, False,  -50),
         (-1,    150,  90,   0, False,  -50),
         (-1,    150,  90,   0, True,   -50),
@@ -34,7 +35,7 @@ def test_worst_case_counts_open_orders_of_the_orders_side(
 ) -> None:
     order = make_risk_input(
         side_sign=side, position_lots=position, open_buy_lots=buys, open_sell_lots=sells,
-        reduce_only=reduce_only, other_gross_notional=7, other_net_notional=-3,
+        reduce_only=reduce_only, reducible_lots=abs(position), other_gross_notional=7, other_net_notional=-3,
         equity=E8 + 5,
     )  # fmt: skip
     apply_worst_case(order)

@@ -13,7 +13,7 @@ Source: ours; `docs/fills.md` and the acceptance cases against peers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 import msgspec
@@ -36,7 +36,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar
-from onetape.domain.numbers import INT64_MAX, compute_ratio_floor
+from onetape.domain.numbers import INT64_MAX, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
 from onetape.domain.ports import AccountView
 from onetape.execution.simulated.bar_matching import (
@@ -141,11 +141,11 @@ class SimulatedVenue:
         self._queue.append((arrival, command))
         self.active += 1
 
-    def arrive(self, ts: int, ts_open: int) -> Iterator[OrderReport]:
+    def arrive(self, ts: int, next_open: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
-        A cancel or replace that arrives after `ts_open`, the open of the next bar, waits for that
-        bar: at the open the order was still as it was.
+        A cancel or replace that arrives after `next_open`, when the next bar of the instrument
+        opens, waits for that bar: at the open the order was still as it was.
         """
         queue = self._queue
         while queue and queue[0][0] <= ts:
@@ -160,8 +160,9 @@ class SimulatedVenue:
                 yield OrderAccepted(command.client_order_id, f"sim-{self._accepted}")
                 continue
             book = self._book_of(command.client_order_id)
-            if book is not None and arrival > ts_open:
-                book[command.client_order_id].changes.append((arrival, command))
+            order = book[command.client_order_id] if book is not None else None
+            if order is not None and arrival > next_open(order.command.instrument):
+                order.changes.append((arrival, command))
             else:
                 yield self._change(book, command, arrival)
 
@@ -354,15 +355,22 @@ class SimulatedVenue:
         instrument = self._instruments[command.instrument]
         sized = command.lots != 0
         wanted = order.leaves if sized else self._affordable(order, ticks, account)
-        quantity = min(wanted, capacity) * instrument.lot_float
-        slipped = ticks
-        if order.order_type is _MARKET:  # a stop has become one by now
-            slipped = compute_slipped_ticks(
-                self._terms.slippage, ticks, command.side, quantity, bar.volume
-            )
-        if not sized and slipped != ticks:
+        if order.order_type is not _MARKET:  # a stop has become one by now
+            return ticks, wanted
+        slipped = self._slip(order, ticks, min(wanted, capacity), bar)
+        if not sized:
             wanted = self._affordable(order, slipped, account)
+            wanted = min(wanted, instrument.max_lots or MAX_LOTS)
+            if wanted < instrument.min_lots:
+                wanted = 0
+            slipped = self._slip(order, ticks, min(wanted, capacity), bar)
         return slipped, wanted
+
+    def _slip(self, order: _Resting, ticks: int, lots: int, bar: Bar) -> int:
+        quantity = lots * self._instruments[bar.instrument].lot_float
+        return compute_slipped_ticks(
+            self._terms.slippage, ticks, order.command.side, quantity, bar.volume
+        )
 
     def _affordable(self, order: _Resting, ticks: int, account: AccountView) -> int:
         command = order.command

@@ -121,7 +121,7 @@ class Exchange:
 
     def arrive(self, ts: int = INT64_MAX, ts_open: int = INT64_MAX) -> list[str]:
         """What has arrived by `ts`, where the next bar opens at `ts_open`."""
-        return [self._take(each) for each in self.venue.arrive(ts, ts_open)]
+        return [self._take(each) for each in self.venue.arrive(ts, lambda _: ts_open)]
 
     def bar(
         self,
