@@ -1,7 +1,7 @@
 """Random worlds: a seed gives bars, venue, limits, and a strategy that does everything at random.
 
-The same seed gives the same world in every process. `python -m tests.support.random_strategies SEED`
-prints the digest of its tape.
+The same seed gives the same world in every process.
+`python -m tests.support.random_strategies SEED` prints the digest of its tape.
 """
 
 from __future__ import annotations
@@ -272,7 +272,8 @@ def make_random_terms(chance: random.Random, timeline: Timeline, seed: int) -> V
         )),
         slippage=chance.choice((
             NoSlippage(), FixedSlippage(bps=5), FixedSlippage(ticks=3),
-            VolumeSlippage(base_bps=1, volume_factor="0.05"), SquareRootSlippage(coefficient="0.01"),
+            VolumeSlippage(base_bps=1, volume_factor="0.05"),
+            SquareRootSlippage(coefficient="0.01"),
         )),
         latency=chance.choice((
             LatencyModel(), LatencyModel(mean_ms=40), LatencyModel(mean_ms=20_000, std_ms=30_000),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
+from onetape.domain.events import OrderEvent
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity
-from onetape.domain.market import Bar
+from onetape.domain.market import Bar, TimeSlice
 from onetape.domain.timestamps import from_iso
 from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.strategy.context import Context
@@ -50,9 +51,8 @@ def make_columns(
     ts_open = start + step * np.arange(count, dtype=np.int64)
     ts_close = ts_open + (length or step)
     last = np.minimum((np.arange(count) // session + 1) * session, count) - 1
-    full = [row * 4 if len(row) == 1 else row for row in rows]
-    full = [row if len(row) == 5 else (*row, 1e9) for row in full]
-    values = np.array(full, dtype=np.float64).reshape(count, 5)
+    flats = [row * 4 if len(row) == 1 else row for row in rows]
+    values = np.array([row if len(row) == 5 else (*row, 1e9) for row in flats], dtype=np.float64)
     columns: dict[str, npt.NDArray[Any]] = {
         "ts_open": ts_open,
         "ts_close": ts_close,
@@ -66,13 +66,13 @@ def make_columns(
 
 
 def make_timeline(
-    *series: Sequence[Prices] | tuple[Instrument, Mapping[str, npt.NDArray[Any]]], **how: int
+    *series: list[Prices] | tuple[Instrument, dict[str, npt.NDArray[Any]]], **how: int
 ) -> Timeline:
     """A timeline of AAPL, and of MSFT when a second list of rows is given; `how` as above."""
     parts: list[tuple[Instrument, dict[str, npt.NDArray[Any]]]] = []
     for default, one in zip((EQUITY, OTHER), series, strict=False):
         if isinstance(one, tuple):
-            parts.append((one[0], dict(one[1])))
+            parts.append(one)
         else:
             parts.append((default, make_columns(one, **how)))
     return build_timeline(parts, source="test", timeframe="1m")
@@ -88,20 +88,36 @@ def closes(row: int) -> int:
     return T0 + (row + 1) * MINUTE
 
 
-def scripted(**callbacks: Callable[..., Any]) -> Strategy:
-    """A strategy whose callbacks are these functions, called without `self`."""
-    body = {
-        name: (lambda self, *args, _function=function: _function(*args))
-        for name, function in callbacks.items()
-    }
+class Callbacks(TypedDict, total=False):
+    """The callbacks of a strategy as functions without `self`."""
+
+    on_start: Callable[[Context], object]
+    on_bar: Callable[[Bar, Context], object]
+    on_slice: Callable[[TimeSlice, Context], object]
+    on_order_update: Callable[[OrderEvent, Context], object]
+    on_timer: Callable[[str, Context], object]
+    on_stop: Callable[[Context], object]
+    generate_orders: Callable[[Context], Any]
+
+
+def scripted(**callbacks: Unpack[Callbacks]) -> Strategy:
+    """A strategy whose callbacks are these functions."""
+
+    def as_method(function: Any) -> Any:
+        def call(self: Strategy, *args: Any) -> Any:
+            return function(*args)
+
+        return call
+
+    body = {name: as_method(function) for name, function in callbacks.items()}
     return type("Scripted", (Strategy,), body)()
 
 
 def at_rows(
-    actions: Mapping[int, Callable[[Context], Any]],
+    actions: Mapping[int, Callable[[Context], object]],
     *,
     instrument: InstrumentId = AAPL,
-    **callbacks: Callable[..., Any],
+    **callbacks: Unpack[Callbacks],
 ) -> Strategy:
     """A strategy that calls `actions[n](ctx)` at the n-th bar of `instrument` (from 0)."""
     seen = [-1]
@@ -112,4 +128,5 @@ def at_rows(
             if seen[0] in actions:
                 actions[seen[0]](ctx)
 
-    return scripted(on_bar=on_bar, **callbacks)
+    callbacks["on_bar"] = on_bar
+    return scripted(**callbacks)

@@ -244,7 +244,7 @@ def _warn(
     if roles.adjustable_by:
         warnings.append(
             f"column {roles.adjustable_by!r} is not used: prices are not adjusted, so a split or "
-            "a dividend looks like a jump (import with adjust_by to adjust them)"
+            "a dividend looks like a jump (import with --adjust-by to adjust them)"
         )
     if "volume" not in roles.column:
         warnings.append("there is no volume column: volume is 0 in every bar")

@@ -138,7 +138,7 @@ class ExecutionConfig(Section):
     slippage: Slippage = NoSlippage()
     latency: Latency = Latency()
     fees: Fees = NoFees()
-    limit_fill: Literal["touch", "through"] = "touch"
+    limit_fill: Literal["touch", "through"] = "through"
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""

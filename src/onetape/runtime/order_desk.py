@@ -37,7 +37,7 @@ from onetape.execution.simulated.fees import (
     compute_affordable_lots,
     compute_order_fee,
 )
-from onetape.risk.approval import RiskApproved, RiskEngine
+from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.market_state import MarketState
@@ -60,7 +60,7 @@ class OrderDesk:
 
     __slots__ = (
         "_fees", "_index", "_input", "_instruments", "_is_single", "_kill_switch", "_log",
-        "_market", "_oms", "_risk", "_runners", "commands",
+        "_market", "_oms", "_runners", "commands",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +68,6 @@ class OrderDesk:
         log: StepLog,
         market: MarketState,
         oms: Oms,
-        risk: RiskEngine,
         instruments: Sequence[Instrument],
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
@@ -76,7 +75,6 @@ class OrderDesk:
         self._log = log
         self._market = market
         self._oms = oms
-        self._risk = risk
         self._fees = fees
         self._runners = runners
         self._kill_switch = KillSwitch()
@@ -216,7 +214,7 @@ class OrderDesk:
         else:
             self._add_open_orders(order, runner, replaced)
             self._add_other_instruments(order, runner, replaced)
-        return self._risk.check(order)
+        return runner.risk.check(order)
 
     def _lot_cost(self) -> int:
         """What a lot of the order that has just passed can cost, its share of the fee included."""

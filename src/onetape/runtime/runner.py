@@ -16,6 +16,7 @@ from onetape.domain.instrument import Instrument
 from onetape.domain.market import Bar, TimeSlice
 from onetape.domain.orders import Intent
 from onetape.portfolio.ledger import Ledger
+from onetape.risk.approval import RiskEngine
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
@@ -37,6 +38,7 @@ class Runner:
         columns: Its features by name, float64 of shape (rows,) in the order of the timeline.
         subscribed: Whether it wants the bars of each instrument (by position); None for all.
         order_prefix: What its client order ids begin with.
+        risk: Its gates, which count for it alone.
 
     `decided` holds the intent numbers that an overridden `generate_orders` has used; `rounds`
     counts how often the strategy has been heard at the time `ts_rounds`.
@@ -44,7 +46,7 @@ class Runner:
 
     __slots__ = (
         "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "name",
-        "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "rounds",
+        "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "risk", "rounds",
         "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
@@ -60,6 +62,7 @@ class Runner:
         instruments: Sequence[Instrument],
         subscribed: Sequence[bool] | None,
         order_prefix: str,
+        risk: RiskEngine,
     ) -> None:
         self.name = name
         self.strategy = strategy
@@ -70,6 +73,7 @@ class Runner:
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix
+        self.risk = risk
         self.quarantined = False
         self.failure: tuple[str, Exception] | None = None
         self._definitions = {each.id: each for each in instruments}

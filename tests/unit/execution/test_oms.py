@@ -87,7 +87,7 @@ REPORTS: dict[type[OrderReport], OrderReport] = {
 
 
 def reach(oms: Oms, order: Order, status: OrderStatus) -> None:
-    """Brings a new order to `status` by legal events, with nothing filled where that is possible."""
+    """Brings a new order to `status` by legal events, with nothing filled where possible."""
     path: dict[OrderStatus, list[type[OrderReport]]] = {
         S.SUBMITTED: [],
         S.ACCEPTED: [OrderAccepted],

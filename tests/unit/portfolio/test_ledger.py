@@ -55,7 +55,7 @@ class Step(NamedTuple):
 
 OPENED, CHANGED, CLOSED = PositionOpened, PositionChanged, PositionClosed
 
-# One story a row. Books after each fill: lots, cost basis, realized by this fill, cash (from 10_000).
+# Books after each fill: lots, cost basis, realized by this fill, cash (from 10_000).
 STORIES: dict[str, list[Step]] = {
     "open, add, reduce, close": [
         Step(+10, 100, 0, 10, 1_000, 0, 9_000, OPENED),

@@ -117,8 +117,10 @@ def test_market_state_equals_reading_every_row(
 def fill(instrument: InstrumentId, signed: int, ticks: int) -> OrderFilled:
     side = Side.BUY if signed > 0 else Side.SELL
     lots = abs(signed)
-    return OrderFilled("o", "s", instrument, side, lots, ticks, lots * ticks * EQUITY.minor_per_tick_lot,
-                       0, LiquiditySide.TAKER, 0, 0)  # fmt: skip
+    notional = lots * ticks * EQUITY.minor_per_tick_lot
+    return OrderFilled(
+        "o", "s", instrument, side, lots, ticks, notional, 0, LiquiditySide.TAKER, 0, 0
+    )
 
 
 def test_valuation_is_cash_and_positions_at_the_marks_of_the_row() -> None:

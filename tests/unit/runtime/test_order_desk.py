@@ -108,12 +108,15 @@ def test_desk_limit_order_before_the_first_price_is_judged_at_its_limit() -> Non
     assert codes(poor) == [DenialCode.BUYING_POWER]
 
 
-@pytest.mark.parametrize(
-    "action",
-    [lambda ctx: ctx.target_weight(AAPL, 0.5), lambda ctx: ctx.spend(AAPL, 500),
-     lambda ctx: ctx.spend_ratio(AAPL, 0.5), lambda ctx: ctx.target(AAPL, 5)],
-    ids=["target_weight", "spend", "spend_ratio", "target"],
-)  # fmt: skip
+SIZING: dict[str, Action] = {
+    "target_weight": lambda ctx: ctx.target_weight(AAPL, 0.5),
+    "spend": lambda ctx: ctx.spend(AAPL, 500),
+    "spend_ratio": lambda ctx: ctx.spend_ratio(AAPL, 0.5),
+    "target": lambda ctx: ctx.target(AAPL, 5),
+}
+
+
+@pytest.mark.parametrize("action", SIZING.values(), ids=SIZING.keys())
 def test_desk_sizing_without_a_price_is_denied_and_not_forgotten(action: Action) -> None:
     session = run_session(make_timeline(SIX), scripted(on_start=action))
     assert codes(session) == [DenialCode.NO_MARK]
@@ -146,20 +149,17 @@ def test_desk_min_notional_of_a_buy_limit_is_that_of_its_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actions", "denied"),
-    [
-        ({0: lambda c: c.sell(AAPL, 1, reduce_only=True)}, True),
-        ({0: lambda c: c.buy(AAPL, 10), 2: lambda c: c.buy(AAPL, 1, reduce_only=True)}, True),
-        ({0: lambda c: c.buy(AAPL, 10), 2: lambda c: c.sell(AAPL, 11, reduce_only=True)}, True),
-        ({0: lambda c: c.buy(AAPL, 10), 2: lambda c: c.sell(AAPL, 10, reduce_only=True)}, False),
-        ({0: lambda c: c.sell(AAPL, 10), 2: lambda c: c.buy(AAPL, 10, reduce_only=True)}, False),
-    ],
+    ("held", "reducing", "denied"),
+    [(0, -1, True), (10, 1, True), (10, -11, True), (10, -10, False), (-10, 10, False)],
     ids=["flat", "same side", "too large", "long", "short"],
 )
-def test_desk_reduce_only_needs_something_to_reduce(
-    actions: dict[int, Action], denied: bool
-) -> None:
-    assert codes(run(actions)) == ([DenialCode.REDUCE_ONLY] if denied else [])
+def test_desk_reduce_only_needs_something_to_reduce(held: int, reducing: int, denied: bool) -> None:
+    def reduce(ctx: Context) -> None:
+        trade = ctx.buy if reducing > 0 else ctx.sell
+        trade(AAPL, abs(reducing), reduce_only=True)
+
+    session = run({0: lambda ctx: ctx.target(AAPL, held), 2: reduce})
+    assert codes(session) == ([DenialCode.REDUCE_ONLY] if denied else [])
 
 
 def test_desk_reduce_only_order_can_never_be_replaced_beyond_the_position() -> None:
@@ -171,23 +171,29 @@ def test_desk_reduce_only_order_can_never_be_replaced_beyond_the_position() -> N
     assert codes(session) == [DenialCode.REDUCE_ONLY]
 
 
-@pytest.mark.parametrize(
-    ("action", "code"),
-    [
-        (lambda ctx: ctx.cancel("nobody"), DenialCode.UNKNOWN_ORDER),
-        (lambda ctx: ctx.cancel(newest(ctx)[:-1] + "9"), DenialCode.UNKNOWN_ORDER),
-        (lambda ctx: ctx.replace("nobody", AAPL, limit=1), DenialCode.UNKNOWN_ORDER),
-        (lambda ctx: [ctx.cancel(newest(ctx)) for _ in "ab"], DenialCode.ALREADY_PENDING),
-        (lambda ctx: [ctx.replace(newest(ctx), AAPL, limit=95) for _ in "ab"],
-         DenialCode.ALREADY_PENDING),
-        (lambda ctx: ctx.replace(newest(ctx), AAPL, stop=95), DenialCode.NOT_REPLACEABLE),
-        (lambda ctx: [ctx.cancel(newest(ctx)), ctx.replace(newest(ctx), AAPL, limit=95)],
-         DenialCode.ALREADY_PENDING),
-    ],
-    ids=["cancel unknown", "cancel future id", "replace unknown", "cancel twice", "replace twice",
-         "stop of a limit", "replace while canceling"],
-)  # fmt: skip
-def test_desk_change_that_makes_no_sense_is_denied(action: Action, code: DenialCode) -> None:
+SENSELESS: dict[str, tuple[DenialCode, Action]] = {
+    "cancel unknown": (DenialCode.UNKNOWN_ORDER, lambda ctx: ctx.cancel("nobody")),
+    "cancel future id": (DenialCode.UNKNOWN_ORDER, lambda ctx: ctx.cancel(newest(ctx)[:-1] + "9")),
+    "replace unknown": (DenialCode.UNKNOWN_ORDER, lambda ctx: ctx.replace("nobody", AAPL, limit=1)),
+    "cancel twice": (
+        DenialCode.ALREADY_PENDING, lambda ctx: [ctx.cancel(newest(ctx)) for _ in "ab"],
+    ),
+    "replace twice": (
+        DenialCode.ALREADY_PENDING,
+        lambda ctx: [ctx.replace(newest(ctx), AAPL, limit=95) for _ in "ab"],
+    ),
+    "stop of a limit": (
+        DenialCode.NOT_REPLACEABLE, lambda ctx: ctx.replace(newest(ctx), AAPL, stop=95),
+    ),
+    "replace while canceling": (
+        DenialCode.ALREADY_PENDING,
+        lambda ctx: (ctx.cancel(newest(ctx)), ctx.replace(newest(ctx), AAPL, limit=95)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "action"), SENSELESS.values(), ids=SENSELESS.keys())
+def test_desk_change_that_makes_no_sense_is_denied(code: DenialCode, action: Action) -> None:
     session = run({0: lambda ctx: ctx.buy(AAPL, 10, limit=90), 2: action})
     assert codes(session) == [code]
 
@@ -486,7 +492,8 @@ def test_desk_replace_is_judged_as_the_order_it_would_be() -> None:
 def test_desk_replace_of_a_partly_filled_order_is_judged_by_the_rest() -> None:
     rows = [(100.0, 100.0, 100.0, 100.0, 40.0)] * 6
     session = run(
-        {0: lambda ctx: ctx.buy(AAPL, 10), 1: lambda ctx: ctx.replace(newest(ctx), AAPL, quantity=4),
+        {0: lambda ctx: ctx.buy(AAPL, 10),
+         1: lambda ctx: ctx.replace(newest(ctx), AAPL, quantity=4),
          2: lambda ctx: ctx.replace(newest(ctx), AAPL, quantity=9)},
         rows, max_volume_ratio=0.1,
     )  # fmt: skip
@@ -523,7 +530,7 @@ def own(**changes: Any) -> Action:
     """Submits a market buy of 1 AAPL, with changes."""
 
     def make(strategy: str, number: int) -> OrderIntent:
-        fields = {"strategy": strategy, "intent": number, "instrument": AAPL, "side": Side.BUY,
+        fields: dict[str, Any] = {"strategy": strategy, "intent": number, "instrument": AAPL, "side": Side.BUY,
                   "basis": QuantityBasis.LOTS, "amount": 1, "order_type": OrderType.MARKET,
                   "time_in_force": GTC, **changes}  # fmt: skip
         return OrderIntent(**fields)

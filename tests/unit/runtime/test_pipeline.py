@@ -1,9 +1,9 @@
-"""The pipeline: order of events, numbering, callbacks, timers, failures that stay where they happen."""
+"""The pipeline: order of events, numbers, callbacks, timers, failures that stay where they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
@@ -47,6 +47,7 @@ from tests.support.timelines import (
     OTHER,
     SECOND,
     T0,
+    Callbacks,
     at_rows,
     closes,
     flat,
@@ -72,7 +73,7 @@ def of(session: SessionRun, *kinds: type[Any], strategy: str = "") -> list[Event
     ]  # fmt: skip
 
 
-def nothing(bar: Bar, ctx: Context) -> None:
+def nothing(event: object, ctx: Context) -> None:
     """A strategy that listens and does nothing."""
 
 
@@ -126,7 +127,7 @@ def test_pipeline_numbers_events_and_pinned_rows_in_one_sequence() -> None:
 
 @pytest.mark.parametrize(
     "strategy",
-    [scripted(on_bar=nothing), scripted(on_slice=nothing), scripted(on_order_update=nothing)],
+    [scripted(on_bar=nothing), scripted(on_slice=nothing), scripted(on_timer=nothing)],
     ids=["bars", "slices", "nothing"],
 )
 def test_pipeline_footer_stands_behind_every_row(strategy: Strategy) -> None:
@@ -167,11 +168,10 @@ def test_pipeline_chain_leads_from_a_fill_back_to_the_bar_that_started_it() -> N
     by_seq = {each.seq: each for each in session.events}
     (accepted,) = of(session, OrderAccepted)
     chain: list[str] = []
-    at = accepted
-    while at is not None:
-        chain.append(at.type)
-        cause = at.causation_id
-        at = by_seq.get(cause)
+    cause = accepted.seq
+    while cause in by_seq:
+        chain.append(by_seq[cause].type)
+        cause = by_seq[cause].causation_id
     assert chain == ["order.accepted", "order.submitted", "risk.approved", "intent.order"]
     assert cause == 3  # the pinned row
     started = {each.correlation_id for each in session.events[2:-1]}
@@ -604,7 +604,7 @@ def test_strategies_see_only_their_own_orders_and_updates() -> None:
     session = run_session(
         make_timeline(FIVE),
         at_rows({0: lambda ctx: ctx.buy(AAPL, 1, limit=90)},
-                on_order_update=lambda update, ctx: heard.append(update.client_order_id)),
+                on_order_update=lambda update, ctx: heard.append(getattr(update, "client_order_id", ""))),
         at_rows({0: lambda ctx: ctx.buy(AAPL, 2, limit=91),
                  2: lambda ctx: open_counts.append(len(ctx.open_orders()))}),
     )  # fmt: skip
@@ -649,7 +649,7 @@ def busy() -> Strategy:
     return scripted(on_bar=lambda bar, ctx: ctx.target(AAPL, 0 if ctx.position(AAPL) else 5))
 
 
-def position_of(first: Callable[[Context], Any], **callbacks: Callable[..., Any]) -> Strategy:
+def at_first(first: Callable[[Context], object], **callbacks: Unpack[Callbacks]) -> Strategy:
     return at_rows({0: first}, **callbacks)
 
 
@@ -657,10 +657,8 @@ FAILING: dict[str, Callable[[], Strategy]] = {
     "on_start": lambda: scripted(on_start=fail, on_bar=nothing),
     "on_bar": lambda: at_rows({2: fail}),
     "on_slice": lambda: scripted(on_slice=fail),
-    "on_order_update": lambda: position_of(lambda ctx: ctx.buy(AAPL, 1), on_order_update=fail),
-    "on_timer": lambda: position_of(
-        lambda ctx: ctx.set_timer("t", closes(1) + SECOND), on_timer=fail
-    ),
+    "on_order_update": lambda: at_first(lambda ctx: ctx.buy(AAPL, 1), on_order_update=fail),
+    "on_timer": lambda: at_first(lambda ctx: ctx.set_timer("t", closes(1) + SECOND), on_timer=fail),
     "generate_orders": lambda: scripted(on_bar=nothing, generate_orders=fail),
     "on_stop": lambda: scripted(on_bar=nothing, on_stop=fail),
 }
@@ -743,7 +741,7 @@ def test_quarantine_in_the_answer_to_a_denial_drops_the_intents_behind_it() -> N
 
 
 def test_quarantine_while_the_bar_runs_cancels_what_the_bar_has_not_met() -> None:
-    """It raises at its first fill; the second order fills in the same bar, the third is canceled."""
+    """It raises at its first fill: the second order fills in that bar, the third is canceled."""
 
     def first(ctx: Context) -> None:
         for limit in (100.5, 99.5, 90.0):
@@ -751,7 +749,7 @@ def test_quarantine_while_the_bar_runs_cancels_what_the_bar_has_not_met() -> Non
 
     def on_order_update(update: OrderEvent, ctx: Context) -> None:
         if isinstance(update, OrderFilled):
-            raise ValueError("out of luck")
+            fail()
 
     session = run_session(
         make_timeline([(100.0,), (100.0, 101.0, 99.0, 100.0), (80.0,)]),
@@ -784,21 +782,21 @@ def test_strategy_that_returns_no_intents_from_generate_orders_is_quarantined() 
 
 def ping_pong() -> Strategy:
     """Answers every update with a new order."""
-    return position_of(
+    return at_first(
         lambda ctx: ctx.buy(AAPL, 1, limit=50),
         on_order_update=lambda update, ctx: ctx.buy(AAPL, 1, limit=50),
     )
 
 
 def denied_for_ever() -> Strategy:
-    return position_of(
+    return at_first(
         lambda ctx: ctx.buy(AAPL, 1_000_000),
         on_order_update=lambda update, ctx: ctx.buy(AAPL, 1_000_000),
     )
 
 
 def timer_for_ever() -> Strategy:
-    return position_of(
+    return at_first(
         lambda ctx: ctx.set_timer("t", 0), on_timer=lambda name, ctx: ctx.set_timer("t", 0)
     )
 
@@ -839,7 +837,7 @@ def test_endless_strategy_is_stopped_only_by_standing_time(
 
     session = run_session(
         make_timeline(FIVE),
-        position_of(lambda ctx: ctx.buy(AAPL, 1, limit=50), on_order_update=on_order_update),
+        at_first(lambda ctx: ctx.buy(AAPL, 1, limit=50), on_order_update=on_order_update),
         latency=LatencyModel(mean_ms=1_000),
     )
     assert session.of_type(StrategyQuarantined) == []

@@ -18,8 +18,8 @@ class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
     """A normally distributed delay of every command, never negative.
 
     Fills when: a command reaches the venue its delay after it was decided.
-    Ignores: queues, bursts and fat tails; delays of different commands are independent, so a later
-        command can arrive earlier.
+    Ignores: queues, bursts and fat tails; delays of different commands are independent (the
+        venue stretches one that would overtake the command before it).
     Units: milliseconds, to the nanosecond.
     Source: ours; the sum of 12 uniform numbers for the normal one (Irwin 1927, Hall 1927).
     """

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import onetape
-from onetape.domain.errors import ConfigError
+from onetape.domain.errors import ConfigError, OnetapeError, StrategyError
 from onetape.domain.events import CapitalDeposited, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import to_minor
@@ -242,23 +242,21 @@ class BacktestSession:
         self._market = MarketState(timeline)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
-        watched = limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None
-        self.runners = {spec.name: self._build_runner(spec, watched) for spec in specs}
+        self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
         self._view.runners = self.runners
-        gates = build_gates(limits)
         self.pipeline = Pipeline(
             timeline,
             self._market,
             list(self.runners.values()),
             OrderDesk(
-                self._log, self._market, self._oms, RiskEngine(gates), timeline.instruments,
+                self._log, self._market, self._oms, timeline.instruments,
                 terms.fees, self.runners,
             ),
             SimulatedVenue(timeline.instruments, terms),
             self._log,
         )  # fmt: skip
 
-    def _build_runner(self, spec: StrategySpec, watched: bool) -> Runner:
+    def _build_runner(self, spec: StrategySpec, limits: RiskLimits) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
         wanted = spec.instruments or tuple(index)
@@ -277,7 +275,7 @@ class BacktestSession:
         ledger = Ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
         watch = None
-        if watched:
+        if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
             rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
             watch = EquityWatch(
                 ledger, self._market, index, rows_index, timeline.slice_end.tolist()
@@ -294,6 +292,7 @@ class BacktestSession:
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
+            RiskEngine(build_gates(limits)),
         )
 
     def run(self, on_progress: OnProgress | None = None, pacer: Pacer | None = None) -> None:
@@ -342,19 +341,33 @@ def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
 def compute_features(
     timeline: Timeline, strategy: Strategy, instruments: Sequence[InstrumentId]
 ) -> Mapping[str, npt.NDArray[np.float64]]:
-    """Feature columns in the order of the timeline; NaN for instruments not subscribed."""
-    features = strategy.features()
-    if not features:
-        return {}
-    if len(timeline.instruments) == 1:
-        return compute_feature_columns(features, timeline.columns)
-    merged = {name: np.full(len(timeline), np.nan) for name in features}
-    for identity in instruments:
-        rows = timeline.rows_of(identity)
-        columns = {name: values[rows] for name, values in timeline.columns.items()}
-        computed = compute_feature_columns(features, columns, rows_total=len(timeline))
-        for name, values in computed.items():
-            merged[name][rows] = values
+    """Feature columns in the order of the timeline; NaN for instruments not subscribed.
+
+    Raises:
+        StrategyError: `features` or an estimator of the strategy's own raises.
+    """
+    name = type(strategy).__name__
+    try:
+        features = strategy.features()
+        if not features:
+            return {}
+        if len(timeline.instruments) == 1:
+            return compute_feature_columns(features, timeline.columns)
+        merged = {name: np.full(len(timeline), np.nan) for name in features}
+        for identity in instruments:
+            rows = timeline.rows_of(identity)
+            columns = {name: values[rows] for name, values in timeline.columns.items()}
+            computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+            for feature, values in computed.items():
+                merged[feature][rows] = values
+    except OnetapeError:
+        raise
+    except Exception as error:
+        raise StrategyError(
+            f"its features raise {type(error).__name__}: {error}",
+            where=name,
+            remedy="run the estimator on a few bars by hand: Estimator.start().update(...)",
+        ) from error
     return merged
 
 

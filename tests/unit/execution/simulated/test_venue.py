@@ -1,7 +1,7 @@
 """The simulated venue on bars: what each order becomes, worked by hand.
 
-A report is told as a short text, `B1 filled 10 @ 100.5 left 0`; prices are in currency, orders are named
-by the test. Bar `n` opens n minutes after `T0`; bars are contiguous.
+A report is told as a short text, `B1 filled 10 @ 100.5 left 0`; prices are in currency, orders are
+named by the test. Bar `n` opens n minutes after `T0`; bars are contiguous.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ from onetape.execution.simulated.venue import SimulatedVenue, VenueTerms
 from tests.support.timelines import AAPL, EQUITY, MSFT, OTHER, SECOND, T0, opens
 
 GTC, DAY, GTD, IOC, FOK = TimeInForce
+FREE, NO_SLIPPAGE, AT_ONCE = NoFees(), NoSlippage(), LatencyModel()
 
 
 @dataclass
 class Exchange:
     """A venue with one client: takes orders, shows bars, keeps the client's books."""
 
-    fees: FeeModel = NoFees()
-    slippage: SlippageModel = NoSlippage()
-    latency: LatencyModel = LatencyModel()
+    fees: FeeModel = FREE
+    slippage: SlippageModel = NO_SLIPPAGE
+    latency: LatencyModel = AT_ONCE
     seed: int = 0
     limit_reach: float = LIMIT_TRADED_THROUGH
     max_volume_ratio: float | None = None
@@ -347,7 +348,7 @@ def test_venue_immediate_limit_away_from_the_market_is_canceled(tif: TimeInForce
 
 @pytest.mark.parametrize("tif", [IOC, FOK])
 def test_venue_immediate_limit_does_not_wait_inside_the_bar(tif: TimeInForce) -> None:
-    """It meets the market at its arrival, the open; that the price comes to it later is too late."""
+    """It meets the market at its arrival, the open; a price that comes to it later is too late."""
     exchange = Exchange()
     exchange.send("B", limit=99.5, tif=tif)
     assert exchange.bar(0, 100, 101, 99, 100) == ["B canceled: not filled at once"]
@@ -451,7 +452,7 @@ def test_venue_gtd_order_that_comes_and_ends_inside_a_bar_does_not_see_its_close
     ],
 )
 def test_venue_order_that_arrives_inside_a_bar_uses_only_its_close(
-    order: dict[str, float], expected: list[str]
+    order: dict[str, Any], expected: list[str]
 ) -> None:
     exchange = Exchange()
     exchange.send("B", at=opens(0) + SECOND, **order)
@@ -541,7 +542,7 @@ def test_venue_cancel_that_comes_after_the_fill_is_refused() -> None:
     ids=["market", "limit", "stop"],
 )
 def test_venue_cancel_that_arrives_after_the_open_comes_too_late_for_it(
-    order: dict[str, float], expected: str
+    order: dict[str, Any], expected: str
 ) -> None:
     """The order rests, the bar opens through it, the cancel arrives a second later."""
     exchange = Exchange()
