@@ -52,7 +52,8 @@ def make_columns(
     ts_close = ts_open + (length or step)
     last = np.minimum((np.arange(count) // session + 1) * session, count) - 1
     flats = [row * 4 if len(row) == 1 else row for row in rows]
-    values = np.array([row if len(row) == 5 else (*row, 1e9) for row in flats], dtype=np.float64)
+    filled = [row if len(row) == 5 else (*row, 1e9) for row in flats]
+    values = np.array(filled, dtype=np.float64).reshape(count, 5)
     columns: dict[str, npt.NDArray[Any]] = {
         "ts_open": ts_open,
         "ts_close": ts_close,

@@ -35,8 +35,8 @@ def test_worst_case_counts_open_orders_of_the_orders_side(
 ) -> None:
     order = make_risk_input(
         side_sign=side, position_lots=position, open_buy_lots=buys, open_sell_lots=sells,
-        reduce_only=reduce_only, reducible_lots=abs(position), other_gross_notional=7, other_net_notional=-3,
-        equity=E8 + 5,
+        reduce_only=reduce_only, reducible_lots=abs(position), other_gross_notional=7,
+        other_net_notional=-3, equity=E8 + 5,
     )  # fmt: skip
     apply_worst_case(order)
     notional = end_lots * 100 * E8

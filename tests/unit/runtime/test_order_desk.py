@@ -530,9 +530,11 @@ def own(**changes: Any) -> Action:
     """Submits a market buy of 1 AAPL, with changes."""
 
     def make(strategy: str, number: int) -> OrderIntent:
-        fields: dict[str, Any] = {"strategy": strategy, "intent": number, "instrument": AAPL, "side": Side.BUY,
-                  "basis": QuantityBasis.LOTS, "amount": 1, "order_type": OrderType.MARKET,
-                  "time_in_force": GTC, **changes}  # fmt: skip
+        fields: dict[str, Any] = {
+            "strategy": strategy, "intent": number, "instrument": AAPL, "side": Side.BUY,
+            "basis": QuantityBasis.LOTS, "amount": 1, "order_type": OrderType.MARKET,
+            "time_in_force": GTC, **changes,
+        }  # fmt: skip
         return OrderIntent(**fields)
 
     return lambda ctx: ctx.submit(make)

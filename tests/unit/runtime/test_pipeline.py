@@ -599,17 +599,21 @@ def test_strategies_on_one_instrument_keep_separate_books() -> None:
 
 
 def test_strategies_see_only_their_own_orders_and_updates() -> None:
-    heard: list[str] = []
+    heard: list[object] = []
     open_counts: list[int] = []
     session = run_session(
         make_timeline(FIVE),
-        at_rows({0: lambda ctx: ctx.buy(AAPL, 1, limit=90)},
-                on_order_update=lambda update, ctx: heard.append(getattr(update, "client_order_id", ""))),
-        at_rows({0: lambda ctx: ctx.buy(AAPL, 2, limit=91),
-                 2: lambda ctx: open_counts.append(len(ctx.open_orders()))}),
+        at_rows(
+            {0: lambda ctx: ctx.buy(AAPL, 1, limit=90)},
+            on_order_update=lambda update, ctx: heard.append(update),
+        ),
+        at_rows({
+            0: lambda ctx: ctx.buy(AAPL, 2, limit=91),
+            2: lambda ctx: open_counts.append(len(ctx.open_orders())),
+        }),
     )  # fmt: skip
     assert open_counts == [1]
-    assert heard == [of(session, OrderAccepted)[0].payload.client_order_id]  # type: ignore[union-attr]
+    assert heard == [of(session, OrderAccepted)[0].payload]
 
 
 # The kill switch.
