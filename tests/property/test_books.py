@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from onetape.domain.events import (
     OrderSubmitted,
     OrderTriggered,
     PositionChanged,
+    SessionStopped,
     StrategyQuarantined,
 )
 from onetape.domain.instrument import Instrument
@@ -37,6 +39,7 @@ from onetape.domain.orders import OrderType, TimeInForce
 from onetape.execution.simulated.bar_matching import compute_bar_capacity_lots
 from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.slippage import compute_slipped_ticks
+from onetape.marketdata.timeline import build_timeline
 from tests.support.random_strategies import RandomBars, World, make_world
 from tests.support.session_runs import SessionRun
 
@@ -372,6 +375,60 @@ def test_position_limits_hold_at_every_fill(seed: int, rows: int) -> None:
             held = tape.instrument(change.instrument).lots_to_quantity(abs(change.lots))
             assert held <= Decimal(limits.max_position_quantity)
         assert limits.allow_short or change.lots >= 0
+
+
+def perturb(world: World, ts: int, factor: float) -> World:
+    """The same world up to `ts`; every price and volume known later is another one.
+
+    With a factor of 0 there is nothing later.
+    """
+    old = world.timeline
+    later = old.columns["ts_known"] > ts
+    columns = {name: values.copy() for name, values in old.columns.items()}
+    for name in ("open", "high", "low", "close", "volume"):
+        columns[name][later] *= factor
+    keep = ~later if factor == 0 else np.ones(len(old), dtype=np.bool_)
+    series = [
+        (each, {name: values[rows][keep[rows]] for name, values in columns.items()})
+        for each in old.instruments
+        for rows in [old.rows_of(each.id)]
+    ]
+    timeline = build_timeline(series, source=old.source, timeframe=old.timeframe)
+    return replace(world, timeline=timeline)
+
+
+def check_nothing_depends_on_later(seed: int, rows: int, row: int, factor: float) -> None:
+    """Decisions, fills, books and every other event up to a row are the same, whatever follows."""
+    tape = run(seed, rows)
+    columns = tape.world.timeline.columns
+    known = columns["ts_known"]
+    first = known[columns["ts_open"].argmin()]  # the session begins when this bar opens
+    ts = int(max(first, known[row % len(known)]))
+    other = perturb(tape.world, ts, factor).run(RandomBars(seed=seed))
+
+    def story(session: SessionRun) -> list[Event]:
+        return [
+            each for each in session.events
+            if each.ts_event <= ts and not isinstance(each.payload, SessionStopped)
+        ]  # fmt: skip
+
+    assert story(other) == story(tape.session)
+
+
+@WORLDS
+@given(seeds, lengths, st.integers(0, 200), st.sampled_from([0.5, 1.7]))
+def test_nothing_up_to_a_moment_depends_on_prices_known_later(
+    seed: int, rows: int, row: int, factor: float
+) -> None:
+    check_nothing_depends_on_later(seed, rows, row, factor)
+
+
+@WORLDS
+@given(seeds, lengths, st.integers(0, 200))
+def test_nothing_up_to_a_moment_depends_on_whether_there_are_bars_later(
+    seed: int, rows: int, row: int
+) -> None:
+    check_nothing_depends_on_later(seed, rows, row, 0)
 
 
 @settings(max_examples=40, deadline=None)

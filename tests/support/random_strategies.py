@@ -245,14 +245,13 @@ def drop_rows(
 
 
 def make_random_timeline(chance: random.Random, rows: int, instruments: int) -> Timeline:
-    """Up to three instruments; with gaps, and known at once or later."""
-    delay = chance.choice((0, 0, 1, 70_000_000_000))
+    """Up to three instruments; with gaps, each known at once or later."""
     series: list[tuple[Instrument, dict[str, npt.NDArray[Any]]]] = []
     for instrument in (SHARE, COARSE, COIN)[:instruments]:
         columns = make_walk(chance, instrument, rows, T0 + chance.choice((0, 0, MINUTE)))
         if chance.random() < 0.5:
             columns = drop_rows(chance, columns)
-        columns["ts_known"] = columns["ts_close"] + delay
+        columns["ts_known"] = columns["ts_close"] + chance.choice((0, 0, 0, 1, 70_000_000_000))
         series.append((instrument, columns))
     return build_timeline(series, source="random", timeframe="1m")
 

@@ -144,6 +144,13 @@ def test_watch_does_not_take_a_fill_against_an_old_mark_for_equity(
     assert watch_lazily(timeline, fills, {last})[last] == fold_naively(timeline, fills)[last]
 
 
+@pytest.mark.parametrize(("signed", "best"), [(10, 120), (-10, 80)])
+def test_watch_peak_is_found_between_the_rows_that_are_asked_for(signed: int, best: int) -> None:
+    timeline = make_timeline(flat(100, 100, 120, 80, 100))
+    fills = [Fill(1, AAPL, signed, 10_000)]
+    assert watch_lazily(timeline, fills, {4})[4][0] == CAPITAL + signed * (best - 100) * 10**8
+
+
 def test_watch_peak_ignores_the_moment_when_half_a_slice_is_new() -> None:
     """Long one, short the other, both double: between their bars equity was never real."""
     timeline = make_timeline(flat(100, 200), flat(100, 200))

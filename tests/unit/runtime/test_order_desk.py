@@ -341,6 +341,29 @@ def test_desk_spend_ratio_sells_short_for_its_share() -> None:
     assert trades(session) == [(-25, 100)]
 
 
+def test_desk_spend_ratio_sees_the_fills_before_it_in_the_same_bar() -> None:
+    """10 bought at 100 are sold at 120: 10_200 of equity buy 85, not the 83 of 10_000."""
+    session = run(
+        {0: lambda ctx: ctx.buy(AAPL, 10),
+         2: lambda ctx: (ctx.sell(AAPL, 10), ctx.spend_ratio(AAPL, 1.0))},
+        flat(100, 100, 100, 120, 120), capital=10_000,
+    )  # fmt: skip
+    assert trades(session) == [(10, 100), (-10, 120), (85, 120)]
+
+
+def test_desk_books_are_up_to_date_when_a_fill_is_told() -> None:
+    seen: list[tuple[float, float]] = []
+    strategy = at_rows(
+        {0: lambda ctx: ctx.buy(AAPL, 10), 2: lambda ctx: ctx.sell(AAPL, 10)},
+        on_order_update=lambda update, ctx: (
+            isinstance(update, OrderFilled) and seen.append((ctx.cash, ctx.equity))
+        ),
+    )
+    run_session(make_timeline(flat(100, 90, 100, 120)), strategy, capital=10_000)
+    # The mark is that of the bar before: 10 bought at 90 are worth 100 each until the bar is over.
+    assert seen == [(9_100, 10_100), (10_300, 10_300)]
+
+
 def test_desk_sells_everything_held_on_a_lot_that_float_can_not_hold() -> None:
     """`ctx.sell(instrument, ctx.position(instrument))` is how a strategy leaves."""
     coin = make_spot("BTC-USD.TEST", base="BTC", quote="USD", tick_size="0.01", lot_size="0.1")
@@ -499,6 +522,19 @@ def test_desk_replace_of_a_partly_filled_order_is_judged_by_the_rest() -> None:
     )  # fmt: skip
     assert codes(session) == [DenialCode.ZERO_QUANTITY]
     assert [lots for lots, _ in trades(session)] == [4, 4, 1]
+
+
+def test_desk_replace_that_names_another_instrument_changes_nothing() -> None:
+    """Its price would be read on the wrong tick: 95.00 of 5 cents is 19.00 of one cent."""
+    coarse = make_equity(MSFT, tick_size="0.05")
+    session = run_session(
+        make_timeline(SIX, (coarse, make_columns(SIX))),
+        at_rows({
+            0: lambda ctx: ctx.buy(AAPL, 10, limit=90),
+            2: lambda ctx: ctx.replace(newest(ctx), MSFT, limit=95),
+        }),
+    )  # fmt: skip
+    assert session.of_type(OrderReplaced) == []
 
 
 def test_desk_replace_and_cancel_in_one_step_end_in_a_cancel() -> None:

@@ -241,6 +241,22 @@ def test_pipeline_fill_is_told_before_the_bar_that_made_it() -> None:
     ]
 
 
+def test_bar_leads_to_no_later_bar() -> None:
+    """What a strategy can read of a bar without an underscore are the values of that bar."""
+    seen: dict[str, object] = {}
+
+    def on_bar(bar: Bar, ctx: Context) -> None:
+        names = [name for name in dir(bar) if not name.startswith("_")]
+        seen.update({name: getattr(bar, name) for name in names})
+
+    run_session(make_timeline(FIVE), scripted(on_bar=on_bar))
+    assert {
+        name: type(value).__name__
+        for name, value in seen.items()
+        if not isinstance(value, int | float | str) and not callable(value)
+    } == {}
+
+
 def test_pipeline_context_knows_time_and_money_in_every_path() -> None:
     seen: list[tuple[int, float, float, float]] = []
 

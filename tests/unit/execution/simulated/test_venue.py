@@ -606,6 +606,16 @@ def test_venue_cancel_that_arrives_after_the_close_does_not_undo_the_bar() -> No
     assert exchange.bar(0, 100, 101, 98, 100)[0] == "B filled 10 @ 99 left 0"
 
 
+def test_venue_cancel_that_arrives_after_the_close_comes_too_late_for_the_next_open() -> None:
+    """Bars without a pause, known late: the cancel arrives a second after bar 1 has opened."""
+    exchange = Exchange()
+    exchange.send("B", limit=99)
+    exchange.cancel("B", at=opens(1) + SECOND)
+    assert exchange.arrive(ts_open=T0) == []
+    assert exchange.bar(0, 100) == []
+    assert "B filled 10 @ 98 left 0" in exchange.bar(1, 98)
+
+
 def test_venue_replaced_order_arrives_anew() -> None:
     """Replaced inside the bar, it can use nothing of it but the close."""
     exchange = Exchange()
