@@ -102,89 +102,99 @@ class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
     """Open, high, low, close and volume of `[ts_open, ts_close)`. Prices float64 in currency."""
 
     instrument: InstrumentId
-    block: BarBlock
-    row: int
+    _block: BarBlock
+    _row: int
 
     @property
     def ts_open(self) -> int:
         """Start of the interval, ns UTC."""
-        return self.block.ts_open[self.row]
+        return self._block.ts_open[self._row]
 
     @property
     def ts_close(self) -> int:
         """End of the interval (exclusive), ns UTC."""
-        return self.block.ts_close[self.row]
+        return self._block.ts_close[self._row]
 
     @property
     def ts_event(self) -> int:
         """When it became true at its source: the close, ns UTC."""
-        return self.block.ts_close[self.row]
+        return self._block.ts_close[self._row]
 
     @property
     def ts_known(self) -> int:
         """When this system could know it, ns UTC."""
-        return self.block.ts_known[self.row]
+        return self._block.ts_known[self._row]
 
     @property
     def session_close(self) -> int:
         """End of the trading session this bar belongs to, ns UTC."""
-        return self.block.session_close[self.row]
+        return self._block.session_close[self._row]
 
     @property
     def open(self) -> float:
         """First price."""
-        return self.block.open[self.row]
+        return self._block.open[self._row]
 
     @property
     def high(self) -> float:
         """Highest price."""
-        return self.block.high[self.row]
+        return self._block.high[self._row]
 
     @property
     def low(self) -> float:
         """Lowest price."""
-        return self.block.low[self.row]
+        return self._block.low[self._row]
 
     @property
     def close(self) -> float:
         """Last price."""
-        return self.block.close[self.row]
+        return self._block.close[self._row]
 
     @property
     def volume(self) -> float:
         """Traded quantity, in units of the instrument."""
-        return self.block.volume[self.row]
+        return self._block.volume[self._row]
 
     @property
     def quality(self) -> Quality:
         """What is doubtful about it."""
-        return Quality(self.block.quality[self.row])
+        return Quality(self._block.quality[self._row])
 
     @property
     def source(self) -> str:
         """Where it came from."""
-        return self.block.source
+        return self._block.source
 
     @property
     def timeframe(self) -> str:
         """Length of the interval as text, such as `1m`."""
-        return self.block.timeframe
+        return self._block.timeframe
 
-    def values(self) -> tuple[InstrumentId, int, int, float, float, float, float, float]:
-        """(instrument, ts_open, ts_close, open, high, low, close, volume)."""
+    def values(self) -> tuple[int, int, int, float, float, float, float, float]:
+        """(ts_open, ts_close, session_close, open, high, low, close, volume).
+
+        Taken one by one, which is cheaper than the properties where few bars of a block are read.
+        """
+        columns, row = self._block.columns, self._row
         return (
-            self.instrument, self.ts_open, self.ts_close,
-            self.open, self.high, self.low, self.close, self.volume,
+            columns["ts_open"].item(row), columns["ts_close"].item(row),
+            columns["session_close"].item(row), columns["open"].item(row),
+            columns["high"].item(row), columns["low"].item(row), columns["close"].item(row),
+            columns["volume"].item(row),
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bar) and self.values() == other.values()
+        return (
+            isinstance(other, Bar)
+            and self.instrument == other.instrument
+            and self.values() == other.values()
+        )
 
     def __hash__(self) -> int:
-        return hash(self.values())
+        return hash((self.instrument, self.values()))
 
     def __repr__(self) -> str:
-        return f"Bar{self.values()!r}"
+        return f"Bar{(self.instrument, *self.values())!r}"
 
 
 def make_bar(

@@ -37,11 +37,11 @@ class SimulatedExchange(Protocol):
         """A command leaves us at `now`."""
         ...
 
-    def arrive(self, ts: int, next_open: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
+    def arrive(self, ts: int, last_close: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
-        A cancel or replace that arrives after `next_open`, when the next bar of the instrument
-        opens, is answered by that bar: the order may have filled at the open.
+        A cancel or replace that arrives after `last_close`, the close of the newest known bar of
+        the instrument, is answered by the next bar: only that tells whether the order has filled.
         """
         ...
 

@@ -21,8 +21,8 @@ class MarketState:
     """
 
     __slots__ = (
-        "_last_row", "_next_start", "_rows", "_single", "_synced", "_this_start", "_timeline",
-        "close_ticks", "row", "session_starts",
+        "_index", "_last_row", "_next_start", "_rows", "_single", "_synced", "_this_start",
+        "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline) -> None:
@@ -34,6 +34,7 @@ class MarketState:
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
+        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         latest = np.maximum.accumulate(timeline.columns["session_close"])
         self._this_start = self._next_start = 0
@@ -72,19 +73,10 @@ class MarketState:
         values = self._timeline.columns[column][rows[max(0, stop - count) : stop]]
         return values.astype(np.float64)
 
-    def next_open(self, instrument: InstrumentId) -> int:
-        """When the first bar of the instrument behind the current row opens, ns UTC.
-
-        The largest int64 when there is none. For the simulated world only: nobody who decides may
-        know it.
-        """
-        ts_open = self._timeline.columns["ts_open"]
-        row = self.row + 1
-        if not self._single:
-            rows = self._rows_of(instrument)
-            at = int(np.searchsorted(rows, row))
-            row = int(rows[at]) if at < len(rows) else len(ts_open)
-        return ts_open.item(row) if row < len(ts_open) else INT64_MAX
+    def last_close(self, instrument: InstrumentId) -> int:
+        """When the newest bar of the instrument closed, ns UTC; -1 before its first."""
+        row = self.row if self._single else self.last_row(self._index[instrument])
+        return self._timeline.columns["ts_close"].item(row) if row >= 0 else -1
 
     def _rows_of(self, instrument: InstrumentId) -> npt.NDArray[np.int64]:
         rows = self._rows.get(instrument)

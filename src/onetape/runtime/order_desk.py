@@ -169,7 +169,9 @@ class OrderDesk:
         if side < 0:
             dearest = max(dearest, mark)
         position = runner.ledger.positions[identity].lots
-        if not 0 < lots <= MAX_LOTS or not dearest or instrument.is_picky or intent.reduce_only:
+        after = abs(position + lots * side)
+        plain = 0 < lots <= MAX_LOTS >= after and dearest
+        if not plain or instrument.is_picky or intent.reduce_only:
             refusal = self._refuse(intent, instrument, dearest, side, lots, position)
             if refusal is not None:
                 return refusal
@@ -307,6 +309,10 @@ class OrderDesk:
                 intent, DenialCode.MIN_NOTIONAL, notional / E8, float(instrument.min_notional),
                 instrument.quote_currency,
             )  # fmt: skip
+        if abs(position + lots * side) > MAX_LOTS:
+            return self._denied(
+                intent, DenialCode.LOT_LIMITS, abs(position) + lots, MAX_LOTS, "lots"
+            )
         if intent.reduce_only and (position * side >= 0 or lots > abs(position)):
             return self._denied(intent, DenialCode.REDUCE_ONLY, lots, -position * side, "lots")
         return None

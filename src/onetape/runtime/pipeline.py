@@ -108,6 +108,7 @@ class Pipeline:
 
     def control(self, command: KillSwitchSet, ts: int) -> None:
         """An operator's command, as a step of its own."""
+        ts = max(ts, self._log.now)
         self._deliver(ts - 1, ts - 1)
         self._log.begin(ts, self._market.row)
         self._log.emit(command, 0, 0)
@@ -243,11 +244,11 @@ class Pipeline:
             self._deliver(ts, timers_ts)
 
     def _slice(self, block: BarBlock, first_row: int, row: int, ts: int) -> None:
+        if all(each.on_slice is None for each in self._active):
+            return
         start = row
         while start > first_row and not self._slice_end[start - 1]:
             start -= 1
-        if all(each.on_slice is None for each in self._active):
-            return
         bars = [block.bar(at - first_row) for at in range(start, row + 1)]
         for runner in self._active:
             mine = tuple(bar for at, bar in enumerate(bars, start) if runner.wants(self._index[at]))
@@ -264,7 +265,7 @@ class Pipeline:
             arrival, due = venue.next_arrival, timers.next_due
             if arrival <= ts and arrival <= due:
                 log.begin(max(arrival, log.now), self._market.row)
-                for report in venue.arrive(arrival, self._market.next_open):
+                for report in venue.arrive(arrival, self._market.last_close):
                     self._settle(report, 0)
             elif due <= timers_ts:
                 log.begin(max(due, log.now), self._market.row)

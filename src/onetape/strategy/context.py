@@ -319,8 +319,14 @@ class Context:
         limit: float | None = None,
         stop: float | None = None,
     ) -> None:
-        """Ask for a change of an order: new total `quantity`, `limit` or `stop`."""
+        """Ask for a change of an order of `instrument`: new total `quantity`, `limit` or `stop`."""
         definition = self.instrument(instrument)
+        for order in self._around.open_orders(self._strategy):
+            if order.client_order_id == client_order_id and order.instrument != instrument:
+                raise StrategyError(
+                    f"order {client_order_id} is of {order.instrument}, not of {instrument}",
+                    where=self._strategy,
+                )
         lots = limit_ticks = stop_ticks = 0
         if quantity is not None:
             lots = self._lots(definition, quantity)

@@ -141,11 +141,11 @@ class SimulatedVenue:
         self._queue.append((arrival, command))
         self.active += 1
 
-    def arrive(self, ts: int, next_open: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
+    def arrive(self, ts: int, last_close: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
-        A cancel or replace that arrives after `next_open`, when the next bar of the instrument
-        opens, waits for that bar: at the open the order was still as it was.
+        A cancel or replace that arrives after `last_close`, the close of the newest known bar of
+        the instrument, waits for the next bar: only that tells whether the order has filled before.
         """
         queue = self._queue
         while queue and queue[0][0] <= ts:
@@ -161,7 +161,7 @@ class SimulatedVenue:
                 continue
             book = self._book_of(command.client_order_id)
             order = book[command.client_order_id] if book is not None else None
-            if order is not None and arrival > next_open(order.command.instrument):
+            if order is not None and arrival > last_close(order.command.instrument):
                 order.changes.append((arrival, command))
             else:
                 yield self._change(book, command, arrival)
@@ -218,14 +218,7 @@ class SimulatedVenue:
         book = self._books[bar.instrument]
         instrument = self._instruments[bar.instrument]
         tick_size = instrument.tick_float
-        # Few bars meet an order, so single values are taken instead of whole columns as lists.
-        columns, row = bar.block.columns, bar.row
-        ts_open: int = columns["ts_open"].item(row)
-        ts_close: int = columns["ts_close"].item(row)
-        open_: float = columns["open"].item(row)
-        high: float = columns["high"].item(row)
-        low: float = columns["low"].item(row)
-        close: float = columns["close"].item(row)
+        ts_open, ts_close, session_close, open_, high, low, close, volume = bar.values()
         reach = self._terms.limit_reach
         met: list[_Met] = []
         changed: list[_Resting] = []
@@ -249,7 +242,7 @@ class SimulatedVenue:
             if window == WINDOW_NONE:
                 continue
             if command.time_in_force is _DAY and not order.ts_expire:
-                order.ts_expire = columns["session_close"].item(row)
+                order.ts_expire = session_close
             kind = order.order_type
             if window == WINDOW_WHOLE:
                 code, ticks = compute_bar_fill(
@@ -274,7 +267,7 @@ class SimulatedVenue:
         capacity = INT64_MAX
         if self._terms.max_volume_ratio is not None:
             capacity = compute_bar_capacity_lots(
-                bar.volume, instrument.lot_float, self._terms.max_volume_ratio
+                volume, instrument.lot_float, self._terms.max_volume_ratio
             )
         for _, order, code, ticks, ts_fill in met:
             command = order.command
@@ -292,11 +285,14 @@ class SimulatedVenue:
                 self._remove(book, command.client_order_id)
                 yield OrderExpired(command.client_order_id, "time in force")
         for order in changed:
-            yield from self._answer_changes(book, order)
+            over = order.command.client_order_id not in book
+            yield from self._answer_changes(book, order, INT64_MAX if over else ts_close)
 
-    def _answer_changes(self, book: dict[str, _Resting], order: _Resting) -> Iterator[OrderReport]:
-        """Carry out the changes of an order that have arrived inside the bar."""
-        while order.changes:
+    def _answer_changes(
+        self, book: dict[str, _Resting], order: _Resting, ts: int = INT64_MAX
+    ) -> Iterator[OrderReport]:
+        """Carry out the changes of an order that have arrived by `ts`."""
+        while order.changes and order.changes[0][0] <= ts:
             arrival, change = order.changes.pop(0)
             yield self._change(book, change, arrival)
 

@@ -121,12 +121,18 @@ def _check_attribute(node: ast.Attribute, name: str) -> Iterator[Finding]:
     if node.attr.startswith("__") and node.attr.endswith("__"):
         if node.attr not in _PLAIN_DUNDERS:
             yield at(node, "forbidden-call", f"use of the hidden {node.attr}", DECLARE_STATE)
+    elif node.attr.startswith("_") and not _is_self(node.value):
+        yield at(node, "forbidden-call", f"use of the hidden {node.attr}", TAKE_DATA)
     elif top == "datetime" and node.attr in ("now", "today", "utcnow"):
         yield at(node, "clock", f"use of {name}", ASK_CTX_NOW)
     elif name == "numpy.random":
         yield at(node, "randomness", f"use of {name}", DERIVE_FROM_PARAMS)
     elif (top == "numpy" and rest in _NUMPY_FILES) or node.attr == "tofile":
         yield at(node, "forbidden-call", f"use of {name or node.attr}", TAKE_DATA)
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
 
 def _check_clock_call(node: ast.Call, name: str, attribute: str) -> Iterator[Finding]:
