@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from onetape.domain.instrument import make_equity
 from onetape.domain.orders import OrderType
+from onetape.domain.timestamps import compute_month
 from onetape.execution.simulated.bar_matching import (
     FILL_AT_OPEN,
     FILL_INSIDE,
@@ -31,7 +32,6 @@ from onetape.execution.simulated.fees import (
     build_fee_schedule,
     compute_affordable_lots,
     compute_fill_fee,
-    compute_month_end,
 )
 from onetape.execution.simulated.latency import (
     LatencyModel,
@@ -262,5 +262,5 @@ def test_latency_is_the_same_in_the_compiled_host(seed: int, counter: int) -> No
 
 @settings(deadline=None)
 @given(st.integers(-(2**61), 2**61))
-def test_month_end_is_the_same_in_the_compiled_host(ts: int) -> None:
-    assert compile_rule(compute_month_end)(ts) == compute_month_end(ts)
+def test_month_is_the_same_in_the_compiled_host(ts: int) -> None:
+    assert compile_rule(compute_month)(ts) == compute_month(ts)

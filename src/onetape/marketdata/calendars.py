@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 
 from onetape.domain.errors import DataError
+from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_SECOND
 from onetape.marketdata.bars import BoolArray, IntArray
-from onetape.marketdata.nearest import nearest_name
 from onetape.marketdata.timezones import check_timezone, local_to_utc
 
 if TYPE_CHECKING:
@@ -181,9 +181,7 @@ def _load_exchange(
             return exchange_calendars.get_calendar(name, start=start, end=end)
         except InvalidCalendarName:
             known = exchange_calendars.get_calendar_names()
-            raise DataError(
-                f"calendar {name!r} is unknown", remedy=nearest_name(name, known)
-            ) from None
+            raise DataError(f"calendar {name!r} is unknown", remedy=nearest(name, known)) from None
         except ValueError as error:
             raise DataError(f"calendar {name!r}: {error}") from None
 

@@ -23,6 +23,7 @@ import numpy as np
 from onetape.domain.errors import DataError
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Quality
+from onetape.domain.nearest import nearest
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
@@ -38,7 +39,6 @@ from onetape.marketdata.delta_table import (
     read_metadata,
 )
 from onetape.marketdata.merging import check_adjustment, plan_addition, plan_replacement
-from onetape.marketdata.nearest import nearest_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +116,7 @@ class Catalog:
         if instrument_id not in defined:
             raise DataError(
                 f"instrument {instrument_id!r} is not in the catalog", where=str(self.path),
-                remedy=nearest_name(instrument_id, defined),
+                remedy=nearest(instrument_id, defined),
             )  # fmt: skip
         return defined[InstrumentId(instrument_id)]
 
@@ -253,7 +253,7 @@ class Catalog:
             known = [f"{each} {length}" for each, length in pairs]
             raise DataError(
                 f"there are no {timeframe} bars of {instrument} in the catalog",
-                where=str(self.path), remedy=nearest_name(f"{instrument} {timeframe}", known),
+                where=str(self.path), remedy=nearest(f"{instrument} {timeframe}", known),
             )  # fmt: skip
         frame = read_files(files["file"].to_list(), BAR_COLUMNS, self._bars)
         columns: BarColumns = {name: frame[name].to_numpy() for name in BAR_COLUMNS}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from onetape.domain.errors import DataError
-from onetape.marketdata.nearest import nearest_name
+from onetape.domain.nearest import nearest
 
 PRICE_ROLES = ("open", "high", "low", "close")
 _DROP = "-"
@@ -41,9 +41,7 @@ def find_column(name: str, names: Sequence[str], where: str) -> str:
         return name
     same = [each for each in names if each.lower() == name.strip().lower()]
     if len(same) != 1:
-        raise DataError(
-            f"there is no column {name!r}", where=where, remedy=nearest_name(name, names)
-        )
+        raise DataError(f"there is no column {name!r}", where=where, remedy=nearest(name, names))
     return same[0]
 
 
@@ -66,7 +64,7 @@ def resolve_roles(
         if role != _DROP and role not in _ALIASES:
             raise DataError(
                 f"column {name!r} is mapped to {role!r}", where=where,
-                remedy=nearest_name(role, [*_ALIASES, _DROP]),
+                remedy=nearest(role, [*_ALIASES, _DROP]),
             )  # fmt: skip
     free = [name for name in names if name not in mapped]
     column: dict[str, str] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from onetape.domain.errors import DataError
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BAR_FLOAT_COLUMNS, Quality
+from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import timeframe_ns
 from onetape.marketdata.bar_times import TimeLabel, compute_bar_times
 from onetape.marketdata.bars import BarColumns, BoolArray, FloatArray, IntArray
@@ -26,7 +27,6 @@ from onetape.marketdata.column_roles import (
     resolve_roles,
 )
 from onetape.marketdata.gaps import check_timeframe, find_gaps, find_rows_after
-from onetape.marketdata.nearest import nearest_name
 from onetape.marketdata.quality import (
     Repair,
     RowFaults,
@@ -180,7 +180,7 @@ def _select(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
         if not same.any():
             raise DataError(
                 f"no row has {name} {text!r}", where=table.path,
-                remedy=nearest_name(text, cells.drop_nulls().unique().to_list()),
+                remedy=nearest(text, sorted(cells.drop_nulls().unique().to_list())),
             )  # fmt: skip
         chosen &= same | table.misshapen
     if chosen.all():

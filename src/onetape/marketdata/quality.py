@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from onetape.domain.errors import DataError
+from onetape.domain.nearest import nearest
 from onetape.marketdata.bars import BoolArray, FloatArray, IntArray
-from onetape.marketdata.nearest import nearest_name
 
 _LISTED = 10
 ROUNDING_RATIO = 1e-9
@@ -40,7 +40,7 @@ def to_repair(name: str) -> Repair:
         return Repair(name)
     except ValueError:
         known = [repair.value for repair in Repair]
-        raise DataError(f"repair {name!r} is unknown", remedy=nearest_name(name, known)) from None
+        raise DataError(f"repair {name!r} is unknown", remedy=nearest(name, known)) from None
 
 
 class Fault(msgspec.Struct, frozen=True, eq=False):

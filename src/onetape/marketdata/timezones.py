@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from onetape.domain.errors import DataError
+from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY
 from onetape.marketdata.bars import BoolArray, IntArray
-from onetape.marketdata.nearest import nearest_name
 
 
 def check_timezone(timezone: str) -> None:
@@ -21,7 +21,7 @@ def check_timezone(timezone: str) -> None:
 
         raise DataError(
             f"time zone {timezone!r} is unknown",
-            remedy=nearest_name(timezone, available_timezones()),
+            remedy=nearest(timezone, sorted(available_timezones())),
         ) from None
 
 

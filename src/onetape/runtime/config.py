@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.errors import ConfigError
+from onetape.domain.nearest import did_you_mean
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config_document import (
     ConfigDocument,
@@ -24,7 +25,7 @@ from onetape.runtime.config_document import (
 )
 from onetape.runtime.config_execution import ExecutionConfig
 from onetape.runtime.config_problems import explain
-from onetape.runtime.config_section import Section, did_you_mean
+from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import (
     Count,
     Currency,

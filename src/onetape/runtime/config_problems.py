@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from onetape.domain.errors import ConfigError
+from onetape.domain.nearest import did_you_mean
 from onetape.runtime.config_document import ConfigDocument
-from onetape.runtime.config_section import did_you_mean
 from onetape.runtime.config_values import RefusedError, UnexpectedError
 from onetape.runtime.config_yaml import KeyPath, dotted
 

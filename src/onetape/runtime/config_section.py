@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from onetape.domain.nearest import nearest
 from onetape.runtime.config_values import RefusedError
 
 
@@ -28,7 +27,7 @@ class Section(BaseModel):
             raise RefusedError("is not a section with keys", f"its keys: {', '.join(known)}")
         for key in given:
             if key not in known:
-                remedy = did_you_mean(str(key), known) or f"known: {', '.join(known)}"
+                remedy = nearest(str(key), known)
                 raise RefusedError("is not a known key", remedy, (key,))
         return given
 
@@ -36,9 +35,3 @@ class Section(BaseModel):
     def known_keys(cls) -> list[str]:
         """The names of its keys as they stand in a file."""
         return [field.alias or name for name, field in cls.model_fields.items()]
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A remedy that names the nearest known name; empty when none is near."""
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else ""

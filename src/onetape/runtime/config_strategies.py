@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onetape.domain.errors import ConfigError, FixInput, StrategyError
+from onetape.domain.nearest import did_you_mean
 from onetape.runtime.config import SessionConfig, StrategyConfig
 from onetape.runtime.config_document import ConfigDocument
-from onetape.runtime.config_section import did_you_mean
 from onetape.runtime.config_yaml import KeyPath, dotted
 from onetape.strategy.registry import load_strategy
 from onetape.strategy.sdk import Strategy

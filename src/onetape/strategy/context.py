@@ -12,6 +12,7 @@ import numpy.typing as npt
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.nearest import nearest
 from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
@@ -24,7 +25,6 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
-from onetape.strategy.declaration import nearest
 
 GTC = TimeInForce.GTC
 _LOTS = QuantityBasis.LOTS

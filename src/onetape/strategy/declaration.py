@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -126,11 +125,3 @@ def collect(cls: type[object]) -> tuple[dict[str, Param], dict[str, State]]:
                 initial = Param(value.default, type_name=type_name).validate(value.default, where)
                 states[name] = State(initial, type_name)
     return params, states
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A remedy naming the nearest known name, or all of them."""
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "known: " + (", ".join(known) or "none")

@@ -16,7 +16,8 @@ from typing import TypeGuard
 import msgspec
 
 from onetape.domain.errors import StrategyError
-from onetape.strategy.declaration import Param, nearest
+from onetape.domain.nearest import nearest
+from onetape.strategy.declaration import Param
 from onetape.strategy.sdk import Strategy
 from onetape.strategy.validator import check_source, read_source
 

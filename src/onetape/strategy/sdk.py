@@ -17,10 +17,11 @@ from onetape.domain.market import (
     TimeSlice,
     TradeTick,
 )
+from onetape.domain.nearest import nearest
 from onetape.domain.orders import Intent
 from onetape.features.estimator import FeatureMap
 from onetape.strategy.context import Context
-from onetape.strategy.declaration import Param, State, collect, nearest, param, state
+from onetape.strategy.declaration import Param, State, collect, param, state
 
 __all__ = ["Strategy", "param", "state"]
 

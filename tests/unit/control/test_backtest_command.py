@@ -112,7 +112,7 @@ def test_backtest_with_a_strategy_that_raises_completes_loudly_with_exit_code_5(
 
 
 BAD_INPUTS = [
-    ("data.instruments.0=WAVE.SIN", "nearest: 'WAVE.SIM 1d'"),
+    ("data.instruments.0=WAVE.SIN", "did you mean 'WAVE.SIM 1d'"),
     ("data.path=nowhere", "error: nowhere: "),
     ("data.timeframe=1h", "there are no 1h bars of WAVE.SIM"),
     ("clock={type: historical, start: 1999-01-01, end: 1999-02-01}", "WAVE.SIM"),

@@ -53,8 +53,8 @@ def test_resolve_roles_adjusted_close_is_never_the_close() -> None:
 @pytest.mark.parametrize(
     ("names", "column_map", "adjust_by", "message"),
     [
-        (["date", *OHLCV], {"dat": "ts"}, None, r"no column 'dat' .*nearest: 'date'"),
-        (["date", *OHLCV], {"date": "tss"}, None, r"'date' is mapped to 'tss' .*nearest: 'ts'"),
+        (["date", *OHLCV], {"dat": "ts"}, None, r"no column 'dat' .*did you mean 'date'"),
+        (["date", *OHLCV], {"date": "tss"}, None, r"'date' is mapped to 'tss' .*did you mean 'ts'"),
         (["date", *OHLCV], {}, "Adj Close", r"no column 'Adj Close'"),
         (["date", "time", *OHLCV], {}, None, r"'date', 'time' all look like 'ts' .*\"time=-\""),
         (["date", *OHLCV, "x"], {"x": "open", "close": "open"}, None, "all look like 'open'"),

@@ -235,7 +235,7 @@ def test_import_bars_where_picks_one_symbol_and_keeps_the_lines(tmp_path: Path) 
     assert import_csv(path, where={"ticker": "A"}).columns["close"].tolist() == [1.0]
     with pytest.raises(DataError, match=r"open is not a number \(line 4\)"):
         import_csv(path, where={"Ticker": "B"})
-    with pytest.raises(DataError, match=r"no row has Ticker 'a' .*nearest: 'A'"):
+    with pytest.raises(DataError, match=r"no row has Ticker 'a' .*did you mean 'A'"):
         import_csv(path, where={"Ticker": "a"})
     with pytest.raises(DataError, match="pick one of several symbols"):
         import_csv(path, repairs=frozenset({Repair.DROP_BAD}))

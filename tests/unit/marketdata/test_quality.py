@@ -25,7 +25,7 @@ def make_faults(rows: int) -> RowFaults:
 def test_to_repair_unknown_name_is_refused_with_the_nearest() -> None:
     assert to_repair("drop-bad") is Repair.DROP_BAD
 
-    with pytest.raises(DataError, match="nearest: 'drop-duplicates'"):
+    with pytest.raises(DataError, match="did you mean 'drop-duplicates'"):
         to_repair("drop-duplicate")
 
 

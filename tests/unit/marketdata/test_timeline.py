@@ -242,7 +242,7 @@ def test_load_timeline_pin_is_not_changed_by_imports_of_others(catalog: Catalog)
 
 
 def test_load_timeline_of_unknown_names_is_refused_with_the_nearest(catalog: Catalog) -> None:
-    with pytest.raises(DataError, match=r"no 1d bars of AA.XNAS .*nearest: 'A.XNAS 1d'"):
+    with pytest.raises(DataError, match=r"no 1d bars of AA.XNAS .*did you mean 'A.XNAS 1d'"):
         load(catalog, [A.id, InstrumentId("AA.XNAS")], "2024-01-01", "2025-01-01")
     with pytest.raises(DataError, match="comes twice"):
         load(catalog, [A.id, A.id], "2024-01-01", "2025-01-01")

@@ -19,7 +19,7 @@ def test_check_timezone_unknown_is_refused_with_the_nearest() -> None:
     check_timezone(NY)
     check_timezone("UTC")
 
-    with pytest.raises(DataError, match="nearest: 'America/New_York'"):
+    with pytest.raises(DataError, match="did you mean 'America/New_York'"):
         check_timezone("America/NewYork")
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from onetape.domain.errors import StrategyError
-from onetape.strategy.declaration import Param, nearest
+from onetape.strategy.declaration import Param
 from onetape.strategy.sdk import Strategy, param, state
 
 NAN = float("nan")
@@ -132,15 +132,3 @@ def test_plain_value_for_a_declared_name_is_refused_instead_of_being_ignored():
 def test_constraint_names_every_bound():
     assert Param(1, ge=0, lt=2, choices=(0, 1)).constraint() == ">= 0, < 2, one of 0, 1"
     assert Param(1).constraint() == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "remedy"),
-    [
-        ("fsat", ["fast", "slow"], "did you mean 'fast'?"),
-        ("zzz", ["fast", "slow"], "known: fast, slow"),
-        ("zzz", [], "known: none"),
-    ],
-)
-def test_nearest_names_one_or_all(name, known, remedy):
-    assert nearest(name, known) == remedy

@@ -23,7 +23,7 @@ from onetape.domain.numbers import (
     to_ratio_e8,
 )
 from onetape.domain.rules import rule
-from onetape.domain.timestamps import NS_PER_DAY
+from onetape.domain.timestamps import compute_month
 
 _MAKER = 0
 
@@ -121,9 +121,9 @@ class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonthNotional(msgspec.Struct):
-    """Notional (minor) traded so far in the calendar month (UTC) that ends before `ts_end`."""
+    """Notional (minor) traded so far in `month`, a calendar month as `compute_month` counts."""
 
-    ts_end: int = -INT64_MAX
+    month: int = -INT64_MAX
     notional: int = 0
 
 
@@ -215,29 +215,11 @@ def compute_affordable_lots(
 
 
 @rule
-def compute_month_end(ts: int) -> int:
-    """First ns (UTC) of the calendar month after the one of `ts`.
-
-    Source: Hinnant, "chrono-compatible low-level date algorithms" (civil_from_days and its
-    inverse): years start in March, so the leap day is the last day of a year.
-    """
-    days = ts // NS_PER_DAY + 719_468
-    era = days // 146_097
-    day_of_era = days - era * 146_097
-    year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * day_of_year + 2) // 153 + 1
-    year += month // 12
-    month %= 12
-    first = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5
-    return (era * 146_097 + first - 719_468) * NS_PER_DAY
-
-
-@rule
 def add_month_notional(month: MonthNotional, ts: int, notional: int) -> int:
     """Counts a trade at `ts` (never back); returns what its month had before it (minor). Ours."""
-    if ts >= month.ts_end:
-        month.ts_end = compute_month_end(ts)
+    number = compute_month(ts)
+    if number > month.month:
+        month.month = number
         month.notional = 0
     before = month.notional
     month.notional = before + notional

@@ -23,6 +23,7 @@ from difflib import get_close_matches
 
 import msgspec
 
+from onetape.domain.nearest import nearest
 from onetape.strategy.checks.finding import Finding, at
 from onetape.strategy.checks.hidden_state import is_mutable
 from onetape.strategy.checks.source_tree import (
@@ -33,7 +34,6 @@ from onetape.strategy.checks.source_tree import (
     dotted_name,
     imported_names,
 )
-from onetape.strategy.declaration import nearest
 from onetape.strategy.sdk import Strategy
 
 _STRATEGY = "onetape.strategy.sdk.Strategy"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -26,7 +25,6 @@ from onetape.execution.simulated.fees import (
     build_fee_schedule,
     compute_affordable_lots,
     compute_fill_fee,
-    compute_month_end,
     compute_order_fee,
 )
 
@@ -172,17 +170,6 @@ def test_affordable_lots_of_the_reference_sizing_is_697_shares() -> None:
     schedule = build_fee_schedule(PER_SHARE, spy)
     ticks = minor("143.07840977")
     assert compute_affordable_lots(schedule, TAKER, minor("99750"), ticks, 1, 0) == 697
-
-
-@given(st.integers(-25_000, 160_000), st.integers(0, 86_399))
-def test_month_end_is_the_first_of_the_next_month(day: int, second: int) -> None:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    moment = epoch + timedelta(days=day, seconds=second)
-    following = (moment.replace(day=1) + timedelta(days=32)).replace(
-        day=1, hour=0, minute=0, second=0, microsecond=0
-    )
-    ts = (moment - epoch) // timedelta(microseconds=1) * 1000
-    assert compute_month_end(ts) == (following - epoch).days * 86_400_000_000_000
 
 
 def test_month_notional_starts_again_at_the_month_border() -> None:
