@@ -14,21 +14,42 @@ import pytest
 from typer.testing import CliRunner
 
 from onetape.control.cli import app
-from onetape.tape.reader import SqliteTapeReader
+from onetape.domain.errors import DataError, InvariantBroken, TryAgain
+from onetape.domain.market import Bar
+from onetape.risk.limits import RiskLimits
+from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+from onetape.tape.reader import MemoryTapeReader, SqliteTapeReader
+from onetape.tape.store import MemoryTape
 from tests.support.cli_data import import_wave
+from tests.support.session_runs import make_terms
+from tests.support.timelines import flat, make_timeline
 
 COMMAND = str(Path(sys.executable).with_name("onetape"))
 
 
-def wait_for_tape(folder: Path, seconds: float = 60.0) -> Path:
-    """The tape of the running session, once it holds its first block."""
+def wait_for_events(folder: Path, count: int, seconds: float = 60.0) -> Path:
+    """The tape of the running session, once it holds `count` events."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for tape in folder.glob("runs/*/tape.db*"):
-            if tape.name == "tape.db-wal" and tape.stat().st_size > 50_000:
-                return tape.with_name("tape.db")
-        time.sleep(0.01)
+        for tape in folder.glob("runs/*/tape.db"):
+            if count_events(tape) >= count:
+                return tape
+        time.sleep(0.02)
     raise AssertionError("the session never wrote its tape")
+
+
+def count_events(tape: Path) -> int:
+    """Events that a reader sees now; 0 while the file is being made."""
+    try:
+        reader = SqliteTapeReader(tape)
+    except (DataError, TryAgain):
+        return 0
+    try:
+        return sum(1 for _ in reader.events())
+    finally:
+        reader.close()
 
 
 def test_killed_backtest_is_reported_as_incomplete(
@@ -51,7 +72,7 @@ def test_killed_backtest_is_reported_as_incomplete(
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )  # fmt: skip
     try:
-        tape = wait_for_tape(tmp_path)
+        tape = wait_for_events(tmp_path, 5_000)
     finally:
         session.send_signal(signal.SIGKILL)
         session.wait()
@@ -65,3 +86,21 @@ def test_killed_backtest_is_reported_as_incomplete(
     assert result.exit_code == 0, result.stderr
     assert json.loads((tape.parent / "metrics.json").read_bytes())
     assert "INCOMPLETE" in (tape.parent / "report.md").read_text().upper()
+
+
+def test_session_that_breaks_at_its_first_bar_has_its_header_on_the_tape() -> None:
+    class Broken(Strategy):
+        def on_bar(self, bar: Bar, ctx: Context) -> None:
+            raise InvariantBroken("a bug of ours")
+
+    tape = MemoryTape()
+    timeline = make_timeline(flat(10, 11))
+    spec = StrategySpec(name="s0", strategy=Broken(), capital=1)
+    session = BacktestSession(
+        timeline, [spec], make_terms(timeline), RiskLimits(), tape, SessionIdentity()
+    )
+    with pytest.raises(InvariantBroken):
+        session.run()
+    reader = MemoryTapeReader(tape)
+    assert reader.header.session == session.session
+    assert not reader.is_complete

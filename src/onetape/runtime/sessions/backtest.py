@@ -307,6 +307,7 @@ class BacktestSession:
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
         self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
+        self._tape.commit()  # whatever happens now, the tape says what session it was
         paced = pacer is not None and pacer.is_paced
         for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):
             if pacer is not None:
