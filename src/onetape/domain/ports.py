@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from onetape.domain.events import Event, OrderReport, Payload, VenueCommand
-from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import Bar, BarBlock
+from onetape.domain.events import OrderReport, Payload, VenueCommand
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import Bar
 
 
 class AccountView(Protocol):
@@ -72,24 +72,4 @@ class TapeWriter(Protocol):
 
     def commit(self) -> None:
         """Make everything appended so far durable."""
-        ...
-
-
-class TapeReader(Protocol):
-    """Reads a tape in order."""
-
-    def events(self, first_seq: int = 0) -> Iterator[Event]:
-        """Every event with `seq >= first_seq`."""
-        ...
-
-
-class BarTimeline(Protocol):
-    """All bars of a session, merged into one order: (ts_known, instrument order)."""
-
-    instruments: Sequence[Instrument]
-
-    def __len__(self) -> int: ...
-
-    def blocks(self, rows: int, start: int = 0) -> Iterator[BarBlock]:
-        """The bars from row `start` on, in blocks of up to `rows`."""
         ...

@@ -89,7 +89,7 @@ class Pipeline:
         for runner in self._active:
             self._ask(runner)
         self._end_step()
-        self._deliver_after(ts, ts)
+        self._deliver(ts, ts)
 
     def run_block(self, block: BarBlock, first_row: int) -> None:
         """Process the bars of `block`: the timeline's rows from `first_row` on.
@@ -273,11 +273,6 @@ class Pipeline:
             else:
                 return
             self._end_step()
-
-    def _deliver_after(self, ts: int, timers_ts: int) -> None:
-        """Process what a step at `ts` has made due at once."""
-        if self._venue.next_arrival <= ts or self._timers.next_due <= timers_ts:
-            self._deliver(ts, timers_ts)
 
     def _fire(self, due: int, strategy: str, name: str) -> None:
         log = self._log

@@ -90,7 +90,8 @@ class Context:
 
     Attributes:
         features: Row of the current bar's features: one float attribute per name of
-            `Strategy.features()`, NaN until warm.
+            `Strategy.features()`, NaN until warm. In order updates and timers it is still the
+            row of the bar before, of whatever instrument: ask `features_of` there.
         instruments: Ids this strategy is subscribed to, in the order of the configuration.
         units: Signed quantity held of each (the pipeline keeps it; read it with `position`).
         queue: What the strategy has asked for in this step (the pipeline takes it).

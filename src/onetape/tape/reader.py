@@ -31,7 +31,7 @@ LOCK_WAIT_SECONDS = 2.0
 
 
 class BlockReader(ABC):
-    """A `TapeReader` over stored blocks. Nothing is cached: a tape that grows can be read on."""
+    """Reads stored blocks in order. Nothing is cached: a tape that grows can be read on."""
 
     def events(self, first_seq: int = 0) -> Iterator[Event]:
         """Every event with `seq >= first_seq`, in order.
