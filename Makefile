@@ -7,7 +7,7 @@ BIN := .venv/bin
 SYNC := $(UV) sync --locked --inexact --no-python-downloads
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs format hooks setup
+.PHONY: help demo test soak check bench docs format hooks setup
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,6 +18,9 @@ demo: $(UV)  ## Run a backtest on real daily bars and write its report
 
 test: setup  ## Run all tests
 	$(BIN)/pytest
+
+soak: setup  ## Compare both hosts on 20,000 more random cases (about an hour)
+	ONETAPE_SOAK=200 $(BIN)/pytest tests/parity/test_compiled_host.py
 
 check: setup  ## Lint, formatting, types, architecture, dependencies, lock file
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ from tests.support.random_strategies import (
 
 REPO = Path(__file__).resolve().parents[2]
 WORLDS = settings(max_examples=80, deadline=None)
+KINDS = pytest.mark.parametrize("trades", [False, True], ids=["bars", "trades"])
 
 seeds = st.integers(0, 2**32)
 lengths = st.integers(1, 60)
@@ -56,13 +57,14 @@ def test_quiet_path_gives_the_bytes_of_the_general_path(seed: int, rows: int) ->
     assert world.run(RandomSlices(seed=seed)).digest == quiet.digest
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
 def test_intents_handed_over_by_generate_orders_are_those_of_the_queue(
-    seed: int, rows: int
+    trades: bool, seed: int, rows: int
 ) -> None:
     """Signals may change places with the intents of their step; nothing else differs."""
-    world = make_world(seed, rows)
+    world = make_world(seed, rows, trades=trades)
 
     def story(strategy: RandomBars) -> list[object]:
         events = world.run(strategy).events
@@ -71,10 +73,12 @@ def test_intents_handed_over_by_generate_orders_are_those_of_the_queue(
     assert story(BarsAloneGenerates(seed=seed)) == story(BarsAlone(seed=seed))
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_idle_neighbor_changes_nothing_but_the_header(seed: int, rows: int) -> None:
-    world = make_world(seed, rows)
+def test_idle_neighbor_changes_nothing_but_the_header(trades: bool, seed: int, rows: int) -> None:
+    """Two strategies take the general path."""
+    world = make_world(seed, rows, trades=trades)
     alone = world.run(RandomBars(seed=seed))
     beside = world.run(RandomBars(seed=seed), Idle())
     assert len(alone.of_type(CapitalDeposited)) == 1
@@ -91,11 +95,12 @@ def digest_in_blocks(world: World, pacer: Pacer | None) -> str:
     return tape.digest
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_pace_and_blocks_change_nothing(seed: int, rows: int) -> None:
+def test_pace_and_blocks_change_nothing(trades: bool, seed: int, rows: int) -> None:
     """A time slice at a time, or all at once."""
-    world = make_world(seed, rows)
+    world = make_world(seed, rows, trades=trades)
     assert digest_in_blocks(world, Pacer(10**15)) == digest_in_blocks(world, None)
 
 

@@ -34,16 +34,19 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.instrument import Instrument
+from onetape.domain.market import BAR_FLOAT_COLUMNS, TRADE_FLOAT_COLUMNS
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.orders import OrderType, TimeInForce
 from onetape.execution.simulated.bar_matching import compute_bar_capacity_lots
 from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.slippage import compute_slipped_ticks
-from onetape.marketdata.timeline import build_timeline
+from onetape.marketdata.timeline import build_timeline, build_trade_timeline
+from onetape.marketdata.trades import TRADE_COLUMNS
 from tests.support.random_strategies import RandomBars, World, make_world
 from tests.support.session_runs import SessionRun
 
 WORLDS = settings(max_examples=120, deadline=None)
+KINDS = pytest.mark.parametrize("trades", [False, True], ids=["bars", "trades"])
 
 COMMANDS = (OrderSubmitted, OrderCancelPending, OrderReplacePending)
 CLOSING = (OrderCanceled, OrderExpired, OrderRejected)
@@ -97,8 +100,8 @@ class Tape:
         return arrivals
 
 
-def run(seed: int, rows: int, **params: Any) -> Tape:
-    world = make_world(seed, rows)
+def run(seed: int, rows: int, trades: bool = False, **params: Any) -> Tape:
+    world = make_world(seed, rows, trades=trades)
     session = world.run(RandomBars(seed=seed, **params))
     assert session.of_type(StrategyQuarantined) == []
     return Tape(world, session)
@@ -108,11 +111,12 @@ seeds = st.integers(0, 2**32)
 lengths = st.integers(1, 40)
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_books_are_exact(seed: int, rows: int) -> None:
+def test_books_are_exact(trades: bool, seed: int, rows: int) -> None:
     """Cash, positions and PnL folded from the fills in fractions equal what the ledger says."""
-    tape = run(seed, rows)
+    tape = run(seed, rows, trades)
     cash = Fraction(0)
     capital = fees = realized = Fraction(0)
     lots: dict[str, int] = {}
@@ -149,10 +153,11 @@ def test_books_are_exact(seed: int, rows: int) -> None:
     assert ledger.realized + unrealized - ledger.fees == equity - capital
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_numbers_on_the_tape_rise_and_pin_every_row(seed: int, rows: int) -> None:
-    tape = run(seed, rows)
+def test_numbers_on_the_tape_rise_and_pin_every_row(trades: bool, seed: int, rows: int) -> None:
+    tape = run(seed, rows, trades)
     seqs = [each.seq for each in tape.events]
     assert seqs == sorted(set(seqs))
     assert len(tape.rows) == len(tape.world.timeline)
@@ -170,11 +175,12 @@ def test_numbers_on_the_tape_rise_and_pin_every_row(seed: int, rows: int) -> Non
             assert by_seq[cause].ts_event <= each.ts_event
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_orders_live_as_the_table_says(seed: int, rows: int) -> None:
+def test_orders_live_as_the_table_says(trades: bool, seed: int, rows: int) -> None:
     """Approved, then sent, then accepted; filled lots never exceed; nothing after the end."""
-    tape = run(seed, rows)
+    tape = run(seed, rows, trades)
     approved: dict[str, OrderApproved] = {}
     lives: dict[str, Life] = {}
     for each in tape.events:
@@ -247,26 +253,27 @@ def follow_fills(tape: Tape) -> list[tuple[Life, OrderFilled, int, dict[str, Any
     return fills
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
 def test_no_order_fills_before_its_arrival_or_from_what_came_before_it(
-    seed: int, rows: int
+    trades: bool, seed: int, rows: int
 ) -> None:
-    tape = run(seed, rows)
+    tape = run(seed, rows, trades)
     timeline = tape.world.timeline
     for life, fill, row, bar in follow_fills(tape):
         instrument = timeline.instruments[timeline.instrument_index[row]]
         assert instrument.id == fill.instrument
         assert life.arrival < bar["ts_close"]
         assert life.arrival <= fill.ts_fill <= bar["ts_close"] <= bar["ts_known"]
-        assert fill.ts_fill in (bar["ts_open"], bar["ts_close"])
+        assert fill.ts_fill in (bar["ts_close"] if trades else bar["ts_open"], bar["ts_close"])
         if life.arrival > bar["ts_open"]:  # inside the bar: nothing but its close
             assert fill.ts_fill == bar["ts_close"]
             if not has_slipped(tape, life):
                 against = compute_ticks(bar["close"], instrument.tick_float, fill.side)
                 assert fill.ticks == against
         expire = life.command.ts_expire
-        assert not expire or fill.ts_fill < expire
+        assert not expire or fill.ts_fill < expire + trades
 
 
 def has_slipped(tape: Tape, life: Life) -> bool:
@@ -278,11 +285,14 @@ def has_slipped(tape: Tape, life: Life) -> bool:
     )
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_no_fill_lies_outside_its_bar_beyond_slippage_and_a_tick(seed: int, rows: int) -> None:
+def test_no_fill_lies_outside_its_bar_beyond_slippage_and_a_tick(
+    trades: bool, seed: int, rows: int
+) -> None:
     """And a limit order never fills worse than its limit, a stop never better than its stop."""
-    tape = run(seed, rows)
+    tape = run(seed, rows, trades)
     for life, fill, _, bar in follow_fills(tape):
         instrument = tape.instrument(fill.instrument)
         size, side = instrument.tick_float, int(fill.side)
@@ -303,10 +313,13 @@ def test_no_fill_lies_outside_its_bar_beyond_slippage_and_a_tick(seed: int, rows
             assert life.triggered
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_fills_of_a_bar_never_exceed_their_share_of_its_volume(seed: int, rows: int) -> None:
-    tape = run(seed, rows)
+def test_fills_of_a_bar_never_exceed_their_share_of_its_volume(
+    trades: bool, seed: int, rows: int
+) -> None:
+    tape = run(seed, rows, trades)
     ratio = tape.world.terms.max_volume_ratio
     if ratio is None:
         return
@@ -320,10 +333,13 @@ def test_fills_of_a_bar_never_exceed_their_share_of_its_volume(seed: int, rows: 
         assert lots <= compute_bar_capacity_lots(volume, instrument.lot_float, ratio)
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_immediate_and_day_orders_meet_one_bar_and_one_session(seed: int, rows: int) -> None:
-    tape = run(seed, rows)
+def test_immediate_and_day_orders_meet_one_bar_and_one_session(
+    trades: bool, seed: int, rows: int
+) -> None:
+    tape = run(seed, rows, trades)
     first: dict[str, dict[str, Any]] = {}
     for life, fill, _, bar in follow_fills(tape):
         name = fill.client_order_id
@@ -332,7 +348,8 @@ def test_immediate_and_day_orders_meet_one_bar_and_one_session(seed: int, rows: 
             case TimeInForce.IOC | TimeInForce.FOK:
                 assert met == bar
                 at_open = life.arrival <= bar["ts_open"]
-                assert fill.ts_fill == bar["ts_open" if at_open else "ts_close"]
+                assert at_open or not trades
+                assert fill.ts_fill == bar["ts_open" if at_open and not trades else "ts_close"]
             case TimeInForce.DAY:
                 assert bar["session_close"] == met["session_close"]
             case _:
@@ -341,10 +358,13 @@ def test_immediate_and_day_orders_meet_one_bar_and_one_session(seed: int, rows: 
             assert fill.leaves == 0
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_reduce_only_fills_never_open_or_turn_a_position(seed: int, rows: int) -> None:
-    tape = run(seed, rows)
+def test_reduce_only_fills_never_open_or_turn_a_position(
+    trades: bool, seed: int, rows: int
+) -> None:
+    tape = run(seed, rows, trades)
     lots: dict[str, int] = {}
     reducing: set[str] = set()
     for each in tape.events:
@@ -361,14 +381,15 @@ def test_reduce_only_fills_never_open_or_turn_a_position(seed: int, rows: int) -
                 pass
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths)
-def test_position_limits_hold_at_every_fill(seed: int, rows: int) -> None:
+def test_position_limits_hold_at_every_fill(trades: bool, seed: int, rows: int) -> None:
     """Limits in lots do not depend on prices, so they hold after the fill as they did before it.
 
     An order sized at its fill is checked at an estimate, so none is sent here.
     """
-    tape = run(seed, rows, sized_at_fill=False)
+    tape = run(seed, rows, trades, sized_at_fill=False)
     limits = tape.world.limits
     for change in tape.session.of_type(PositionChanged):
         if limits.max_position_quantity is not None:
@@ -385,7 +406,8 @@ def perturb(world: World, ts: int, factor: float) -> World:
     old = world.timeline
     later = old.columns["ts_known"] > ts
     columns = {name: values.copy() for name, values in old.columns.items()}
-    for name in ("open", "high", "low", "close", "volume"):
+    names = TRADE_FLOAT_COLUMNS if old.kind == "trades" else BAR_FLOAT_COLUMNS
+    for name in names:
         columns[name][later] *= factor
     keep = ~later if factor == 0 else np.ones(len(old), dtype=np.bool_)
     series = [
@@ -393,13 +415,18 @@ def perturb(world: World, ts: int, factor: float) -> World:
         for each in old.instruments
         for rows in [old.rows_of(each.id)]
     ]
+    if old.kind == "trades":
+        prints = [(one, {name: each[name] for name in TRADE_COLUMNS}) for one, each in series]
+        return replace(world, timeline=build_trade_timeline(prints, source=old.source))
     timeline = build_timeline(series, source=old.source, timeframe=old.timeframe)
     return replace(world, timeline=timeline)
 
 
-def check_nothing_depends_on_later(seed: int, rows: int, row: int, factor: float) -> None:
+def check_nothing_depends_on_later(
+    trades: bool, seed: int, rows: int, row: int, factor: float
+) -> None:
     """Decisions, fills, books and every other event up to a row are the same, whatever follows."""
-    tape = run(seed, rows)
+    tape = run(seed, rows, trades)
     columns = tape.world.timeline.columns
     known = columns["ts_known"]
     first = known[columns["ts_open"].argmin()]  # the session begins when this bar opens
@@ -415,33 +442,37 @@ def check_nothing_depends_on_later(seed: int, rows: int, row: int, factor: float
     assert story(other) == story(tape.session)
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths, st.integers(0, 200), st.sampled_from([0.5, 1.7]))
 def test_nothing_up_to_a_moment_depends_on_prices_known_later(
-    seed: int, rows: int, row: int, factor: float
+    trades: bool, seed: int, rows: int, row: int, factor: float
 ) -> None:
-    check_nothing_depends_on_later(seed, rows, row, factor)
+    check_nothing_depends_on_later(trades, seed, rows, row, factor)
 
 
+@KINDS
 @WORLDS
 @given(seeds, lengths, st.integers(0, 200))
 def test_nothing_up_to_a_moment_depends_on_whether_there_are_bars_later(
-    seed: int, rows: int, row: int
+    trades: bool, seed: int, rows: int, row: int
 ) -> None:
-    check_nothing_depends_on_later(seed, rows, row, 0)
+    check_nothing_depends_on_later(trades, seed, rows, row, 0)
 
 
+@KINDS
 @settings(max_examples=40, deadline=None)
 @given(seeds, lengths)
-def test_two_runs_have_the_same_digest(seed: int, rows: int) -> None:
-    assert run(seed, rows).session.digest == run(seed, rows).session.digest
+def test_two_runs_have_the_same_digest(trades: bool, seed: int, rows: int) -> None:
+    assert run(seed, rows, trades).session.digest == run(seed, rows, trades).session.digest
 
 
-def test_worlds_reach_what_they_are_made_for() -> None:
+@KINDS
+def test_worlds_reach_what_they_are_made_for(trades: bool) -> None:
     """A test over random worlds shows nothing where nothing happens."""
     kinds: dict[str, int] = {}
-    for seed in range(60):
-        for event in run(seed, 40).events:
+    for seed in range(80):
+        for event in run(seed, 40, trades).events:
             kinds[event.type] = kinds.get(event.type, 0) + 1
     rare = [
         "order.partially_filled", "order.triggered", "order.expired", "order.canceled",
@@ -451,10 +482,11 @@ def test_worlds_reach_what_they_are_made_for() -> None:
     assert {name: kinds.get(name, 0) for name in rare if kinds.get(name, 0) < 20} == {}
 
 
+@KINDS
 @pytest.mark.parametrize("seed", range(8))
-def test_books_of_two_strategies_are_each_exact(seed: int) -> None:
+def test_books_of_two_strategies_are_each_exact(trades: bool, seed: int) -> None:
     """The same strategy twice, on books of its own: both ledgers stand alone."""
-    world = make_world(seed, 40)
+    world = make_world(seed, 40, trades=trades)
     session = world.run(RandomBars(seed=seed), RandomBars(seed=seed + 1))
     for name in ("s0", "s1"):
         fills = [fill for fill in session.fills if fill.strategy == name]

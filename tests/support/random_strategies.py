@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from onetape.domain.events import OrderEvent, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity, make_spot
-from onetape.domain.market import Bar, TimeSlice
+from onetape.domain.market import Bar, TimeSlice, TradeTick
 from onetape.domain.orders import Intent, OrderType, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import (
@@ -37,12 +37,12 @@ from onetape.execution.simulated.slippage import (
 from onetape.execution.simulated.venue import VenueTerms
 from onetape.features.average import Sma
 from onetape.features.estimator import FeatureMap
-from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.strategy.context import Context, OpenOrder
 from onetape.strategy.sdk import Strategy, param
 from tests.support.session_runs import SessionRun, make_terms, run_session
-from tests.support.timelines import MINUTE, T0, make_columns
+from tests.support.timelines import MINUTE, SECOND, T0, make_columns
 
 SHARE = make_equity("AAPL.XNAS")
 COARSE = make_equity("MSFT.XNAS", tick_size="0.05", lot_size="10")
@@ -52,7 +52,7 @@ GTC, DAY, GTD, IOC, FOK = TimeInForce
 
 
 class RandomBars(Strategy):
-    """At each bar, and after some fills, up to three random things.
+    """At each bar or print, and after some fills, up to three random things.
 
     What it does follows from the seed, the time and what it sees, so two engines that show it the
     same world get the same orders.
@@ -68,11 +68,18 @@ class RandomBars(Strategy):
         ctx.set_timer("start", ctx.now + 90_000_000_000)
 
     def on_bar(self, bar: Bar, ctx: Context) -> None:
-        chance = random.Random(f"{self.seed} {bar.instrument} {ctx.now}")
+        self.hear(bar.instrument, ctx)
+
+    def on_trade(self, trade: TradeTick, ctx: Context) -> None:
+        self.hear(trade.instrument, ctx)
+
+    def hear(self, instrument: InstrumentId, ctx: Context) -> None:
+        """A bar or print of the instrument."""
+        chance = random.Random(f"{self.seed} {instrument} {ctx.now}")
         if chance.random() < 0.5:
             return
         for _ in range(chance.randint(1, 3)):
-            self.act(chance, bar.instrument, ctx)
+            self.act(chance, instrument, ctx)
         if chance.random() < 0.2:
             ctx.signal("average", ctx.features.average if ctx.features.average > 0 else -1.0)
 
@@ -206,6 +213,9 @@ class Idle(Strategy):
     def on_bar(self, bar: Bar, ctx: Context) -> None:
         """Listens."""
 
+    def on_trade(self, trade: TradeTick, ctx: Context) -> None:
+        """Listens."""
+
     def on_slice(self, slice_: TimeSlice, ctx: Context) -> None:
         """Listens."""
 
@@ -254,6 +264,39 @@ def make_random_timeline(chance: random.Random, rows: int, instruments: int) -> 
         columns["ts_known"] = columns["ts_close"] + chance.choice((0, 0, 0, 1, 70_000_000_000))
         series.append((instrument, columns))
     return build_timeline(series, source="random", timeframe="1m")
+
+
+def make_random_prints(
+    chance: random.Random, instrument: Instrument, rows: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Prints of a random walk, some at one time, some a nanosecond or a latency apart."""
+    gaps = (0, 0, 1, 40_000_000, 20 * SECOND, MINUTE, MINUTE, 3 * MINUTE)
+    ts_event = T0 + np.cumsum([chance.choice(gaps) for _ in range(rows)], dtype=np.int64)
+    price = chance.uniform(50, 150)
+    prices: list[float] = []
+    for _ in range(rows):
+        price *= 1 + chance.gauss(0, 0.01)
+        on_grid = round(price / instrument.tick_float) * instrument.tick_float
+        prices.append(on_grid if chance.random() < 0.7 else price)
+    sizes = [chance.choice((0.0, 30.0, 300.0, 3_000.0, 30_000.0)) for _ in range(rows)]
+    length = chance.choice((1, 7, 1_000)) * MINUTE
+    return {
+        "ts_event": ts_event,
+        "ts_known": ts_event + chance.choice((0, 0, 0, 1, 70 * SECOND)),
+        "session_close": (ts_event // length + 1) * length,
+        "aggressor": np.array([chance.randint(-1, 1) for _ in range(rows)], dtype=np.int64),
+        "price": np.array(prices),
+        "size": np.array(sizes) * instrument.lot_float,
+    }
+
+
+def make_random_trade_timeline(chance: random.Random, rows: int, instruments: int) -> Timeline:
+    """Up to three instruments."""
+    series = [
+        (instrument, make_random_prints(chance, instrument, rows))
+        for instrument in (SHARE, COARSE, COIN)[:instruments]
+    ]
+    return build_trade_timeline(series, source="random")
 
 
 def make_random_terms(chance: random.Random, timeline: Timeline, seed: int) -> VenueTerms:
@@ -314,10 +357,11 @@ class World:
         )  # fmt: skip
 
 
-def make_world(seed: int, rows: int = 40, instruments: int = 0) -> World:
-    """The world of a seed; `instruments` 0 leaves their number to the seed."""
+def make_world(seed: int, rows: int = 40, instruments: int = 0, *, trades: bool = False) -> World:
+    """The world of a seed, of bars or `trades`; `instruments` 0 leaves their number to the seed."""
     chance = random.Random(seed)
-    timeline = make_random_timeline(chance, rows, instruments or chance.choice((1, 2, 3)))
+    make = make_random_trade_timeline if trades else make_random_timeline
+    timeline = make(chance, rows, instruments or chance.choice((1, 2, 3)))
     terms = make_random_terms(chance, timeline, seed)
     return World(seed, timeline, terms, make_random_limits(chance))
 

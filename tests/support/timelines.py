@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from onetape.domain.events import OrderEvent
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity
-from onetape.domain.market import Bar, TimeSlice
+from onetape.domain.market import Bar, TimeSlice, TradeTick
 from onetape.domain.timestamps import from_iso
-from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 
@@ -79,6 +79,39 @@ def make_timeline(
     return build_timeline(parts, source="test", timeframe="1m")
 
 
+def make_prints(
+    rows: Sequence[float | tuple[float, float]],
+    *,
+    at: Sequence[int] | None = None,
+    delay: int = 0,
+    **columns: Any,
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of trade prints, each a price or (price, size); size is 1e9 where a row has none.
+
+    Print n happens `at[n]` ns (else n seconds) after T0 and is known `delay` later.
+    """
+    pairs = [row if isinstance(row, tuple) else (row, 1e9) for row in rows]
+    after = np.array(at if at is not None else range(0, len(rows) * SECOND, SECOND), dtype=np.int64)
+    return {
+        "ts_event": T0 + after,
+        "ts_known": T0 + after + delay,
+        "price": np.array([price for price, _ in pairs], dtype=np.float64),
+        "size": np.array([size for _, size in pairs], dtype=np.float64),
+        **columns,
+    }
+
+
+def make_trade_timeline(
+    *series: Sequence[float | tuple[float, float]] | dict[str, npt.NDArray[Any]], **how: Any
+) -> Timeline:
+    """A timeline of prints of AAPL, and of MSFT when a second series is given; `how` as above."""
+    parts = [
+        (instrument, one if isinstance(one, dict) else make_prints(one, **how))
+        for instrument, one in zip((EQUITY, OTHER), series, strict=False)
+    ]
+    return build_trade_timeline(parts, source="test")
+
+
 def opens(row: int) -> int:
     """When bar `row` of a default timeline opens."""
     return T0 + row * MINUTE
@@ -94,6 +127,7 @@ class Callbacks(TypedDict, total=False):
 
     on_start: Callable[[Context], object]
     on_bar: Callable[[Bar, Context], object]
+    on_trade: Callable[[TradeTick, Context], object]
     on_slice: Callable[[TimeSlice, Context], object]
     on_order_update: Callable[[OrderEvent, Context], object]
     on_timer: Callable[[str, Context], object]
@@ -120,14 +154,14 @@ def at_rows(
     instrument: InstrumentId = AAPL,
     **callbacks: Unpack[Callbacks],
 ) -> Strategy:
-    """A strategy that calls `actions[n](ctx)` at the n-th bar of `instrument` (from 0)."""
+    """A strategy that calls `actions[n](ctx)` at the n-th bar or print of `instrument` (from 0)."""
     seen = [-1]
 
-    def on_bar(bar: Bar, ctx: Context) -> None:
-        if bar.instrument == instrument:
+    def on_row(event: Bar | TradeTick, ctx: Context) -> None:
+        if event.instrument == instrument:
             seen[0] += 1
             if seen[0] in actions:
                 actions[seen[0]](ctx)
 
-    callbacks["on_bar"] = on_bar
+    callbacks["on_bar"] = callbacks["on_trade"] = on_row
     return scripted(**callbacks)

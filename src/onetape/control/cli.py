@@ -8,6 +8,7 @@ from onetape.control.boundary import ErrorBoundary
 from onetape.control.commands import config, data, strategy, tape
 from onetape.control.commands.backtest import backtest
 from onetape.control.commands.report import report
+from onetape.control.commands.sweep import sweep
 from onetape.control.commands.version import version
 from onetape.control.terminal import make_streams_safe
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(backtest)
+app.command()(sweep)
 app.command()(report)
 app.add_typer(data.app, name="data")
 app.add_typer(strategy.app, name="strategy")

@@ -2,15 +2,16 @@
 
 In memory bars live in columns (`BarBlock`), and a `Bar` is one row of a block: building one costs
 three references, and only the fields that somebody reads are ever turned into Python numbers.
-A live bar is a row of a block of one.
+A live bar is a row of a block of one. Trade prints live in columns too (`TradeBlock`); strategies
+hear them as `TradeTick`, and the venue meets each as a bar of one price and one nanosecond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, IntEnum, IntFlag
 from itertools import repeat
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -31,6 +32,11 @@ class Quality(IntFlag):
 
 BAR_INT_COLUMNS = ("ts_open", "ts_close", "ts_known", "session_close", "quality")
 BAR_FLOAT_COLUMNS = ("open", "high", "low", "close", "volume")
+TRADE_INT_COLUMNS = ("ts_event", "ts_known", "session_close", "aggressor")
+TRADE_FLOAT_COLUMNS = ("price", "size")
+
+TRADES = "trades"
+"""What stands for the timeframe where the rows are trade prints."""
 
 
 class BarBlock:
@@ -58,6 +64,8 @@ class BarBlock:
     close: list[float]
     volume: list[float]
 
+    _listed: ClassVar[frozenset[str]] = frozenset(BAR_INT_COLUMNS + BAR_FLOAT_COLUMNS)
+
     def __init__(
         self,
         instruments: InstrumentId | Sequence[InstrumentId],
@@ -71,7 +79,7 @@ class BarBlock:
         self.timeframe = timeframe
 
     def __getattr__(self, name: str) -> list[Any]:
-        if name not in BAR_INT_COLUMNS and name not in BAR_FLOAT_COLUMNS:
+        if name not in self._listed:
             raise AttributeError(name)
         values = self.columns[name].tolist()
         setattr(self, name, values)
@@ -87,15 +95,60 @@ class BarBlock:
             instruments = instruments[row]
         return Bar(InstrumentId(instruments), self, row)
 
-    def bars(self, start: int = 0) -> Iterator[Bar]:
-        """The rows from `start` on, as bars."""
+    def event(self, row: int) -> Bar | TradeTick:
+        """What strategies hear of `row`."""
+        return self.bar(row)
+
+    def events(self, start: int = 0) -> Iterator[Bar | TradeTick]:
+        """What strategies hear of the rows from `start` on."""
+        return map(Bar, self._owners(start), repeat(self), range(start, len(self)))
+
+    def _owners(self, start: int) -> Iterable[InstrumentId]:
+        """Instrument of each row from `start` on."""
         instruments = self.instruments
-        each = (
-            repeat(InstrumentId(instruments))
-            if isinstance(instruments, str)
-            else (instruments[start:])
-        )
-        return map(Bar, each, repeat(self), range(start, len(self)))
+        if isinstance(instruments, str):
+            return repeat(InstrumentId(instruments))
+        return instruments[start:]
+
+
+class TradeBlock(BarBlock):
+    """Columns of consecutive trade prints in the order of the timeline.
+
+    A row is heard as a `TradeTick`; its `bar` has one price and lasts the nanosecond that ends at
+    the print.
+
+    Args:
+        instruments: Instrument of each row, or the one instrument of all rows.
+        columns: `TRADE_INT_COLUMNS` (int64), `TRADE_FLOAT_COLUMNS` (float64), and those of the
+            bars that the prints are matched as; all of shape (rows,).
+        source: Where the data came from (provenance).
+        timeframe: `TRADES`.
+    """
+
+    ts_event: list[int]
+    aggressor: list[int]
+    price: list[float]
+    size: list[float]
+
+    _listed = BarBlock._listed.union(TRADE_INT_COLUMNS, TRADE_FLOAT_COLUMNS)
+
+    def event(self, row: int) -> TradeTick:
+        """The print at `row`."""
+        instruments = self.instruments
+        if not isinstance(instruments, str):
+            instruments = instruments[row]
+        return TradeTick(
+            InstrumentId(instruments), self.ts_event[row], self.ts_known[row], self.price[row],
+            self.size[row], _AGGRESSORS[self.aggressor[row]], source=self.source,
+        )  # fmt: skip
+
+    def events(self, start: int = 0) -> Iterator[TradeTick]:
+        """The prints from `start` on."""
+        return map(
+            TradeTick, self._owners(start), self.ts_event[start:], self.ts_known[start:],
+            self.price[start:], self.size[start:],
+            map(_AGGRESSORS.__getitem__, self.aggressor[start:]), repeat(""), repeat(self.source),
+        )  # fmt: skip
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -258,10 +311,14 @@ class AggressorSide(IntEnum):
     UNKNOWN = 0
 
 
-class TradeTick(
-    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.trade"
-):
-    """A public print."""
+_AGGRESSORS = {each.value: each for each in AggressorSide}
+
+
+class TradeTick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="market.trade"):
+    """A public print.
+
+    Price in currency, size in units of the instrument.
+    """
 
     instrument: InstrumentId
     ts_event: int

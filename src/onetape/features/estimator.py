@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import StrategyError
-from onetape.features.definition import compute_definition_hash, compute_layout
+from onetape.domain.rule_definition import compute_definition_hash, compute_layout
 
 FloatColumn = npt.NDArray[np.float64]
 """A feature or a bar column, float64 of shape (rows,)."""

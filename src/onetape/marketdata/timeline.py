@@ -1,9 +1,9 @@
-"""All bars of a session in one order: when they became known, then the instruments' order."""
+"""All market data of a session in one order: by when it was known, then by the instruments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BarBlock
+from onetape.domain.market import TRADES, BarBlock, TradeBlock
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
@@ -22,24 +22,32 @@ from onetape.marketdata.bars import (
     compute_content_hash,
     slice_rows,
 )
+from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
 
 
+TimelineKind = Literal["bars", "trades"]
+
+
 class Timeline:
-    """Bars of several instruments merged by (`ts_known`, position of the instrument).
+    """Market data of several instruments merged by (`ts_known`, position of the instrument).
 
     Attributes:
+        kind: Whether the rows are bars or trade prints.
         instruments: In the order that breaks ties.
         instrument_index: int32 of shape (rows,): position in `instruments` of each row.
-        columns: `BAR_COLUMNS`, each of shape (rows,).
+        columns: `BAR_COLUMNS`, each of shape (rows,). Of prints: `TRADE_COLUMNS`, and of the bars
+            that they are matched as `ts_open` (`ts_event` less a nanosecond), and under further
+            names `ts_close` (of `ts_event`), `open`, `high`, `low`, `close` (of `price`) and
+            `volume` (of `size`).
         slice_end: bool of shape (rows,): True on the last row of each `ts_known`.
         datasets: What was read from a catalog, one pin for each instrument; empty from memory.
-        source: Provenance of the bars.
-        timeframe: Their length.
+        source: Provenance of the rows.
+        timeframe: Length of the bars; `trades` where the rows are prints.
 
-    Made by `build_timeline` and `load_timeline`.
+    Made by `build_timeline`, `build_trade_timeline` and `load_timeline`.
     """
 
     def __init__(
@@ -52,7 +60,9 @@ class Timeline:
         datasets: tuple[DatasetPin, ...],
         source: str,
         timeframe: str,
+        kind: TimelineKind = "bars",
     ) -> None:
+        self.kind: TimelineKind = kind
         self.instruments = instruments
         self.instrument_index = instrument_index
         self.columns = columns
@@ -66,11 +76,12 @@ class Timeline:
         return len(self.instrument_index)
 
     def rows_of(self, instrument_id: str) -> IntArray:
-        """Positions of one instrument's bars, int64, rising; `KeyError` for an unknown one."""
+        """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one."""
         return self._rows[InstrumentId(instrument_id)]
 
     def blocks(self, rows: int, start: int = 0) -> Iterator[BarBlock]:
-        """The bars from row `start` on, in blocks of up to `rows`; columns are views."""
+        """The rows from `start` on, in blocks of up to `rows`; columns are views."""
+        make = BarBlock if self.kind == "bars" else TradeBlock
         ids = [instrument.id for instrument in self.instruments]
         for first in range(start, len(self), rows):
             stop = min(first + rows, len(self))
@@ -80,7 +91,7 @@ class Timeline:
                 else [ids[index] for index in self.instrument_index[first:stop].tolist()]
             )
             columns = slice_rows(self.columns, first, stop)
-            yield BarBlock(owner, columns, self.source, self.timeframe)
+            yield make(owner, columns, self.source, self.timeframe)
 
 
 def build_timeline(
@@ -101,36 +112,77 @@ def build_timeline(
     Raises:
         DataError: There is no instrument, one comes twice, or columns are no bars in time order.
     """
-    instruments = tuple(instrument for instrument, _ in series)
-    ids = [instrument.id for instrument in instruments]
+    instruments = _check_instruments([instrument for instrument, _ in series])
+    for instrument, columns in series:
+        check_columns(columns, instrument.id)
+    merged, index, rows = _merge([columns for _, columns in series], BAR_COLUMNS)
+    return Timeline(
+        instruments,
+        index,
+        merged,
+        dict(zip((each.id for each in instruments), rows, strict=True)),
+        datasets=tuple(datasets),
+        source=source,
+        timeframe=timeframe,
+    )
+
+
+def build_trade_timeline(
+    series: Sequence[tuple[Instrument, Mapping[str, npt.NDArray[Any]]]], *, source: str
+) -> Timeline:
+    """Merges trade prints that are in memory, as `build_timeline` does bars.
+
+    The catalog holds no trades in this version, so this is the only way to run a session on them.
+
+    Args:
+        series: Each instrument with its prints in time order, as `complete_trades` takes them; the
+            order breaks ties, and prints of one instrument and time keep theirs.
+        source: Provenance, as prints tell it.
+
+    Raises:
+        DataError: There is no instrument, one comes twice, or columns are no prints in time order.
+    """
+    instruments = _check_instruments([instrument for instrument, _ in series])
+    completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
+    merged, index, rows = _merge(completed, TRADE_COLUMNS)
+    return Timeline(
+        instruments,
+        index,
+        add_bar_columns(merged),
+        dict(zip((each.id for each in instruments), rows, strict=True)),
+        datasets=(),
+        source=source,
+        timeframe=TRADES,
+        kind="trades",
+    )
+
+
+def _check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
+    ids = [each.id for each in instruments]
     if not ids:
         raise DataError("a timeline needs an instrument")
     for each in ids:
         if ids.count(each) > 1:
             raise DataError(f"instrument {each} comes twice", remedy="name each once")
-    for instrument, columns in series:
-        check_columns(columns, instrument.id)
-    counts = [len(columns["ts_known"]) for _, columns in series]
-    index = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
-    merged = series[0][1]
+    return tuple(instruments)
+
+
+def _merge(
+    series: Sequence[BarColumns], names: Sequence[str]
+) -> tuple[BarColumns, npt.NDArray[np.int32], list[IntArray]]:
+    """Columns in one order, the position in `series` of each row, the rows of each of `series`."""
+    counts = [len(columns["ts_known"]) for columns in series]
+    index = np.repeat(np.arange(len(series), dtype=np.int32), counts)
+    merged = series[0]
     place = np.arange(len(index))
-    if len(ids) > 1:
-        merged = {n: np.concatenate([columns[n] for _, columns in series]) for n in BAR_COLUMNS}
+    if len(series) > 1:
+        merged = {name: np.concatenate([each[name] for each in series]) for name in names}
         # Stable, and the concatenation is in the order of instruments: so that order breaks ties.
         order = np.argsort(merged["ts_known"], kind="stable")
         merged = {name: column[order] for name, column in merged.items()}
         index = index[order]
         place[order] = np.arange(len(order))
-    rows = np.split(place, np.cumsum(counts)[:-1])
-    return Timeline(
-        instruments,
-        index,
-        merged,
-        dict(zip(ids, rows, strict=True)),
-        datasets=tuple(datasets),
-        source=source,
-        timeframe=timeframe,
-    )
+    return merged, index, np.split(place, np.cumsum(counts)[:-1])
 
 
 def load_timeline(

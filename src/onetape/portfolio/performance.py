@@ -185,31 +185,22 @@ def beta(returns: Floats, benchmark: Floats) -> float:
     return float(np.dot(centered, ours - ours.mean()) / np.dot(centered, centered))
 
 
-def time_exposure(positions: npt.NDArray[np.int64]) -> float:
-    """Share of the slices that ended with a position. NaN without slices. Ours.
+def sum_exposure(gross: Floats, equity: Floats) -> float:
+    """Sum of gross exposure over equity, slice by slice from the first to the last. Ours.
 
-    Args:
-        positions: How many positions were held at the end of each slice.
+    Both in the same unit, over the slices whose equity is positive. One order of adding, so every
+    host and machine gets the same bits.
     """
-    return float(np.mean(positions != 0)) if len(positions) else NAN
+    ratios = gross / equity
+    return float(np.cumsum(ratios)[-1]) if len(ratios) else 0.0
 
 
-def average_gross_exposure(gross: Floats, equity: Floats) -> float:
-    """Mean of gross exposure over equity, over the slices whose equity is positive. Ours.
-
-    Both in the same unit, shape (slices,). NaN when equity never was positive.
-    """
-    solvent = equity > 0
-    return float(np.mean(gross[solvent] / equity[solvent])) if solvent.any() else NAN
-
-
-def annual_turnover(traded: float, equity: Floats, *, years: float) -> float:
+def annual_turnover(traded: float, average: float, *, years: float) -> float:
     """Traded notional over average equity, a year; a full exchange of the portfolio makes 2.
 
-    `traded` counts buys and sells, in the unit of `equity` (one value a slice). NaN when the
-    average is not positive or no time has passed. Source: ours, two-sided.
+    `traded` counts buys and sells, in the unit of `average`. NaN when the average is not positive
+    or no time has passed. Source: ours, two-sided.
     """
-    average = float(np.mean(equity)) if len(equity) else NAN
     return traded / average / years if average > 0 and years > 0 else NAN
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from onetape.domain.events import OrderFilled
 from onetape.domain.instrument import Instrument
+from onetape.domain.market import TRADES
 from onetape.domain.numbers import E8, minor_to_decimal
 from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
 from onetape.portfolio import performance
@@ -80,7 +81,7 @@ class PerformanceSummary(msgspec.Struct, frozen=True, kw_only=True):
 def choose_returns_clock(instruments: Sequence[Instrument], timeframe: str) -> ReturnsClock:
     """Days, 365 a year when anything trades around the clock and 252 otherwise; or longer bars."""
     per_year = 365 if any(each.calendar == ALWAYS_OPEN for each in instruments) else 252
-    length = timeframe_ns(timeframe)
+    length = 0 if timeframe == TRADES else timeframe_ns(timeframe)
     if length <= NS_PER_DAY:
         return ReturnsClock("1d", float(per_year))
     if length % (7 * NS_PER_DAY) == 0:
@@ -143,6 +144,90 @@ def compute_calendar_returns(
     return list(zip(names[ends].astype(str).tolist(), returns, strict=True))
 
 
+class BookFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fold over books and marks counts, in whole numbers wherever it can.
+
+    Money in minor units, times ns UTC. `ts_start` and `ts_end` are None without slices. `depth` is
+    that of the deepest drawdown, from slice `fall_peak` (-1: the start) at `ts_peak` to `fall_end`
+    at `ts_fall_end`. `equity_sum` is over all slices; `exposure_sum` is `sum_exposure` over the
+    `slices_solvent` ones. `trips_*` are over closed round trips, `trip_best` and `trip_worst` 0
+    without one.
+    """
+
+    ts_start: int | None
+    ts_end: int | None
+    slices: int
+    slices_held: int
+    slices_solvent: int
+    deposited: int
+    equity: int
+    equity_sum: int
+    exposure_sum: float
+    growth: float
+    depth: float
+    fall_peak: int
+    fall_end: int
+    ts_peak: int
+    ts_fall_end: int
+    fills: int
+    traded: int
+    fees: int
+    trips: int
+    trips_open: int
+    trips_won: int
+    trips_won_sum: int
+    trips_lost_sum: int
+    trips_net_sum: int
+    trips_duration_ns: int
+    trip_best: int
+    trip_worst: int
+
+
+def count_figures(
+    curve: EquityCurve, fills: Sequence[OrderFilled], round_trips: Sequence[RoundTrip]
+) -> BookFigures:
+    """The figures of one set of books: `fills` and `round_trips` are those of the same books."""
+    growth = compute_growth(curve)
+    fall = performance.deepest_drawdown(growth)
+    fell = fall.depth < 0.0
+    peak = max(fall.peak, 0)
+    empty = not len(curve.ts)
+    solvent = curve.equity > 0
+    nets = [each.pnl_net for each in round_trips if not each.is_open]
+    return BookFigures(
+        ts_start=None if empty else int(curve.ts[0]),
+        ts_end=None if empty else int(curve.ts[-1]),
+        slices=len(curve.ts),
+        slices_held=int(np.count_nonzero(curve.positions)),
+        slices_solvent=int(np.count_nonzero(solvent)),
+        deposited=0 if empty else int(curve.deposited[-1]),
+        equity=0 if empty else int(curve.equity[-1]),
+        equity_sum=sum(curve.equity.tolist()),
+        exposure_sum=performance.sum_exposure(
+            curve.gross_exposure[solvent].astype(np.float64),
+            curve.equity[solvent].astype(np.float64),
+        ),
+        growth=NAN if empty else float(growth[-1]),
+        depth=fall.depth,
+        fall_peak=fall.peak,
+        fall_end=fall.end,
+        ts_peak=int(curve.ts[peak]) if fell else 0,
+        ts_fall_end=int(curve.ts[fall.end]) if fell else 0,
+        fills=len(fills),
+        traded=sum(each.notional for each in fills),
+        fees=sum(each.fee for each in fills),
+        trips=len(nets),
+        trips_open=len(round_trips) - len(nets),
+        trips_won=sum(net > 0 for net in nets),
+        trips_won_sum=sum(net for net in nets if net > 0),
+        trips_lost_sum=-sum(net for net in nets if net < 0),
+        trips_net_sum=sum(nets),
+        trips_duration_ns=sum(each.duration_ns for each in round_trips if not each.is_open),
+        trip_best=max(nets, default=0),
+        trip_worst=min(nets, default=0),
+    )
+
+
 def summarize_performance(
     curve: EquityCurve,
     fills: Sequence[OrderFilled],
@@ -150,59 +235,62 @@ def summarize_performance(
     clock: ReturnsClock,
 ) -> PerformanceSummary:
     """All figures of one set of books: `fills` and `round_trips` are those of the same books."""
-    growth = compute_growth(curve)
-    returns = compute_returns(growth[period_ends(curve.ts, clock)])
+    returns = compute_returns(compute_growth(curve)[period_ends(curve.ts, clock)])
+    return summarize_figures(count_figures(curve, fills, round_trips), returns, clock)
+
+
+def summarize_figures(
+    figures: BookFigures, returns: Floats, clock: ReturnsClock
+) -> PerformanceSummary:
+    """All figures of one set of books.
+
+    Args:
+        figures: What was counted.
+        returns: The simple return of each period of `clock`, shape (periods,).
+        clock: How equity was sampled.
+    """
     per_year = clock.periods_per_year
-    fall = performance.deepest_drawdown(growth)
-    peak = max(fall.peak, 0)
-    fell = fall.depth < 0.0
+    fell = figures.depth < 0.0
     annual = performance.annual_return(returns, periods_per_year=per_year)
-    equity = curve.equity.astype(np.float64)
-    empty = not len(curve.ts)
-    final = 0 if empty else int(curve.equity[-1])
-    deposited = 0 if empty else int(curve.deposited[-1])
-    traded = sum(each.notional for each in fills)
-    fees = sum(each.fee for each in fills)
-    closed = [each for each in round_trips if not each.is_open]
-    nets = [each.pnl_net for each in closed]
-    won = sum(net for net in nets if net > 0)
-    lost = -sum(net for net in nets if net < 0)
+    slices, trips = figures.slices, figures.trips
+    average = figures.equity_sum / slices if slices else NAN
+    solvent = figures.slices_solvent
     return PerformanceSummary(
-        ts_start=None if empty else int(curve.ts[0]),
-        ts_end=None if empty else int(curve.ts[-1]),
-        slices=len(curve.ts),
+        ts_start=figures.ts_start,
+        ts_end=figures.ts_end,
+        slices=slices,
         returns_clock=clock.name,
         periods_per_year=per_year,
         periods=len(returns),
-        deposited=minor_to_decimal(deposited),
-        equity=minor_to_decimal(final),
-        net_profit=minor_to_decimal(final - deposited),
-        total_return=NAN if empty else float(growth[-1]) - 1.0,
+        deposited=minor_to_decimal(figures.deposited),
+        equity=minor_to_decimal(figures.equity),
+        net_profit=minor_to_decimal(figures.equity - figures.deposited),
+        total_return=figures.growth - 1.0,
         annual_return=annual,
         annual_volatility=performance.annual_volatility(returns, periods_per_year=per_year),
         sharpe_ratio=performance.sharpe_ratio(returns, periods_per_year=per_year),
         sortino_ratio=performance.sortino_ratio(returns, periods_per_year=per_year),
-        calmar_ratio=annual / -fall.depth if fell else NAN,
-        max_drawdown=fall.depth,
-        max_drawdown_duration_ns=int(curve.ts[fall.end] - curve.ts[peak]) if fell else None,
-        max_drawdown_slices=fall.end - peak if fell else None,
-        time_exposure_ratio=performance.time_exposure(curve.positions),
-        average_gross_exposure_ratio=performance.average_gross_exposure(
-            curve.gross_exposure.astype(np.float64), equity
-        ),
+        calmar_ratio=annual / -figures.depth if fell else NAN,
+        max_drawdown=figures.depth,
+        max_drawdown_duration_ns=figures.ts_fall_end - figures.ts_peak if fell else None,
+        max_drawdown_slices=figures.fall_end - max(figures.fall_peak, 0) if fell else None,
+        time_exposure_ratio=figures.slices_held / slices if slices else NAN,
+        average_gross_exposure_ratio=figures.exposure_sum / solvent if solvent else NAN,
         annual_turnover_ratio=performance.annual_turnover(
-            float(traded), equity, years=len(returns) / per_year
+            float(figures.traded), average, years=len(returns) / per_year
         ),
-        round_trips=len(closed),
-        open_round_trips=len(round_trips) - len(closed),
-        win_ratio=sum(net > 0 for net in nets) / len(nets) if nets else NAN,
-        profit_factor=won / lost if lost else NAN,
-        expectancy=sum(nets) / (len(nets) * E8) if nets else NAN,
-        average_duration_ns=sum(e.duration_ns for e in closed) // len(closed) if closed else None,
-        best_round_trip=minor_to_decimal(max(nets)) if nets else None,
-        worst_round_trip=minor_to_decimal(min(nets)) if nets else None,
-        fills=len(fills),
-        traded_notional=minor_to_decimal(traded),
-        fees=minor_to_decimal(fees),
-        fee_turnover_ratio=fees / traded if traded else NAN,
+        round_trips=trips,
+        open_round_trips=figures.trips_open,
+        win_ratio=figures.trips_won / trips if trips else NAN,
+        profit_factor=figures.trips_won_sum / figures.trips_lost_sum
+        if figures.trips_lost_sum
+        else NAN,
+        expectancy=figures.trips_net_sum / (trips * E8) if trips else NAN,
+        average_duration_ns=figures.trips_duration_ns // trips if trips else None,
+        best_round_trip=minor_to_decimal(figures.trip_best) if trips else None,
+        worst_round_trip=minor_to_decimal(figures.trip_worst) if trips else None,
+        fills=figures.fills,
+        traded_notional=minor_to_decimal(figures.traded),
+        fees=minor_to_decimal(figures.fees),
+        fee_turnover_ratio=figures.fees / figures.traded if figures.traded else NAN,
     )

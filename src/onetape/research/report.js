@@ -19,7 +19,7 @@
     for (const axis of ["xaxis", "yaxis", "yaxis2"]) {
       if (figure.layout[axis]) layout[axis] = Object.assign({}, grid, figure.layout[axis]);
     }
-    layout.xaxis.showgrid = false;
+    if (layout.xaxis) layout.xaxis.showgrid = false;
     return layout;
   }
 

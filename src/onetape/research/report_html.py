@@ -1,56 +1,28 @@
-"""The report as one HTML file: styles, charts and plotly itself are inside."""
+"""The report of a run as one HTML file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
-from importlib.resources import files
 
+from onetape.domain.market import TRADES
 from onetape.research import report_charts as charts
 from onetape.research import report_format as text
 from onetape.research import report_tables as tables
-from onetape.research.report_tables import Table
-from onetape.research.result_table import Row, alarms, figure_rows
+from onetape.research.report_page import chart, figures_grid, render_page, section, table
+from onetape.research.result_table import alarms, figure_rows
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
-TALL_ROWS = 40
-"""A longer table scrolls in its own window."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _OUTERMOST = "<small>The outermost bars hold everything beyond four standard deviations.</small>"
-_TONES = {1: ' class="good"', -1: ' class="bad"', 0: ""}
 
 
 def render_html(summary: RunSummary) -> str:
     """The whole page."""
-    from plotly.offline import get_plotlyjs
-
     figures = _figures(summary) if summary.account.slices else {}
-    name = escape(str(summary.config.get("name", summary.projection.header.session)))
-    body = "\n".join(_body(summary, name, figures))
-    here = files("onetape.research")
-    data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title>
-<style>
-{(here / "report.css").read_text("utf-8")}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script type="application/json" id="figures">{data}</script>
-<script>{get_plotlyjs()}</script>
-<script>
-{(here / "report.js").read_text("utf-8")}</script>
-</body>
-</html>
-"""
+    name = str(summary.config.get("name", summary.projection.header.session))
+    return render_page(name, _body(summary, escape(name), figures), figures)
 
 
 def _figures(summary: RunSummary) -> dict[str, charts.Figure]:
@@ -69,29 +41,29 @@ def _figures(summary: RunSummary) -> dict[str, charts.Figure]:
 def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> Iterable[str]:
     account = summary.account
     yield _header(summary, name)
-    yield _section("Key figures", _figures_grid(figure_rows(account, summary.currency)))
+    yield section("Key figures", figures_grid(figure_rows(account, summary.currency)))
     if figures:
-        yield _section("Equity and drawdown", _chart("equity"))
-        yield _section("Returns by month", _heatmap(summary))
+        yield section("Equity and drawdown", chart("equity"))
+        yield section("Returns by month", _heatmap(summary))
         yield '<div class="pair">'
-        yield _section("Exposure, share of equity", _chart("exposure"))
-        yield _section(
+        yield section("Exposure, share of equity", chart("exposure"))
+        yield section(
             f"Distribution of returns ({account.returns_clock})",
-            _chart("distribution") + _OUTERMOST,
+            chart("distribution") + _OUTERMOST,
         )
         yield "</div>"
         yield from _prices(summary)
     if len(summary.strategies) > 1:
-        yield _section("Strategies", _table(tables.strategies_table(summary)))
-    yield _section("Instruments", _table(tables.instruments_table(summary)))
-    yield _section("Round trips", _table(tables.round_trips_table(summary)))
+        yield section("Strategies", table(tables.strategies_table(summary)))
+    yield section("Instruments", table(tables.instruments_table(summary)))
+    yield section("Round trips", table(tables.round_trips_table(summary)))
     yield '<div class="pair">'
-    yield _section("Costs", _table(tables.costs_table(summary)))
-    yield _section("Orders", _table(tables.orders_table(summary)))
+    yield section("Costs", table(tables.costs_table(summary)))
+    yield section("Orders", table(tables.orders_table(summary)))
     yield "</div>"
-    yield _section("Denied orders", _table(tables.denials_table(summary)))
-    yield _section("Market data", _table(tables.datasets_table(summary)))
-    yield _section("Assumptions", _table(tables.assumptions_table(summary)))
+    yield section("Denied orders", table(tables.denials_table(summary)))
+    yield section("Market data", table(tables.datasets_table(summary)))
+    yield section("Assumptions", table(tables.assumptions_table(summary)))
     yield _footer(summary)
 
 
@@ -108,21 +80,15 @@ def _header(summary: RunSummary, name: str) -> str:
         for alarm in found
     )
     account = summary.account
+    timeframe = summary.timeline.timeframe
+    rows = "trade prints" if timeframe == TRADES else f"bars of {timeframe}"
     return (
         f"<header><h1>{name}{badges}</h1>"
         f"<p>{escape(summary.projection.header.mode)}, {text.day(account.ts_start)} to "
-        f"{text.day(account.ts_end)}, bars of {escape(summary.timeline.timeframe)}, "
+        f"{text.day(account.ts_end)}, {escape(rows)}, "
         f"{escape(summary.currency)}</p>"
         f'<p class="soft">{escape(listed)}{more}</p>{stories}</header>'
     )
-
-
-def _figures_grid(rows: Sequence[Row]) -> str:
-    cells = (
-        f"<div><dt>{escape(row.label)}</dt><dd{_TONES[row.tone]}>{escape(row.value)}</dd></div>"
-        for row in rows
-    )
-    return f'<dl class="figures">{"".join(cells)}</dl>'
 
 
 def _prices(summary: RunSummary) -> Iterable[str]:
@@ -130,7 +96,7 @@ def _prices(summary: RunSummary) -> Iterable[str]:
     if not shown:
         return
     parts = [
-        f"<h3>{escape(each.instrument)}</h3>{_chart(f'price-{number}')}"
+        f"<h3>{escape(each.instrument)}</h3>{chart(f'price-{number}')}"
         for number, each in enumerate(shown)
     ]
     rest = len(summary.instruments) - len(shown)
@@ -141,7 +107,7 @@ def _prices(summary: RunSummary) -> Iterable[str]:
             f"<p><small>Drawn are the newest {charts.MAX_MARKERS} fills of a kind; all are in "
             "fills.parquet.</small></p>"
         )
-    yield _section("Price with entries and exits", "".join(parts))
+    yield section("Price with entries and exits", "".join(parts))
 
 
 def _heatmap(summary: RunSummary) -> str:
@@ -167,34 +133,6 @@ def _heatmap(summary: RunSummary) -> str:
         f'<div class="scroll"><table class="heat"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div><small>In percent.</small>"
     )
-
-
-def _table(table: Table) -> str:
-    if not table.rows:
-        return '<p class="soft">None.</p>'
-
-    def line(tag: str, row: Sequence[str]) -> str:
-        left = f'<{tag} class="left">'
-        cells = (
-            f"{left if at < table.words else f'<{tag}>'}{escape(value)}</{tag}>"
-            for at, value in enumerate(row)
-        )
-        return f"<tr>{''.join(cells)}</tr>"
-
-    remark = f"<small>{escape(table.remark)}</small>" if table.remark else ""
-    tall = " tall" if len(table.rows) > TALL_ROWS else ""
-    return (
-        f'<div class="scroll{tall}"><table><thead>{line("th", table.columns)}</thead>'
-        f"<tbody>{''.join(line('td', row) for row in table.rows)}</tbody></table></div>{remark}"
-    )
-
-
-def _chart(identity: str) -> str:
-    return f'<div class="chart" id="{identity}"></div>'
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
 def _footer(summary: RunSummary) -> str:

@@ -27,11 +27,11 @@ def render_markdown(summary: RunSummary) -> str:
         ("Market data", tables.datasets_table(summary)),
         ("Assumptions", tables.assumptions_table(summary)),
     ]
-    parts = [f"# {_cell(str(name))}"]
-    parts.extend(f"**{alarm.word}**: {_cell(alarm.story)}" for alarm in alarms(summary))
+    parts = [f"# {plain_cell(str(name))}"]
+    parts.extend(f"**{alarm.word}**: {plain_cell(alarm.story)}" for alarm in alarms(summary))
     for title, table in sections:
         parts.append(f"## {title}")
-        parts.append(_render(table) if table.rows else "None.")
+        parts.append(render_table(table) if table.rows else "None.")
         if table.remark:
             parts.append(table.remark)
     parts.append(
@@ -41,13 +41,14 @@ def render_markdown(summary: RunSummary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _render(table: Table) -> str:
+def render_table(table: Table) -> str:
+    """A table; its cells are made plain here."""
     rules = ["---" if at < table.words else "---:" for at in range(len(table.columns))]
     rows = [table.columns, tuple(rules), *table.rows]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    return "\n".join(f"| {' | '.join(map(plain_cell, row))} |" for row in rows)
 
 
-def _cell(text: str) -> str:
+def plain_cell(text: str) -> str:
     """Text that can't break out of a table cell or start markup."""
     for mark in "\\|`*_<>[]":
         text = text.replace(mark, f"\\{mark}")

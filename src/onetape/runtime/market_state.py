@@ -7,7 +7,9 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
+from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.ledger import Ledger
@@ -16,8 +18,8 @@ from onetape.portfolio.ledger import Ledger
 class MarketState:
     """Marks, exposures and history as of `row` (the newest row that is known; -1 before any).
 
-    A mark is the close of an instrument's newest bar in ticks, rounded to the nearest; 0 before the
-    first bar. All reads are lazy: a row that nobody asks about costs nothing.
+    A mark is the close of an instrument's newest bar, or its newest print, in ticks, rounded to the
+    nearest; 0 before the first. All reads are lazy: a row that nobody asks about costs nothing.
     """
 
     __slots__ = (
@@ -67,14 +69,23 @@ class MarketState:
         return float(self._timeline.columns["close"][row]) if row >= 0 else float("nan")
 
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
-        """The newest `count` values of a bar column of one instrument, oldest first."""
+        """The newest `count` values of a column of one instrument, oldest first.
+
+        Raises:
+            StrategyError: The timeline has no such column.
+        """
+        columns = self._timeline.columns
+        if column not in columns:
+            raise StrategyError(
+                f"history has no column {column!r}", remedy=nearest(column, columns)
+            )
         rows = self._rows_of(instrument)
         stop = int(np.searchsorted(rows, self.row, side="right"))
-        values = self._timeline.columns[column][rows[max(0, stop - count) : stop]]
+        values = columns[column][rows[max(0, stop - count) : stop]]
         return values.astype(np.float64)
 
     def last_close(self, instrument: InstrumentId) -> int:
-        """When the newest bar of the instrument closed, ns UTC; -1 before its first."""
+        """When the newest bar closed or the newest print was, ns UTC; -1 before the first."""
         row = self.row if self._single else self.last_row(self._index[instrument])
         return self._timeline.columns["ts_close"].item(row) if row >= 0 else -1
 

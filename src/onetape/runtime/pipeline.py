@@ -28,7 +28,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
     TimerFired,
 )
-from onetape.domain.market import Bar, BarBlock, TimeSlice
+from onetape.domain.market import Bar, BarBlock, TimeSlice, TradeTick
 from onetape.domain.orders import Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import Timeline
@@ -39,7 +39,7 @@ from onetape.runtime.step_log import StepLog
 from onetape.runtime.timers import Timers
 from onetape.strategy.context import Context, TimerRequest
 
-OnBar = Callable[[Bar, Context], None]
+OnRow = Callable[[Any, Context], None]
 OnUpdate = Callable[[OrderEvent, Context], None]
 
 _REQUESTS = (TimerRequest, SignalRecorded)
@@ -92,7 +92,7 @@ class Pipeline:
         self._deliver(ts, ts)
 
     def run_block(self, block: BarBlock, first_row: int) -> None:
-        """Process the bars of `block`: the timeline's rows from `first_row` on.
+        """Process the bars or prints of `block`: the timeline's rows from `first_row` on.
 
         A block ends where a time slice ends. Rows at which nothing rests, nothing is due and nobody
         decides take a quiet path that only calls the strategy; the result is the same.
@@ -100,9 +100,9 @@ class Pipeline:
         stop = first_row + len(block)
         row = first_row
         while row < stop:
-            runner = self._active[0] if self._is_bars_only() else None
-            if runner is not None and runner.on_bar is not None:
-                row = self._run_bars(runner, runner.on_bar, block, first_row, row)
+            runner = self._active[0] if self._is_rows_only() else None
+            if runner is not None and runner.on_row is not None:
+                row = self._run_alone(runner, runner.on_row, block, first_row, row)
             else:
                 row = self._run_rows(block, first_row, row)
 
@@ -132,32 +132,32 @@ class Pipeline:
 
     # Rows.
 
-    def _is_bars_only(self) -> bool:
-        """Whether one strategy is active and listens to every bar and nothing else."""
+    def _is_rows_only(self) -> bool:
+        """Whether one strategy is active and listens to every row and nothing else."""
         if len(self._active) != 1:
             return False
         runner = self._active[0]
         return (
-            runner.on_bar is not None
+            runner.on_row is not None
             and runner.on_slice is None
             and runner.generate is None
             and runner.subscribed is None
         )
 
-    def _run_bars(
-        self, runner: Runner, on_bar: OnBar, block: BarBlock, first_row: int, row: int
+    def _run_alone(
+        self, runner: Runner, on_row: OnRow, block: BarBlock, first_row: int, row: int
     ) -> int:
-        """Rows for one strategy that listens to bars; returns the next row to process."""
+        """Rows for one strategy that listens to rows; returns the next row to process."""
         stop = first_row + len(block)
         items = zip(
             range(row, stop),
-            block.bars(row - first_row),
+            block.events(row - first_row),
             runner.feature_rows(row, stop),
             strict=True,
         )
         while not runner.quarantined:
             if not self._venue.active and not self._timers.waiting:
-                row = self._run_quiet_bars(runner, on_bar, items)
+                row = self._run_quiet(runner, on_row, items)
                 if row < 0:
                     return stop
                 self._log.begin_market(row, block.ts_known[row - first_row])
@@ -166,67 +166,68 @@ class Pipeline:
             item = next(items, None)
             if item is None:
                 return stop
-            row, bar, features = item
-            self._begin_row(block, first_row, row, bar)
+            row, event, features = item
+            self._begin_row(block, first_row, row, event)
             runner.context.features = features
-            self._call(runner, "on_bar", on_bar, bar, runner.context)
+            self._call(runner, runner.row_callback, on_row, event, runner.context)
             self._end_row(row)
         return row + 1
 
-    def _run_quiet_bars(
-        self, runner: Runner, on_bar: OnBar, items: Iterator[tuple[int, Bar, Any]]
+    def _run_quiet(
+        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, Bar | TradeTick, Any]]
     ) -> int:
         """Call the strategy until it asks for something; returns that row, -1 at the end."""
         context = runner.context
         queue = context.queue
         market = self._market
         try:
-            for row, bar, features in items:
+            for row, event, features in items:
                 market.row = row
                 context.features = features
-                on_bar(bar, context)
+                on_row(event, context)
                 if queue:
                     return row
         except InvariantBroken:
             raise
         except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
-            runner.failure = ("on_bar", error)
+            runner.failure = (runner.row_callback, error)
             return market.row
         return -1
 
     def _run_rows(self, block: BarBlock, first_row: int, row: int) -> int:
         """Rows for any mix of strategies; returns the next row to process."""
         stop = first_row + len(block)
-        bars = any(each.on_bar is not None or each.generate is not None for each in self._active)
+        heard = any(each.on_row is not None or each.generate is not None for each in self._active)
         ends = self._slice_end
         while row < stop:
-            if not bars and not ends[row] and not self._venue.active and not self._timers.waiting:
+            if not heard and not ends[row] and not self._venue.active and not self._timers.waiting:
                 row += 1
                 continue
-            bar = block.bar(row - first_row)
-            ts = self._begin_row(block, first_row, row, bar)
+            event = block.event(row - first_row)
+            ts = self._begin_row(block, first_row, row, event)
             index = self._index[row]
             for runner in self._active:
-                if runner.on_bar is not None and runner.wants(index):
+                if runner.on_row is not None and runner.wants(index):
                     runner.context.features = runner.feature_row(row)
-                    self._call(runner, "on_bar", runner.on_bar, bar, runner.context)
+                    self._call(runner, runner.row_callback, runner.on_row, event, runner.context)
             if ends[row]:
                 self._slice(block, first_row, row, ts)
             self._generate(index)
             self._end_row(row)
             row += 1
-            if self._is_bars_only():
+            if self._is_rows_only():
                 break
         return row
 
-    def _begin_row(self, block: BarBlock, first_row: int, row: int, bar: Bar) -> int:
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: Bar | TradeTick) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:
             self._deliver(ts, ts - 1)
         log = self._log
         log.begin_market(row, ts)
-        if self._venue.active and self._venue.rests_on(bar.instrument):
+        if self._venue.active and self._venue.rests_on(event.instrument):
+            bar = event if isinstance(event, Bar) else block.bar(row - first_row)
             for report in self._venue.on_bar(bar, self._desk):
                 self._settle(report, log.market_seq)
         self._market.row = row

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from onetape.domain.events import OrderEvent, OrderFilled, PositionChanged
 from onetape.domain.instrument import Instrument
-from onetape.domain.market import Bar, TimeSlice
+from onetape.domain.market import TimeSlice
 from onetape.domain.orders import Intent
+from onetape.marketdata.timeline import TimelineKind
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.runtime.equity_watch import EquityWatch
@@ -39,15 +40,17 @@ class Runner:
         subscribed: Whether it wants the bars of each instrument (by position); None for all.
         order_prefix: What its client order ids begin with.
         risk: Its gates, which count for it alone.
+        kind: What the rows of the timeline are.
 
-    `decided` holds the intent numbers that an overridden `generate_orders` has used; `rounds`
-    counts how often the strategy has been heard at the time `ts_rounds`.
+    `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
+    intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
+    strategy has been heard at the time `ts_rounds`.
     """
 
     __slots__ = (
         "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "name",
-        "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "risk", "rounds",
-        "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
+        "on_order_update", "on_row", "on_slice", "order_prefix", "quarantined", "risk", "rounds",
+        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +66,7 @@ class Runner:
         subscribed: Sequence[bool] | None,
         order_prefix: str,
         risk: RiskEngine,
+        kind: TimelineKind,
     ) -> None:
         self.name = name
         self.strategy = strategy
@@ -84,12 +88,13 @@ class Runner:
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )
         market = strategy.on_market_event if self._overrides("on_market_event") else None
-        self.on_bar: Callable[[Bar, Context], None] | None = market or (
-            strategy.on_bar if self._overrides("on_bar") else None
+        self.row_callback = "on_bar" if kind == "bars" else "on_trade"
+        self.on_row: Callable[[Any, Context], None] | None = market or (
+            getattr(strategy, self.row_callback) if self._overrides(self.row_callback) else None
         )
-        self.on_slice: Callable[[TimeSlice, Context], None] | None = market or (
-            strategy.on_slice if self._overrides("on_slice") else None
-        )
+        self.on_slice: Callable[[TimeSlice, Context], None] | None = None
+        if kind == "bars":
+            self.on_slice = market or (strategy.on_slice if self._overrides("on_slice") else None)
         self.on_order_update: Callable[[OrderEvent, Context], None] | None = (
             strategy.on_order_update if self._overrides("on_order_update") else None
         )

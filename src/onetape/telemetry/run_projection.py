@@ -13,12 +13,14 @@ from onetape.domain.events import (
     CapitalDeposited,
     Event,
     OrderCanceled,
+    OrderCancelRejected,
     OrderDenied,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
     OrderReplaced,
+    OrderReplaceRejected,
     OrderReport,
     OrderSubmitted,
     PositionChanged,
@@ -30,7 +32,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import OrderStatus, OrderType, Side, TimeInForce
-from onetape.execution.oms import CLASSIC, MOVES
+from onetape.execution.oms import CLASSIC, MOVES, OPEN
 from onetape.portfolio.equity_curve import TimedAccountEvent
 
 
@@ -159,6 +161,9 @@ class RunProjection:
 
     def _move(self, event: Event, report: OrderReport) -> None:
         order = self.orders.get(report.client_order_id)
+        is_late = isinstance(report, OrderCancelRejected | OrderReplaceRejected)
+        if order is not None and is_late and order.status not in OPEN:
+            return  # it closed while the cancel or replace was under way
         after = MOVES.get((order.status, type(report))) if order else None
         if order is None or after is None:
             state = order.status.name if order else "never submitted"

@@ -116,7 +116,7 @@ def test_blocks_hold_every_row_once_with_its_instrument(rows: int, start: int) -
 
     blocks = list(timeline.blocks(rows, start))
 
-    bars = [bar for block in blocks for bar in block.bars()]
+    bars = [bar for block in blocks for bar in block.events()]
     assert [bar.instrument for bar in bars] == [
         timeline.instruments[index].id for index in timeline.instrument_index[start:]
     ]

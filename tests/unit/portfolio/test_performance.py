@@ -127,17 +127,22 @@ def test_beta_leaves_out_pairs_with_a_nan() -> None:
     assert math.isnan(performance.beta(returns, np.full(5, 0.01)))
 
 
-def test_exposure_and_turnover_of_nothing_are_nan() -> None:
-    nothing = array()
-    assert math.isnan(performance.time_exposure(np.array([], dtype=np.int64)))
-    assert math.isnan(performance.average_gross_exposure(nothing, nothing))
-    assert math.isnan(performance.annual_turnover(5.0, nothing, years=1.0))
-    assert math.isnan(performance.annual_turnover(5.0, array(-1.0), years=1.0))
-    assert math.isnan(performance.annual_turnover(5.0, array(1.0), years=0.0))
+def test_turnover_of_nothing_is_nan() -> None:
+    assert math.isnan(performance.annual_turnover(5.0, NAN, years=1.0))
+    assert math.isnan(performance.annual_turnover(5.0, -1.0, years=1.0))
+    assert math.isnan(performance.annual_turnover(5.0, 1.0, years=0.0))
 
 
 def test_exposure_and_turnover_on_a_hand_made_curve() -> None:
-    assert performance.time_exposure(np.array([0, 2, 1, 0])) == 0.5
-    gross, equity = array(0.0, 50.0, 300.0, 10.0), array(100.0, 100.0, 100.0, -5.0)
-    assert performance.average_gross_exposure(gross, equity) == pytest.approx(3.5 / 3)
-    assert performance.annual_turnover(600.0, array(100.0, 200.0), years=2.0) == 2.0
+    gross, equity = array(0.0, 50.0, 300.0), array(100.0, 100.0, 100.0)
+    assert performance.sum_exposure(gross, equity) == 3.5
+    assert performance.sum_exposure(array(), array()) == 0.0
+    assert performance.annual_turnover(600.0, 150.0, years=2.0) == 2.0
+
+
+def test_exposure_is_added_in_the_order_of_the_slices() -> None:
+    gross = np.random.default_rng(3).uniform(0.0, 1.0, 10_000)
+    total = 0.0
+    for each in gross.tolist():
+        total += each
+    assert performance.sum_exposure(gross, np.ones(10_000)) == total

@@ -21,6 +21,8 @@ from onetape.research.report_markdown import render_markdown
 from onetape.research.report_tables import MAX_ROUND_TRIPS, round_trips_table
 from onetape.research.run_summary import RunSummary, summarize_run
 from tests.support.runs import EventLog, MadeRun, make_run, make_timeline
+from tests.support.session_runs import run_session
+from tests.support.timelines import AAPL, at_rows, make_trade_timeline
 
 
 def summarize(run: MadeRun) -> RunSummary:
@@ -83,6 +85,16 @@ def test_page_shows_the_figures_of_the_metrics(page: str, summary: RunSummary) -
     assert shown["Fees"] == text.money(account.fees, "USD")
     for name in ("trend", "reversal"):
         assert text.money(summary.strategies[name].equity, "USD") in page
+
+
+def test_report_of_a_session_on_trade_prints_says_so() -> None:
+    timeline = make_trade_timeline([100, 101, 102, 103], at=[0, 5, 5, 90 * NS_PER_SECOND])
+    session = run_session(timeline, at_rows({0: lambda ctx: ctx.buy(AAPL, 10)}))
+    summary = summarize_run(timeline, session.events, digest=session.digest)
+    header, _, rest = own_part(render_html(summary)).partition("</header>")
+    assert "2024-01-02, trade prints, USD" in header
+    assert "2024-01-02 14:30" in rest
+    assert "2024-01-02 14:30" in render_markdown(summary)
 
 
 def test_page_says_loudly_who_was_quarantined_and_why(page: str) -> None:

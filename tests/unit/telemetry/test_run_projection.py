@@ -13,6 +13,7 @@ from onetape.domain.events import (
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
+    OrderReplaceRejected,
     OrderUnknown,
     Payload,
     StrategyQuarantined,
@@ -74,6 +75,19 @@ def test_order_ends_where_its_events_lead(payloads, filled, status, classic, rea
 def test_order_takes_the_numbers_of_a_replace() -> None:
     order = project(OrderReplacePending(ID, 20, 5, 0), OrderReplaced(ID, 20, 5, 7))
     assert (order.lots, order.limit_ticks, order.stop_ticks) == (20, 5, 7)
+
+
+@pytest.mark.parametrize("late", [OrderCancelRejected, OrderReplaceRejected])
+def test_order_that_closed_before_its_change_arrived_stays_closed(late) -> None:
+    log = EventLog([A])
+    log.start(1)
+    log.deposit(1, "s")
+    log.submit(2, "s", A.id, Side.BUY, 10)
+    log.emit(3, OrderCancelPending(ID))
+    log.fill(4, ID, "s", A.id, Side.BUY, 10, 1000)
+    log.emit(5, late(ID, RejectCode.ORDER_CLOSED, "no such order on the book"))
+    order = project_run(log.events).orders[ID]
+    assert (order.status, order.filled_lots, order.ts_last) == (OrderStatus.FILLED, 10, 4)
 
 
 def test_order_sized_at_the_fill_has_the_lots_of_the_fill() -> None:

@@ -11,11 +11,11 @@ import typer
 from onetape.control.boundary import INTERRUPTED, QUARANTINED, print_error
 from onetape.control.options import DebugOption, JsonOption, OpenOption, SetOption
 from onetape.control.progress import live_progress
-from onetape.control.run_directory import make_run_directory, remove_run_directory
 from onetape.control.run_output import describe_result, print_quarantined, print_result
 from onetape.control.settings import load_backtest
 from onetape.control.terminal import open_in_browser, print_json
 from onetape.domain.errors import FixInput
+from onetape.research.run_directory import make_run_directory, remove_run_directory
 
 if TYPE_CHECKING:
     from onetape.runtime.config import SessionConfig

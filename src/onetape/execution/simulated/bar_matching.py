@@ -54,6 +54,17 @@ def compute_bar_window(arrival: int, ts_open: int, ts_close: int) -> int:
 
 
 @rule
+def compute_fill_time(code: int, ts_open: int, ts_close: int) -> int:
+    """The moment (ns) that a fill from a whole bar stands for: its open or its close. Ours.
+
+    A trade print is a bar of one nanosecond, and happens at its end.
+    """
+    if code == FILL_AT_OPEN and ts_close - ts_open > 1:
+        return ts_open
+    return ts_close
+
+
+@rule
 def compute_bar_capacity_lots(volume: float, lot_size: float, max_volume_ratio: float) -> int:
     """Lots that all our orders together may fill in a bar of `volume`, rounded down. Ours.
 

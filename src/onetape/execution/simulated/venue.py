@@ -3,7 +3,8 @@
 Fills when: a market order at the open of the first bar it can use, plus slippage; a stop when the
 bar touches it, at the stop or the worse open, plus slippage; a limit when the bar trades through it
 (or touches it, by setting), at the limit or the better open. Inside one bar orders run in the
-pessimistic sequence: what executes at the open, then stops, then limits.
+pessimistic sequence: what executes at the open, then stops, then limits. A trade print is met as a
+bar of one price that lasts the nanosecond before it.
 Ignores: the queue ahead of a limit order, the path inside a bar beyond that sequence, and market
 impact on later bars.
 Units: ticks, lots, minor units, ns UTC.
@@ -48,6 +49,7 @@ from onetape.execution.simulated.bar_matching import (
     compute_bar_capacity_lots,
     compute_bar_fill,
     compute_bar_window,
+    compute_fill_time,
     compute_liquidity_side,
 )
 from onetape.execution.simulated.fees import (
@@ -249,7 +251,7 @@ class SimulatedVenue:
                     kind, command.side, order.limit_ticks, order.stop_ticks, open_, high, low,
                     close, tick_size, reach,
                 )  # fmt: skip
-                ts_fill = ts_open if code == FILL_AT_OPEN else ts_close
+                ts_fill = compute_fill_time(code, ts_open, ts_close)
                 rank = 0 if code == FILL_AT_OPEN else 2 if kind is _LIMIT else 1
             else:
                 code, ticks = compute_bar_fill(

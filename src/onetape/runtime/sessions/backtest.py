@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,12 @@ import numpy.typing as npt
 
 import onetape
 from onetape.domain.errors import ConfigError, OnetapeError, StrategyError
-from onetape.domain.events import CapitalDeposited, SessionStarted, StrategyQuarantined
+from onetape.domain.events import (
+    CapitalDeposited,
+    KillSwitchSet,
+    SessionStarted,
+    StrategyQuarantined,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import to_minor
 from onetape.domain.ports import TapeWriter
@@ -206,7 +212,7 @@ class BacktestSession:
     """One wiring from start to stop.
 
     Args:
-        timeline: The bars.
+        timeline: The bars, or the trade prints.
         specs: The strategies, in the order in which they see each event.
         terms: How the simulated venue fills and charges.
         limits: Risk limits, for each strategy on its own books.
@@ -293,10 +299,22 @@ class BacktestSession:
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
             RiskEngine(build_gates(limits)),
+            timeline.kind,
         )
 
-    def run(self, on_progress: OnProgress | None = None, pacer: Pacer | None = None) -> None:
-        """Run from the first bar to the last, in blocks, or a time slice at a time when paced.
+    def run(
+        self,
+        on_progress: OnProgress | None = None,
+        pacer: Pacer | None = None,
+        controls: Sequence[tuple[int, KillSwitchSet]] = (),
+    ) -> None:
+        """Run from the first row to the last, in blocks, or a time slice at a time when paced.
+
+        Args:
+            on_progress: Told after each block.
+            pacer: Holds the session back.
+            controls: Operators' commands with their times (ns UTC), in order; one that is later
+                than the last row never comes.
 
         Raises:
             InvariantBroken: A promise of ours does not hold; the tape ends where it was found.
@@ -309,10 +327,19 @@ class BacktestSession:
         self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
         self._tape.commit()  # whatever happens now, the tape says what session it was
         paced = pacer is not None and pacer.is_paced
+        waiting = deque(controls)
         for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):
             if pacer is not None:
                 pacer.wait_until(int(ts_known[start]))
-            self.pipeline.run_block(next(timeline.blocks(stop - start, start)), start)
+            row = start
+            while waiting and waiting[0][0] <= ts_known[stop - 1]:
+                ts, command = waiting.popleft()
+                before = int(np.searchsorted(ts_known, ts))
+                if before > row:
+                    self.pipeline.run_block(next(timeline.blocks(before - row, row)), row)
+                    row = before
+                self.pipeline.control(command, ts)
+            self.pipeline.run_block(next(timeline.blocks(stop - row, row)), row)
             if on_progress is not None:
                 equity = sum(self._view.equity(name) for name in self.runners)
                 on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))

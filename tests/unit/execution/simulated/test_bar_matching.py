@@ -16,6 +16,7 @@ from onetape.execution.simulated.bar_matching import (
     compute_bar_capacity_lots,
     compute_bar_fill,
     compute_bar_window,
+    compute_fill_time,
     compute_liquidity_side,
 )
 
@@ -36,6 +37,22 @@ OFF_GRID = (100.003, 100.003, 100.003, 100.003)
 )  # fmt: skip
 def test_bar_window_of_bar_10_to_20_depends_on_arrival(arrival: int, window: int) -> None:
     assert compute_bar_window(arrival, 10, 20) == window
+
+
+@pytest.mark.parametrize(
+    ("code", "ts_open", "ts_close", "ts_fill"),
+    [
+        (OPEN,   10, 20, 10),
+        (INSIDE, 10, 20, 20),
+        (OPEN,   10, 12, 10),
+        (OPEN,   10, 11, 11),  # a trade print at 11
+        (INSIDE, 10, 11, 11),
+    ],
+)  # fmt: skip
+def test_fill_time_is_open_or_close_of_a_bar_and_the_moment_of_a_print(
+    code: int, ts_open: int, ts_close: int, ts_fill: int
+) -> None:
+    assert compute_fill_time(code, ts_open, ts_close) == ts_fill
 
 
 @pytest.mark.parametrize(

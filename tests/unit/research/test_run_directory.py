@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onetape.control.run_directory import make_run_directory
+from onetape.research.run_directory import make_run_directory
 
 NOW = datetime(2024, 1, 31, 9, 30, 5, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from onetape.domain.errors import StrategyError
+from onetape.domain.rule_definition import compute_definition_hash, compute_layout, list_rules
 from onetape.domain.rules import rule
-from onetape.features.definition import compute_definition_hash, compute_layout, list_rules
 from onetape.features.estimator import State
 
 SOURCE = """

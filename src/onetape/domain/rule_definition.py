@@ -78,7 +78,7 @@ def compute_definition_hash(update: Rule, layout: Layout) -> str:
             for name, value in _list_globals(function).items()
             if isinstance(value, int | float)
         ]
-        parts.append((_parse(function)[0], numbers))
+        parts.append((parse_function(function)[0], numbers))
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
@@ -94,7 +94,7 @@ def _list_globals(function: Rule) -> dict[str, object]:
         )
     names = {
         node.id
-        for statement in _parse(function)[1].body
+        for statement in parse_function(function)[1].body
         for node in ast.walk(statement)
         if isinstance(node, ast.Name)
     } - set(function.__code__.co_varnames)
@@ -115,7 +115,7 @@ def _list_globals(function: Rule) -> dict[str, object]:
     return used
 
 
-def _parse(function: Rule) -> tuple[str, ast.FunctionDef]:
+def parse_function(function: Rule) -> tuple[str, ast.FunctionDef]:
     """Source text of a rule, and what it means."""
     try:
         source = textwrap.dedent(inspect.getsource(function))

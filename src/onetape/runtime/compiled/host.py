@@ -1,0 +1,392 @@
+"""`CompiledHost`: runs sets of one strategy over one timeline, in compiled code.
+
+What a set asks for and compiled code can't give (a strategy that raises, a number beyond int64) is
+run by the Python host instead: it alone says what such a set comes to.
+
+Importing this module imports Numba: import it where it is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numba.core.errors import NumbaError
+
+from onetape.domain.errors import ConfigError, InvariantBroken
+from onetape.domain.events import CapitalDeposited, KillSwitchSet, Payload
+from onetape.domain.numbers import INT64_MAX
+from onetape.domain.orders import OrderStatus
+from onetape.domain.rule_compiler import Packed
+from onetape.execution.oms import MOVES
+from onetape.execution.simulated.fees import MonthNotional
+from onetape.execution.simulated.slippage import SlippageTerms
+from onetape.execution.simulated.venue import VenueTerms
+from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.performance_summary import (
+    BookFigures,
+    choose_returns_clock,
+    compute_returns,
+    summarize_figures,
+)
+from onetape.risk.gates.order_rate import OrderRate
+from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.compiled.callbacks import PackedContext
+from onetape.runtime.compiled.compiling import compute_code_hash
+from onetape.runtime.compiled.engine import EVENTS
+from onetape.runtime.compiled.loop import run_bars, run_trades
+from onetape.runtime.compiled.market import Market
+from onetape.runtime.compiled.state import LOG_WIDTH, make_engine_type
+from onetape.runtime.compiled.strategy_code import NotCompilable, StrategyCode, read_strategy
+from onetape.runtime.compiled.trace import GateLimits, Tracer
+from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec, compute_session_id
+from onetape.runtime.sessions.python_host import PythonHost
+from onetape.runtime.set_outcome import SetOutcome
+from onetape.strategy.checks.finding import Finding
+from onetape.strategy.sdk import Strategy
+
+__all__ = ["CompiledHost", "NotCompilable"]
+
+_SLOTS = 64
+_LOG_ROWS = 4096
+_GROWTH = 8
+_TOO_FEW = 6
+"""So often a set is run again with more room before it is handed to the Python host."""
+
+
+class CompiledHost:
+    """Runs sets of one strategy; thread-safe, and without the interpreter's lock while it runs.
+
+    Args:
+        timeline: The market data, shared by all sets.
+        spec: The strategy; its params are not used.
+        terms: How the simulated venue fills and charges.
+        limits: Risk limits.
+        identity: What the sessions are called after.
+        controls: Operators' commands with their times, in order.
+
+    Raises:
+        NotCompilable: The strategy uses what the compiled host does not carry.
+        ConfigError: The session is one that the compiled host does not carry.
+        DataError: A close can't be counted in ticks.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        spec: StrategySpec,
+        terms: VenueTerms,
+        limits: RiskLimits,
+        identity: SessionIdentity | None = None,
+        controls: Sequence[tuple[int, KillSwitchSet]] = (),
+    ) -> None:
+        ids = tuple(each.id for each in timeline.instruments)
+        if spec.instruments is not None and spec.instruments != ids:
+            raise ConfigError(
+                f"strategy {spec.name} trades a part of the session's instruments",
+                remedy="the compiled host needs data.instruments to be those of the strategy",
+            )
+        if spec.capital <= 0:
+            raise ConfigError(f"strategy {spec.name} has no capital")
+        identity = identity or SessionIdentity()
+        self._python = PythonHost(timeline, spec, terms, limits, identity, controls)
+        self._spec = spec
+        self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
+        self._market = Market(timeline, self._clock)
+        self._engine_type, self._parts = make_engine_type(compute_code_hash())
+        self._gates = GateLimits(build_gates(limits), timeline.instruments)
+        self._controls = controls
+        self._run = run_trades if timeline.kind == "trades" else run_bars
+        names = tuple(spec.strategy.features())
+        self._code = read_strategy(type(spec.strategy), names)
+        self._tracer = Tracer(
+            timeline.instruments, spec.name, f"{compute_session_id(timeline, identity)[:8]}-"
+            f"{spec.name}-", self._gates, controls,
+        )  # fmt: skip
+        self._values = self._make_values(terms)
+        self._templates: dict[int, Packed] = {}
+        self._compile(spec.strategy)
+
+    @property
+    def code(self) -> StrategyCode:
+        """The strategy as it is compiled."""
+        return self._code
+
+    def run(self, params: Mapping[str, Any]) -> SetOutcome:
+        """Run one set.
+
+        Raises:
+            StrategyError: The strategy refuses the params, or its features raise.
+            InvariantBroken: A promise of ours does not hold.
+        """
+        done = self._attempt(type(self._spec.strategy)(**params), logs=False)
+        return self._python.run(params) if done is None else self._measure(done[0])
+
+    def trace(self, params: Mapping[str, Any]) -> list[tuple[int, Payload]]:
+        """Every event of one set with its engine time, as the Python host's tape has them."""
+        return self.trace_with_state(params)[0]
+
+    def trace_with_state(
+        self, params: Mapping[str, Any]
+    ) -> tuple[list[tuple[int, Payload]], dict[str, Any]]:
+        """`trace`, and the final state of the strategy; order ids as the tape writes them."""
+        strategy = type(self._spec.strategy)(**params)
+        done = self._attempt(strategy, logs=True)
+        if done is None:
+            events, session = self._python.trace(params)
+            ended = session.runners[self._spec.name].strategy
+            return events, {name: getattr(ended, name) for name in strategy.declared_state}
+        engine, state = done
+        deposit = CapitalDeposited(self._spec.name, self._spec.currency, self._spec.capital)
+        return [
+            (self._market.ts_start, deposit),
+            *self._tracer.read(engine.read("log"), engine.read("log_count")),
+        ], self._read_state(strategy, state)
+
+    def is_carried(self, params: Mapping[str, Any]) -> bool:
+        """Whether compiled code runs this set to its end; the Python host runs the others."""
+        return self._attempt(type(self._spec.strategy)(**params), logs=False) is not None
+
+    def _read_state(self, strategy: Strategy, state: Packed) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, declared in strategy.declared_state.items():
+            value = state.read(name)
+            if declared.type_name == "str":
+                value = self._tracer.order_id(value)
+            values[name] = value
+        return values
+
+    # Running.
+
+    def _attempt(self, strategy: Strategy, *, logs: bool) -> tuple[Packed, Packed] | None:
+        """Run a set with as much room as it needs; None when compiled code can't."""
+        features = self._market.features(dict(strategy.features()))
+        room = 0
+        while room <= _TOO_FEW:
+            engine = self._make_engine(room, logs=logs)
+            engine.write("feature_columns", [each.ctypes.data for each in features])
+            state = Packed(self._code.type, self._code.values(strategy))
+            context = PackedContext(engine, self._code.features)
+            try:
+                self._run(engine, state, context)
+            except IndexError:  # no room: it is run again with more
+                room += 1
+                continue
+            except RuntimeError as error:
+                raise InvariantBroken(f"the compiled host: {error}") from error
+            except (ArithmeticError, AttributeError, ValueError, AssertionError):
+                return None
+            return engine, state
+        return None
+
+    def _make_engine(self, room: int, *, logs: bool) -> Packed:
+        key = 2 * room + logs
+        template = self._templates.get(key)
+        if template is None:
+            template = Packed(self._engine_type, self._values | self._make_room(room, logs=logs))
+            self._templates[key] = template
+        engine = template.copy()
+        for name in ("month", "order", "rate"):
+            engine.write(name, engine.keep(self._values[name].copy()))
+        return engine
+
+    def _make_room(self, room: int, *, logs: bool) -> dict[str, Any]:
+        """Everything whose size is a capacity."""
+        instruments = int(self._values["instruments"])
+        slots = (_SLOTS + 2 * instruments) * _GROWTH**room
+        rows = _LOG_ROWS * _GROWTH ** (room + 1) if logs else 0
+        names = [name for name, kind in self._engine_type.fields if kind == "ints"]
+        sized = {
+            "order_": slots, "intent_": slots, "command_": 2 * slots, "change_": slots,
+            "met_": 2 * slots,
+        }  # fmt: skip
+        found: dict[str, Any] = {
+            name: [0] * size
+            for name in names
+            for prefix, size in sized.items()
+            if name.startswith(prefix)
+        }
+        return found | {
+            "open_slots": list(range(slots)),
+            "logs": logs,
+            "log_rows": rows,
+            "log": np.zeros(rows * LOG_WIDTH, dtype=np.int64),
+        }
+
+    def _make_values(self, terms: VenueTerms) -> dict[str, Any]:
+        """Every field of `Engine` but those of `_make_room`, as it is before the first row."""
+        parts = self._parts
+        market = self._market.values
+        count = int(market["instruments"])
+        capital = self._spec.capital
+        ids = self._tracer.instrument_ids
+        gates = self._gates
+        ratio = terms.max_volume_ratio
+        zeros = [0] * count
+        values: dict[str, Any] = {
+            name: 0 if kind in ("int", "bool") else 0.0
+            for name, kind in self._engine_type.fields
+            if kind in ("int", "bool", "float")
+        }
+        order = {name: 0 for name, _ in parts["RiskInput"].fields}
+        return values | market | {
+            "schedules": [_pack(parts["FeeSchedule"], terms.fees[each]) for each in ids],
+            "slippage": _pack(parts["SlippageTerms"], terms.slippage),
+            "slips": terms.slippage != SlippageTerms(),
+            "latency": _pack(parts["LatencyTerms"], terms.latency),
+            "is_instant": terms.latency.mean_ns == terms.latency.std_ns == 0,
+            "limit_reach": terms.limit_reach,
+            "is_capped": ratio is not None,
+            "max_volume_ratio": ratio or 0.0,
+            "moves": _list_moves(),
+            "gate_is_on": gates.is_on,
+            "gate_limit": gates.limit,
+            "power": _pack(parts["BuyingPower"], gates.power),
+            "has_rate": gates.rate is not None,
+            "rate": _pack(parts["OrderRate"], gates.rate or OrderRate(1, 0, [0])),
+            "watches": gates.watches,
+            "control_ts": [ts for ts, _ in self._controls],
+            "control_active": [int(command.active) for _, command in self._controls],
+            "capital": capital,
+            "row": -1,
+            "now": self._market.ts_start,
+            "accounted": -1,
+            "accounted_equity": capital,
+            "last_row": [-1] * count,
+            "mark": zeros,
+            "feature_columns": [0] * len(self._code.features),
+            "feature_row": -1,
+            "cash": capital,
+            "peak": capital,
+            "session_start_equity": capital,
+            "position_lots": zeros,
+            "position_cost": zeros,
+            "position_units": [0.0] * count,
+            "month": _pack(parts["MonthNotional"], MonthNotional()),
+            "order": Packed(parts["RiskInput"], order),
+            "book_count": zeros,
+            "other_buys": zeros,
+            "other_sells": zeros,
+            "next_arrival": INT64_MAX,
+            "growth_high": 1.0,
+            "growth_low": 1.0,
+            "high_row": -1,
+            "high_slice": -1,
+            "period_equity": [0] * self._market.periods,
+            **{name: zeros for name in ("trip_sign", "trip_entered", "trip_exited",
+               "trip_entry_notional", "trip_exit_notional", "trip_fees", "trip_ts")},
+        }  # fmt: skip
+
+    def _compile(self, strategy: Strategy) -> None:
+        """Compile, or load from disk, what runs this strategy.
+
+        Raises:
+            NotCompilable: Numba refuses a callback.
+        """
+        engine = self._make_engine(0, logs=False)
+        state = Packed(self._code.type, self._code.values(strategy))
+        context = PackedContext(engine, self._code.features)
+        signature = (engine.record, state.record, context.kind)
+        try:
+            self._run.compile(signature)  # pyright: ignore[reportFunctionMemberAccess]
+        except NumbaError as error:
+            finding = _explain(str(error), self._code.file)
+            raise NotCompilable(type(strategy).__name__, self._code.file, (finding,)) from error
+
+    # Figures.
+
+    def _measure(self, engine: Packed) -> SetOutcome:
+        read = engine.read
+        market = self._market
+        slices = read("slices")
+        capital = self._spec.capital
+        equity = _final_equity(engine, market)
+        period_equity = read("period_equity")
+        growth = 1.0 * (period_equity / capital)
+        fell = read("depth") < 0.0
+        end_row, end_slice = read("deep_end_row"), read("deep_end_slice")
+        if read("is_deep_open"):
+            end_row, end_slice = int(market.slice_rows[-1]), slices - 1
+        peak_row = read("deep_high_row")
+        ts = market.slice_ts
+        trips = read("trips")
+        figures = BookFigures(
+            ts_start=int(ts[market.slice_rows[0]]),
+            ts_end=int(ts[-1]),
+            slices=slices,
+            slices_held=read("slices_held"),
+            slices_solvent=read("slices_solvent"),
+            deposited=capital,
+            equity=equity,
+            equity_sum=read("equity_units") * 100_000_000 + read("equity_rest"),
+            exposure_sum=read("exposure_sum"),
+            growth=float(1.0 * (np.int64(equity) / capital)),
+            depth=read("depth"),
+            fall_peak=read("deep_high_slice") if fell else -1,
+            fall_end=end_slice if fell else -1,
+            ts_peak=int(ts[peak_row if peak_row >= 0 else market.slice_rows[0]]) if fell else 0,
+            ts_fall_end=int(ts[end_row]) if fell else 0,
+            fills=read("fills"),
+            traded=read("traded_units") * 100_000_000 + read("traded_rest"),
+            fees=read("fees"),
+            trips=trips,
+            trips_open=int(np.count_nonzero(read("trip_sign"))),
+            trips_won=read("trips_won"),
+            trips_won_sum=read("trip_won_sum"),
+            trips_lost_sum=read("trip_lost_sum"),
+            trips_net_sum=read("trip_net_sum"),
+            trips_duration_ns=read("trip_seconds") * 1_000_000_000 + read("trip_nanoseconds"),
+            trip_best=read("trip_best"),
+            trip_worst=read("trip_worst"),
+        )
+        returns = compute_returns(growth)
+        return SetOutcome(
+            summary=summarize_figures(figures, returns, self._clock),
+            returns=returns,
+            orders=read("orders"),
+            denied=read("denied"),
+        )
+
+
+def _final_equity(engine: Packed, market: Market) -> int:
+    """Cash plus positions at their last marks."""
+    lots = engine.read("position_lots").tolist()
+    factors = market.values["instrument_factor"]
+    if len(lots) == 1:
+        marks = [int(market.values["ticks"][-1])]
+    else:
+        marks = engine.read("mark").tolist()
+    held = sum(a * b * c for a, b, c in zip(lots, factors, marks, strict=True))
+    return engine.read("cash") + held
+
+
+def _pack(record: Any, value: Any) -> Packed:
+    return Packed(record, msgspec.structs.asdict(value))
+
+
+def _list_moves() -> list[int]:
+    """The table of moves, row-major (status, event); -1 where there is none."""
+    return [
+        int(MOVES.get((status, event), -1)) for status in OrderStatus for event in EVENTS
+    ]
+
+
+_PLACE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+
+
+def _explain(message: str, file: str) -> Finding:
+    """What Numba says, as one finding at the newest line of the strategy's file."""
+    line = 0
+    name = file.rpartition("/")[2]
+    for match in _PLACE.finditer(message):
+        if match["file"].rpartition("/")[2] == name:
+            line = int(match["line"])
+    lines = [each.strip() for each in message.splitlines() if each.strip()]
+    said = next(
+        (each for each in lines if not each.startswith(("Failed in", "No implementation", ">>>"))),
+        lines[0],
+    )
+    return Finding(line, "not-compilable", said, "the Python host runs it")

@@ -1,0 +1,116 @@
+"""The loops of the compiled host: every row of a session, for one strategy class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onetape.domain.checked import NAMES
+from onetape.runtime.compiled.callbacks import bar_at, slice_at, trade_at
+from onetape.runtime.compiled.compiling import compiled
+from onetape.runtime.compiled.engine import begin_row, decide, deliver, end_row, finish
+from onetape.runtime.compiled.state import Engine
+
+globals().update(NAMES)
+
+
+@compiled
+def _start(engine: Engine, strategy: Any, ctx: Any) -> None:
+    strategy.on_start(ctx)
+    if engine.queued > 0:
+        decide(engine)
+    deliver(engine, engine.now)
+
+
+@compiled
+def _quiet_until(engine: Engine) -> int:
+    """The row before which no operator's command is due."""
+    if engine.next_control >= len(engine.control_ts):
+        return engine.rows
+    ts = engine.control_ts[engine.next_control]
+    row = engine.row + 1
+    while row < engine.rows and engine.ts_known[row] < ts:
+        row += 1
+    return row
+
+
+@compiled
+def first_of_slice(engine: Engine, row: int) -> int:
+    """The first row of the slice that `row` ends."""
+    while row > 0 and not engine.slice_end[row - 1]:
+        row -= 1
+    return row
+
+
+@compiled
+def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
+    """A session of bars, from `on_start` to the last row.
+
+    With one instrument, rows at which nothing rests and nothing is due only call the strategy.
+    """
+    _start(engine, strategy, ctx)
+    row = 0
+    rows = engine.rows
+    features = strategy.listens_to_bars
+    slices = strategy.listens_to_slices
+    while row < rows:
+        if engine.is_single and engine.active == 0:
+            stop = _quiet_until(engine)
+            while row < stop:
+                engine.row = row
+                if features:
+                    engine.feature_row = row
+                strategy.on_bar(bar_at(ctx, row), ctx)
+                if slices and engine.slice_end[row]:
+                    strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
+                if engine.queued > 0:
+                    break
+                row += 1
+            if row < stop:
+                engine.now = engine.ts_known[row]
+                end_row(engine, row)
+                row += 1
+                continue
+            if row >= rows:
+                break
+        begin_row(engine, row)
+        if features:
+            engine.feature_row = row
+        strategy.on_bar(bar_at(ctx, row), ctx)
+        if slices and engine.slice_end[row]:
+            strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
+        end_row(engine, row)
+        row += 1
+    strategy.on_stop(ctx)
+    finish(engine)
+
+
+@compiled
+def run_trades(engine: Engine, strategy: Any, ctx: Any) -> None:
+    """A session of public prints, from `on_start` to the last row."""
+    _start(engine, strategy, ctx)
+    row = 0
+    rows = engine.rows
+    while row < rows:
+        if engine.is_single and engine.active == 0:
+            stop = _quiet_until(engine)
+            while row < stop:
+                engine.row = row
+                engine.feature_row = row
+                strategy.on_trade(trade_at(ctx, row), ctx)
+                if engine.queued > 0:
+                    break
+                row += 1
+            if row < stop:
+                engine.now = engine.ts_known[row]
+                end_row(engine, row)
+                row += 1
+                continue
+            if row >= rows:
+                break
+        begin_row(engine, row)
+        engine.feature_row = row
+        strategy.on_trade(trade_at(ctx, row), ctx)
+        end_row(engine, row)
+        row += 1
+    strategy.on_stop(ctx)
+    finish(engine)

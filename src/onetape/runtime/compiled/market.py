@@ -1,0 +1,149 @@
+"""The market of a compiled session: a timeline as the columns of `Engine`, made once for all sets."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.errors import ConfigError
+from onetape.domain.instrument import Instrument
+from onetape.features.columns import compute_feature_columns
+from onetape.features.estimator import Estimator
+from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.equity_curve import mark_ticks
+from onetape.portfolio.performance_summary import ReturnsClock, period_ends
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+FEATURE_BYTES_MAX = 96 * 1024 * 1024
+"""Feature columns that are kept for the next sets, in bytes; those in use are beyond it."""
+
+
+class Market:
+    """The columns of a timeline.
+
+    Args:
+        timeline: Bars or prints.
+        clock: How equity is sampled into returns.
+
+    Attributes:
+        values: The market's fields of `Engine`, and those of its instruments.
+        slice_rows: The last row of each slice.
+        slice_ts: When each row was known.
+
+    Raises:
+        ConfigError: An instrument's grid is not one that compiled code can count on.
+        DataError: A close can't be counted in ticks.
+    """
+
+    def __init__(self, timeline: Timeline, clock: ReturnsClock) -> None:
+        self._timeline = timeline
+        self._columns: OrderedDict[Estimator, Floats] = OrderedDict()
+        self._lock = Lock()
+        columns = timeline.columns
+        slice_rows = np.flatnonzero(timeline.slice_end)
+        self.slice_rows = slice_rows
+        self.slice_ts = columns["ts_known"]
+        latest = np.maximum.accumulate(columns["session_close"])
+        starts = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
+        ends = slice_rows[period_ends(self.slice_ts[slice_rows], clock)]
+        self.periods = len(ends)
+        prints = timeline.kind == "trades"
+        ints = ("ts_open", "ts_close", "ts_known", "session_close")
+        floats = ("open", "high", "low", "close", "volume")
+        self.values: dict[str, Any] = {
+            **{name: _column(columns[name], np.int64) for name in ints},
+            **{name: _column(columns[name], np.float64) for name in floats},
+            "rows": len(timeline),
+            "ticks": _count_ticks(timeline),
+            "instrument": _column(timeline.instrument_index, np.int64),
+            "slice_end": _column(timeline.slice_end, np.int64),
+            "session_starts": np.array(starts, dtype=np.int64),
+            "period_ends": _column(ends, np.int64),
+            "aggressor": _column(columns["aggressor"], np.int64) if prints else _NONE,
+            "is_single": len(timeline.instruments) == 1,
+            "is_prints": prints,
+            **_describe_instruments(timeline.instruments),
+        }
+        self.ts_start = int(columns["ts_open"].min())
+
+    def features(self, estimators: dict[str, Estimator]) -> list[Floats]:
+        """The column of each feature over all rows, computed once for all sets that use it."""
+        return [self._column_of(each) for each in estimators.values()]
+
+    def _column_of(self, estimator: Estimator) -> Floats:
+        with self._lock:
+            column = self._columns.get(estimator)
+            if column is not None:
+                self._columns.move_to_end(estimator)
+                return column
+        column = self._compute(estimator)
+        with self._lock:
+            self._columns[estimator] = column
+            kept = sum(each.nbytes for each in self._columns.values())
+            while kept > FEATURE_BYTES_MAX and len(self._columns) > 1:
+                kept -= self._columns.popitem(last=False)[1].nbytes
+        return column
+
+    def _compute(self, estimator: Estimator) -> Floats:
+        timeline = self._timeline
+        feature = {"": estimator}
+        if len(timeline.instruments) == 1:
+            return compute_feature_columns(feature, timeline.columns)[""]
+        merged = np.full(len(timeline), np.nan)
+        inputs = {name: timeline.columns[name] for name in estimator.inputs}
+        for each in timeline.instruments:
+            rows = timeline.rows_of(each.id)
+            columns = {name: values[rows] for name, values in inputs.items()}
+            merged[rows] = compute_feature_columns(feature, columns, rows_total=len(timeline))[""]
+        return merged
+
+
+_NONE: Ints = np.zeros(0, dtype=np.int64)
+
+
+def _column(values: npt.NDArray[Any], kind: type[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(values, dtype=kind)
+
+
+def _count_ticks(timeline: Timeline) -> Ints:
+    """The mark of each row in ticks, as `MarketState` counts it."""
+    ticks = np.zeros(len(timeline), dtype=np.int64)
+    for each in timeline.instruments:
+        rows = timeline.rows_of(each.id)
+        ticks[rows] = mark_ticks(timeline.columns["close"][rows], each)
+    return ticks
+
+
+def _describe_instruments(instruments: tuple[Instrument, ...]) -> dict[str, Any]:
+    """The terms of each instrument, as the fields of `Engine`."""
+    whole_lots: list[int] = []
+    for each in instruments:
+        whole = int(each.lot_size) if each.lot_size == each.lot_size.to_integral_value() else 0
+        if not each.ticks_per_unit or not (each.lots_per_unit or whole):
+            raise ConfigError(
+                f"{each.id} has tick {each.tick_size:f} and lot {each.lot_size:f}",
+                remedy="the compiled host needs a whole number of ticks, and of lots, in one unit",
+            )
+        whole_lots.append(whole)
+    return {
+        "instruments": len(instruments),
+        "instrument_factor": [each.minor_per_tick_lot for each in instruments],
+        "instrument_tick": [each.tick_float for each in instruments],
+        "instrument_lot": [each.lot_float for each in instruments],
+        "instrument_ticks_per_unit": [each.ticks_per_unit for each in instruments],
+        "instrument_lots_per_unit": [each.lots_per_unit for each in instruments],
+        "instrument_whole_lot": whole_lots,
+        "instrument_min_lots": [each.min_lots for each in instruments],
+        "instrument_max_lots": [each.max_lots or 0 for each in instruments],
+        "instrument_is_picky": [int(each.is_picky) for each in instruments],
+        "instrument_min_notional": [
+            int((each.min_notional * 100_000_000).to_integral_value(rounding="ROUND_CEILING"))
+            for each in instruments
+        ],
+    }

@@ -1,0 +1,279 @@
+"""The compiled host is the Python host, bit for bit: every event, every figure, the final state.
+
+A case is a strategy, a world (`tests/support/parity_worlds.py`) and the params of a set. The
+strategies are a fixed family, most of them written by a grammar
+(`tests/support/strategy_grammar.py`). `make soak` has it write 200 more: `ONETAPE_SOAK` says how
+many, `ONETAPE_SOAK_SEED` from which seed on.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onetape.domain.events import OrderDenied, OrderFilled, OrderSubmitted, StrategyQuarantined
+from onetape.domain.orders import DenialCode, OrderType, TimeInForce
+from onetape.strategy.sdk import Strategy
+from tests.support.compiled_actor import Actor, Hoarder, SliceActor
+from tests.support.parity_worlds import (
+    Case,
+    Plan,
+    build_world,
+    compare_events,
+    compare_figures,
+    compare_state,
+    make_case,
+    run_compiled,
+    run_python,
+)
+from tests.support.strategy_grammar import make_strategies, write_strategy
+
+SETS = 2
+"""Sets of params that a host runs one after the other in each world."""
+
+ACTORS: dict[str, type[Strategy]] = {each.__name__: each for each in (Actor, SliceActor)}
+WRITTEN = (14, 47, 50, 78, 79, 81, 112, 126)
+"""Seeds of the grammar whose strategies trade, and hold every construct between them."""
+
+FAMILY = (*ACTORS, *map(str, WRITTEN))
+CASES = 1_000
+SOAKED = int(os.environ.get("ONETAPE_SOAK", "0"))
+SOAK_SEED = int(
+    os.environ.get("ONETAPE_SOAK_SEED") or random.SystemRandom().randrange(10**6, 10**9)
+)
+SOAK_CASES = 100
+
+chances = st.randoms(use_true_random=False)
+
+
+def examples(cases: int) -> Callable[[Any], Any]:
+    """Settings for a number of cases, counting each set of params."""
+    return settings(
+        max_examples=-(-cases // SETS),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@pytest.fixture(scope="session")
+def load(request: pytest.FixtureRequest) -> Callable[[str], type[Strategy]]:
+    """Strategies by name. Files that were written before are used again, and so compiled once."""
+    folder = request.config.cache.mkdir("written-strategies")
+    return lambda name: ACTORS.get(name) or make_strategies(folder, [int(name)])[0]
+
+
+def check(strategy: type[Strategy], case: Case) -> None:
+    """Both hosts tell the same of a case."""
+    world = build_world(case.plan)
+    compiled = run_compiled(world, strategy, case.params)
+    for params, other in zip(case.params, compiled, strict=True):
+        mine = run_python(world, strategy(**params))
+        differences = [
+            compare_events(mine.events, other.events),
+            compare_figures(mine.outcome, other.outcome),
+            compare_state(mine.state, other.state),
+            "" if other.is_carried or mine.outcome.quarantined else "compiled code gave it up",
+        ]
+        if any(differences):
+            raise AssertionError(
+                "\n".join((
+                    f"the hosts disagree on {strategy.__name__} of {strategy.__module__} with",
+                    f"  {params}", *filter(None, differences),
+                    f"again: check({strategy.__name__}, {case!r})",
+                ))
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@examples(CASES // len(FAMILY))
+@given(chance=chances)
+def test_hosts_agree(
+    name: str, load: Callable[[str], type[Strategy]], chance: random.Random
+) -> None:
+    strategy = load(name)
+    check(strategy, make_case(chance, strategy, SETS))
+
+
+@pytest.mark.skipif(not SOAKED, reason="make soak")
+@pytest.mark.parametrize("name", [str(SOAK_SEED + at) for at in range(max(SOAKED, 1))])
+@examples(SOAK_CASES)
+@given(chance=chances)
+def test_hosts_agree_on_strategies_never_seen_before(
+    name: str, load: Callable[[str], type[Strategy]], chance: random.Random
+) -> None:
+    strategy = load(name)
+    check(strategy, make_case(chance, strategy, SETS))
+
+
+@pytest.mark.parametrize(
+    ("plan", "params"),
+    [
+        (Plan(rows=150, is_touched=True, capital=1e6), {"orders": 20, "every": 149}),
+        (Plan(rows=150, instruments=(0, 2), capital=1e7, max_volume_ratio=0.1), {"orders": 9}),
+        (Plan(rows=12, capital=1e8), {"orders": 600, "every": 3}),
+        (Plan(rows=40, swing=0.05), {"orders": 30, "distance": 0.001}),
+    ],
+)
+def test_hosts_agree_when_orders_pile_up(plan: Plan, params: dict[str, Any]) -> None:
+    check(Hoarder, Case(plan, ({}, params, {})))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hosts_agree_over_thousands_of_rows(seed: int) -> None:
+    plan = Plan(
+        seed=seed, rows=3_000, instruments=(0, 1, 2)[: seed + 1], capital=1e6, swing=0.003,
+        gap_ratio=0.2 * seed, controls=((2_000, 0, True), (2_500, 0, False)),
+    )  # fmt: skip
+    check(Actor, Case(plan, ({"seed": seed, "activity": 0.2, "changes": 9},)))
+
+
+# The cases themselves, by the Python host alone.
+
+
+def make_cases(strategy: type[Strategy], count: int) -> Iterator[Case]:
+    for seed in range(count):
+        yield make_case(random.Random(f"{strategy.__name__} {seed}"), strategy, SETS)
+
+
+def test_cases_reach_what_they_are_made_for() -> None:
+    """A test over random worlds shows nothing where nothing happens."""
+    events: Counter[str] = Counter()
+    denials: Counter[DenialCode] = Counter()
+    filled: Counter[tuple[OrderType, TimeInForce]] = Counter()
+    raised: set[str] = set()
+    for strategy in ACTORS.values():
+        for case in make_cases(strategy, 200):
+            world = build_world(case.plan)
+            for params in case.params:
+                orders: dict[str, OrderSubmitted] = {}
+                for _, event in run_python(world, strategy(**params)).events:
+                    events[type(event).__name__] += 1
+                    match event:
+                        case OrderSubmitted():
+                            orders[event.client_order_id] = event
+                        case OrderFilled():
+                            order = orders[event.client_order_id]
+                            filled[order.order_type, order.time_in_force] += 1
+                        case OrderDenied():
+                            denials[event.code] += 1
+                        case StrategyQuarantined():
+                            raised.add(" ".join(event.error.split()[:3]))
+                        case _:
+                            pass
+    assert [each for each in DenialCode if denials[each] < 5] == []
+    pairs = [(kind, tif) for kind in OrderType for tif in TimeInForce]
+    assert [each for each in pairs if filled[each] < 5] == []
+    assert events["StrategyQuarantined"] < 200
+    assert len(raised) > 20
+    rare = (
+        "KillSwitchSet", "OrderCancelRejected", "OrderExpired", "OrderPartiallyFilled",
+        "OrderReplaceRejected", "OrderReplaced", "OrderTriggered", "PositionClosed",
+    )  # fmt: skip
+    assert [each for each in rare if events[each] < 8] == []
+
+
+def test_written_strategies_trade_and_hold_every_construct(
+    load: Callable[[str], type[Strategy]],
+) -> None:
+    nodes: set[str] = set()
+    calls: set[str] = set()
+    for seed in WRITTEN:
+        strategy = load(str(seed))
+        runs = [
+            run_python(build_world(case.plan), strategy(**case.params[0]))
+            for case in make_cases(strategy, 12)
+        ]
+        assert sum(isinstance(event, OrderFilled) for run in runs for _, event in run.events) > 50
+        for node in ast.walk(ast.parse(write_strategy(seed))):
+            nodes.add(type(node).__name__)
+            if isinstance(node, ast.Call):
+                calls.add(ast.unparse(node.func).rpartition(".")[2])
+            if isinstance(node, ast.FunctionDef):
+                calls.add(node.name)
+    assert nodes >= {
+        "Add", "And", "AugAssign", "BoolOp", "Break", "Continue", "Div", "Eq", "FloorDiv", "For",
+        "Gt", "GtE", "If", "IfExp", "In", "Lambda", "List", "ListComp", "Lt", "LtE", "Mod", "Mult",
+        "Not", "NotEq", "NotIn", "Or", "Return", "Slice", "Sub", "Subscript", "Tuple", "USub",
+        "While",
+    }  # fmt: skip
+    assert calls >= {
+        "abs", "append", "buy", "cancel", "ceil", "features_of", "float", "floor", "int", "isnan",
+        "len", "mark", "max", "min", "on_bar", "on_slice", "on_start", "on_trade", "open_orders",
+        "position", "range", "replace", "round_price", "round_quantity", "score", "sell", "sort",
+        "spend", "spend_ratio", "sqrt", "target", "target_weight", "trade",
+    }  # fmt: skip
+
+
+# The comparison itself.
+
+
+def nudge(value: Any) -> Any:
+    """The nearest other value of the same type."""
+    match value:
+        case None:
+            return 1
+        case bool():
+            return not value
+        case Enum():
+            return next(each for each in type(value) if each is not value)
+        case int():
+            return value + 1
+        case float():
+            return math.nextafter(value, math.inf) if value == value else 0.0
+        case Decimal():
+            return value + Decimal("1e-8")
+        case _:
+            return value + "x"
+
+
+def test_comparison_sees_a_change_of_any_field_of_any_event() -> None:
+    changed: set[str] = set()
+    for case in make_cases(Actor, 30):
+        events = run_python(build_world(case.plan), Actor(**case.params[0])).events
+        assert compare_events(events, events) == ""
+        for at in random.Random(0).sample(range(len(events)), min(12, len(events))):
+            ts, payload = events[at]
+            others = [(ts + 1, payload)]
+            for name in payload.__struct_fields__:
+                other = {name: nudge(getattr(payload, name))}
+                others.append((ts, msgspec.structs.replace(payload, **other)))
+                changed.add(f"{type(payload).__name__}.{name}")
+            for each in others:
+                told = compare_events(events, [*events[:at], each, *events[at + 1 :]])
+                assert told.startswith(f"event {at} differs")
+        assert compare_events(events, events[:-1]).startswith(f"event {len(events) - 1} differs")
+    assert len(changed) > 60
+
+
+def test_comparison_sees_a_change_of_any_figure_to_the_last_bit() -> None:
+    case = next(make_cases(Actor, 1))
+    told = run_python(build_world(case.plan), Actor(**case.params[0]))
+    outcome = told.outcome
+    assert compare_figures(outcome, outcome) == ""
+    for name in outcome.summary.__struct_fields__:
+        other = {name: nudge(getattr(outcome.summary, name))}
+        summary = msgspec.structs.replace(outcome.summary, **other)
+        changed = msgspec.structs.replace(outcome, summary=summary)
+        assert compare_figures(outcome, changed).startswith(f"summary.{name}:")
+    for name in ("orders", "denied", "quarantined"):
+        other = {name: nudge(getattr(outcome, name))}
+        assert compare_figures(outcome, msgspec.structs.replace(outcome, **other))
+    returns = np.nextafter(outcome.returns, np.inf)
+    assert compare_figures(outcome, msgspec.structs.replace(outcome, returns=returns))
+    for name, value in told.state.items():
+        assert compare_state(told.state, {**told.state, name: nudge(value)})
+    assert compare_state({"zero": 0.0}, {"zero": -0.0})
+    assert compare_state(told.state, {})
