@@ -159,5 +159,24 @@ def run_flips(market: Columns) -> dict[str, Books]:
     return books
 
 
+def expect(workload: str, timing: str, market: Columns, sets: int) -> tuple[Books, int]:
+    """Books of a workload (added up over the sets of W3), and the equal averages met.
+
+    Where averages are exactly equal, the last bit of a float average decides what an engine does.
+    """
+    match workload:
+        case "W2":
+            return run_rebalances(market)[timing], 0
+        case "W4":
+            return run_limits(market), 0
+        case "W5":
+            return run_flips(market)[timing], 0
+        case _:
+            pairs = sweep_pairs()[:sets] if workload == "W3" else [(FAST, SLOW)]
+            books, ties = run_crosses(market, pairs)
+            found = books[timing]
+            return Books(sum(e.fills for e in found), sum(e.equity for e in found)), ties
+
+
 def _grid(values: npt.NDArray[np.float64] | npt.NDArray[np.int64], scale: int) -> Ints:
     return np.rint(np.asarray(values) * scale).astype(np.int64)

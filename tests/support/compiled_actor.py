@@ -30,7 +30,7 @@ class Actor(Strategy):
     new: int = param(10, ge=0, le=20, doc="weight of plain orders among what it does")
     sized: int = param(4, ge=0, le=20, doc="weight of targets and of sizes at the fill")
     changes: int = param(6, ge=1, le=20, doc="weight of cancels and replaces")
-    size: float = param(40.0, gt=0, le=1e7, doc="most units of an order")
+    size: float = param(40.0, gt=0, le=1e5, doc="most units of an order")
     reach: float = param(0.01, ge=0, le=0.3, doc="distance of limits and stops from the mark")
     window: int = param(3, ge=1, le=30)
     fault: int = param(0, ge=0, le=25)

@@ -47,7 +47,7 @@ from onetape.execution.simulated.slippage import (
     SquareRootSlippage,
     VolumeSlippage,
 )
-from onetape.execution.simulated.venue import VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline, TimelineKind, build_timeline, build_trade_timeline
 from onetape.portfolio.equity_curve import Marks, compute_equity_curves
 from onetape.portfolio.performance_summary import (
@@ -80,9 +80,9 @@ PICKY = Instrument(
 
 ODD = Instrument(
     id=InstrumentId("ODD.TEST"), kind=InstrumentKind.FUTURE, quote_currency="USD",
-    tick_size=Decimal("0.03"), lot_size=Decimal("0.7"), multiplier=Decimal(3),
+    tick_size=Decimal("0.025"), lot_size=Decimal("0.5"), multiplier=Decimal(3),
 )  # fmt: skip
-"""Neither ticks nor lots are a whole part of one."""
+"""A contract of three units."""
 
 INSTRUMENTS = (SHARE, COARSE, COIN, PICKY, ODD)
 
@@ -480,7 +480,7 @@ def summarize_python(timeline: Timeline, events: Sequence[Event]) -> SetOutcome:
         returns=compute_returns(compute_growth(curve)[period_ends(curve.ts, clock)]),
         orders=projection.counts["risk.approved"],
         denied=projection.counts["risk.denied"],
-        quarantined=failures[0].error if failures else "",
+        quarantined="".join(f"{each.callback}: {each.error} ({each.where})" for each in failures),
     )
 
 

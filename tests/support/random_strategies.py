@@ -34,7 +34,7 @@ from onetape.execution.simulated.slippage import (
     SquareRootSlippage,
     VolumeSlippage,
 )
-from onetape.execution.simulated.venue import VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.features.average import Sma
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline

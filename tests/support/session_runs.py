@@ -13,7 +13,7 @@ from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyModel, build_latency
 from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
-from onetape.execution.simulated.venue import VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.limits import RiskLimits

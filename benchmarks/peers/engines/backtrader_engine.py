@@ -12,6 +12,7 @@ from measure import (
     CAPITAL,
     FAST,
     FEE_RATIO,
+    FLIP_EVERY,
     LIMIT_OFFSET,
     MOMENTUM_DAYS,
     NOTIONAL,
@@ -120,26 +121,29 @@ class Rebalance(Counted):
                 self.sell(data, size=held - wanted)
 
 
+class Flip(Counted):
+    """W5: looks at every trade; buys one unit and sells it in turn at every thousandth."""
+
+    waiting = 0
+
+    def next(self) -> None:
+        """Count, and trade at the thousandth."""
+        self.waiting += 1
+        if self.waiting == FLIP_EVERY:
+            self.waiting = 0
+            if self.position.size:
+                self.sell(size=1)
+            else:
+                self.buy(size=1)
+
+
 def main() -> None:
     """Measure the workload of the command line."""
     task = read_task()
     begun = time.perf_counter()
-    days = bt.date2num(dt.datetime(1970, 1, 1)) + task.market["ts_open"] / 86_400e9
-    wide = task.workload == "W2"
-    symbols = range(task.market["close"].shape[1]) if wide else [None]
-    feeds = [
-        [days.tolist(), *((task.market[name][:, symbol] if wide else task.market[name]).tolist()
-                          for name in LINES)]
-        for symbol in symbols
-    ]  # fmt: skip
+    feeds = make_feeds(task)
     prepared = time.perf_counter() - begun
-    strategies = {
-        "W1": [(Cross, {})],
-        "W2": [(Rebalance, {"starts": is_month_start(task.market["ts_open"]).tolist(),
-                            "last": task.rows - 1})],
-        "W3": [(Cross, {"fast": fast, "slow": slow}) for fast, slow in sweep_pairs(task.sets)],
-        "W4": [(Reorder, {})],
-    }[task.workload]  # fmt: skip
+    strategies = list_strategies(task)
 
     def run() -> Ending:
         endings = [run_one(feeds, strategy, params) for strategy, params in strategies]
@@ -147,9 +151,40 @@ def main() -> None:
 
     measure(
         "backtrader", bt.__version__, task, run, same,
-        units=task.rows * len(feeds) * len(strategies), timing="next_open",
+        units=task.rows * len(feeds) * len(strategies),
+        timing="next_trade" if task.workload == "W5" else "next_open",
         prepared_seconds=prepared, note="runonce, no observers, a feed that reads lists",
     )  # fmt: skip
+
+
+def list_strategies(task: Task) -> list[tuple[type[Counted], dict]]:
+    """The strategy of a workload with its params, once for each set."""
+    match task.workload:
+        case "W2":
+            starts = is_month_start(task.market["ts_open"]).tolist()
+            return [(Rebalance, {"starts": starts, "last": task.rows - 1})]
+        case "W3":
+            return [(Cross, {"fast": fast, "slow": slow}) for fast, slow in sweep_pairs(task.sets)]
+        case "W4":
+            return [(Reorder, {})]
+        case "W5":
+            return [(Flip, {})]
+        case _:
+            return [(Cross, {})]
+
+
+def make_feeds(task: Task) -> list[list[list[float]]]:
+    """Columns of each feed; a trade is a bar of one price."""
+    market = task.market
+    times = market["ts" if task.workload == "W5" else "ts_open"]
+    days = (bt.date2num(dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) + times / 86_400e9).tolist()
+    if task.workload == "W5":
+        price = market["price"].tolist()
+        return [[days, price, price, price, price, market["quantity"].tolist()]]
+    if task.workload == "W2":
+        symbols = range(market["close"].shape[1])
+        return [[days, *(market[name][:, each].tolist() for name in LINES)] for each in symbols]
+    return [[days, *(market[name].tolist() for name in LINES)]]
 
 
 def run_one(feeds: list[list[list[float]]], strategy: type[Counted], params: dict) -> Ending:

@@ -1,4 +1,4 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportArgumentType=false, reportCallIssue=false
 """hftbacktest under njit: the market is a stream of depth and trade events, no bars.
 
 W4: each bar is two trades, a sale at its low and a purchase at its high, in a book too wide to
@@ -106,7 +106,8 @@ def measure_reorders(task: Task) -> None:
         return settle(hbt, float(closes[-1]))
 
     measure(
-        "hftbacktest", hftbacktest.__version__, task, run, same, units=task.rows, timing="next_open",
+        "hftbacktest", hftbacktest.__version__, task, run, same, units=task.rows,
+        timing="next_open",
         prepared_seconds=prepared, note="njit, ROI vector depth, two trades a bar",
     )  # fmt: skip
 
@@ -125,7 +126,8 @@ def measure_flips(task: Task) -> None:
         return settle(hbt, last)
 
     measure(
-        "hftbacktest", hftbacktest.__version__, task, run, same, units=task.rows, timing="next_trade",
+        "hftbacktest", hftbacktest.__version__, task, run, same, units=task.rows,
+        timing="next_trade",
         prepared_seconds=prepared, note="njit, ROI vector depth, one wake a trade",
     )  # fmt: skip
 

@@ -63,9 +63,7 @@ def read_task() -> Task:
     market = {path.stem: np.load(path) for path in sorted(given.market.glob("*.npy"))}
     rows = given.rows or max(len(values) for values in market.values())
     market = {name: values[:rows] for name, values in market.items()}
-    return Task(
-        given.workload, given.variant, market, rows, given.sets, given.workers, given.calls
-    )
+    return Task(given.workload, given.variant, market, rows, given.sets, given.workers, given.calls)
 
 
 def sweep_pairs(sets: int) -> list[tuple[int, int]]:

@@ -210,9 +210,7 @@ def main() -> None:
     )  # fmt: skip
 
 
-def run_one(
-    instruments: list[Equity], data: list[Any], strategy: Counted, task: Task
-) -> Ending:
+def run_one(instruments: list[Equity], data: list[Any], strategy: Counted, task: Task) -> Ending:
     """One run of one strategy in an engine of its own."""
     engine = BacktestEngine(
         BacktestEngineConfig(

@@ -25,7 +25,7 @@ from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import BpsFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
-from onetape.execution.simulated.venue import VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec

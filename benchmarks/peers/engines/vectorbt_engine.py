@@ -13,6 +13,7 @@ from measure import (
     CAPITAL,
     FAST,
     FEE_RATIO,
+    FLIP_EVERY,
     MOMENTUM_DAYS,
     NOTIONAL,
     SLOW,
@@ -38,7 +39,9 @@ def main() -> None:
     vbt.settings["engine"] = ENGINE
     task = read_task()
     sweep = measure_kernel if task.variant == "kernel" else measure_sweep
-    {"W1": measure_crosses, "W2": measure_rebalances, "W3": sweep}[task.workload](task)
+    {"W1": measure_crosses, "W2": measure_rebalances, "W3": sweep, "W5": measure_flips}[
+        task.workload
+    ](task)
 
 
 def average(close: pd.Series, windows: list[int]) -> dict[int, np.ndarray]:
@@ -130,6 +133,27 @@ def measure_rebalances(task: Task) -> None:
     )  # fmt: skip
 
 
+def measure_flips(task: Task) -> None:
+    """W5: trades as rows, the position wanted at each flip as a target."""
+    times = pd.to_datetime(task.market["ts"])
+    price = pd.Series(task.market["price"], times)
+
+    def run() -> Ending:
+        targets = np.full(task.rows, np.nan)
+        targets[FLIP_EVERY :: 2 * FLIP_EVERY] = 1.0
+        targets[2 * FLIP_EVERY :: 2 * FLIP_EVERY] = 0.0
+        portfolio = vbt.Portfolio.from_orders(
+            price, targets, size_type="targetamount", fees=FEE_RATIO, init_cash=CAPITAL,
+            ffill_val_price=False, max_orders=ORDERS, engine=ENGINE,
+        )  # fmt: skip
+        return Ending(len(portfolio.order_records), float(portfolio.final_value()))
+
+    measure(
+        "vectorbt", VERSION, task, run, same, units=task.rows, timing="next_trade",
+        note="no strategy looks at the trades: an array of targets, Portfolio.from_orders",
+    )  # fmt: skip
+
+
 def measure_kernel(task: Task) -> None:
     """W3 below the public door: the kernel's order records alone, equity added up from them."""
     rows, capital = task.rows, np.array([CAPITAL])
@@ -158,7 +182,8 @@ def measure_kernel(task: Task) -> None:
         return Ending(fills, float(equity))
 
     measure(
-        "vectorbt kernel", VERSION, task, run, same, units=task.rows * task.sets, timing="next_open",
+        "vectorbt kernel", VERSION, task, run, same, units=task.rows * task.sets,
+        timing="next_open",
         note="not its public interface: order records only, equity added up by the benchmark",
     )  # fmt: skip
 

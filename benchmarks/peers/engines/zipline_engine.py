@@ -1,4 +1,5 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAssignmentType=false
+# pyright: reportAttributeAccessIssue=false
 """zipline-reloaded: an order meets the bar after it; the slippage model takes that bar's open.
 
 Its own slippage models fill at that bar's close. No metric but the last equity is asked for.
@@ -52,7 +53,7 @@ class Weekdays(ExchangeCalendar):
     """W2's calendar. In its `24/5` a session closes at midnight, which is already the next one."""
 
     name = "WEEKDAYS"
-    tz = dt.timezone.utc
+    tz = dt.UTC
     open_times = ((None, dt.time(9, 30)),)
     close_times = ((None, dt.time(16)),)
 
@@ -218,9 +219,7 @@ def make_assets(path: Path, symbols: int, sessions: Any) -> AssetFinder:
         },
         index=range(symbols),
     )
-    exchanges = pd.DataFrame(
-        [{"exchange": "SIM", "canonical_name": "SIM", "country_code": "US"}]
-    )
+    exchanges = pd.DataFrame([{"exchange": "SIM", "canonical_name": "SIM", "country_code": "US"}])
     engine = sa.create_engine(f"sqlite:///{path}")
     AssetDBWriter(engine).write(equities=equities, exchanges=exchanges)
     return AssetFinder(engine)

@@ -171,6 +171,21 @@ def _ceil(value: Any) -> Any:
     return None
 
 
+def checked_sqrt(value: Any) -> Any:
+    """`math.sqrt(value)`; raises for a negative number, as Python does."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(checked_sqrt, strict=False)
+def _sqrt(value: Any) -> Any:
+    def root(value: Any) -> Any:
+        if value < 0:
+            raise ValueError("math domain error")
+        return math.sqrt(value)
+
+    return root if isinstance(value, types.Float | types.Integer) else None
+
+
 def checked_round(value: Any, digits: Any = None) -> Any:
     """`round(value)` or `round(value, digits)` with 0 to 22 digits, halves to even."""
     raise NotImplementedError("for compiled code only")
@@ -240,11 +255,12 @@ _OPERATORS: dict[type[ast.operator], str] = {
     ast.LShift: "checked_shift",
 }
 _BUILTINS = {"int": "checked_int", "round": "checked_round"}
-_MATH = {"floor": "checked_floor", "ceil": "checked_ceil"}
+_MATH = {"floor": "checked_floor", "ceil": "checked_ceil", "sqrt": "checked_sqrt"}
 
 NAMES: dict[str, Any] = {
     f"__{each.__name__}": each
-    for each in (checked_neg, checked_shift, checked_int, checked_floor, checked_ceil, checked_round)
+    for each in (checked_neg, checked_shift, checked_int, checked_floor, checked_ceil, checked_round,
+                 checked_sqrt)
 } | {
     "__checked_add": checked_add,
     "__checked_sub": checked_sub,

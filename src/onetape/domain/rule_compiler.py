@@ -24,6 +24,7 @@ import ast
 import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -56,17 +57,23 @@ _COMPILABLE: set[Rule] = set()
 def make_compilable(function: Rule) -> None:
     """Let compiled code call the rule `function` and the rules it calls.
 
-    Indices are checked and whole numbers never wrap: both raise, as in Python.
+    Indices are checked and whole numbers never wrap: both raise, as in Python. The source is read
+    when the first caller is compiled.
     """
-    for each in list_rules(function):
-        if each not in _COMPILABLE:
-            _COMPILABLE.add(each)
-            twin = rehome(each, f"{each.__name__}_{compute_definition_hash(each, ())}")
-            overload(each, jit_options=OPTIONS, strict=False)(_always(twin))
+    if function in _COMPILABLE:
+        return
+    _COMPILABLE.add(function)
+
+    @overload(function, jit_options=OPTIONS, strict=False)
+    def find(*_inputs: Any) -> Rule:  # pyright: ignore[reportUnusedFunction]
+        for each in list_rules(function):
+            make_compilable(each)
+        return _make_twin(function)
 
 
-def _always(twin: Rule) -> Callable[..., Rule]:
-    return lambda *_inputs: twin
+@cache
+def _make_twin(function: Rule) -> Rule:
+    return rehome(function, f"{function.__name__}_{compute_definition_hash(function, ())}")
 
 
 def rehome(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import linecache
 import math
 import textwrap
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -116,16 +117,37 @@ def _list_globals(function: Rule) -> dict[str, object]:
 
 
 def parse_function(function: Rule) -> tuple[str, ast.FunctionDef]:
-    """Source text of a rule, and what it means."""
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
+    """Source text of a function, and what it means: a new tree, with lines counted from 1.
+
+    Raises:
+        StrategyError: There is no source to read, or the function is no `def`.
+    """
+    lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
+    place = _find_functions("".join(lines)).get(function.__code__.co_firstlineno)
+    definition = None
+    source = ""
+    if place is not None:
+        source = textwrap.dedent("".join(lines[place[0] : place[1]]))
         definition = ast.parse(source).body[0]
-    except (OSError, SyntaxError):
-        definition = source = None
-    if source is None or not isinstance(definition, ast.FunctionDef):
+    if not isinstance(definition, ast.FunctionDef):
         raise StrategyError(
             "has no source text to read",
             where=f"{function.__module__}.{function.__qualname__}",
             remedy="define it with def, in a file or a notebook cell",
         )
     return source, definition
+
+
+@lru_cache(maxsize=64)
+def _find_functions(text: str) -> dict[int, tuple[int, int]]:
+    """The lines [start, stop) of every `def` of a file, by the line it begins at, counted from 1."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return {}
+    found: dict[int, tuple[int, int]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            found[first] = first - 1, node.end_lineno or first
+    return found

@@ -21,7 +21,7 @@ from typing import Any, cast, overload
 import msgspec
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.numbers import to_decimal
+from onetape.domain.numbers import INT64_MAX, to_decimal
 from onetape.strategy.declaration import Param
 
 Value = int | float | bool | str
@@ -152,13 +152,22 @@ def read_axis(name: str, given: object, declared: Param) -> Axis:
         raise ConfigError("there are no values", where=where, remedy="give at least one")
     if isinstance(values, range | Steps) and declared.choices is None:
         for end in (values[0], values[-1]):  # what lies between two valid ends is valid
-            declared.validate(end, where)
+            _check(end, declared, where)
         return Axis(name, values)
-    checked = [declared.validate(value, where) for value in values]
+    checked = [_check(value, declared, where) for value in values]
     for value, times in Counter(checked).items():
         if times > 1:
             raise ConfigError(f"{value!r} comes twice", where=where, remedy="give each value once")
     return Axis(name, tuple(checked))
+
+
+def _check(value: object, declared: Param, where: str) -> Any:
+    checked = declared.validate(value, where)
+    if isinstance(checked, int) and abs(checked) > INT64_MAX:
+        raise ConfigError(f"{checked} is more than int64 holds", where=where)
+    if isinstance(checked, float) and not math.isfinite(checked):
+        raise ConfigError(f"{checked} is not finite", where=where)
+    return checked
 
 
 def _read_values(given: object, declared: Param, where: str) -> Sequence[Any]:

@@ -26,7 +26,7 @@ MAX_CELLS = 60
 MAX_PAIRS = 10
 """Pairs of params that get a heatmap."""
 MAX_LINES = 1_500
-_BARS = 41
+_BARS_MAX = 41
 
 
 class _Scale:
@@ -102,9 +102,9 @@ def pair_charts(
                 },
             ],
             "layout": {
-                "xaxis": {"type": "category", "title": {"text": other.name}, "nticks": 12},
-                "yaxis": {"type": "category", "title": {"text": one.name}, "nticks": 12},
-                "height": 420,
+                "xaxis": _categories(other.name, across.labels),
+                "yaxis": _categories(one.name, down.labels),
+                "height": 420 if len(pairs) == 1 else 320,
                 "hovermode": "closest",
                 "showlegend": False,
             },
@@ -177,7 +177,9 @@ def parallel_chart(sets: pl.LazyFrame, axes: Sequence[Axis], metric: Metric, cou
         else:
             dimensions.append({"label": axis.name, "values": values.to_list()})
     results = [_round(float(value)) for value in lines[metric.field]]
-    dimensions.append({"label": metric.label, "values": results, "tickformat": metric.kind})
+    dimensions.append(
+        {"label": metric.label, "values": results, "tickformat": metric.kind or ".3~g"}
+    )
     return {
         "data": [
             {
@@ -206,7 +208,8 @@ def spread_chart(sets: pl.LazyFrame, metric: Metric, best: float) -> Figure:
     low, high = np.quantile(known, (0.005, 0.995))
     margin = (high - low) * 0.02 or abs(float(low)) * 0.02 or 1.0
     low, high = float(low - margin), float(high + margin)
-    counts, edges = np.histogram(np.clip(known, low, high), _BARS, (low, high))
+    bars = min(_BARS_MAX, 5 + int(2 * len(known) ** 0.5))
+    counts, edges = np.histogram(np.clip(known, low, high), bars, (low, high))
     inside = min(max(best, low), high)
     return {
         "data": [
@@ -234,6 +237,16 @@ def spread_chart(sets: pl.LazyFrame, metric: Metric, best: float) -> Figure:
             ],
         },
     }  # fmt: skip
+
+
+def _categories(name: str, labels: Sequence[str]) -> Figure:
+    return {
+        "type": "category",
+        "title": {"text": name},
+        "nticks": 12,
+        "range": [-0.5, len(labels) - 0.5],
+        "showgrid": False,
+    }
 
 
 def _value(rank: float | None, metric: Metric) -> float | None:

@@ -26,6 +26,7 @@ MAX_COMBINATIONS = 1_000_000
 """More than these are asked about before they are looked at."""
 
 _NAME = re.compile(r"(?:(?:strategies\.(\d+)\.params|(\d+))\.)?(\w+)")
+_UNSAFE = re.compile(r'["\\]|[^ -~]')
 _BROKEN_CODE = (
     ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
@@ -281,5 +282,6 @@ def _find_param(written: str, config: SessionConfig, position: int) -> str:
 def _as_yaml(value: Value) -> str:
     """A value as a configuration reads it back."""
     if isinstance(value, str):
-        return msgspec.json.encode(value).decode().replace("${", "$${")
+        escaped = _UNSAFE.sub(lambda match: f"\\U{ord(match[0]):08x}", value)
+        return f'"{escaped.replace("${", "$${")}"'
     return str(value).lower() if isinstance(value, bool) else repr(value)

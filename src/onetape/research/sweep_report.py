@@ -123,7 +123,7 @@ class _Parts:
     def _tables(self) -> Iterator[tuple[str, Table]]:
         if self._result.quarantined or self._result.failed:
             yield "Sets that raised or failed", tables.troubles_table(self._result, self._sets)
-        yield "Sweep", tables.facts_table(self._result)
+        yield "What was run", tables.facts_table(self._result)
         yield "Market data", tables.data_table(self._described)
 
     def _figures(self) -> dict[str, Figure]:
@@ -178,6 +178,7 @@ class _Parts:
             said = "Each cell is the best set over all other params. " if others else ""
             said += "The ring is the best set; an empty cell was not run or has no figure."
             shown = "".join(map(chart, pairs))
+            shown = f'<div class="pair">{shown}</div>' if len(pairs) > 1 else shown
             rest = len(self._axes) * (len(self._axes) - 1) // 2 - len(pairs)
             said += f" {rest} more pairs are not shown." if rest else ""
             yield section(f"{label} by params", f"{shown}<small>{said}</small>")

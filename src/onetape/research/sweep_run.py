@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HostChoice = Literal["auto", "compiled", "python"]
 CompileHost = Callable[[Timeline, StrategySpec, SessionConfig], SetHost]
 
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
 _TELL_SECONDS = 0.1
 
 
@@ -226,7 +226,8 @@ def _run(
 ) -> float:
     """Run what is missing; whatever ends it, what is done is written. Returns the wall time."""
     best = _Best(plan)
-    begun = flushed = told = monotonic()
+    begun = told = monotonic()
+    flushed = 0.0  # the first result is written at once: a sweep of slow sets has it on disk
     watch.on_progress(SweepProgress(store.done, store.total, best.value))
     try:
         with closing(run_sets(runner, store.missing(), plan.params, workers)) as results:

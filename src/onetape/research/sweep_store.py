@@ -262,7 +262,8 @@ def _find_difference(place: str, old: Any, new: Any) -> tuple[str, str, str] | N
     if old == new:
         return None
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*new, *old]):
+        shared = [key for key in new if key in old]
+        for key in [*shared, *new, *old]:
             if old.get(key) != new.get(key):
                 at = f"{place}.{key}" if place else str(key)
                 return _find_difference(at, old.get(key), new.get(key))

@@ -70,7 +70,7 @@ def verdict_rows(result: SweepResult) -> list[Row]:
     year = math.sqrt(result.best["periods_per_year"][0] or math.nan)
     return [
         Row("Trials so far", text.count(verdict.trials)),
-        Row("Sharpe of the best by luck", text.ratio(verdict.expected_max_sharpe * year)),
+        Row("Sharpe expected by luck", text.ratio(verdict.expected_max_sharpe * year)),
         Row("Deflated Sharpe ratio", text.percent(verdict.dsr, 1)),
         Row("Probability of overfitting", text.percent(verdict.pbo, 1)),
     ]
@@ -91,7 +91,7 @@ def facts_table(result: SweepResult) -> Table:
         ("Sets in which the strategy raised", text.count(result.quarantined)),
         ("Sets that could not be run", text.count(result.failed)),
     ]
-    return Table(("Sweep", ""), rows, 2)
+    return Table(("Setting", "Value"), rows, 2)
 
 
 def troubles_table(result: SweepResult, sets: pl.LazyFrame) -> Table:

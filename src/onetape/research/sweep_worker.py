@@ -76,11 +76,14 @@ class Worker:
 
     Args:
         setup: What it runs.
+
+    Attributes:
+        process: The process; None before the first batch, and when it was lost.
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
     def run(self, batch: Sequence[Params]) -> list[SetResult]:
@@ -91,7 +94,7 @@ class Worker:
             FixInput: The process can't do with what it was given.
             InvariantBroken: Code of ours raised there.
         """
-        process = self._process or self._start()
+        process = self.process or self._start()
         results: list[SetResult] | str = self._ask(process, batch)
         if isinstance(results, str):
             raise InvariantBroken(f"a worker process broke down: {results}")
@@ -100,8 +103,8 @@ class Worker:
     def close(self) -> None:
         """End the process, whatever it does, also from another thread."""
         self._closed = True
-        if self._process is not None:
-            _end(self._process)
+        if self.process is not None:
+            _end(self.process)
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._closed:
@@ -113,7 +116,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             start_new_session=True,  # Ctrl-C is for the sweep, which ends its workers
         )
-        self._process = process
+        self.process = process
         if self._closed:
             _end(process)
         refusal = self._ask(process, self._setup)
@@ -126,7 +129,7 @@ class Worker:
             _send(process.stdin, question)
             return _receive(process.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            self._process = None
+            self.process = None
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_SECONDS_TO_END)  # its pipe is closed, so it is on its way
             _end(process)

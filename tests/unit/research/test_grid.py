@@ -106,6 +106,7 @@ def test_python_values_become_values_of_the_declared_type(
         ([5.0], INT, "5.0 is not of type int"),
         (["5"], INT, "'5' is not of type int"),
         ([None], INT, "None is not of type int"),
+        ([float("inf")], WIDE, "inf is not finite"),
         ([float("nan")], WIDE, "nan is not of type float"),
         ([2**63], Param(1, type_name="int"), "is more than int64 holds"),
         (range(2**63 - 2, 2**63 + 1), Param(1, type_name="int"), "is more than int64 holds"),

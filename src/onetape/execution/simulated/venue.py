@@ -59,28 +59,15 @@ from onetape.execution.simulated.fees import (
     compute_affordable_lots,
     compute_fill_fee,
 )
-from onetape.execution.simulated.latency import LatencyTerms, compute_latency_ns
+from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
+from onetape.execution.simulated.terms import VenueTerms
 
 _LIQUIDITY = tuple(LiquiditySide)
 _FILLS = (FILL_AT_OPEN, FILL_INSIDE)
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 _MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType
 _GTC, _DAY, _GTD, _IOC, _FOK = TimeInForce
-
-
-class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How this venue fills and what it charges.
-
-    `limit_reach` is `LIMIT_TOUCHED` or `LIMIT_TRADED_THROUGH`; `max_volume_ratio` the share of a
-    bar's volume that all orders together may fill, None without a bound.
-    """
-
-    fees: Mapping[InstrumentId, FeeSchedule]
-    slippage: SlippageTerms
-    latency: LatencyTerms
-    limit_reach: float
-    max_volume_ratio: float | None = None
 
 
 class _Resting(msgspec.Struct, gc=False):

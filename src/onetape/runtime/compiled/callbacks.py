@@ -360,7 +360,11 @@ for _name, _column in (("ts_event", "ts_close"), ("ts_known", "ts_known"), ("pri
 @overload_attribute(BarType, "instrument")
 @overload_attribute(TradeType, "instrument")
 def _instrument(row: Any) -> Any:
-    return lambda row: as_instrument(row._engine.instrument[row._at])
+    def read(row: Any) -> Any:
+        engine = row._engine
+        return as_instrument(0 if engine.is_single else engine.instrument[row._at])
+
+    return read
 
 
 # Features.
@@ -778,7 +782,7 @@ def queue_intent(
     """Put an intent behind those of this step; returns its number."""
     at = engine.queued
     if at >= len(engine.intent_kind):
-        raise IndexError("too many intents in a step")
+        raise MemoryError("too many intents in a step")
     number = engine.intent_count + 1
     engine.intent_count = number
     engine.queued = at + 1
@@ -905,6 +909,18 @@ def _to_number_or_zero(value: Any) -> Any:
     return lambda value: float(value)
 
 
+def _to_int(value: Any) -> int:
+    """A whole number, or the value of a member of an `IntEnum`."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(_to_int)
+def _to_whole(value: Any) -> Any:
+    if isinstance(value, types.IntEnumMember):
+        return lambda value: value.value
+    return (lambda value: int(value)) if isinstance(value, types.Integer) else None
+
+
 def _trade(side: int) -> Callable[..., Any]:
     def order(
         ctx: Any, instrument: Any, quantity: Any, limit: Any = None, stop: Any = None,
@@ -923,7 +939,7 @@ def _trade(side: int) -> Callable[..., Any]:
             return as_order_id(
                 queue_order(
                     engine_of(ctx), to_number(instrument), side, float(quantity), has_limit,
-                    _number(limit), has_stop, _number(stop), int(time_in_force), ts_expire,
+                    _number(limit), has_stop, _number(stop), _to_int(time_in_force), ts_expire,
                     reduce_only,
                 )
             )  # fmt: skip
@@ -972,7 +988,7 @@ def _spend(basis: int) -> Callable[..., Any]:
         def call(ctx: Any, instrument: Any, amount: Any, side: Any = 1) -> Any:
             count = require_positive(round_count(float(amount), 8))
             place = to_number(instrument)
-            return as_order_id(queue_sized(engine_of(ctx), place, int(side), basis, count))
+            return as_order_id(queue_sized(engine_of(ctx), place, _to_int(side), basis, count))
 
         return call
 
@@ -986,7 +1002,7 @@ def _spend_ratio(ctx: Any, instrument: Any, ratio: Any, side: Any = 1) -> Any:
     def call(ctx: Any, instrument: Any, ratio: Any, side: Any = 1) -> Any:
         count = require_positive(round_count(float(ratio), 8))
         place = to_number(instrument)
-        return as_order_id(queue_sized(engine_of(ctx), place, int(side), _EQUITY_AT_FILL, count))
+        return as_order_id(queue_sized(engine_of(ctx), place, _to_int(side), _EQUITY_AT_FILL, count))
 
     return call
 
@@ -1045,7 +1061,7 @@ def _round_price(ctx: Any, instrument: Any, price: Any, side: Any) -> Any:
     if not isinstance(instrument, InstrumentType):
         return None
     return lambda ctx, instrument, price, side: round_to_tick(
-        engine_of(ctx), to_number(instrument), float(price), int(side)
+        engine_of(ctx), to_number(instrument), float(price), _to_int(side)
     )
 
 

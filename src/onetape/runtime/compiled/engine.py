@@ -155,7 +155,7 @@ _DENIED = -3
 def begin_log(engine: Engine, kind: int) -> int:
     """Where the fields of a new row of the log begin."""
     if engine.log_count >= engine.log_rows:
-        raise IndexError("the log is full")
+        raise MemoryError("the log is full")
     at = engine.log_count * LOG_WIDTH
     engine.log_count += 1
     engine.log[at] = engine.now
@@ -198,36 +198,53 @@ def get_equity(engine: Engine) -> int:
 
 
 @compiled
-def account_slice(engine: Engine, row: int, gross: int, equity: int) -> None:
-    """Take the books at the end of a slice, whose last row is `row`, into the figures."""
-    number = engine.slices
-    engine.slices = number + 1
+def add_equity(engine: Engine, equity: int, count: int) -> None:
+    """Add `count` slices of one equity to its sum, which has two words."""
     units = equity // _E8
-    engine.equity_units += units
-    engine.equity_rest += equity - units * _E8
-    if engine.held > 0:
-        engine.slices_held += 1
-    if equity > 0:
-        engine.slices_solvent += 1
-        engine.exposure_sum += gross / equity
-    growth = 1.0 * (equity / engine.capital)
+    engine.equity_units += units * count
+    engine.equity_rest += (equity - units * _E8) * count
+
+
+@compiled
+def follow_drawdown(engine: Engine, first: int, last: int, number: int, count: int, equity: int) -> None:
+    """Take `count` slices of one equity, the first of them `number`, into the deepest drawdown.
+
+    Growth is computed as `compute_growth` does it, and the drawdown as `drawdowns` does. `first`
+    and `last` are the rows that end the first and the last slice.
+    """
+    growth = equity / engine.capital
     if growth >= engine.growth_high:
         engine.growth_high = growth
-        engine.high_row = row
-        engine.high_slice = number
-        engine.growth_low = growth
+        engine.high_row = last
+        engine.high_slice = number + count - 1
+        engine.high_from = equity - (equity >> 50)  # above it growth may be the same float64
+        engine.low_equity = equity
         if engine.is_deep_open:
             engine.is_deep_open = False
-            engine.deep_end_row = row
+            engine.deep_end_row = first
             engine.deep_end_slice = number
-    elif growth < engine.growth_low:
-        engine.growth_low = growth
+    elif equity < engine.low_equity:
+        engine.low_equity = equity
         below = growth / engine.growth_high - 1.0
         if below < engine.depth:
             engine.depth = below
             engine.deep_high_row = engine.high_row
             engine.deep_high_slice = engine.high_slice
             engine.is_deep_open = True
+
+
+@compiled
+def account_slice(engine: Engine, row: int, gross: int, equity: int) -> None:
+    """Take the books at the end of a slice, whose last row is `row`, into the figures."""
+    number = engine.slices
+    engine.slices = number + 1
+    add_equity(engine, equity, 1)
+    if engine.held > 0:
+        engine.slices_held += 1
+    if equity > 0:
+        engine.slices_solvent += 1
+        engine.exposure_sum += gross / equity
+    follow_drawdown(engine, row, row, number, 1, equity)
     if engine.period < len(engine.period_ends) and engine.period_ends[engine.period] == row:
         engine.period_equity[engine.period] = equity
         engine.period += 1
@@ -237,142 +254,108 @@ def account_slice(engine: Engine, row: int, gross: int, equity: int) -> None:
 def account_rows(engine: Engine, last: int) -> None:
     """Bring the figures of a session of one instrument up to row `last`, with the books as now.
 
-    Every row ends a slice, or shares its time with the next one (prints). What `account_slice` and
-    the watch of the loss gates do at each of them, over rows whose position is the same.
+    What `account_slice` and the watch of the loss gates do at each row, over rows whose position is
+    the same.
     """
     first = engine.accounted + 1
     if last < first:
         return
     engine.accounted = last
-    cash = engine.cash
     each = engine.position_lots[0] * engine.instrument_factor[0]
-    ticks = engine.ticks
     if engine.watches:
-        starts = engine.session_starts
-        while engine.next_session < len(starts) and starts[engine.next_session] <= last:
-            start = starts[engine.next_session]
-            engine.next_session += 1
-            if start > first:
-                engine.session_start_equity = cash + each * ticks[start - 1]
-            else:
-                engine.session_start_equity = engine.accounted_equity
-        peak = engine.peak
-        if each == 0:
-            peak = max(peak, cash)
-        elif each > 0:
-            top = ticks[first]
-            for row in range(first + 1, last + 1):
-                top = max(top, ticks[row])
-            peak = max(peak, cash + each * top)
-        else:
-            top = ticks[first]
-            for row in range(first + 1, last + 1):
-                top = min(top, ticks[row])
-            peak = max(peak, cash + each * top)
-        engine.peak = peak
-        engine.accounted_equity = cash + each * ticks[last]
-    ends = engine.slice_end
+        _watch_starts(engine, first, last, each)
     if each == 0:
-        count = last - first + 1
-        start = first
-        end = last
-        if engine.is_prints:
-            count = 0
-            for row in range(first, last + 1):
-                if ends[row]:
-                    start = start if count > 0 else row
-                    end = row
-                    count += 1
-        if count > 0:
-            _account_flat(engine, start, end, count, cash)
-        _account_periods(engine, last, cash, each)
-        return
-    slices = engine.slices
-    units = 0
-    rest = 0
-    solvent = 0
+        _account_flat(engine, first, last)
+    else:
+        _account_held(engine, first, last, each)
+    ends = engine.period_ends
+    while engine.period < len(ends) and ends[engine.period] <= last:
+        ticks = engine.ticks[ends[engine.period]]
+        engine.period_equity[engine.period] = engine.cash + each * ticks
+        engine.period += 1
+
+
+@compiled
+def _watch_starts(engine: Engine, first: int, last: int, each: int) -> None:
+    """Equity before the newest trading session that begins in these rows."""
+    starts = engine.session_starts
+    while engine.next_session < len(starts) and starts[engine.next_session] <= last:
+        start = starts[engine.next_session]
+        engine.next_session += 1
+        if start > first:
+            engine.session_start_equity = engine.cash + each * engine.ticks[start - 1]
+        else:
+            engine.session_start_equity = engine.accounted_equity
+    engine.accounted_equity = engine.cash + each * engine.ticks[last]
+
+
+@compiled
+def _account_flat(engine: Engine, first: int, last: int) -> None:
+    """Rows without a position: all slices are worth the cash."""
+    cash = engine.cash
+    engine.peak = max(engine.peak, cash)
+    count = last - first + 1
+    if not engine.all_end:
+        ends = engine.slice_end
+        start = -1
+        stop = -1
+        count = 0
+        for row in range(first, last + 1):
+            if ends[row]:
+                start = row if count == 0 else start
+                stop = row
+                count += 1
+        if count == 0:
+            return
+        first = start
+        last = stop
+    number = engine.slices
+    engine.slices = number + count
+    add_equity(engine, cash, count)
+    if cash > 0:
+        engine.slices_solvent += count
+    follow_drawdown(engine, first, last, number, count, cash)
+
+
+@compiled
+def _account_held(engine: Engine, first: int, last: int, each: int) -> None:
+    """Rows with a position of `each` minor units a tick."""
+    ticks = engine.ticks
+    ends = engine.slice_end
+    all_end = engine.all_end
+    cash = engine.cash
+    number = engine.slices
+    peak = engine.peak
     exposure = engine.exposure_sum
-    high = engine.growth_high
-    low = engine.growth_low
-    capital = float(engine.capital)
+    high_from = engine.high_from
+    low = engine.low_equity
+    solvent = 0
+    total = 0
     for row in range(first, last + 1):
-        if not ends[row]:
-            continue
-        notional = each * ticks[row]
+        mark = ticks[row]
+        notional = each * mark
         equity = cash + notional
-        whole = equity // _E8
-        units += whole
-        rest += equity - whole * _E8
+        peak = max(peak, equity)
+        if not all_end and not ends[row]:
+            continue
+        total += mark
         if equity > 0:
             solvent += 1
             exposure += abs(notional) / equity
-        growth = equity / capital
-        if growth >= high:
-            high = growth
-            low = growth
-            engine.high_row = row
-            engine.high_slice = slices
-            if engine.is_deep_open:
-                engine.is_deep_open = False
-                engine.deep_end_row = row
-                engine.deep_end_slice = slices
-        elif growth < low:
-            low = growth
-            below = growth / high - 1.0
-            if below < engine.depth:
-                engine.depth = below
-                engine.deep_high_row = engine.high_row
-                engine.deep_high_slice = engine.high_slice
-                engine.is_deep_open = True
-        slices += 1
-    engine.slices_held += slices - engine.slices
-    engine.slices = slices
-    engine.equity_units += units
-    engine.equity_rest += rest
+        if equity >= high_from or equity < low:
+            follow_drawdown(engine, row, row, number, 1, equity)
+            high_from = engine.high_from
+            low = engine.low_equity
+        number += 1
+    count = number - engine.slices
+    engine.slices = number
+    engine.slices_held += count
     engine.slices_solvent += solvent
     engine.exposure_sum = exposure
-    engine.growth_high = high
-    engine.growth_low = low
-    _account_periods(engine, last, cash, each)
-
-
-@compiled
-def _account_flat(engine: Engine, start: int, end: int, count: int, cash: int) -> None:
-    """`count` slices without a position, the first and the last of them at these rows."""
-    first = engine.slices
-    engine.slices = first + count
-    units = cash // _E8
-    engine.equity_units += units * count
-    engine.equity_rest += (cash - units * _E8) * count
-    if cash > 0:
-        engine.slices_solvent += count
-    growth = cash / engine.capital
-    if growth >= engine.growth_high:
-        engine.growth_high = growth
-        engine.growth_low = growth
-        engine.high_row = end
-        engine.high_slice = first + count - 1
-        if engine.is_deep_open:
-            engine.is_deep_open = False
-            engine.deep_end_row = start
-            engine.deep_end_slice = first
-    elif growth < engine.growth_low:
-        engine.growth_low = growth
-        below = growth / engine.growth_high - 1.0
-        if below < engine.depth:
-            engine.depth = below
-            engine.deep_high_row = engine.high_row
-            engine.deep_high_slice = engine.high_slice
-            engine.is_deep_open = True
-
-
-@compiled
-def _account_periods(engine: Engine, last: int, cash: int, each: int) -> None:
-    """Equity at the ends of the periods up to row `last`."""
-    ends = engine.period_ends
-    while engine.period < len(ends) and ends[engine.period] <= last:
-        engine.period_equity[engine.period] = cash + each * engine.ticks[ends[engine.period]]
-        engine.period += 1
+    engine.peak = peak
+    add_equity(engine, cash, count)
+    add_equity(engine, each * (total >> 20), 1 << 20)
+    add_equity(engine, each * (total & 0xFFFFF), 1)
 
 
 @compiled
@@ -616,7 +599,7 @@ def send_commands(engine: Engine) -> None:
             engine.last_arrival = arrival
         if engine.command_sent == engine.command_first:
             engine.next_arrival = arrival
-        engine.command_arrival[engine.command_sent % size] = arrival
+        engine.command_arrival[engine.command_sent & (size - 1)] = arrival
         engine.command_sent += 1
         engine.active += 1
 
@@ -628,8 +611,8 @@ def queue_command(
     """Put a command behind those of this step."""
     size = len(engine.command_kind)
     if engine.command_count - engine.command_first >= size:
-        raise IndexError("too many commands under way")
-    at = engine.command_count % size
+        raise MemoryError("too many commands under way")
+    at = engine.command_count & (size - 1)
     engine.command_kind[at] = kind
     engine.command_number[at] = number
     engine.command_lots[at] = lots
@@ -651,7 +634,7 @@ def deliver(engine: Engine, ts: int) -> None:
 def _arrive(engine: Engine, ts: int) -> None:
     size = len(engine.command_kind)
     while engine.command_first < engine.command_sent:
-        at = engine.command_first % size
+        at = engine.command_first & (size - 1)
         arrival = engine.command_arrival[at]
         if arrival > ts:
             break
@@ -676,7 +659,7 @@ def _arrive(engine: Engine, ts: int) -> None:
             )  # fmt: skip
     engine.next_arrival = INT64_MAX
     if engine.command_first < engine.command_sent:
-        engine.next_arrival = engine.command_arrival[engine.command_first % size]
+        engine.next_arrival = engine.command_arrival[engine.command_first & (size - 1)]
 
 
 @compiled
@@ -691,7 +674,7 @@ def _wait_for_bar(
 ) -> None:
     count = engine.change_count
     if count >= len(engine.change_kind):
-        raise IndexError("too many changes wait")
+        raise MemoryError("too many changes wait")
     engine.change_arrival[count] = arrival
     engine.change_kind[count] = kind
     engine.change_number[count] = number
@@ -1090,7 +1073,7 @@ def _decide_order(engine: Engine, at: int) -> None:
     log_order(engine, LOG_APPROVED, number, number, side, lots)
     lot_cost = -(-(engine.order.notional + engine.order.fee) // engine.order.lots)
     if engine.open_count >= len(engine.open_slots):
-        raise IndexError("too many open orders")
+        raise MemoryError("too many open orders")
     slot = engine.open_slots[engine.open_count]
     engine.open_count += 1
     at_fill = basis >= _NOTIONAL_AT_FILL

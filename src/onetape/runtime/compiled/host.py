@@ -8,6 +8,7 @@ Importing this module imports Numba: import it where it is used.
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from onetape.domain.rule_compiler import Packed
 from onetape.execution.oms import MOVES
 from onetape.execution.simulated.fees import MonthNotional
 from onetape.execution.simulated.slippage import SlippageTerms
-from onetape.execution.simulated.venue import VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.performance_summary import (
     BookFigures,
@@ -40,7 +41,12 @@ from onetape.runtime.compiled.engine import EVENTS
 from onetape.runtime.compiled.loop import run_bars, run_trades
 from onetape.runtime.compiled.market import Market
 from onetape.runtime.compiled.state import LOG_WIDTH, make_engine_type
-from onetape.runtime.compiled.strategy_code import NotCompilable, StrategyCode, read_strategy
+from onetape.runtime.compiled.strategy_code import (
+    PYTHON_HOST,
+    NotCompilable,
+    StrategyCode,
+    read_strategy,
+)
 from onetape.runtime.compiled.trace import GateLimits, Tracer
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec, compute_session_id
 from onetape.runtime.sessions.python_host import PythonHost
@@ -172,12 +178,12 @@ class CompiledHost:
             context = PackedContext(engine, self._code.features)
             try:
                 self._run(engine, state, context)
-            except IndexError:  # no room: it is run again with more
+            except MemoryError:  # no room: it is run again with more
                 room += 1
                 continue
             except RuntimeError as error:
                 raise InvariantBroken(f"the compiled host: {error}") from error
-            except (ArithmeticError, AttributeError, ValueError, AssertionError):
+            except (ArithmeticError, AttributeError, LookupError, ValueError):
                 return None
             return engine, state
         return None
@@ -196,7 +202,7 @@ class CompiledHost:
     def _make_room(self, room: int, *, logs: bool) -> dict[str, Any]:
         """Everything whose size is a capacity."""
         instruments = int(self._values["instruments"])
-        slots = (_SLOTS + 2 * instruments) * _GROWTH**room
+        slots = 1 << ((_SLOTS + 2 * instruments) * _GROWTH**room - 1).bit_length()
         rows = _LOG_ROWS * _GROWTH ** (room + 1) if logs else 0
         names = [name for name, kind in self._engine_type.fields if kind == "ints"]
         sized = {
@@ -272,7 +278,8 @@ class CompiledHost:
             "other_sells": zeros,
             "next_arrival": INT64_MAX,
             "growth_high": 1.0,
-            "growth_low": 1.0,
+            "high_from": capital - (capital >> 50),
+            "low_equity": capital,
             "high_row": -1,
             "high_slice": -1,
             "period_equity": [0] * self._market.periods,
@@ -378,15 +385,12 @@ _PLACE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
 def _explain(message: str, file: str) -> Finding:
-    """What Numba says, as one finding at the newest line of the strategy's file."""
-    line = 0
+    """What Numba refuses, as one finding at the innermost line of the strategy's file."""
     name = file.rpartition("/")[2]
     for match in _PLACE.finditer(message):
         if match["file"].rpartition("/")[2] == name:
             line = int(match["line"])
+            code = linecache.getline(file, line).strip()
+            return Finding(line, "not-compilable", f"Numba can't compile {code!r}", PYTHON_HOST)
     lines = [each.strip() for each in message.splitlines() if each.strip()]
-    said = next(
-        (each for each in lines if not each.startswith(("Failed in", "No implementation", ">>>"))),
-        lines[0],
-    )
-    return Finding(line, "not-compilable", said, "the Python host runs it")
+    return Finding(0, "not-compilable", lines[-1], PYTHON_HOST)

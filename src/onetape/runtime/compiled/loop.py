@@ -6,7 +6,7 @@ from typing import Any
 
 from onetape.domain.checked import NAMES
 from onetape.runtime.compiled.callbacks import bar_at, slice_at, trade_at
-from onetape.runtime.compiled.compiling import compiled
+from onetape.runtime.compiled.compiling import compiled, entry_point
 from onetape.runtime.compiled.engine import begin_row, decide, deliver, end_row, finish
 from onetape.runtime.compiled.state import Engine
 
@@ -41,7 +41,7 @@ def first_of_slice(engine: Engine, row: int) -> int:
     return row
 
 
-@compiled
+@entry_point
 def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
     """A session of bars, from `on_start` to the last row.
 
@@ -84,7 +84,7 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
     finish(engine)
 
 
-@compiled
+@entry_point
 def run_trades(engine: Engine, strategy: Any, ctx: Any) -> None:
     """A session of public prints, from `on_start` to the last row."""
     _start(engine, strategy, ctx)

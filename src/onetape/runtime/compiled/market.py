@@ -67,7 +67,7 @@ class Market:
             "period_ends": _column(ends, np.int64),
             "aggressor": _column(columns["aggressor"], np.int64) if prints else _NONE,
             "is_single": len(timeline.instruments) == 1,
-            "is_prints": prints,
+            "all_end": bool(timeline.slice_end.all()),
             **_describe_instruments(timeline.instruments),
         }
         self.ts_start = int(columns["ts_open"].min())

@@ -1,7 +1,7 @@
 """Everything a compiled session remembers: one record, the fields of `Engine`.
 
 Orders, intents, commands and changes are columns of slots with a fixed capacity; a session that
-needs more raises `IndexError`, and the host runs it again with more.
+needs more raises `MemoryError`, and the host runs it again with more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Engine:
 
     Arrays of the market have an item a row, `instrument_*` and `position_*` one an instrument,
     `order_*` one an order slot, `intent_*` one an intent of this step, `command_*` one a command
-    under way, `change_*` one a cancel or replace that waits for a bar. `gate_*` are row-major
+    under way (a power of two, as they are a ring), `change_*` one a cancel or replace that waits for a bar. `gate_*` are row-major
     (gate, instrument).
     """
 
@@ -47,7 +47,7 @@ class Engine:
     period_ends: IntColumn
     aggressor: IntColumn
     is_single: bool
-    is_prints: bool
+    all_end: bool
 
     # Terms.
     instruments: int
@@ -203,7 +203,8 @@ class Engine:
     equity_rest: int
     exposure_sum: float
     growth_high: float
-    growth_low: float
+    high_from: int
+    low_equity: int
     depth: float
     high_row: int
     high_slice: int

@@ -11,7 +11,6 @@ import ast
 import hashlib
 import inspect
 import math
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from types import FunctionType, ModuleType
@@ -22,6 +21,7 @@ from numba.extending import overload
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.rule_compiler import OPTIONS, Fields, make_compilable, rehome
+from onetape.domain.rule_definition import compute_definition_hash, parse_function
 from onetape.domain.rules import registered_rules
 from onetape.runtime.compiled.callbacks import (
     CALLBACKS,
@@ -225,12 +225,9 @@ class _Reader:
 
     def _parse(self, function: FunctionType) -> ast.FunctionDef | None:
         try:
-            source = textwrap.dedent(inspect.getsource(function))
-            definition = ast.parse(source).body[0]
-        except (OSError, SyntaxError):
-            definition = None
-        if not isinstance(definition, ast.FunctionDef):
-            self._find(0, f"the source of {function.__name__} can't be read", "put it into a file")
+            definition = parse_function(function)[1]
+        except StrategyError as error:
+            self._find(_line_of(function), f"{function.__name__} {error.what}", error.remedy)
             return None
         if function.__code__.co_freevars:
             names = ", ".join(function.__code__.co_freevars)
@@ -304,7 +301,7 @@ class _Reader:
     def _take_helper(self, node: ast.Name, function: FunctionType) -> None:
         if function in registered_rules().values():
             make_compilable(function)
-            self.numbers[f"rule {function.__name__}"] = inspect.getsource(function)
+            self.numbers[f"rule {function.__name__}"] = compute_definition_hash(function, ())
         elif function not in self.helpers:
             parsed = self._parse(function)
             if parsed is not None:

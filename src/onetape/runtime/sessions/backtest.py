@@ -30,7 +30,8 @@ from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED
 from onetape.execution.simulated.fees import build_fee_schedule
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
-from onetape.execution.simulated.venue import SimulatedVenue, VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, load_timeline

@@ -23,7 +23,7 @@ from onetape.domain.events import (
     SessionStopped,
     StrategyQuarantined,
 )
-from onetape.execution.simulated.venue import VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent, compute_equity_curves
 from onetape.portfolio.performance_summary import (

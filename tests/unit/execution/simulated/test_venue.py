@@ -48,7 +48,8 @@ from onetape.execution.simulated.slippage import (
     VolumeSlippage,
     build_slippage,
 )
-from onetape.execution.simulated.venue import SimulatedVenue, VenueTerms
+from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.venue import SimulatedVenue
 from tests.support.timelines import AAPL, EQUITY, MSFT, OTHER, SECOND, T0, opens
 
 GTC, DAY, GTD, IOC, FOK = TimeInForce
