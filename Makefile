@@ -10,7 +10,7 @@ SYNC := $(UV) sync --locked --inexact --no-python-downloads
 .PHONY: help demo test soak check bench docs format hooks setup
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(UV)  ## Run a backtest on real daily bars and write its report
 	$(SYNC) --no-default-groups --group demo
@@ -32,6 +32,9 @@ check: setup  ## Lint, formatting, types, architecture, dependencies, lock file
 
 bench: setup  ## Measure speed, with ratios against a fixed calibration loop
 	$(BIN)/python -m benchmarks
+
+bench-peers: setup  ## Install the peers and measure them side by side (half an hour)
+	$(BIN)/python -m benchmarks.peers --markdown benchmarks/RESULTS.md
 
 docs: setup  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict

@@ -8,6 +8,8 @@ instruction.
 Importing this module imports Numba: import it where it is used.
 """
 
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import ast
@@ -19,15 +21,16 @@ from typing import Any
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload, register_jitable
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import overload, register_jitable
+
+intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
 
 _LIMIT = 9_223_372_036_854_775_808.0
 
 
 def _is_int(kind: Any) -> bool:
-    return isinstance(kind, types.Integer | types.Boolean | types.IntegerLiteral) or isinstance(
-        kind, types.IntEnumMember
-    )
+    return isinstance(kind, types.Integer | types.Boolean | types.IntEnumMember)
 
 
 def _make_arithmetic(function: Callable[..., Any], name: str) -> Any:
@@ -47,7 +50,9 @@ def _make_arithmetic(function: Callable[..., Any], name: str) -> Any:
             word = ir.IntType(64)
             pair = ir.LiteralStructType([word, ir.IntType(1)])
             overflowing = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(pair, [word, word]), f"llvm.s{name}.with.overflow.i64"
+                builder.module,
+                ir.FunctionType(pair, [word, word]),
+                f"llvm.s{name}.with.overflow.i64",
             )
             result = builder.call(overflowing, values)
             with builder.if_then(builder.extract_value(result, 1), likely=False):
@@ -97,7 +102,7 @@ def _shift(value: Any, count: Any) -> Any:
 
 
 @register_jitable
-def _to_word(value: float) -> int:
+def _to_word(value: Any) -> Any:
     if not -_LIMIT <= value < _LIMIT:
         raise OverflowError("a number has no int64 value")
     return int(value)
@@ -207,7 +212,7 @@ def _is_nothing(kind: Any) -> bool:
 
 
 @register_jitable
-def round_count(value: float, digits: int) -> int:
+def round_count(value: Any, digits: Any) -> int:
     """The whole number nearest to `value * 10**digits`, halves to even, for 0 to 22 digits.
 
     The product is taken with its rounding error (Dekker 1971), so the choice is exact.
@@ -218,7 +223,7 @@ def round_count(value: float, digits: int) -> int:
     for _ in range(digits):
         power *= 10.0
     product = value * power
-    if not abs(product) < 2.0**50:
+    if not abs(product) < 2.0**53:
         raise OverflowError("compiled code rounds numbers of up to 15 digits")
     split = 134_217_729.0
     big = value * split
@@ -234,12 +239,14 @@ def round_count(value: float, digits: int) -> int:
     part = (product - below) - 0.5
     if part + error > 0.0 or (part + error == 0.0 and below % 2 != 0):
         below += 1
+    elif part == -0.5 and error == -0.5 and below % 2 != 0:
+        below -= 1
     return below
 
 
 @register_jitable
-def round_decimal(value: float, digits: int) -> float:
-    """`round(value, digits)`: the quotient of two exact numbers is the correctly rounded decimal."""
+def round_decimal(value: Any, digits: Any) -> float:
+    """`round(value, digits)`: the quotient of two exact numbers is the correctly rounded one."""
     if not math.isfinite(value):
         return value
     power = 1.0
@@ -259,8 +266,15 @@ _MATH = {"floor": "checked_floor", "ceil": "checked_ceil", "sqrt": "checked_sqrt
 
 NAMES: dict[str, Any] = {
     f"__{each.__name__}": each
-    for each in (checked_neg, checked_shift, checked_int, checked_floor, checked_ceil, checked_round,
-                 checked_sqrt)
+    for each in (
+        checked_neg,
+        checked_shift,
+        checked_int,
+        checked_floor,
+        checked_ceil,
+        checked_round,
+        checked_sqrt,
+    )
 } | {
     "__checked_add": checked_add,
     "__checked_sub": checked_sub,

@@ -25,7 +25,6 @@ import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,6 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
     infer_getattr,
-    intrinsic,
     lower_getattr_generic,
     lower_setattr_generic,
     models,
@@ -45,9 +43,12 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
+from numba.extending import intrinsic as _intrinsic
 
 from onetape.domain.checked import NAMES, rewrite_checked
 from onetape.domain.rule_definition import Rule, compute_definition_hash, list_rules, parse_function
+
+intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
 
 OPTIONS: Any = {"boundscheck": True}
 
@@ -100,8 +101,8 @@ def rehome(
     definition.name = name
     home = {**function.__globals__, **NAMES, **(names or {}), "__name__": __name__}
     code = compile(ast.Module([definition], []), function.__code__.co_filename, "exec")
-    exec(code, home)  # noqa: S102 - the source of a function that is already loaded
-    twin: FunctionType = home[name]
+    exec(code, home)
+    twin: Any = home[name]
     twin.__defaults__ = function.__defaults__
     twin.__qualname__ = name
     return twin
@@ -328,7 +329,7 @@ def load_field(context: Any, builder: Any, record: RecordType, address: Any, att
         return builder.inttoptr(builder.load(field), cgutils.voidptr_t)
     if isinstance(kind, tuple):
         return builder.bitcast(cgutils.gep(builder, block, builder.load(field)), cgutils.voidptr_t)
-    array_type = _TYPES[kind]
+    array_type: Any = _TYPES[kind]
     item = context.get_value_type(array_type.dtype).as_pointer()
     if kind.endswith("column"):
         first = builder.inttoptr(builder.load(field), item)

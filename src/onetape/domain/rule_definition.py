@@ -140,7 +140,7 @@ def parse_function(function: Rule) -> tuple[str, ast.FunctionDef]:
 
 @lru_cache(maxsize=64)
 def _find_functions(text: str) -> dict[int, tuple[int, int]]:
-    """The lines [start, stop) of every `def` of a file, by the line it begins at, counted from 1."""
+    """The lines [start, stop) of every `def` of a file, by the line (from 1) it begins at."""
     try:
         tree = ast.parse(text)
     except SyntaxError:

@@ -4,6 +4,8 @@ The names and their meaning are those of `strategy/sdk.py`, `strategy/context.py
 `domain/market.py`. What would raise there raises here, and the host then asks the Python host.
 """
 
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import math
@@ -21,7 +23,6 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
     infer_getattr,
-    intrinsic,
     lower_getattr_generic,
     make_attribute_wrapper,
     models,
@@ -29,6 +30,7 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
+from numba.extending import intrinsic as _intrinsic
 from numba.extending import overload as _overload
 from numba.extending import overload_attribute as _overload_attribute
 from numba.extending import overload_method as _overload_method
@@ -51,10 +53,13 @@ globals().update(NAMES)
 
 make_compilable(compute_ticks)
 
+intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
+
 # Without `strict`, annotations may differ between what Numba types and what it compiles.
 overload = partial(_overload, strict=False)
-overload_attribute = partial(_overload_attribute, strict=False)
-overload_method = partial(_overload_method, strict=False)
+_OPTIONS = {"strict": False}
+overload_attribute: Any = partial(_overload_attribute, **_OPTIONS)
+overload_method: Any = partial(_overload_method, **_OPTIONS)
 
 _LOTS, _TARGET_LOTS, _TARGET_WEIGHT, _NOTIONAL_AT_FILL, _EQUITY_AT_FILL = range(5)
 _E8 = 100_000_000
@@ -168,7 +173,7 @@ def to_number(_typing: Any, word: Any) -> Any:
 
 
 def no_order() -> Any:
-    """The empty order id: what `\"\"` means in a compiled callback."""
+    """The empty order id: what an empty string means in a compiled callback."""
     raise NotImplementedError("for compiled code only")
 
 
@@ -345,7 +350,7 @@ def slice_at(_typing: Any, ctx: Any, start: Any, stop: Any) -> Any:
 
 def _row_attribute(kind: type[types.Type], name: str, column: str) -> None:
     source = f"lambda row: row._engine.{column}[row._at]"
-    overload_attribute(kind, name)(eval(f"lambda row: ({source})"))  # noqa: S307
+    overload_attribute(kind, name)(eval(f"lambda row: ({source})"))
 
 
 for _name in ("ts_open", "ts_close", "ts_known", "session_close", "open", "high", "low", "close",
@@ -720,9 +725,7 @@ def _open_orders(ctx: Any, instrument: Any = None) -> Any:
 
         def find_all(ctx: Any, instrument: Any = None) -> Any:
             engine = engine_of(ctx)
-            return [
-                open_order_at(ctx, engine.open_slots[at]) for at in range(engine.open_count)
-            ]
+            return [open_order_at(ctx, engine.open_slots[at]) for at in range(engine.open_count)]
 
         return find_all
     if not isinstance(instrument, InstrumentType):
@@ -831,9 +834,7 @@ def queue_order(
 @compiled
 def queue_sized(engine: Engine, instrument: int, side: int, basis: int, amount: int) -> int:
     """A market order that is not given in lots."""
-    return queue_intent(
-        engine, SUBMIT, instrument, side, basis, amount, 0, 0, 0, 0, 0, False, 0
-    )
+    return queue_intent(engine, SUBMIT, instrument, side, basis, amount, 0, 0, 0, 0, 0, False, 0)
 
 
 @compiled
@@ -1002,7 +1003,9 @@ def _spend_ratio(ctx: Any, instrument: Any, ratio: Any, side: Any = 1) -> Any:
     def call(ctx: Any, instrument: Any, ratio: Any, side: Any = 1) -> Any:
         count = require_positive(round_count(float(ratio), 8))
         place = to_number(instrument)
-        return as_order_id(queue_sized(engine_of(ctx), place, _to_int(side), _EQUITY_AT_FILL, count))
+        return as_order_id(
+            queue_sized(engine_of(ctx), place, _to_int(side), _EQUITY_AT_FILL, count)
+        )
 
     return call
 
@@ -1080,7 +1083,7 @@ def _stable_sort(values: Any, key: Any = None, reverse: Any = False) -> Any:
     if _is_absent(key):
 
         def sort_plain(values: Any, key: Any = None, reverse: Any = False) -> None:
-            order = merge_order([each for each in values], reverse)
+            order = merge_order(list(values), reverse)
             values[:] = [values[at] for at in order]
 
         return sort_plain
@@ -1100,7 +1103,7 @@ def stable_sorted(values: Any, key: Any = None, reverse: Any = False) -> Any:
 @overload(stable_sorted)
 def _stable_sorted(values: Any, key: Any = None, reverse: Any = False) -> Any:
     def sort(values: Any, key: Any = None, reverse: Any = False) -> Any:
-        copy = [each for each in values]
+        copy = list(values)
         stable_sort(copy, key, reverse)
         return copy
 

@@ -39,7 +39,7 @@ def _compile(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R
     ast.increment_lineno(definition, function.__code__.co_firstlineno - 1)
     scope: dict[str, Any] = function.__globals__
     code = compile(ast.Module([definition], []), function.__code__.co_filename, "exec")
-    exec(code, scope)  # noqa: S102 - the source of the function itself
+    exec(code, scope)
     twin = scope.pop(function.__name__)
     try:
         dispatcher: Any = njit(cache=True, **options)(twin)

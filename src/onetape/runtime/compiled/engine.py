@@ -7,7 +7,6 @@ rules. Parity tests hold the two hosts to the same events, byte for byte.
 
 from __future__ import annotations
 
-from onetape.domain import checked
 from onetape.domain.checked import NAMES
 from onetape.domain.events import (
     OrderAccepted,
@@ -73,9 +72,9 @@ for _rule in (
     check_daily_loss, check_drawdown, check_gross_exposure, check_kill_switch, check_net_exposure,
     check_order_notional, check_order_quantity, check_order_rate, check_position_quantity,
     check_position_ratio, compute_affordable_lots, compute_bar_capacity_lots, compute_bar_fill,
-    compute_bar_window, compute_fill_fee, compute_fill_time, compute_latency_ns, compute_liquidity_side,
-    compute_order_fee, compute_position_fold, compute_ratio_floor, compute_slipped_ticks,
-    compute_worst_lots,
+    compute_bar_window, compute_fill_fee, compute_fill_time, compute_latency_ns,
+    compute_liquidity_side, compute_order_fee, compute_position_fold, compute_ratio_floor,
+    compute_slipped_ticks, compute_worst_lots,
 ):  # fmt: skip
     make_compilable(_rule)
 
@@ -206,7 +205,9 @@ def add_equity(engine: Engine, equity: int, count: int) -> None:
 
 
 @compiled
-def follow_drawdown(engine: Engine, first: int, last: int, number: int, count: int, equity: int) -> None:
+def follow_drawdown(
+    engine: Engine, first: int, last: int, number: int, count: int, equity: int
+) -> None:
     """Take `count` slices of one equity, the first of them `number`, into the deepest drawdown.
 
     Growth is computed as `compute_growth` does it, and the drawdown as `drawdowns` does. `first`
@@ -605,9 +606,7 @@ def send_commands(engine: Engine) -> None:
 
 
 @compiled
-def queue_command(
-    engine: Engine, kind: int, number: int, lots: int, limit: int, stop: int
-) -> None:
+def queue_command(engine: Engine, kind: int, number: int, lots: int, limit: int, stop: int) -> None:
     """Put a command behind those of this step."""
     size = len(engine.command_kind)
     if engine.command_count - engine.command_first >= size:
@@ -669,9 +668,7 @@ def _last_close(engine: Engine, instrument: int) -> int:
 
 
 @compiled
-def _wait_for_bar(
-    engine: Engine, arrival: int, kind: int, number: int, at: int, slot: int
-) -> None:
+def _wait_for_bar(engine: Engine, arrival: int, kind: int, number: int, at: int, slot: int) -> None:
     count = engine.change_count
     if count >= len(engine.change_kind):
         raise MemoryError("too many changes wait")
@@ -850,11 +847,11 @@ def _remember_changed(engine: Engine, instrument: int) -> int:
     size = len(engine.met_slot) // 2
     for at in range(engine.open_count):
         slot = engine.open_slots[at]
-        if engine.order_instrument[slot] == instrument and engine.order_changes[slot] > 0:
-            if engine.order_on_book[slot]:
-                engine.met_slot[size + count] = slot
-                engine.met_ts[size + count] = engine.order_number[slot]
-                count += 1
+        waits = engine.order_changes[slot] > 0 and engine.order_on_book[slot] != 0
+        if waits and engine.order_instrument[slot] == instrument:
+            engine.met_slot[size + count] = slot
+            engine.met_ts[size + count] = engine.order_number[slot]
+            count += 1
     return count
 
 
@@ -929,10 +926,10 @@ def _execute(
         if is_resting and lots == reducible:
             leave_book(engine, slot)
             settle_canceled(engine, slot, _NOTHING_TO_REDUCE)
-    if time_in_force == _IOC or time_in_force == _FOK:
-        if engine.order_on_book[slot] and engine.order_number[slot] == number:
-            leave_book(engine, slot)
-            settle_canceled(engine, slot, _NOT_AT_ONCE)
+    is_resting = engine.order_on_book[slot] != 0 and engine.order_number[slot] == number
+    if is_resting and (time_in_force == _IOC or time_in_force == _FOK):
+        leave_book(engine, slot)
+        settle_canceled(engine, slot, _NOT_AT_ONCE)
 
 
 @compiled
@@ -1023,9 +1020,7 @@ def decide(engine: Engine) -> None:
 
 
 @compiled
-def _deny(
-    engine: Engine, number: int, code: int, instrument: int, actual: int, limit: int
-) -> int:
+def _deny(engine: Engine, number: int, code: int, instrument: int, actual: int, limit: int) -> int:
     engine.denied += 1
     if engine.logs:
         at = begin_log(engine, LOG_DENIED)

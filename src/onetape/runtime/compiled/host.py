@@ -56,6 +56,8 @@ from onetape.strategy.sdk import Strategy
 
 __all__ = ["CompiledHost", "NotCompilable"]
 
+_TRIPS = ("trip_sign", "trip_entered", "trip_exited", "trip_entry_notional",
+          "trip_exit_notional", "trip_fees", "trip_ts")  # fmt: skip
 _SLOTS = 64
 _LOG_ROWS = 4096
 _GROWTH = 8
@@ -105,7 +107,7 @@ class CompiledHost:
         self._engine_type, self._parts = make_engine_type(compute_code_hash())
         self._gates = GateLimits(build_gates(limits), timeline.instruments)
         self._controls = controls
-        self._run = run_trades if timeline.kind == "trades" else run_bars
+        self._run: Any = run_trades if timeline.kind == "trades" else run_bars
         names = tuple(spec.strategy.features())
         self._code = read_strategy(type(spec.strategy), names)
         self._tracer = Tracer(
@@ -238,54 +240,57 @@ class CompiledHost:
             if kind in ("int", "bool", "float")
         }
         order = {name: 0 for name, _ in parts["RiskInput"].fields}
-        return values | market | {
-            "schedules": [_pack(parts["FeeSchedule"], terms.fees[each]) for each in ids],
-            "slippage": _pack(parts["SlippageTerms"], terms.slippage),
-            "slips": terms.slippage != SlippageTerms(),
-            "latency": _pack(parts["LatencyTerms"], terms.latency),
-            "is_instant": terms.latency.mean_ns == terms.latency.std_ns == 0,
-            "limit_reach": terms.limit_reach,
-            "is_capped": ratio is not None,
-            "max_volume_ratio": ratio or 0.0,
-            "moves": _list_moves(),
-            "gate_is_on": gates.is_on,
-            "gate_limit": gates.limit,
-            "power": _pack(parts["BuyingPower"], gates.power),
-            "has_rate": gates.rate is not None,
-            "rate": _pack(parts["OrderRate"], gates.rate or OrderRate(1, 0, [0])),
-            "watches": gates.watches,
-            "control_ts": [ts for ts, _ in self._controls],
-            "control_active": [int(command.active) for _, command in self._controls],
-            "capital": capital,
-            "row": -1,
-            "now": self._market.ts_start,
-            "accounted": -1,
-            "accounted_equity": capital,
-            "last_row": [-1] * count,
-            "mark": zeros,
-            "feature_columns": [0] * len(self._code.features),
-            "feature_row": -1,
-            "cash": capital,
-            "peak": capital,
-            "session_start_equity": capital,
-            "position_lots": zeros,
-            "position_cost": zeros,
-            "position_units": [0.0] * count,
-            "month": _pack(parts["MonthNotional"], MonthNotional()),
-            "order": Packed(parts["RiskInput"], order),
-            "book_count": zeros,
-            "other_buys": zeros,
-            "other_sells": zeros,
-            "next_arrival": INT64_MAX,
-            "growth_high": 1.0,
-            "high_from": capital - (capital >> 50),
-            "low_equity": capital,
-            "high_row": -1,
-            "high_slice": -1,
-            "period_equity": [0] * self._market.periods,
-            **{name: zeros for name in ("trip_sign", "trip_entered", "trip_exited",
-               "trip_entry_notional", "trip_exit_notional", "trip_fees", "trip_ts")},
-        }  # fmt: skip
+        return (
+            values
+            | market
+            | {
+                "schedules": [_pack(parts["FeeSchedule"], terms.fees[each]) for each in ids],
+                "slippage": _pack(parts["SlippageTerms"], terms.slippage),
+                "slips": terms.slippage != SlippageTerms(),
+                "latency": _pack(parts["LatencyTerms"], terms.latency),
+                "is_instant": terms.latency.mean_ns == terms.latency.std_ns == 0,
+                "limit_reach": terms.limit_reach,
+                "is_capped": ratio is not None,
+                "max_volume_ratio": ratio or 0.0,
+                "moves": _list_moves(),
+                "gate_is_on": gates.is_on,
+                "gate_limit": gates.limit,
+                "power": _pack(parts["BuyingPower"], gates.power),
+                "has_rate": gates.rate is not None,
+                "rate": _pack(parts["OrderRate"], gates.rate or OrderRate(1, 0, [0])),
+                "watches": gates.watches,
+                "control_ts": [ts for ts, _ in self._controls],
+                "control_active": [int(command.active) for _, command in self._controls],
+                "capital": capital,
+                "row": -1,
+                "now": self._market.ts_start,
+                "accounted": -1,
+                "accounted_equity": capital,
+                "last_row": [-1] * count,
+                "mark": zeros,
+                "feature_columns": [0] * len(self._code.features),
+                "feature_row": -1,
+                "cash": capital,
+                "peak": capital,
+                "session_start_equity": capital,
+                "position_lots": zeros,
+                "position_cost": zeros,
+                "position_units": [0.0] * count,
+                "month": _pack(parts["MonthNotional"], MonthNotional()),
+                "order": Packed(parts["RiskInput"], order),
+                "book_count": zeros,
+                "other_buys": zeros,
+                "other_sells": zeros,
+                "next_arrival": INT64_MAX,
+                "growth_high": 1.0,
+                "high_from": capital - (capital >> 50),
+                "low_equity": capital,
+                "high_row": -1,
+                "high_slice": -1,
+                "period_equity": [0] * self._market.periods,
+                **dict.fromkeys(_TRIPS, zeros),
+            }
+        )
 
     def _compile(self, strategy: Strategy) -> None:
         """Compile, or load from disk, what runs this strategy.
@@ -298,7 +303,7 @@ class CompiledHost:
         context = PackedContext(engine, self._code.features)
         signature = (engine.record, state.record, context.kind)
         try:
-            self._run.compile(signature)  # pyright: ignore[reportFunctionMemberAccess]
+            self._run.compile(signature)
         except NumbaError as error:
             finding = _explain(str(error), self._code.file)
             raise NotCompilable(type(strategy).__name__, self._code.file, (finding,)) from error
@@ -376,9 +381,7 @@ def _pack(record: Any, value: Any) -> Packed:
 
 def _list_moves() -> list[int]:
     """The table of moves, row-major (status, event); -1 where there is none."""
-    return [
-        int(MOVES.get((status, event), -1)) for status in OrderStatus for event in EVENTS
-    ]
+    return [int(MOVES.get((status, event), -1)) for status in OrderStatus for event in EVENTS]
 
 
 _PLACE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')

@@ -1,4 +1,4 @@
-"""The market of a compiled session: a timeline as the columns of `Engine`, made once for all sets."""
+"""The market of a compiled session: a timeline as columns of `Engine`, made once for all sets."""
 
 from __future__ import annotations
 

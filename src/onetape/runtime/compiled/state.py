@@ -25,8 +25,8 @@ class Engine:
 
     Arrays of the market have an item a row, `instrument_*` and `position_*` one an instrument,
     `order_*` one an order slot, `intent_*` one an intent of this step, `command_*` one a command
-    under way (a power of two, as they are a ring), `change_*` one a cancel or replace that waits for a bar. `gate_*` are row-major
-    (gate, instrument).
+    under way (a power of two, as they are a ring), `change_*` one a cancel or replace that waits
+    for a bar. `gate_*` are row-major (gate, instrument).
     """
 
     # The market.

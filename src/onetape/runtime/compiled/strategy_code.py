@@ -153,8 +153,8 @@ class _Reader:
         """Find every function, and what none of them may do."""
         for name in _OTHER_CALLBACKS:
             if getattr(self.strategy, name) is not getattr(Strategy, name):
-                self._find(_line_of(getattr(self.strategy, name)), f"{name} is not carried",
-                           f"decide in on_bar, on_trade or on_slice, or let {PYTHON_HOST[4:]}")  # fmt: skip
+                line = _line_of(getattr(self.strategy, name))
+                self._find(line, f"{name} is not carried", "decide in on_bar, on_trade or on_slice")
         for name in CALLBACKS:
             if getattr(self.strategy, name) is not getattr(Strategy, name):
                 self._take(name, getattr(self.strategy, name))
@@ -237,14 +237,16 @@ class _Reader:
         ast.increment_lineno(definition, function.__code__.co_firstlineno - 1)
         return definition
 
-    def _check(self, function: FunctionType, definition: ast.FunctionDef, *, is_method: bool) -> None:
+    def _check(
+        self, function: FunctionType, definition: ast.FunctionDef, *, is_method: bool
+    ) -> None:
         names = [each.arg for each in definition.args.args]
         own = names[0] if is_method and names else ""
         local = set(function.__code__.co_varnames) | set(_bound_names(definition))
         for node in _walk_body(definition):
-            for kind, words in _NOT_CARRIED.items():
-                if isinstance(node, kind):
-                    self._find(node.lineno, f"{words} is not carried")  # pyright: ignore
+            words = _NOT_CARRIED.get(type(node))
+            if words is not None:
+                self._find(getattr(node, "lineno", definition.lineno), f"{words} is not carried")
             match node:
                 case ast.BinOp(op=ast.Pow()) | ast.AugAssign(op=ast.Pow()):
                     self._find(node.lineno, "** is not carried", "multiply, or use math.sqrt")
@@ -272,7 +274,7 @@ class _Reader:
             self._find(node.lineno, f"the str param {name!r} is not carried", "use an int param")
         if isinstance(declared, State) and declared.type_name == "str" and declared.default:
             self._find(node.lineno, f"the str state {name!r} does not start empty",
-                       "a compiled strategy keeps order ids in str state, and nothing else")  # fmt: skip
+                       "str state holds order ids in compiled code, nothing else")  # fmt: skip
         if isinstance(node.ctx, ast.Store) and name not in self.strategy.declared_state:
             self._find(node.lineno, f"self.{name} is assigned and not declared as state",
                        "declare it with state(...)")  # fmt: skip
@@ -372,7 +374,7 @@ class _CallbackRewriter(ast.NodeTransformer):
             definition.body = [*body[1:], ast.copy_location(ast.Pass(), body[0])]
         return self.visit(definition)
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         node.keywords = [each for each in node.keywords if each.arg != "label"]
         self.generic_visit(node)
         match node.func:
@@ -389,7 +391,7 @@ class _CallbackRewriter(ast.NodeTransformer):
             case _:
                 return node
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _call("__no_order", [], node) if node.value == "" else node
 
 
