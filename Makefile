@@ -7,7 +7,7 @@ BIN := .venv/bin
 SYNC := $(UV) sync --locked --inexact --no-python-downloads
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check bench docs format hooks setup
+.PHONY: help demo test soak check bench bench-peers docs format hooks setup
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -549,9 +549,11 @@ class Writer:
         self.put(f"{held} = [each for each in ctx.instruments if ctx.position(each) != 0.0]")
         best = self.fresh("best")
         self.put(f"{best} = [each for _, each in {ranked}]")
+        fresh = self.fresh("fresh")
+        self.put(f"{fresh} = [each for each in {best} if each not in {held}]")
         cut = self.one("[: self.n0 % 3 + 1]", "[:1]", "[-1:]", "[1:]")
         chosen = self.fresh("id")
-        with self.block(f"for {chosen} in {self.one(best + cut, f'{held} + {best}{cut}')}:"):
+        with self.block(f"for {chosen} in {self.one(best + cut, f'{held} + {fresh}{cut}')}:"):
             test = self.one(f"{chosen} in {held}", f"{chosen} not in {held}", f"len({held}) < 2")
             inner = replace(scope, instruments=(chosen,), lists=(*scope.lists, held), in_loop=True)
             with self.block(f"if {test}:"):

@@ -1,9 +1,9 @@
 """Integer arithmetic that never wraps, for compiled code.
 
-A Python int has no end; a compiled one has 64 bits and wraps. `rewrite_checked` turns every sum,
-difference, product, negation, left shift and conversion to int of a function's source into a call
-of this module, which raises `OverflowError` instead. Floats pass through to the same machine
-instruction.
+A Python int has no end; a compiled one has 64 bits and wraps. `rewrite_checked` turns everything in
+a function's source that could leave int64 (sums, products, quotients, negation, `abs`, left shifts,
+conversions to int) into a call of this module, which raises `OverflowError` instead. Floats pass
+through to the same machine instruction.
 
 Importing this module imports Numba: import it where it is used.
 """
@@ -81,6 +81,36 @@ def _neg(value: Any) -> Any:
     if _is_int(value):
         return lambda value: checked_sub(0, value)
     return lambda value: -value
+
+
+def checked_abs(value: Any) -> Any:
+    """`abs(value)`."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(checked_abs, strict=False)
+def _abs(value: Any) -> Any:
+    if _is_int(value):
+        return lambda value: checked_sub(0, value) if value < 0 else value
+    return lambda value: abs(value)
+
+
+def checked_quotient(left: Any, right: Any) -> Any:
+    """`left // right`, toward minus infinity."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(checked_quotient, strict=False)
+def _quotient(left: Any, right: Any) -> Any:
+    if not (_is_int(left) and _is_int(right)):
+        return lambda left, right: left // right
+
+    def divide(left: Any, right: Any) -> Any:
+        if right == -1:
+            return checked_sub(0, left)
+        return left // right
+
+    return divide
 
 
 def checked_shift(value: Any, count: Any) -> Any:
@@ -259,26 +289,25 @@ _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "checked_add",
     ast.Sub: "checked_sub",
     ast.Mult: "checked_mul",
+    ast.FloorDiv: "checked_quotient",
     ast.LShift: "checked_shift",
 }
-_BUILTINS = {"int": "checked_int", "round": "checked_round"}
+_BUILTINS = {"abs": "checked_abs", "int": "checked_int", "round": "checked_round"}
 _MATH = {"floor": "checked_floor", "ceil": "checked_ceil", "sqrt": "checked_sqrt"}
 
 NAMES: dict[str, Any] = {
-    f"__{each.__name__}": each
-    for each in (
-        checked_neg,
-        checked_shift,
-        checked_int,
-        checked_floor,
-        checked_ceil,
-        checked_round,
-        checked_sqrt,
-    )
-} | {
+    "__checked_abs": checked_abs,
     "__checked_add": checked_add,
-    "__checked_sub": checked_sub,
+    "__checked_ceil": checked_ceil,
+    "__checked_floor": checked_floor,
+    "__checked_int": checked_int,
     "__checked_mul": checked_mul,
+    "__checked_neg": checked_neg,
+    "__checked_quotient": checked_quotient,
+    "__checked_round": checked_round,
+    "__checked_shift": checked_shift,
+    "__checked_sqrt": checked_sqrt,
+    "__checked_sub": checked_sub,
 }
 """What rewritten code calls, by the names it uses."""
 

@@ -7,8 +7,9 @@ over nor waiting for the last one costs much. Results come in any order; who sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from time import perf_counter
@@ -31,6 +32,8 @@ BATCH_SETS_MAX = 256
 SETS_AHEAD_MAX = 8_192
 """How far a set may be ahead of the oldest one that is still running: bounds what waits in memory
 for a slow set."""
+TILED_SETS = 4_096
+"""Sets that may change places among each other, so that near ones run one after the other."""
 LOSSES_MAX = 3
 """So often in a row a batch may lose its worker."""
 
@@ -127,6 +130,24 @@ class ProcessRunner:
             self._on_note(f"a worker process was lost ({lost}); its {sets} run again in a new one")
 
 
+def in_tiles(sets: Iterator[NumberedSet]) -> Iterator[NumberedSet]:
+    """The same sets, but near ones after each other: few different values of each param at a time.
+
+    A host keeps the feature columns of the newest sets, and a row of the grid may need more of them
+    than it can keep. Sets are sorted by the bits of their places on the axes, interleaved (Morton
+    1966, Z-order), a few thousand at a time.
+    """
+    while group := list(islice(sets, TILED_SETS)):
+        columns = zip(*(each.values for each in group), strict=True)
+        places = [{value: at for at, value in enumerate(dict.fromkeys(each))} for each in columns]
+        yield from sorted(group, key=partial(_interleave, places))
+
+
+def _interleave(places: Sequence[Mapping[Value, int]], each: NumberedSet) -> str:
+    bits = [f"{place[value]:012b}" for place, value in zip(places, each.values, strict=True)]
+    return "".join(map("".join, zip(*bits, strict=True)))
+
+
 def run_sets(
     runner: BatchRunner,
     sets: Iterator[NumberedSet],
@@ -137,7 +158,7 @@ def run_sets(
 
     Args:
         runner: What runs them; closed at the end, also when the generator is closed early.
-        sets: What to run, with rising numbers; taken as it is needed.
+        sets: What to run, by and large with rising numbers; taken as it is needed.
         params_of: All params of a set.
         workers: How many batches run at a time.
 
@@ -162,7 +183,7 @@ def run_sets(
                     batch = list(islice(sets, size))
                     if not batch:
                         break
-                    newest = batch[-1].number
+                    newest = max(newest, *(each.number for each in batch))
                     pending[threads.submit(run, batch)] = batch
                 if not pending:
                     return
@@ -178,7 +199,7 @@ def run_sets(
 
 
 def _oldest(batches: Iterable[list[NumberedSet]]) -> int:
-    return min(batch[0].number for batch in batches)
+    return min(each.number for batch in batches for each in batch)
 
 
 def _cut(seconds_per_set: float) -> int:

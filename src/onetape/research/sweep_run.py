@@ -21,7 +21,7 @@ from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.research.run_directory import make_run_directory, remove_run_directory
 from onetape.research.sweep_frame import best_first
 from onetape.research.sweep_plan import SweepPlan
-from onetape.research.sweep_pool import BatchRunner, HostRunner, ProcessRunner, run_sets
+from onetape.research.sweep_pool import BatchRunner, HostRunner, ProcessRunner, in_tiles, run_sets
 from onetape.research.sweep_store import BEST_SETS, SweepStore
 from onetape.research.sweep_trials import SweepTrials, judge_best
 from onetape.research.sweep_worker import SetHost, SetResult, WorkerSetup
@@ -37,6 +37,8 @@ HostChoice = Literal["auto", "compiled", "python"]
 CompileHost = Callable[[Timeline, StrategySpec, SessionConfig], SetHost]
 
 FLUSH_SECONDS = 1.0
+_FLUSH_SHARE = 20
+"""So many times longer than a flush took, nothing is flushed."""
 _TELL_SECONDS = 0.1
 
 
@@ -227,10 +229,10 @@ def _run(
     """Run what is missing; whatever ends it, what is done is written. Returns the wall time."""
     best = _Best(plan)
     begun = told = monotonic()
-    flushed = 0.0  # the first result is written at once: a sweep of slow sets has it on disk
+    flush_at = 0.0  # the first result is written at once
     watch.on_progress(SweepProgress(store.done, store.total, best.value))
     try:
-        with closing(run_sets(runner, store.missing(), plan.params, workers)) as results:
+        with closing(run_sets(runner, in_tiles(store.missing()), plan.params, workers)) as results:
             for each, result in results:
                 store.add(each, result)
                 trials.add(each, result)
@@ -239,10 +241,11 @@ def _run(
                 if now - told > _TELL_SECONDS:
                     told = now
                     watch.on_progress(SweepProgress(store.done, store.total, best.value))
-                if now - flushed > FLUSH_SECONDS:
-                    flushed = now
+                if now > flush_at:
                     trials.flush()
                     store.flush()
+                    ended = monotonic()
+                    flush_at = ended + max(FLUSH_SECONDS, _FLUSH_SHARE * (ended - now))
         watch.on_progress(SweepProgress(store.done, store.total, best.value))
     finally:
         trials.flush()

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError, TryAgain
 from onetape.research import sweep_pool
-from onetape.research.sweep_pool import HostRunner, NumberedSet, ProcessRunner, run_sets
+from onetape.research.sweep_pool import (
+    HostRunner,
+    NumberedSet,
+    ProcessRunner,
+    in_tiles,
+    run_sets,
+)
 from onetape.research.sweep_worker import Params, SetResult, WorkerLost, WorkerSetup
 from onetape.runtime.set_outcome import SetOutcome
 from tests.support.sweep_fakes import FakeHost, make_outcome
@@ -95,6 +105,37 @@ def test_no_set_runs_far_ahead_of_one_that_is_slow(monkeypatch: pytest.MonkeyPat
             break
     assert newest < 5 + 50 + 1_000 + 4 * sweep_pool.BATCH_SETS_MAX
     assert 5 in seen
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(1, 40))
+def test_tiles_hold_every_set_once_and_stay_near_its_place(lengths: list[int], span: int) -> None:
+    grid = itertools.product(*map(range, lengths))
+    sets = [NumberedSet(number, values) for number, values in enumerate(grid)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep_pool, "TILED_SETS", span)
+        found = list(in_tiles(iter(sets)))
+    assert sorted(found) == sets
+    assert all(at // span == each.number // span for at, each in enumerate(found))
+
+
+def test_tiles_need_few_feature_columns_at_a_time() -> None:
+    def computed(sets: Iterable[NumberedSet], kept: int = 20) -> int:
+        """How often a host that keeps the newest columns computes one."""
+        columns: OrderedDict[tuple[int, Any], None] = OrderedDict()
+        count = 0
+        for each in sets:
+            for column in enumerate(each.values):
+                count += column not in columns
+                columns[column] = None
+                columns.move_to_end(column)
+                if len(columns) > kept:
+                    columns.popitem(last=False)
+        return count
+
+    grid = itertools.product(range(32), range(32))
+    sets = [NumberedSet(number, values) for number, values in enumerate(grid)]
+    assert computed(sets) > 1_000
+    assert computed(in_tiles(iter(sets))) < 250
 
 
 class Mortal:

@@ -1071,43 +1071,32 @@ def _round_price(ctx: Any, instrument: Any, price: Any, side: Any) -> Any:
 # Sorting, as Python does it.
 
 
-def stable_sort(values: Any, key: Any = None, reverse: Any = False) -> None:
-    """`values.sort(key=key, reverse=reverse)`: stable, which Numba's own sort is not."""
+def sort_by(values: Any, keys: Any, reverse: Any) -> None:
+    """`values.sort(key=..., reverse=reverse)` with the key of each value; stable, like Python."""
     raise NotImplementedError("for compiled code only")
 
 
-@overload(stable_sort)
-def _stable_sort(values: Any, key: Any = None, reverse: Any = False) -> Any:
-    if not isinstance(values, types.List):
+@overload(sort_by)
+def _sort_by(values: Any, keys: Any, reverse: Any) -> Any:
+    if not isinstance(values, types.List) or not isinstance(keys, types.List):
         return None
-    if _is_absent(key):
 
-        def sort_plain(values: Any, key: Any = None, reverse: Any = False) -> None:
-            order = merge_order(list(values), reverse)
-            values[:] = [values[at] for at in order]
-
-        return sort_plain
-
-    def sort(values: Any, key: Any = None, reverse: Any = False) -> None:
-        order = merge_order([key(each) for each in values], reverse)
-        values[:] = [values[at] for at in order]
+    def sort(values: Any, keys: Any, reverse: Any) -> None:
+        values[:] = [values[at] for at in merge_order(keys, reverse)]
 
     return sort
 
 
-def stable_sorted(values: Any, key: Any = None, reverse: Any = False) -> Any:
-    """`sorted(values, key=key, reverse=reverse)`."""
+def sorted_by(values: Any, keys: Any, reverse: Any) -> Any:
+    """`sorted(values, key=..., reverse=reverse)` with the key of each value."""
     raise NotImplementedError("for compiled code only")
 
 
-@overload(stable_sorted)
-def _stable_sorted(values: Any, key: Any = None, reverse: Any = False) -> Any:
-    def sort(values: Any, key: Any = None, reverse: Any = False) -> Any:
-        copy = list(values)
-        stable_sort(copy, key, reverse)
-        return copy
-
-    return sort
+@overload(sorted_by)
+def _sorted_by(values: Any, keys: Any, reverse: Any) -> Any:
+    if not isinstance(values, types.List) or not isinstance(keys, types.List):
+        return None
+    return lambda values, keys, reverse: [values[at] for at in merge_order(keys, reverse)]
 
 
 def merge_order(keys: Any, reverse: Any) -> Any:

@@ -525,6 +525,13 @@ def get_units(engine: Engine, instrument: int, lots: int) -> float:
 
 
 @compiled
+def take_part(amount: int, part: int, whole: int) -> int:
+    """`amount * part // whole` for 0 <= part <= whole, without a product beyond int64."""
+    each = amount // whole
+    return each * part + (amount - each * whole) * part // whole
+
+
+@compiled
 def pair_trip(
     engine: Engine, instrument: int, side: int, lots: int, notional: int, fee: int, ts: int
 ) -> None:
@@ -538,8 +545,8 @@ def pair_trip(
     if closing == 0:
         _add_to_trip(engine, instrument, side, lots, notional, fee)
         return
-    part = notional * closing // lots
-    part_fee = fee * closing // lots
+    part = take_part(notional, closing, lots)
+    part_fee = take_part(fee, closing, lots)
     _add_to_trip(engine, instrument, side, closing, part, part_fee)
     gross = sign * (engine.trip_exit_notional[instrument] - engine.trip_entry_notional[instrument])
     net = gross - engine.trip_fees[instrument]

@@ -8,13 +8,14 @@ wrap, a sort that would not be stable, the empty order id.
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from numba.extending import overload
@@ -29,8 +30,8 @@ from onetape.runtime.compiled.callbacks import (
     no_order,
     order_id_type,
     register_callbacks,
-    stable_sort,
-    stable_sorted,
+    sort_by,
+    sorted_by,
 )
 from onetape.runtime.compiled.compiling import compute_code_hash
 from onetape.strategy.checks.finding import Finding
@@ -242,7 +243,8 @@ class _Reader:
     ) -> None:
         names = [each.arg for each in definition.args.args]
         own = names[0] if is_method and names else ""
-        local = set(function.__code__.co_varnames) | set(_bound_names(definition))
+        code = function.__code__
+        local = {*code.co_varnames, *code.co_cellvars, *_bound_names(definition)}
         for node in _walk_body(definition):
             words = _NOT_CARRIED.get(type(node))
             if words is not None:
@@ -253,6 +255,10 @@ class _Reader:
                 case ast.Constant(value=str(text)) if text:
                     self._find(node.lineno, f"the string {text!r} is not carried",
                                "decide by numbers")  # fmt: skip
+                case ast.Call(func=ast.Attribute(value=each, attr="sort")) if not _is_name(each):
+                    self._find(node.lineno, "a sort of what has no name", "give it a name first")
+                case ast.Call(func=ast.Name(id="sorted"), args=[each]) if not _is_name(each):
+                    self._find(node.lineno, "sorted() of what has no name", "give it a name first")
                 case ast.Attribute(value=ast.Name(id=name)) if name == own:
                     self._check_own(node)
                 case ast.Attribute(value=ast.Name(id="ctx")) if node.attr not in _CONTEXT:
@@ -313,6 +319,10 @@ class _Reader:
 
 def _always(twin: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *_inputs: twin
+
+
+def _is_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_name(node.value))
 
 
 def _line_of(function: Any) -> int:
@@ -384,10 +394,11 @@ class _CallbackRewriter(ast.NodeTransformer):
                 node.func = ast.copy_location(ast.Name(f"__method_{method}", ast.Load()), node)
                 node.args = [ast.copy_location(ast.Name(name, ast.Load()), node), *node.args]
                 return node
-            case ast.Attribute(value=values, attr="sort"):
-                return _call("__stable_sort", [values, *_sort_inputs(node)], node)
+            case ast.Attribute(value=ast.Name() as values, attr="sort"):
+                return _call("__sort_by", [values, *_sort_inputs(values, node)], node)
             case ast.Name(id="sorted"):
-                return _call("__stable_sorted", [node.args[0], *_sort_inputs(node)], node)
+                values = _list_of(node.args[0], None)
+                return _call("__sorted_by", [values, *_sort_inputs(node.args[0], node)], node)
             case _:
                 return node
 
@@ -395,11 +406,22 @@ class _CallbackRewriter(ast.NodeTransformer):
         return _call("__no_order", [], node) if node.value == "" else node
 
 
-def _sort_inputs(node: ast.Call) -> list[ast.expr]:
+def _sort_inputs(values: ast.expr, node: ast.Call) -> list[ast.expr]:
+    """The key of each value, as a list, and whether the order is reversed."""
     given = {each.arg: each.value for each in node.keywords}
-    nothing = ast.copy_location(ast.Constant(None), node)
     no = ast.copy_location(ast.Constant(False), node)
-    return [given.get("key", nothing), given.get("reverse", no)]
+    return [_list_of(values, given.get("key")), given.get("reverse", no)]
+
+
+def _list_of(values: ast.expr, key: ast.expr | None) -> ast.expr:
+    """`[key(each) for each in values]`; a lambda's body stands for its call."""
+    name, made = "__each", cast(ast.expr, ast.Name("__each", ast.Load()))
+    if isinstance(key, ast.Lambda):
+        name, made = key.args.args[0].arg, key.body
+    elif key is not None:
+        made = ast.Call(key, [made], [])
+    each = ast.comprehension(ast.Name(name, ast.Store()), copy.deepcopy(values), [], 0)
+    return ast.copy_location(ast.ListComp(made, [each]), values)
 
 
 def _call(name: str, inputs: list[ast.expr], node: ast.expr) -> ast.Call:
@@ -408,7 +430,7 @@ def _call(name: str, inputs: list[ast.expr], node: ast.expr) -> ast.Call:
 
 
 _NAMES: Mapping[str, Any] = {
-    "__stable_sort": stable_sort,
-    "__stable_sorted": stable_sorted,
+    "__sort_by": sort_by,
+    "__sorted_by": sorted_by,
     "__no_order": no_order,
 }
