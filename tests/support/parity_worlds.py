@@ -254,8 +254,8 @@ def make_limits(chance: random.Random) -> RiskLimits:
         max_net_exposure_pct=maybe(style, 40, 120),
         max_leverage=maybe(0.5, 3, 10, "1.5"),
         allow_short=chance.random() < 0.7,
-        max_daily_loss_pct=maybe(style, 5, "0.1"),
-        max_drawdown_pct=maybe(style, 10, "0.2"),
+        max_daily_loss_pct=maybe(2 * style, 5, "0.1", "0.4"),
+        max_drawdown_pct=maybe(2 * style, 10, "0.2"),
         max_orders_per_minute=maybe(style, 1, 3, 20),
     )
 

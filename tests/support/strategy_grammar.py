@@ -574,9 +574,9 @@ class Writer:
             case 0:
                 self.put(f"{total} = sum({values})")
             case 1:
-                self.put(
-                    f"{total} = sorted([each for each in {values} if each == each] + [0.5])[-1]"
-                )
+                known = self.fresh("known")
+                self.put(f"{known} = [each for each in {values} if each == each] + [0.5]")
+                self.put(f"{total} = sorted({known}{self.one('', ', reverse=True')})[-1]")
             case 2:
                 self.put(f"{total} = 0.0")
                 with self.block(f"for {at}, {each} in enumerate({values}):"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from onetape.runtime.set_outcome import SetOutcome
 from onetape.strategy.checks.finding import Finding
 
 PERIODS = 40
+NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
 def make_outcome(seed: int = 0, **changed: Any) -> SetOutcome:
@@ -139,4 +141,4 @@ def run_fake(
     """Run a plan in a fake of the compiled host."""
     watcher = watcher or Watcher()
     host = compile_host or FakeHost().build
-    return run_sweep(plan, compile_host=host, watch=watcher.watch, **{"workers": 1} | how)
+    return run_sweep(plan, now=NOW, compile_host=host, watch=watcher.watch, **{"workers": 1} | how)

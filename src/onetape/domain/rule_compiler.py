@@ -10,7 +10,8 @@ use it: compiled code on disk is never used for a rule whose source has changed 
 | `int`, `bool`           | 1     | the number                                                     |
 | `float`                 | 1     | the bits                                                       |
 | `ints`, `floats`        | 2     | where the values start in the block, how many                  |
-| `int_column`, `float_column` | 2 | address and length of an array outside the block              |
+| `int_slots`, ..        | 2     | the same, for code that checks its own indices                 |
+| `int_column`, ..       | 1     | address of such an array outside the block                     |
 | a Numba type            | 1     | a whole number of that type                                    |
 | a `RecordType`          | 1     | address of another block                                       |
 | `records` of one        | 2     | where the addresses start in the block, how many               |
@@ -31,7 +32,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 from numba.core import cgutils
-from numba.core.typing.templates import AttributeTemplate
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
+from numba.core.typing.templates import infer_global as _infer_global
 from numba.extending import (
     NativeValue,
     infer_getattr,
@@ -49,6 +52,7 @@ from onetape.domain.checked import NAMES, rewrite_checked
 from onetape.domain.rule_definition import Rule, compute_definition_hash, list_rules, parse_function
 
 intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
+infer_global: Any = _infer_global
 
 OPTIONS: Any = {"boundscheck": True}
 
@@ -111,18 +115,66 @@ def rehome(
 # Records.
 
 Kind = Any
-"""`int`, `bool`, `float`, `ints`, `floats`, `int_column`, `float_column`, a Numba type (a
-`RecordType` for another block), or `("records", RecordType)`."""
+"""`int`, `bool`, `float`, `ints`, `floats`, `int_slots`, `float_slots`, `int_column`,
+`float_column`, a Numba type (a `RecordType` for another block), or `("records", RecordType)`."""
 
 Fields = tuple[tuple[str, Kind], ...]
 
+
+class SlotsType(types.Type):
+    """Numba type of an array without a length: its value is the address of the first item."""
+
+    def __init__(self, dtype: types.Type) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Slots({dtype})")
+
+
+@register_model(SlotsType)
+class _SlotsModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: SlotsType) -> None:
+        item = manager.lookup(kind.dtype).get_value_type()
+        super().__init__(manager, kind, item.as_pointer())
+
+
+@infer_global(operator.getitem)
+class _SlotsGet(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        if isinstance(args[0], SlotsType) and isinstance(args[1], types.Integer):
+            return args[0].dtype(args[0], types.int64)
+        return None
+
+
+@infer_global(operator.setitem)
+class _SlotsSet(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        if isinstance(args[0], SlotsType) and isinstance(args[1], types.Integer):
+            return types.none(args[0], types.int64, args[0].dtype)
+        return None
+
+
+@lower_builtin(operator.getitem, SlotsType, types.int64)
+def _get_slot(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+    first, at = values
+    return builder.load(builder.gep(first, [at]))
+
+
+@lower_builtin(operator.setitem, SlotsType, types.int64, types.Any)
+def _set_slot(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+    first, at, value = values
+    builder.store(value, builder.gep(first, [at]))
+    return context.get_dummy_value()
+
+
 _INTS = types.Array(types.int64, 1, "C")
 _FLOATS = types.Array(types.float64, 1, "C")
+_INT_SLOTS = SlotsType(types.int64)
+_FLOAT_SLOTS = SlotsType(types.float64)
 _TYPES: dict[str, types.Type] = {
     "int": types.int64, "float": types.float64, "bool": types.boolean, "ints": _INTS,
-    "floats": _FLOATS, "int_column": _INTS, "float_column": _FLOATS,
+    "floats": _FLOATS, "int_slots": _INT_SLOTS, "float_slots": _FLOAT_SLOTS,
+    "int_column": _INT_SLOTS, "float_column": _FLOAT_SLOTS,
 }  # fmt: skip
-_TWO_WORDS = ("ints", "floats", "int_column", "float_column")
+_OWN = ("ints", "floats", "int_slots", "float_slots")
 
 
 class RecordType(types.Type):
@@ -153,7 +205,7 @@ class RecordType(types.Type):
 
 
 def _words(kind: Kind) -> int:
-    return 2 if kind in _TWO_WORDS or isinstance(kind, tuple) else 1
+    return 2 if kind in _OWN or isinstance(kind, tuple) else 1
 
 
 def _is_number(kind: Kind) -> bool:
@@ -206,9 +258,7 @@ class Packed:
         self._kept = values  # what the block points to lives as long as the block
         head = record.head
         own = [
-            values[name]
-            for name, kind in record.fields
-            if kind in ("ints", "floats") or isinstance(kind, tuple)
+            values[name] for name, kind in record.fields if kind in _OWN or isinstance(kind, tuple)
         ]
         self.words = np.zeros(head + sum(len(each) for each in own))
         self.address = self.words.ctypes.data
@@ -223,12 +273,12 @@ class Packed:
             elif isinstance(kind, RecordType):
                 ints[word] = value.address
             elif kind in ("int_column", "float_column"):
-                ints[word : word + 2] = value.ctypes.data, len(value)
+                ints[word] = value.ctypes.data
             else:
                 ints[word : word + 2] = end, len(value)
-                if kind == "floats":
+                if kind in ("floats", "float_slots"):
                     self.words[end : end + len(value)] = value
-                elif kind == "ints":
+                elif kind in ("ints", "int_slots"):
                     ints[end : end + len(value)] = value
                 else:
                     ints[end : end + len(value)] = [each.address for each in value]
@@ -263,7 +313,7 @@ class Packed:
         if _is_number(kind):
             return int(self.ints[word])
         first, count = self.ints[word : word + 2].tolist()
-        values = self.words if kind == "floats" else self.ints
+        values = self.words if kind in ("floats", "float_slots") else self.ints
         return values[first : first + count]
 
     def write(self, name: str, value: Any) -> None:
@@ -332,9 +382,10 @@ def load_field(context: Any, builder: Any, record: RecordType, address: Any, att
     array_type: Any = _TYPES[kind]
     item = context.get_value_type(array_type.dtype).as_pointer()
     if kind.endswith("column"):
-        first = builder.inttoptr(builder.load(field), item)
-    else:
-        first = builder.bitcast(cgutils.gep(builder, block, builder.load(field)), item)
+        return builder.inttoptr(builder.load(field), item)
+    first = builder.bitcast(cgutils.gep(builder, block, builder.load(field)), item)
+    if kind.endswith("slots"):
+        return first
     size = context.get_constant(types.intp, 8)
     array = context.make_array(array_type)(context, builder)
     context.populate_array(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,13 @@ def sweep(
     plan = make_plan(config, params, where, metric)
     if plan.is_large and not yes:
         raise refuse_large(plan)
-    result = run_sweep(plan, workers=workers, host=host, resume=Path(resume) if resume else None)
+    result = run_sweep(
+        plan,
+        now=datetime.now(UTC),
+        workers=workers,
+        host=host,
+        resume=Path(resume) if resume else None,
+    )
     write_sweep_report(result)
     return pl.read_parquet(result.directory / "sets.parquet")
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from math import nan
 from pathlib import Path
 from time import monotonic
@@ -108,6 +108,7 @@ def build_compiled_host(timeline: Timeline, spec: StrategySpec, config: SessionC
 def run_sweep(
     plan: SweepPlan,
     *,
+    now: datetime,
     workers: int | None = None,
     host: HostChoice = "auto",
     resume: Path | None = None,
@@ -118,6 +119,7 @@ def run_sweep(
 
     Args:
         plan: What to run.
+        now: When it is begun, for the name of its directory and the trial ledger.
         workers: How many threads (compiled host) or processes (Python host); None: one a core.
         host: `auto` is the compiled host where the strategy can be compiled.
         resume: Directory of the same sweep, interrupted.
@@ -143,7 +145,7 @@ def run_sweep(
     if resume is None:
         chosen = choose()
         directory = make_run_directory(
-            Path(plan.config.output.path), f"sweep-{plan.config.name}", plan.hash, datetime.now(UTC)
+            Path(plan.config.output.path), f"sweep-{plan.config.name}", plan.hash, now
         )
         store = SweepStore(directory, plan, description | {"host": chosen[0]})
         try:
@@ -156,7 +158,7 @@ def run_sweep(
         store.resume()
         if store.done < store.total:
             chosen = choose()
-    trials = SweepTrials(plan, timeline.datasets, store.directory.name, watch.on_note)
+    trials = SweepTrials(plan, timeline.datasets, store.directory.name, now, watch.on_note)
     before, seconds = store.done, 0.0
     try:
         if chosen[1] is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onetape.domain.errors import OnetapeError
+from onetape.domain.timestamps import from_iso
 from onetape.research.overfitting import OverfittingVerdict, TrialTally, judge, tally_sharpes
 from onetape.research.sweep_frame import NUMBER, RETURNS
 from onetape.research.sweep_plan import SweepPlan
@@ -39,6 +40,7 @@ class SweepTrials:
         plan: What is run.
         datasets: The data that it runs on.
         sweep: Name of the sweep's directory.
+        now: When it is run.
         on_note: Told what is wrong with the ledger.
     """
 
@@ -47,10 +49,12 @@ class SweepTrials:
         plan: SweepPlan,
         datasets: tuple[DatasetPin, ...],
         sweep: str,
+        now: datetime,
         on_note: Callable[[str], None],
     ) -> None:
         self._plan = plan
         self._sweep = sweep
+        self._ts = from_iso(now.isoformat())
         self._on_note = on_note
         self._waiting: list[Trial] = []
         self._ledger: TrialLedger | None = None
@@ -76,7 +80,7 @@ class SweepTrials:
         if self._ledger is None:
             return
         try:
-            self._ledger.append(self._context, self._waiting, sweep=self._sweep, ts=time_ns())
+            self._ledger.append(self._context, self._waiting, sweep=self._sweep, ts=self._ts)
         except OnetapeError as error:
             self._give_up(error)
         self._waiting.clear()

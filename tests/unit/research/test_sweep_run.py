@@ -25,6 +25,7 @@ from onetape.research.trials import TrialLedger
 from onetape.runtime.set_outcome import SetOutcome
 from tests.support.cli_data import import_wave
 from tests.support.sweep_fakes import (
+    NOW,
     FakeHost,
     Watcher,
     make_outcome,
@@ -477,7 +478,7 @@ def test_the_python_host_gives_the_figures_of_a_backtest() -> None:
     from onetape.control.cli import app
 
     plan = plan_wave("fast=2,4", "slow=8,20", overrides=("execution.latency={mean_ms: 5}",))
-    result = run_sweep(plan, host="python", workers=2, watch=Watcher().watch)
+    result = run_sweep(plan, now=NOW, host="python", workers=2, watch=Watcher().watch)
     for row in sets_of(result).iter_rows(named=True):
         values = {name: row[name] for name in plan.grid.names}
         overrides = ["execution.latency={mean_ms: 5}", *plan.overrides(values)]
@@ -511,7 +512,7 @@ def test_a_set_in_which_the_strategy_raises_is_marked_and_the_others_go_on() -> 
     plan = plan_wave(
         "at=1:4:1", overrides=("strategies.0={name: raises, path: raises.py, capital: 5000}",)
     )
-    result = run_sweep(plan, host="python", workers=1, watch=Watcher().watch)
+    result = run_sweep(plan, now=NOW, host="python", workers=1, watch=Watcher().watch)
     frame = sets_of(result)
     assert frame["quarantined"].to_list() == [
         "", "", "on_bar: ValueError: no more (raises.py:11)", "",

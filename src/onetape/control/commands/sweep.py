@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +84,14 @@ def sweep(
     try:
         with live_sweep(plan.metric, quiet=quiet) as on_progress:
             watch = SweepWatch(on_progress=on_progress, on_note=_note)
-            result = run_sweep(plan, workers=workers, host=host.value, resume=resume, watch=watch)
+            result = run_sweep(
+                plan,
+                now=datetime.now(UTC),
+                workers=workers,
+                host=host.value,
+                resume=resume,
+                watch=watch,
+            )
     except SweepInterrupted as error:
         print_error(f"{error}; go on with: {_resume_command(error.directory)}")
         raise typer.Exit(INTERRUPTED) from error

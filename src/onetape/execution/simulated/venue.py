@@ -14,7 +14,7 @@ Source: ours; `docs/fills.md` and the acceptance cases against peers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 
 import msgspec
@@ -53,7 +53,6 @@ from onetape.execution.simulated.bar_matching import (
     compute_liquidity_side,
 )
 from onetape.execution.simulated.fees import (
-    FeeSchedule,
     MonthNotional,
     add_month_notional,
     compute_affordable_lots,

@@ -784,7 +784,7 @@ def queue_intent(
 ) -> int:  # fmt: skip
     """Put an intent behind those of this step; returns its number."""
     at = engine.queued
-    if at >= len(engine.intent_kind):
+    if at >= engine.slots:
         raise MemoryError("too many intents in a step")
     number = engine.intent_count + 1
     engine.intent_count = number

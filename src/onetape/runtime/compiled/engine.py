@@ -246,7 +246,7 @@ def account_slice(engine: Engine, row: int, gross: int, equity: int) -> None:
         engine.slices_solvent += 1
         engine.exposure_sum += gross / equity
     follow_drawdown(engine, row, row, number, 1, equity)
-    if engine.period < len(engine.period_ends) and engine.period_ends[engine.period] == row:
+    if engine.period < engine.periods and engine.period_ends[engine.period] == row:
         engine.period_equity[engine.period] = equity
         engine.period += 1
 
@@ -270,7 +270,7 @@ def account_rows(engine: Engine, last: int) -> None:
     else:
         _account_held(engine, first, last, each)
     ends = engine.period_ends
-    while engine.period < len(ends) and ends[engine.period] <= last:
+    while engine.period < engine.periods and ends[engine.period] <= last:
         ticks = engine.ticks[ends[engine.period]]
         engine.period_equity[engine.period] = engine.cash + each * ticks
         engine.period += 1
@@ -280,7 +280,7 @@ def account_rows(engine: Engine, last: int) -> None:
 def _watch_starts(engine: Engine, first: int, last: int, each: int) -> None:
     """Equity before the newest trading session that begins in these rows."""
     starts = engine.session_starts
-    while engine.next_session < len(starts) and starts[engine.next_session] <= last:
+    while engine.next_session < engine.sessions and starts[engine.next_session] <= last:
         start = starts[engine.next_session]
         engine.next_session += 1
         if start > first:
@@ -365,7 +365,7 @@ def mark_row(engine: Engine, row: int) -> None:
     instrument = engine.instrument[row]
     if engine.watches:
         starts = engine.session_starts
-        if engine.next_session < len(starts) and starts[engine.next_session] == row:
+        if engine.next_session < engine.sessions and starts[engine.next_session] == row:
             engine.next_session += 1
             engine.session_start_equity = engine.cash + engine.net
     ticks = engine.ticks[row]
@@ -527,6 +527,8 @@ def get_units(engine: Engine, instrument: int, lots: int) -> float:
 @compiled
 def take_part(amount: int, part: int, whole: int) -> int:
     """`amount * part // whole` for 0 <= part <= whole, without a product beyond int64."""
+    if part == whole:
+        return amount
     each = amount // whole
     return each * part + (amount - each * whole) * part // whole
 
@@ -597,7 +599,7 @@ def _add_to_trip(
 @compiled
 def send_commands(engine: Engine) -> None:
     """What this step wants sent leaves now, and arrives after its latency."""
-    size = len(engine.command_kind)
+    size = 2 * engine.slots
     while engine.command_sent < engine.command_count:
         engine.received += 1
         arrival = engine.now
@@ -615,7 +617,7 @@ def send_commands(engine: Engine) -> None:
 @compiled
 def queue_command(engine: Engine, kind: int, number: int, lots: int, limit: int, stop: int) -> None:
     """Put a command behind those of this step."""
-    size = len(engine.command_kind)
+    size = 2 * engine.slots
     if engine.command_count - engine.command_first >= size:
         raise MemoryError("too many commands under way")
     at = engine.command_count & (size - 1)
@@ -638,7 +640,7 @@ def deliver(engine: Engine, ts: int) -> None:
 
 @compiled
 def _arrive(engine: Engine, ts: int) -> None:
-    size = len(engine.command_kind)
+    size = 2 * engine.slots
     while engine.command_first < engine.command_sent:
         at = engine.command_first & (size - 1)
         arrival = engine.command_arrival[at]
@@ -677,7 +679,7 @@ def _last_close(engine: Engine, instrument: int) -> int:
 @compiled
 def _wait_for_bar(engine: Engine, arrival: int, kind: int, number: int, at: int, slot: int) -> None:
     count = engine.change_count
-    if count >= len(engine.change_kind):
+    if count >= engine.slots:
         raise MemoryError("too many changes wait")
     engine.change_arrival[count] = arrival
     engine.change_kind[count] = kind
@@ -851,7 +853,7 @@ def match_row(engine: Engine, row: int) -> None:
 def _remember_changed(engine: Engine, instrument: int) -> int:
     """The orders of an instrument whose changes still wait, by number, behind the met ones."""
     count = 0
-    size = len(engine.met_slot) // 2
+    size = engine.slots
     for at in range(engine.open_count):
         slot = engine.open_slots[at]
         waits = engine.order_changes[slot] > 0 and engine.order_on_book[slot] != 0
@@ -865,7 +867,7 @@ def _remember_changed(engine: Engine, instrument: int) -> int:
 @compiled
 def _finish_changed(engine: Engine, changed: int, ts_close: int) -> None:
     """After the bar: changes that have arrived inside it, or whose order is gone."""
-    size = len(engine.met_slot) // 2
+    size = engine.slots
     for entry in range(changed):
         slot = engine.met_slot[size + entry]
         number = engine.met_ts[size + entry]
@@ -1074,7 +1076,7 @@ def _decide_order(engine: Engine, at: int) -> None:
     engine.orders += 1
     log_order(engine, LOG_APPROVED, number, number, side, lots)
     lot_cost = -(-(engine.order.notional + engine.order.fee) // engine.order.lots)
-    if engine.open_count >= len(engine.open_slots):
+    if engine.open_count >= engine.slots:
         raise MemoryError("too many open orders")
     slot = engine.open_slots[engine.open_count]
     engine.open_count += 1
@@ -1474,7 +1476,7 @@ def _decide_replace(engine: Engine, at: int) -> None:
 def begin_row(engine: Engine, row: int) -> None:
     """Before the strategy sees a row: operators, what is due, then the venue."""
     ts = engine.ts_known[row]
-    while engine.next_control < len(engine.control_ts):
+    while engine.next_control < engine.controls:
         control = engine.control_ts[engine.next_control]
         if control > ts:
             break

@@ -206,7 +206,7 @@ class CompiledHost:
         instruments = int(self._values["instruments"])
         slots = 1 << ((_SLOTS + 2 * instruments) * _GROWTH**room - 1).bit_length()
         rows = _LOG_ROWS * _GROWTH ** (room + 1) if logs else 0
-        names = [name for name, kind in self._engine_type.fields if kind == "ints"]
+        names = [name for name, kind in self._engine_type.fields if kind == "int_slots"]
         sized = {
             "order_": slots, "intent_": slots, "command_": 2 * slots, "change_": slots,
             "met_": 2 * slots,
@@ -218,6 +218,7 @@ class CompiledHost:
             if name.startswith(prefix)
         }
         return found | {
+            "slots": slots,
             "open_slots": list(range(slots)),
             "logs": logs,
             "log_rows": rows,
@@ -259,6 +260,7 @@ class CompiledHost:
                 "has_rate": gates.rate is not None,
                 "rate": _pack(parts["OrderRate"], gates.rate or OrderRate(1, 0, [0])),
                 "watches": gates.watches,
+                "controls": len(self._controls),
                 "control_ts": [ts for ts, _ in self._controls],
                 "control_active": [int(command.active) for _, command in self._controls],
                 "capital": capital,

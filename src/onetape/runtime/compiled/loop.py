@@ -24,7 +24,7 @@ def _start(engine: Engine, strategy: Any, ctx: Any) -> None:
 @compiled
 def _quiet_until(engine: Engine) -> int:
     """The row before which no operator's command is due."""
-    if engine.next_control >= len(engine.control_ts):
+    if engine.next_control >= engine.controls:
         return engine.rows
     ts = engine.control_ts[engine.next_control]
     row = engine.row + 1

@@ -16,6 +16,8 @@ from onetape.risk.gates.buying_power import BuyingPower
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.input import RiskInput
 
+Ints = Annotated[list[int], "slots"]
+Floats = Annotated[list[float], "slots"]
 IntColumn = Annotated[list[int], "column"]
 FloatColumn = Annotated[list[float], "column"]
 
@@ -43,7 +45,9 @@ class Engine:
     ticks: IntColumn
     instrument: IntColumn
     slice_end: IntColumn
+    sessions: int
     session_starts: IntColumn
+    periods: int
     period_ends: IntColumn
     aggressor: IntColumn
     is_single: bool
@@ -51,16 +55,16 @@ class Engine:
 
     # Terms.
     instruments: int
-    instrument_factor: list[int]
-    instrument_tick: list[float]
-    instrument_lot: list[float]
-    instrument_ticks_per_unit: list[int]
-    instrument_lots_per_unit: list[int]
-    instrument_whole_lot: list[int]
-    instrument_min_lots: list[int]
-    instrument_max_lots: list[int]
-    instrument_is_picky: list[int]
-    instrument_min_notional: list[int]
+    instrument_factor: Ints
+    instrument_tick: Floats
+    instrument_lot: Floats
+    instrument_ticks_per_unit: Ints
+    instrument_lots_per_unit: Ints
+    instrument_whole_lot: Ints
+    instrument_min_lots: Ints
+    instrument_max_lots: Ints
+    instrument_is_picky: Ints
+    instrument_min_notional: Ints
     schedules: tuple[FeeSchedule, ...]
     slippage: SlippageTerms
     slips: bool
@@ -69,15 +73,16 @@ class Engine:
     limit_reach: float
     is_capped: bool
     max_volume_ratio: float
-    moves: list[int]
-    gate_is_on: list[int]
-    gate_limit: list[int]
+    moves: Ints
+    gate_is_on: Ints
+    gate_limit: Ints
     power: BuyingPower
     has_rate: bool
     rate: OrderRate
     watches: bool
-    control_ts: list[int]
-    control_active: list[int]
+    controls: int
+    control_ts: Ints
+    control_active: Ints
     capital: int
 
     # Where it stands.
@@ -88,9 +93,9 @@ class Engine:
     next_control: int
     next_session: int
     kill_active: bool
-    last_row: list[int]
-    mark: list[int]
-    feature_columns: list[int]
+    last_row: Ints
+    mark: Ints
+    feature_columns: Ints
     feature_row: int
 
     # Books.
@@ -103,69 +108,70 @@ class Engine:
     held: int
     peak: int
     session_start_equity: int
-    position_lots: list[int]
-    position_cost: list[int]
-    position_units: list[float]
+    position_lots: Ints
+    position_cost: Ints
+    position_units: Floats
     month: MonthNotional
     order: RiskInput
 
     # Open orders: slots, and which are open, oldest first.
+    slots: int
     open_count: int
-    open_slots: list[int]
-    book_count: list[int]
-    order_number: list[int]
-    order_instrument: list[int]
-    order_side: list[int]
-    order_type: list[int]
-    order_time_in_force: list[int]
-    order_lots: list[int]
-    order_limit: list[int]
-    order_stop: list[int]
-    order_ts_expire: list[int]
-    order_reduce_only: list[int]
-    order_estimated: list[int]
-    order_lot_cost: list[int]
-    order_asked_lots: list[int]
-    order_asked_cost: list[int]
-    order_status: list[int]
-    order_filled: list[int]
-    order_filled_notional: list[int]
-    order_budget: list[int]
-    order_budget_is_ratio: list[int]
-    order_at_fill: list[int]
-    order_on_book: list[int]
-    order_arrival: list[int]
-    order_rest_expire: list[int]
-    order_waited: list[int]
-    order_changes: list[int]
+    open_slots: Ints
+    book_count: Ints
+    order_number: Ints
+    order_instrument: Ints
+    order_side: Ints
+    order_type: Ints
+    order_time_in_force: Ints
+    order_lots: Ints
+    order_limit: Ints
+    order_stop: Ints
+    order_ts_expire: Ints
+    order_reduce_only: Ints
+    order_estimated: Ints
+    order_lot_cost: Ints
+    order_asked_lots: Ints
+    order_asked_cost: Ints
+    order_status: Ints
+    order_filled: Ints
+    order_filled_notional: Ints
+    order_budget: Ints
+    order_budget_is_ratio: Ints
+    order_at_fill: Ints
+    order_on_book: Ints
+    order_arrival: Ints
+    order_rest_expire: Ints
+    order_waited: Ints
+    order_changes: Ints
 
     # What the strategy wants in this step.
     intent_count: int
     queued: int
-    intent_kind: list[int]
-    intent_number: list[int]
-    intent_instrument: list[int]
-    intent_side: list[int]
-    intent_basis: list[int]
-    intent_amount: list[int]
-    intent_type: list[int]
-    intent_time_in_force: list[int]
-    intent_limit: list[int]
-    intent_stop: list[int]
-    intent_ts_expire: list[int]
-    intent_reduce_only: list[int]
-    intent_target: list[int]
+    intent_kind: Ints
+    intent_number: Ints
+    intent_instrument: Ints
+    intent_side: Ints
+    intent_basis: Ints
+    intent_amount: Ints
+    intent_type: Ints
+    intent_time_in_force: Ints
+    intent_limit: Ints
+    intent_stop: Ints
+    intent_ts_expire: Ints
+    intent_reduce_only: Ints
+    intent_target: Ints
 
     # Commands under way to the venue: a ring; those of this step are behind `command_sent`.
     command_first: int
     command_sent: int
     command_count: int
-    command_arrival: list[int]
-    command_kind: list[int]
-    command_number: list[int]
-    command_lots: list[int]
-    command_limit: list[int]
-    command_stop: list[int]
+    command_arrival: Ints
+    command_kind: Ints
+    command_number: Ints
+    command_lots: Ints
+    command_limit: Ints
+    command_stop: Ints
     next_arrival: int
     last_arrival: int
     received: int
@@ -174,21 +180,21 @@ class Engine:
 
     # Changes that wait for a bar, oldest first.
     change_count: int
-    change_arrival: list[int]
-    change_kind: list[int]
-    change_number: list[int]
-    change_lots: list[int]
-    change_limit: list[int]
-    change_stop: list[int]
+    change_arrival: Ints
+    change_kind: Ints
+    change_number: Ints
+    change_lots: Ints
+    change_limit: Ints
+    change_stop: Ints
 
     # Orders that meet a bar.
-    met_slot: list[int]
-    met_rank: list[int]
-    met_code: list[int]
-    met_ticks: list[int]
-    met_ts: list[int]
-    other_buys: list[int]
-    other_sells: list[int]
+    met_slot: Ints
+    met_rank: Ints
+    met_code: Ints
+    met_ticks: Ints
+    met_ts: Ints
+    other_buys: Ints
+    other_sells: Ints
 
     # Figures.
     orders: int
@@ -214,14 +220,14 @@ class Engine:
     deep_end_slice: int
     is_deep_open: bool
     period: int
-    period_equity: list[int]
-    trip_sign: list[int]
-    trip_entered: list[int]
-    trip_exited: list[int]
-    trip_entry_notional: list[int]
-    trip_exit_notional: list[int]
-    trip_fees: list[int]
-    trip_ts: list[int]
+    period_equity: Ints
+    trip_sign: Ints
+    trip_entered: Ints
+    trip_exited: Ints
+    trip_entry_notional: Ints
+    trip_exit_notional: Ints
+    trip_fees: Ints
+    trip_ts: Ints
     trips: int
     trips_won: int
     trip_won_sum: int
@@ -236,14 +242,15 @@ class Engine:
     logs: bool
     log_count: int
     log_rows: int
-    log: list[int]
+    log: Ints
 
 
 LOG_WIDTH = 32
 
 _KINDS: dict[object, Kind] = {
     int: "int", float: "float", bool: "bool", list[int]: "ints", list[float]: "floats",
-    tuple[int, ...]: "ints", IntColumn: "int_column", FloatColumn: "float_column",
+    tuple[int, ...]: "ints", Ints: "int_slots", Floats: "float_slots",
+    IntColumn: "int_column", FloatColumn: "float_column",
 }  # fmt: skip
 
 _PARTS = (FeeSchedule, SlippageTerms, LatencyTerms, BuyingPower, OrderRate, MonthNotional)
