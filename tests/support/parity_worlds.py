@@ -425,7 +425,16 @@ def run_python(world: World, strategy: Strategy) -> Told:
         {name: (each.lots, each.cost) for name, each in ledger.positions.items() if each.lots},
     )  # fmt: skip
     state = {name: getattr(strategy, name) for name in strategy.declared_state}
-    return Told(told, summarize_python(world.timeline, events), state)
+    return Told(told, summarize_python(world.timeline, events), as_declared(type(strategy), state))
+
+
+def as_declared(strategy: type[Strategy], state: Mapping[str, Any]) -> dict[str, Any]:
+    """State with its floats as floats: Python lets a strategy put an int where it declares one."""
+    declared = strategy.declared_state
+    return {
+        name: float(value) if declared[name].type_name == "float" else value
+        for name, value in state.items()
+    }
 
 
 def run_compiled(
@@ -444,6 +453,7 @@ def run_compiled(
     told: list[Told] = []
     for each in params:
         events, state = host.trace_with_state(each)
+        state = as_declared(strategy, state)
         told.append(Told(events, host.run(each), state, host.is_carried(each)))
     return told
 

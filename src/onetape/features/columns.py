@@ -48,7 +48,7 @@ def compute_feature_columns(
         StrategyError: A feature needs a column that is not there.
         DataError: The columns of a feature differ in length.
     """
-    inputs = {name: _select(name, each, columns) for name, each in features.items()}
+    inputs = {name: select_inputs(name, each, columns) for name, each in features.items()}
     rows = max((len(each[0]) for each in inputs.values()), default=0)
     updates = len(features) * (rows if rows_total is None else rows_total)
     warm = "onetape.features.compiled" in sys.modules
@@ -66,10 +66,15 @@ def compute_column(estimator: Estimator, inputs: tuple[FloatColumn, ...]) -> Flo
     return np.fromiter(values, dtype=np.float64, count=len(inputs[0]))
 
 
-def _select(
+def select_inputs(
     feature: str, estimator: Estimator, columns: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[FloatColumn, ...]:
-    """The inputs of one estimator as writable contiguous float64 columns of one length."""
+    """The inputs of one estimator as writable contiguous float64 columns of one length.
+
+    Raises:
+        StrategyError: It needs a column that is not there.
+        DataError: Its columns differ in length.
+    """
     for name in estimator.inputs:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1)

@@ -72,9 +72,9 @@ def _fill(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None
 
 
 try:
-    fill_column = njit(cache=True)(_fill)
+    fill_column = njit(cache=True, nogil=True)(_fill)
 except RuntimeError:  # no folder to cache in is writable
-    fill_column = njit(_fill)
+    fill_column = njit(nogil=True)(_fill)
 
 
 def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...]) -> FloatColumn:

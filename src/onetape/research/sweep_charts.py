@@ -251,7 +251,7 @@ def _categories(name: str, labels: Sequence[str]) -> Figure:
 
 def _value(rank: float | None, metric: Metric) -> float | None:
     """The metric whose rank it is."""
-    return None if rank is None else _round(rank if metric.higher_is_better else -rank)
+    return None if rank is None else _round(metric.value(rank))
 
 
 def _round(value: float) -> float:

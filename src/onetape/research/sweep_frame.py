@@ -7,11 +7,12 @@ has `param_` before its name. A set that could not be run has no figures, and sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from onetape.domain.numbers import E8, INT64_MAX
+from onetape.portfolio.performance import Floats
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research.grid import Grid
 from onetape.research.sweep_metric import Metric
@@ -58,25 +59,36 @@ class SetRows:
         self._schema |= dict.fromkeys(("orders", "denied"), pl.Int64)
         self._schema |= dict.fromkeys(("quarantined", "failed"), pl.String)
 
-    def build(self, rows: Iterable[tuple[NumberedSet, SetResult]]) -> pl.DataFrame:
-        """One row a set, with its returns as a list in the last column."""
+    def make(self, each: NumberedSet, result: SetResult) -> tuple[Any, ...]:
+        """The row of a set."""
+        return (each.number, *each.values, *_cells(result))
+
+    def build(self, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+        """A frame of rows."""
         import polars as pl
 
-        results = list(rows)
-        frame = pl.DataFrame(
-            [(each.number, *each.values, *_cells(result)) for each, result in results],
-            schema=self._schema,
-            orient="row",
-        )
-        returns = [
-            None if isinstance(result, str) else pl.Series(result.returns) for _, result in results
+        return pl.DataFrame(rows, schema=self._schema, orient="row")
+
+    def add_returns(self, frame: pl.DataFrame, returns: Mapping[int, Floats]) -> pl.DataFrame:
+        """The frame with the returns of some sets, by number, as a last column of lists."""
+        import polars as pl
+
+        lists = [
+            pl.Series(returns[number]) if number in returns else None for number in frame[NUMBER]
         ]
-        return frame.with_columns(pl.Series(RETURNS, returns, dtype=pl.List(pl.Float64)))
+        return frame.with_columns(pl.Series(RETURNS, lists, dtype=pl.List(pl.Float64)))
 
 
 def name_column(param: str) -> str:
     """The column of a param."""
     return f"param_{param}" if param in _TAKEN else param
+
+
+def rank_result(result: SetResult, metric: Metric) -> float | None:
+    """The metric of a result such that more is better; None where `ranking` is null."""
+    if isinstance(result, str) or result.quarantined:
+        return None
+    return metric.rank(getattr(result.summary, metric.field))
 
 
 def ranking(metric: Metric) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -44,6 +45,12 @@ class Metric(NamedTuple):
         if value is None or value != value:
             return None
         return float(value) if self.higher_is_better else -float(value)
+
+    def value(self, rank: float | None) -> float:
+        """The value of a rank; NaN where there is none."""
+        if rank is None:
+            return math.nan
+        return rank if self.higher_is_better else -rank
 
 
 METRICS = {

@@ -50,12 +50,11 @@ def find_neighborhoods(
         .drop_nulls()
         for row in rows.iter_rows(named=True)
     ]
-    sign = 1 if metric.higher_is_better else -1
     found: list[Neighborhood] = []
     for frame in pl.collect_all(wanted, engine="streaming"):
         ranks = frame["rank"].to_numpy()
         if len(ranks):
-            median, worst = sign * float(np.median(ranks)), sign * float(ranks.min())
+            median, worst = metric.value(float(np.median(ranks))), metric.value(float(ranks.min()))
             found.append(Neighborhood(len(ranks), median, worst))
         else:
             found.append(Neighborhood(0, None, None))

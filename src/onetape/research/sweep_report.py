@@ -30,11 +30,11 @@ _OUTERMOST = (
 
 
 class SweepReport(NamedTuple):
-    """Where the page lies, the best sets with their neighbors, and how the best one runs again."""
+    """Where the page lies, the best sets with their neighbors, and how each of them runs again."""
 
     page: Path
     best: Table
-    command: str
+    commands: list[str]
 
 
 def write_sweep_report(result: SweepResult, source: Sequence[str] = ()) -> SweepReport:
@@ -42,7 +42,7 @@ def write_sweep_report(result: SweepResult, source: Sequence[str] = ()) -> Sweep
 
     Args:
         result: The sweep.
-        source: Configuration and options that it was given, for the command that runs the best set
+        source: Configuration and options that it was given, for the commands that run the best sets
             again; none: its own config.json.
 
     Raises:
@@ -55,8 +55,8 @@ def write_sweep_report(result: SweepResult, source: Sequence[str] = ()) -> Sweep
     plan = result.plan
     near = find_neighborhoods(sets, plan.grid.axes, plan.metric, result.best)
     best = tables.best_table(result, near)
-    command = tables.rerun_command(result, source)
-    parts = _Parts(result, sets, described, best, command)
+    commands = tables.rerun_commands(result, source)
+    parts = _Parts(result, sets, described, best, commands)
     page = result.directory / "report.html"
     try:
         write_whole(page, parts.render_html().encode())
@@ -64,7 +64,7 @@ def write_sweep_report(result: SweepResult, source: Sequence[str] = ()) -> Sweep
     except TryAgain as error:
         remedy = f"make room, then write it again with --resume {result.directory}"
         raise TryAgain(error.what, where=error.where, remedy=remedy) from error
-    return SweepReport(page, best, command)
+    return SweepReport(page, best, commands)
 
 
 class _Parts:
@@ -76,13 +76,13 @@ class _Parts:
         sets: pl.LazyFrame,
         described: dict[str, Any],
         best: Table,
-        command: str,
+        commands: list[str],
     ) -> None:
         self._result = result
         self._sets = sets
         self._described = described
         self._best = best
-        self._command = command
+        self._commands = commands
         self._axes = result.plan.grid.axes
         self._metric = result.plan.metric
         self._is_ranked = self._metric.rank(result.best[self._metric.field][0]) is not None
@@ -103,7 +103,8 @@ class _Parts:
             if content.remark:
                 parts.append(content.remark)
             if content is self._best:
-                parts += ["The best one again, as a full backtest:", f"    {self._command}"]
+                listed = "\n".join(f"    {command}" for command in self._commands)
+                parts += ["Each of them again, as a full backtest:", listed]
             if content is figures:
                 parts += map(plain_cell, self._result.verdict.sentences)
         return "\n\n".join(parts) + "\n"
@@ -154,7 +155,7 @@ class _Parts:
             f"<header><h1>Sweep of {escape(self._name)}{badges}</h1>"
             f"<p>{escape(self._story)}</p></header>"
         )
-        yield section("Best sets", table(self._best) + _command(self._command))
+        yield section("Best sets", table(self._best) + _commands(self._commands))
         said = "".join(f"<p>{escape(each)}</p>" for each in result.verdict.sentences)
         yield section("Is it luck?", figures_grid(tables.verdict_rows(result)) + said)
         yield from self._charts(figures)
@@ -191,8 +192,13 @@ class _Parts:
         yield section(f"{label} of all sets", f"{chart('spread')}<small>{_OUTERMOST}</small>")
 
 
-def _command(command: str) -> str:
-    return f"<p>The best one again, as a full backtest: <code>{escape(command)}</code></p>"
+def _commands(commands: Sequence[str]) -> str:
+    first, *others = (f"<code>{escape(command)}</code>" for command in commands)
+    shown = f"<p>The best one again, as a full backtest: {first}</p>"
+    if others:
+        listed = "".join(f"<p>{command}</p>" for command in others)
+        shown += f"<details><summary>The others again</summary>{listed}</details>"
+    return shown
 
 
 def _day(moment: Any) -> str:

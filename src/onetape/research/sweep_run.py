@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
-from math import nan
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -18,13 +17,14 @@ import msgspec
 from onetape.domain.errors import ConfigError, OnetapeError, StrategyError, TryAgain
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.portfolio.performance_summary import choose_returns_clock, period_ends
 from onetape.research.run_directory import make_run_directory, remove_run_directory
-from onetape.research.sweep_frame import best_first
+from onetape.research.sweep_frame import best_first, rank_result
 from onetape.research.sweep_plan import SweepPlan
 from onetape.research.sweep_pool import BatchRunner, HostRunner, ProcessRunner, in_tiles, run_sets
 from onetape.research.sweep_store import BEST_SETS, SweepStore
 from onetape.research.sweep_trials import SweepTrials, judge_best
-from onetape.research.sweep_worker import SetHost, SetResult, WorkerSetup
+from onetape.research.sweep_worker import SetHost, WorkerSetup
 from onetape.runtime.config import HistoricalClock, SessionConfig, resolved_json
 from onetape.runtime.sessions.backtest import StrategySpec, build_terms
 
@@ -137,6 +137,7 @@ def run_sweep(
     workers = workers or _count_cores()
     timeline = _load(plan.config)
     description = plan.describe(timeline.datasets)
+    periods = _count_periods(timeline)
 
     def choose() -> tuple[str, BatchRunner]:
         return _choose_runner(plan, timeline, host, workers, watch, compile_host)
@@ -147,14 +148,14 @@ def run_sweep(
         directory = make_run_directory(
             Path(plan.config.output.path), f"sweep-{plan.config.name}", plan.hash, now
         )
-        store = SweepStore(directory, plan, description | {"host": chosen[0]})
+        store = SweepStore(directory, plan, description | {"host": chosen[0]}, periods)
         try:
             store.begin(_pinned_json(plan.config, timeline))
         except OnetapeError:
             remove_run_directory(directory)
             raise
     else:
-        store = SweepStore(resume, plan, description)
+        store = SweepStore(resume, plan, description, periods)
         store.resume()
         if store.done < store.total:
             chosen = choose()
@@ -185,6 +186,12 @@ def _load(config: SessionConfig) -> Timeline:
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions,
     )  # fmt: skip
+
+
+def _count_periods(timeline: Timeline) -> int:
+    """How many returns a set has."""
+    clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
+    return len(period_ends(timeline.columns["ts_known"][timeline.slice_end], clock))
 
 
 def _pinned_json(config: SessionConfig, timeline: Timeline) -> str:
@@ -229,47 +236,36 @@ def _run(
     watch: SweepWatch,
 ) -> float:
     """Run what is missing; whatever ends it, what is done is written. Returns the wall time."""
-    best = _Best(plan)
+    best: float | None = None
+
+    def tell() -> None:
+        watch.on_progress(SweepProgress(store.done, store.total, plan.metric.value(best)))
+
     begun = told = monotonic()
     flush_at = 0.0  # the first result is written at once
-    watch.on_progress(SweepProgress(store.done, store.total, best.value))
+    tell()
     try:
         with closing(run_sets(runner, in_tiles(store.missing()), plan.params, workers)) as results:
             for each, result in results:
                 store.add(each, result)
                 trials.add(each, result)
-                best.add(result)
+                rank = rank_result(result, plan.metric)
+                if rank is not None and (best is None or rank > best):
+                    best = rank
                 now = monotonic()
                 if now - told > _TELL_SECONDS:
                     told = now
-                    watch.on_progress(SweepProgress(store.done, store.total, best.value))
+                    tell()
                 if now > flush_at:
                     trials.flush()
                     store.flush()
                     ended = monotonic()
                     flush_at = ended + max(FLUSH_SECONDS, _FLUSH_SHARE * (ended - now))
-        watch.on_progress(SweepProgress(store.done, store.total, best.value))
+        tell()
     finally:
         trials.flush()
         store.flush()
     return monotonic() - begun
-
-
-class _Best:
-    """The best value of the metric so far."""
-
-    def __init__(self, plan: SweepPlan) -> None:
-        self._metric = plan.metric
-        self._rank: float | None = None
-        self.value = nan
-
-    def add(self, result: SetResult) -> None:
-        if isinstance(result, str) or result.quarantined:
-            return
-        value = getattr(result.summary, self._metric.field)
-        rank = self._metric.rank(value)
-        if rank is not None and (self._rank is None or rank > self._rank):
-            self._rank, self.value = rank, float(value)
 
 
 def _measure(

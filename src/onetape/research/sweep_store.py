@@ -6,15 +6,18 @@
 | `config.json`     | the session, its data pinned; a set runs again from it       | at the start  |
 | `parts/`          | sets that are done, in blocks by number                      | meanwhile     |
 | `sets.parquet`    | one row a set, in the order of the grid                      | when all done |
-| `returns.parquet` | returns of the periods of each set, of 10,000 at most        | when all done |
+| `returns.parquet` | returns of the periods, of a bounded number of sets          | when all done |
 
 A block holds the same sets however many workers there are and however often the sweep is resumed,
-so the tables are the same byte for byte. Every file appears whole.
+so the tables are the same byte for byte. Every file appears whole. Memory does not grow with the
+number of sets.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
+import math
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -25,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from onetape.domain.errors import ConfigError, DataError, TryAgain
+from onetape.portfolio.performance import Floats
 from onetape.research.run_files import write_whole
-from onetape.research.sweep_frame import NUMBER, RETURNS, SetRows, best_first
+from onetape.research.sweep_difference import find_difference
+from onetape.research.sweep_frame import NUMBER, RETURNS, SetRows, best_first, rank_result, ranking
 from onetape.research.sweep_plan import SweepPlan
 from onetape.research.sweep_pool import NumberedSet
 from onetape.research.sweep_worker import SetResult
@@ -35,12 +40,36 @@ if TYPE_CHECKING:
     import polars as pl
 
 BLOCK_SETS = 1024
-RETURNS_MAX = 10_000
-"""Sets whose returns are kept: every n-th of the grid, and the best ones besides."""
+RETURNS_SETS_MAX = 10_000
+RETURNS_CELLS_MAX = 8_000_000
+"""Returns are kept of every n-th set of the grid, and of the best ones besides: of so many sets, or
+so many returns (64 MB), at most."""
 BEST_SETS = 10
 _ROW_GROUP = 8_192
+_RETURNS_ROW_GROUP = 256
 _MAKE_ROOM = "make room"
 _PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
+
+
+class _Block:
+    """The sets of a block that are done: rows on disk, rows since, and the returns to keep."""
+
+    def __init__(self) -> None:
+        self.kept: pl.DataFrame | None = None
+        self.new: list[tuple[Any, ...]] = []
+        self.returns: dict[int, Floats] = {}
+        self._best: list[tuple[float, int]] = []
+
+    def keep(self, number: int, returns: Floats, rank: float | None, stride: int) -> None:
+        """Keep the returns of every n-th set, and of those that may be the best of all."""
+        self.returns[number] = returns
+        entry = (-math.inf if rank is None else rank, -number)
+        if len(self._best) < BEST_SETS:
+            heapq.heappush(self._best, entry)
+            return
+        worst = -heapq.heappushpop(self._best, entry)[1]
+        if worst % stride:
+            del self.returns[worst]
 
 
 class SweepStore:
@@ -50,6 +79,7 @@ class SweepStore:
         directory: Its directory, which exists.
         plan: What is run.
         description: What sweep.json says.
+        periods: How many returns a set has.
 
     Attributes:
         directory: As given.
@@ -58,18 +88,20 @@ class SweepStore:
         stride: Of every so manyth set the returns are kept.
     """
 
-    def __init__(self, directory: Path, plan: SweepPlan, description: dict[str, Any]) -> None:
+    def __init__(
+        self, directory: Path, plan: SweepPlan, description: dict[str, Any], periods: int
+    ) -> None:
         kinds = [plan.kind.declared_params[name].type_name for name in plan.grid.names]
         self.directory = directory
         self.done = 0
+        self.total: int = description["sets"]
+        kept = max(1, min(RETURNS_SETS_MAX, RETURNS_CELLS_MAX // max(periods, 1)))
+        self.stride = -(-self.total // kept)
         self._plan = plan
         self._description = description
         self._rows = SetRows(plan.grid, kinds)
         self._parts = directory / "parts"
-        self.total: int = description["sets"]
-        self.stride = -(-self.total // RETURNS_MAX)
-        self._kept: dict[int, pl.DataFrame] = {}
-        self._new: dict[int, list[tuple[NumberedSet, SetResult]]] = {}
+        self._blocks: dict[int, _Block] = {}
         self._complete: set[int] = set()
 
     @property
@@ -116,17 +148,22 @@ class SweepStore:
         self._parts.mkdir(exist_ok=True)
         for path in sorted(self._parts.glob("[0-9]*.parquet")):
             try:
-                frame = pl.read_parquet(path)
-                block = int(path.stem)
-                whole = frame.height == self._size(block)
+                self._load(int(path.stem), pl.read_parquet(path))
             except (pl.exceptions.PolarsError, OSError, ValueError) as error:
                 raise DataError(f"it can't be read: {error}", where=str(path),
                                 remedy="remove it; its sets are run again") from None  # fmt: skip
-            self.done += frame.height
-            if whole:
-                self._complete.add(block)
-            else:
-                self._kept[block] = frame
+
+    def _load(self, number: int, frame: pl.DataFrame) -> None:
+        self.done += frame.height
+        if frame.height == self._size(number):
+            self._complete.add(number)
+            return
+        block = self._blocks[number] = _Block()
+        block.kept = frame.drop(RETURNS)
+        ranks = frame.select(ranking(self._plan.metric)).to_series()
+        for at, rank, returns in zip(frame[NUMBER], ranks, frame[RETURNS], strict=True):
+            if returns is not None:
+                block.keep(at, returns.to_numpy(), rank, self.stride)
 
     def _check_same(self) -> None:
         path = self.directory / "sweep.json"
@@ -135,13 +172,10 @@ class SweepStore:
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(f"there is no sweep to resume: {error}", where=str(self.directory),
                               remedy="give the directory of a sweep") from None  # fmt: skip
-        old = _plain(before)
-        new = _plain(self._description)
-        difference = _find_difference("", old, new)
-        if difference is not None:
-            place, was, is_now = difference
+        difference = find_difference(before, self._description)
+        if difference:
             raise ConfigError(
-                f"the sweep was begun with {place} {was}, and now it is {is_now}",
+                f"the sweep was begun with {difference}",
                 where=str(path),
                 remedy="begin a new sweep, or give what it was begun with",
             )
@@ -149,15 +183,22 @@ class SweepStore:
     def missing(self) -> Iterator[NumberedSet]:
         """The sets that are still to be run, by number."""
         done = {
-            number for frame in self._kept.values() for number in frame[NUMBER].to_list()
-        }  # of the blocks that have begun; not of those that come later
+            number
+            for block in self._blocks.values()
+            if block.kept is not None
+            for number in block.kept[NUMBER].to_list()
+        }
         for number, values in enumerate(self._plan.sets()):
             if number // BLOCK_SETS not in self._complete and number not in done:
                 yield NumberedSet(number, values)
 
     def add(self, each: NumberedSet, result: SetResult) -> None:
         """Take the result of a set."""
-        self._new.setdefault(each.number // BLOCK_SETS, []).append((each, result))
+        block = self._blocks.setdefault(each.number // BLOCK_SETS, _Block())
+        block.new.append(self._rows.make(each, result))
+        if not isinstance(result, str):
+            rank = rank_result(result, self._plan.metric)
+            block.keep(each.number, result.returns, rank, self.stride)
         self.done += 1
 
     def flush(self) -> None:
@@ -168,24 +209,22 @@ class SweepStore:
         """
         import polars as pl
 
-        for block in sorted(self._new):
-            frame = self._rows.build(self._new[block])
-            if block in self._kept:
-                frame = pl.concat([self._kept[block], frame])
+        for number, block in sorted(self._blocks.items()):
+            if not block.new:
+                continue
+            frame = self._rows.build(block.new)
+            if block.kept is not None:
+                frame = pl.concat([block.kept, frame])
             frame = frame.sort(NUMBER)
-            whole = frame.height == self._size(block)
-            if whole:
-                frame = self._drop_returns(frame)
             buffer = BytesIO()
-            frame.write_parquet(buffer, **_PARQUET)
+            self._rows.add_returns(frame, block.returns).write_parquet(buffer, **_PARQUET)
             with _room(_MAKE_ROOM):
-                write_whole(self._parts / f"{block:09}.parquet", buffer.getvalue())
-            del self._new[block]
-            if whole:
-                self._complete.add(block)
-                self._kept.pop(block, None)
-            else:
-                self._kept[block] = frame
+                write_whole(self._parts / f"{number:09}.parquet", buffer.getvalue())
+            block.new = []
+            block.kept = frame
+            if frame.height == self._size(number):
+                self._complete.add(number)
+                del self._blocks[number]
 
     def finish(self) -> None:
         """Make the tables of all sets, which must be done.
@@ -204,31 +243,23 @@ class SweepStore:
             ((pl.col(NUMBER) % self.stride == 0) | pl.col(NUMBER).is_in(best_numbers))
             & pl.col(RETURNS).is_not_null()
         )
-        _sink(returns, self.returns_path)
-        _sink(parts.drop(RETURNS), self.sets_path)
+        _sink(returns, self.returns_path, _RETURNS_ROW_GROUP)
+        _sink(parts.drop(RETURNS), self.sets_path, _ROW_GROUP)
         shutil.rmtree(self._parts)
 
     def _size(self, block: int) -> int:
         """How many sets a block has."""
         return min(BLOCK_SETS, self.total - block * BLOCK_SETS)
 
-    def _drop_returns(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Keep the returns of every n-th set, and of those that may be the best of all."""
-        import polars as pl
 
-        best = best_first(frame.lazy(), self._plan.metric, BEST_SETS).collect()[NUMBER].to_list()
-        keep = (pl.col(NUMBER) % self.stride == 0) | pl.col(NUMBER).is_in(best)
-        return frame.with_columns(pl.when(keep).then(pl.col(RETURNS)))
-
-
-def _sink(frame: pl.LazyFrame, path: Path) -> None:
+def _sink(frame: pl.LazyFrame, path: Path, row_group: int) -> None:
     """Write a table without ever holding all of it."""
     import polars as pl
 
     temporary = path.with_name(f".{path.name}.partial")
     with _room(_MAKE_ROOM):
         try:
-            frame.sink_parquet(temporary, row_group_size=_ROW_GROUP, **_PARQUET)
+            frame.sink_parquet(temporary, row_group_size=row_group, **_PARQUET)
             temporary.replace(path)
         except (OSError, pl.exceptions.ComputeError) as error:
             temporary.unlink(missing_ok=True)
@@ -246,34 +277,3 @@ def _room(remedy: str) -> Generator[None]:
                        remedy=remedy) from error  # fmt: skip
     except TryAgain as error:
         raise TryAgain(error.what, where=error.where, remedy=remedy) from error
-
-
-def _plain(description: dict[str, Any]) -> dict[str, Any]:
-    """What two runs of a sweep have in common: not the host, nor when the data was imported."""
-    plain = msgspec.json.decode(msgspec.json.encode(description), type=dict[str, Any])
-    plain.pop("host", None)
-    for pin in plain.get("datasets", []):
-        pin.pop("table_version", None)
-    return plain
-
-
-def _find_difference(place: str, old: Any, new: Any) -> tuple[str, str, str] | None:
-    """Where two plain values differ first, and what stands there."""
-    if old == new:
-        return None
-    if isinstance(old, dict) and isinstance(new, dict):
-        shared = [key for key in new if key in old]
-        for key in [*shared, *new, *old]:
-            if old.get(key) != new.get(key):
-                at = f"{place}.{key}" if place else str(key)
-                return _find_difference(at, old.get(key), new.get(key))
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for at, (one, other) in enumerate(zip(old, new, strict=True)):
-            if one != other:
-                return _find_difference(f"{place}.{at}", one, other)
-    return place, _shown(old), _shown(new)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

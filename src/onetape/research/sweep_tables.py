@@ -23,20 +23,21 @@ _MAX_LISTED = 12
 _BESIDE = ("total_return", "sharpe_ratio", "max_drawdown", "round_trips", "annual_turnover_ratio")
 
 
-def rerun_command(result: SweepResult, source: Sequence[str]) -> str:
-    """The command that runs the best set again as a full backtest.
+def rerun_commands(result: SweepResult, source: Sequence[str]) -> list[str]:
+    """The commands that run the best sets again as full backtests.
 
     Args:
         result: The sweep.
         source: Configuration and options that the sweep was given; none: its own config.json.
     """
-    row = result.best.row(0, named=True)
-    names = result.plan.grid.names
-    overrides = result.plan.overrides({name: row[name_column(name)] for name in names})
+    plan = result.plan
     given = source or [str(result.directory / "config.json")]
-    return shlex.join(
-        ["onetape", "backtest", *given, *(part for each in overrides for part in ("--set", each))]
-    )
+    commands: list[str] = []
+    for row in result.best.iter_rows(named=True):
+        overrides = plan.overrides({name: row[name_column(name)] for name in plan.grid.names})
+        options = [part for each in overrides for part in ("--set", each)]
+        commands.append(shlex.join(["onetape", "backtest", *given, *options]))
+    return commands
 
 
 def best_table(result: SweepResult, near: Sequence[Neighborhood]) -> Table:

@@ -53,6 +53,11 @@ class BlockReader(ABC):
                 if record.last_seq >= first_seq:
                     yield record
 
+    def encoded_records(self) -> Iterator[bytes]:
+        """The bytes of every engine step, as they were chained; raises like `events`."""
+        for block in self._blocks():
+            yield from split_records(block)
+
     @property
     def header(self) -> SessionStarted:
         """The first event: which session this is, and what it ran on.

@@ -76,7 +76,7 @@ def test_sets_are_taken_as_they_are_needed() -> None:
             yield each
 
     results = run_sets(HostRunner(FakeHost()), watched(), params_of, 2)
-    assert next(results)[0].number in (0, 1)
+    assert next(results)[0].number < 4
     results.close()
     assert len(taken) < 2_000
 

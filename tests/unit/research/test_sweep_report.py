@@ -127,7 +127,7 @@ def test_the_page_is_one_file_with_every_part() -> None:
                  "Median of neighbors", "Deflated Sharpe ratio", "Probability of overfitting",
                  "stands on a plateau"):  # fmt: skip
         assert part in shown
-    assert html.escape(report.command) in shown
+    assert all(html.escape(command) in shown for command in report.commands)
     for sentence in result.verdict.sentences:
         assert html.escape(sentence) in shown
     assert "http" not in re.sub(r"http://www.w3.org/\S+", "", shown)
@@ -140,7 +140,7 @@ def test_markdown_has_the_same_tables() -> None:
     report = write_sweep_report(result)
     text = (result.directory / "report.md").read_text()
     for part in ("# Sweep of sma\\_cross", "## Best sets", "## Is it luck?", "## What was run",
-                 "| Values of fast | 2, 4, 6, 8, 10 |", report.command):  # fmt: skip
+                 "| Values of fast | 2, 4, 6, 8, 10 |", report.commands[0]):  # fmt: skip
         assert part in text
     assert "| 1 | 6 | 12 | 3.00 | 2.00 | 1.20 |" in text
 
@@ -162,7 +162,7 @@ def test_the_best_table_tells_what_lies_around() -> None:
 
 def test_the_command_without_a_source_runs_from_the_directory() -> None:
     result = run_hill()
-    command = write_sweep_report(result).command
+    command = write_sweep_report(result).commands[0]
     assert command == (
         f"onetape backtest {result.directory}/config.json --set strategies.0.params.fast=6 "
         "--set strategies.0.params.slow=12"

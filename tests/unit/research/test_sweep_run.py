@@ -210,7 +210,9 @@ def test_tables_do_not_depend_on_workers_or_interruptions(
     shutil.rmtree("runs", ignore_errors=True)
     block = data.draw(st.sampled_from([1, 5, 7, 16, 1024]), "block")
     monkeypatch.setattr(sweep_store, "BLOCK_SETS", block)
-    monkeypatch.setattr(sweep_store, "RETURNS_MAX", data.draw(st.sampled_from([3, 20, 10_000])))
+    monkeypatch.setattr(
+        sweep_store, "RETURNS_SETS_MAX", data.draw(st.sampled_from([3, 20, 10_000]))
+    )
     plan = plan_wave("fast=2:9:1", "slow=4:12:2", "quantity=1,2", where="fast + slow != 9")
     wanted = tables(run_fake(plan).directory)
 
@@ -258,7 +260,7 @@ def test_of_many_sets_every_nth_and_the_best_keep_their_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sweep_store, "BLOCK_SETS", 16)
-    monkeypatch.setattr(sweep_store, "RETURNS_MAX", 10)
+    monkeypatch.setattr(sweep_store, "RETURNS_SETS_MAX", 10)
     plan = plan_wave("fast=2:98:1", overrides=("strategies.0.params.slow=99",))
     result = run_fake(plan, FakeHost(lambda params: make_outcome(params["fast"])).build)
     kept = pl.read_parquet(result.directory / "returns.parquet")["set"].to_list()

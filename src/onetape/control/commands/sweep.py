@@ -158,7 +158,7 @@ def _print(result: SweepResult, report: SweepReport) -> None:
     print(f"Sets:   {told}; {ran}")
     print(f"Sweep:  {result.directory}")
     print(f"Report: {report.page}")
-    print(f"Again:  {report.command}")
+    print(f"Again:  {report.commands[0]}")
 
 
 def _describe(result: SweepResult, report: SweepReport) -> dict[str, Any]:
@@ -174,8 +174,10 @@ def _describe(result: SweepResult, report: SweepReport) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "quarantined": result.quarantined,
         "failed": result.failed,
-        "best": result.best.to_dicts(),
-        "again": report.command,
+        "best": [
+            {**row, "again": command}
+            for row, command in zip(result.best.to_dicts(), report.commands, strict=True)
+        ],
         "overfitting": {
             "trials": verdict.trials,
             "sharpe_ratio": verdict.sharpe_ratio,

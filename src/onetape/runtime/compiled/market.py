@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument
-from onetape.features.columns import compute_feature_columns
+from onetape.features.columns import select_inputs
+from onetape.features.compiled import compute_column_compiled
 from onetape.features.estimator import Estimator
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.equity_curve import mark_ticks
@@ -94,15 +95,17 @@ class Market:
 
     def _compute(self, estimator: Estimator) -> Floats:
         timeline = self._timeline
-        feature = {"": estimator}
+        name = type(estimator).__name__
         if len(timeline.instruments) == 1:
-            return compute_feature_columns(feature, timeline.columns)[""]
+            inputs = select_inputs(name, estimator, timeline.columns)
+            return compute_column_compiled(estimator, inputs)
         merged = np.full(len(timeline), np.nan)
-        inputs = {name: timeline.columns[name] for name in estimator.inputs}
+        whole = select_inputs(name, estimator, timeline.columns)
         for each in timeline.instruments:
             rows = timeline.rows_of(each.id)
-            columns = {name: values[rows] for name, values in inputs.items()}
-            merged[rows] = compute_feature_columns(feature, columns, rows_total=len(timeline))[""]
+            merged[rows] = compute_column_compiled(
+                estimator, tuple(column[rows] for column in whole)
+            )
         return merged
 
 

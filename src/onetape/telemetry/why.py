@@ -1,0 +1,339 @@
+"""Why did that happen? The chain of causes around an order or an event, folded from the tape.
+
+A chain is found in one pass over the records and keeps nothing else. Causes lie in the record of
+what they caused, because a decision is made in the step of the event that it answers; an order's
+own events are found in later records by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain import events as on_tape
+from onetape.domain.errors import DataError
+from onetape.domain.events import Event, OrderApproved, OrderDenied, Payload, PositionChanged
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import BAR_FLOAT_COLUMNS
+from onetape.domain.nearest import nearest
+from onetape.domain.numbers import minor_to_decimal
+from onetape.domain.orders import CancelIntent, OrderIntent, OrderType, QuantityBasis, ReplaceIntent
+from onetape.domain.timestamps import to_iso
+from onetape.marketdata.timeline import Timeline
+from onetape.tape.block import Record
+from onetape.tape.envelope import TYPES, expand
+
+Records = Callable[[], Iterable[Record]]
+"""The engine steps of a tape from the first on, as often as it is called."""
+
+FeatureColumns = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
+"""By strategy and name: a column in the order of the timeline, NaN while not warm."""
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """What belongs together: events in the order of the tape, and the market rows behind them.
+
+    `order` is the client order id, empty where there is no order. `rows` holds the row of the
+    pinned timeline for each market event (by seq) that caused an event of the chain.
+    """
+
+    order: str = ""
+    events: tuple[Event, ...] = ()
+    rows: dict[int, int] = {}
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a chain in words. `kind` is an event type, `market` or `features`; `ts` ns UTC.
+
+    `row` is the row of the timeline that a market step tells of, else -1.
+    """
+
+    seq: int
+    ts: int
+    kind: str
+    text: str
+    row: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.seq:>9}  {to_iso(self.ts)}  {self.kind:<22} {self.text}"
+
+
+def trace_order(records: Records, client_order_id: str) -> Chain:
+    """Everything on a tape that belongs to one order, what made it, and what it made happen.
+
+    Raises:
+        DataError: The tape has no such order (the nearest is named), or can't be read.
+    """
+    found: list[Event] = []
+    rows: dict[int, int] = {}
+    known: dict[str, None] = {}
+    for record in records():
+        own: set[int] = set()
+        for seq, (payload, _, _) in enumerate(record.events, record.first_seq):
+            identity = getattr(payload, "client_order_id", "")
+            if identity == client_order_id:
+                own.add(seq)
+            elif isinstance(payload, OrderApproved) and not found:
+                known[identity] = None
+        if own:
+            found += _around(record, own, rows)
+    if not found:
+        raise DataError(
+            f"no order {client_order_id!r} is on the tape",
+            remedy=nearest(client_order_id, list(known)) if known else "it has no orders",
+        )
+    return Chain(order=client_order_id, events=tuple(found), rows=rows)
+
+
+def trace_event(records: Records, seq: int) -> Chain:
+    """The chain of the event `seq`: that of its order if it belongs to one, else its own step.
+
+    `seq` may be that of a pinned bar; then the chain is what the bar caused at once.
+
+    Raises:
+        DataError: The tape ends before it, or can't be read.
+    """
+    before = last = 0
+    for record in records():
+        last = record.last_seq
+        if last < seq:
+            before += len(record.events)
+            continue
+        if record.first_seq > seq:
+            rows = {seq: seq - before}
+            if record.first_seq > seq + 1 or record.market_index < 0:
+                return Chain(rows=rows)
+            caused = {each for each, event in _numbered(record) if event[2] == seq}
+            return Chain(events=tuple(_around(record, caused, rows)), rows=rows)
+        order = _order_of(record, seq)
+        if order:
+            return trace_order(records, order)
+        rows = {}
+        return Chain(events=tuple(_around(record, {seq}, rows)), rows=rows)
+    raise DataError(f"there is no event {seq}: the tape ends with event {last}")
+
+
+def explain(chain: Chain, timeline: Timeline, features: FeatureColumns) -> list[Link]:
+    """The chain in words, in the order in which it happened.
+
+    Args:
+        chain: What `trace_order` or `trace_event` found.
+        timeline: The market data of the session.
+        features: What its strategies computed from it.
+    """
+    words = _Words(timeline)
+    told: set[tuple[int, int]] = set()
+    links: list[Link] = []
+
+    def tell_market(seq: int, row: int) -> None:
+        if (seq, row) not in told:
+            told.add((seq, row))
+            links.append(words.market(seq, row))
+
+    for event in chain.events:
+        row = chain.rows.get(event.causation_id, -1)
+        payload = event.payload
+        if row >= 0:
+            decides = isinstance(payload, OrderIntent | CancelIntent | ReplaceIntent)
+            if isinstance(payload, OrderIntent):
+                row = words.newest_row(payload.instrument, row)
+            tell_market(event.causation_id, row)
+            columns = features.get(payload.strategy, {}) if decides else {}
+            if columns:
+                values = ", ".join(f"{name} {column[row]!s}" for name, column in columns.items())
+                links.append(
+                    Link(seq=event.causation_id, ts=event.ts_event, kind="features",
+                         text=f"{getattr(payload, 'strategy', '')} knows {values}")
+                )  # fmt: skip
+        links.append(
+            Link(seq=event.seq, ts=event.ts_event, kind=event.type, text=words.event(payload))
+        )
+    if not chain.events:
+        for seq, row in chain.rows.items():
+            tell_market(seq, row)
+            links.append(Link(seq=seq, ts=links[-1].ts, kind="", text="nothing on the tape follows"))
+    return links
+
+
+def _numbered(record: Record) -> Iterator[tuple[int, tuple[Payload, int, int]]]:
+    return enumerate(record.events, record.first_seq)
+
+
+def _around(record: Record, own: set[int], rows: dict[int, int]) -> Iterator[Event]:
+    """`own` events of a record, their causes in it up to the market, and their direct effects.
+
+    The row of a market event that is among the causes goes into `rows`.
+    """
+    chosen = set(own)
+    for seq in own:
+        cause = record.events[seq - record.first_seq][2]
+        while cause >= record.first_seq:
+            chosen.add(cause)
+            cause = record.events[cause - record.first_seq][2]
+    chosen |= {seq for seq, (_, _, cause) in _numbered(record) if cause in own}
+    for event in expand(record):
+        if event.seq in chosen:
+            if record.market_index >= 0 and event.causation_id == record.first_seq - 1:
+                rows[event.causation_id] = record.market_index
+            yield event
+
+
+def _order_of(record: Record, seq: int) -> str:
+    """Id of the order that the event `seq` of `record` belongs to; empty when there is none."""
+    payload, _, cause = record.events[seq - record.first_seq]
+    identity = getattr(payload, "client_order_id", "")
+    if identity:
+        return identity
+    if isinstance(payload, PositionChanged | OrderDenied) and cause >= record.first_seq:
+        identity = getattr(record.events[cause - record.first_seq][0], "client_order_id", "")
+    if isinstance(payload, OrderIntent):
+        for answer, _, its_cause in record.events:
+            if its_cause == seq and isinstance(answer, OrderApproved):
+                return answer.client_order_id
+    return identity
+
+
+class _Words:
+    """What events and market rows say, in the units of their instruments."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._instruments = {each.id: each for each in timeline.instruments}
+        self._of_order: dict[str, Instrument] = {}
+
+    def newest_row(self, instrument: InstrumentId, row: int) -> int:
+        """The newest row of `instrument` at `row`; `row` itself before its first."""
+        rows = self._timeline.rows_of(instrument)
+        at = int(np.searchsorted(rows, row, side="right"))
+        return int(rows[at - 1]) if at else row
+
+    def market(self, seq: int, row: int) -> Link:
+        """One row of the timeline."""
+        columns = self._timeline.columns
+        name = self._timeline.instruments[int(self._timeline.instrument_index[row])].id
+        if self._timeline.kind == "bars":
+            values = ", ".join(f"{each} {columns[each][row]!s}" for each in BAR_FLOAT_COLUMNS)
+            text = f"bar {name} closed {to_iso(int(columns['ts_close'][row]))}: {values}"
+        else:
+            text = f"print {name}: price {columns['price'][row]!s}, size {columns['size'][row]!s}"
+        ts = int(columns["ts_known"][row])
+        return Link(seq=seq, ts=ts, kind="market", text=text, row=row)
+
+    def event(self, payload: Payload) -> str:
+        """What an event says."""
+        match payload:
+            case OrderIntent():
+                return self._intent(payload)
+            case OrderApproved():
+                return f"risk says yes to {payload.side.name} {payload.lots:,} lots"
+            case OrderDenied():
+                return (
+                    f"risk refuses: {payload.code.value}, {payload.actual:,.10g} against a limit "
+                    f"of {payload.limit:,.10g} {payload.unit}"
+                )
+            case on_tape.OrderSubmitted():
+                instrument = self._instruments[payload.instrument]
+                self._of_order[payload.client_order_id] = instrument
+                size = _quantity(instrument, payload.lots) if payload.lots else "sized at the fill"
+                terms = self._terms(
+                    instrument, payload.order_type, payload.limit_ticks, payload.stop_ticks
+                )
+                return f"{payload.side.name} {size} {payload.instrument} {terms} leaves for the venue"
+            case on_tape.OrderFilled():
+                instrument = self._instruments[payload.instrument]
+                return (
+                    f"{payload.side.name} {_quantity(instrument, payload.lots)} "
+                    f"{payload.instrument} at {instrument.ticks_to_price(payload.ticks):,f} as "
+                    f"{payload.liquidity.name.lower()}, notional {_money(payload.notional)}, fee "
+                    f"{_money(payload.fee)}, {_quantity(instrument, payload.leaves)} left"
+                )
+            case PositionChanged():
+                instrument = self._instruments[payload.instrument]
+                return (
+                    f"{payload.strategy} holds {_quantity(instrument, payload.lots)} "
+                    f"{payload.instrument}, cost {_money(payload.cost)}, realized "
+                    f"{_money(payload.realized)}, cash {_money(payload.cash)}"
+                )
+            case on_tape.OrderAccepted():
+                return f"the venue has it as {payload.venue_order_id}"
+            case on_tape.OrderRejected() | on_tape.OrderCancelRejected():
+                return f"the venue refuses: {payload.code.value}, {payload.reason}"
+            case on_tape.OrderReplaceRejected():
+                return f"the venue refuses the change: {payload.code.value}, {payload.reason}"
+            case on_tape.OrderCanceled() | on_tape.OrderExpired():
+                return f"off the book: {payload.reason}"
+            case on_tape.StrategyQuarantined():
+                return f"{payload.strategy} raised in {payload.callback}: {payload.error}"
+            case CancelIntent():
+                return f"{payload.strategy} asks to cancel {payload.client_order_id}"
+            case ReplaceIntent() | on_tape.OrderReplacePending() | on_tape.OrderReplaced():
+                return self._change(payload)
+            case _:
+                return _fields(payload)
+
+    def _intent(self, intent: OrderIntent) -> str:
+        instrument = self._instruments[intent.instrument]
+        terms = self._terms(
+            instrument, intent.order_type, intent.limit_ticks, intent.stop_ticks
+        )
+        match intent.basis:
+            case QuantityBasis.LOTS:
+                what = f"{intent.side.name} {_quantity(instrument, intent.amount)}"
+            case QuantityBasis.TARGET_LOTS:
+                what = f"hold {_quantity(instrument, intent.amount)}"
+            case QuantityBasis.TARGET_WEIGHT:
+                what = f"hold {_money(intent.amount)} of equity in"
+            case QuantityBasis.NOTIONAL_AT_FILL:
+                what = f"{intent.side.name} for {_money(intent.amount)}"
+            case QuantityBasis.EQUITY_AT_FILL:
+                what = f"{intent.side.name} for {_money(intent.amount)} of equity"
+        label = f", label {intent.label!r}" if intent.label else ""
+        reduce = ", reduce-only" if intent.reduce_only else ""
+        return (
+            f"{intent.strategy} asks: {what} {intent.instrument} {terms} "
+            f"{intent.time_in_force.name}{reduce}{label}"
+        )
+
+    def _change(
+        self, change: ReplaceIntent | on_tape.OrderReplacePending | on_tape.OrderReplaced
+    ) -> str:
+        instrument = self._of_order.get(change.client_order_id)
+        if instrument is None:
+            return _fields(change)
+        parts = [f"quantity {_quantity(instrument, change.lots)}"] if change.lots else []
+        for name, ticks in (("limit", change.limit_ticks), ("stop", change.stop_ticks)):
+            if ticks:
+                parts.append(f"{name} {instrument.ticks_to_price(ticks):,f}")
+        asks = "asked for" if not isinstance(change, on_tape.OrderReplaced) else "now"
+        return f"{asks}: {', '.join(parts)}"
+
+    def _terms(
+        self, instrument: Instrument, order_type: OrderType, limit_ticks: int, stop_ticks: int
+    ) -> str:
+        text = order_type.name.lower().replace("_", "-")
+        if stop_ticks:
+            text += f" stop {instrument.ticks_to_price(stop_ticks):,f}"
+        if limit_ticks:
+            text += f" limit {instrument.ticks_to_price(limit_ticks):,f}"
+        return text
+
+
+def _quantity(instrument: Instrument, lots: int) -> str:
+    return f"{instrument.lots_to_quantity(lots):,f}"
+
+
+def _money(minor: int) -> str:
+    """An exact amount with at least two digits behind the point."""
+    text = f"{minor_to_decimal(minor):,.8f}".rstrip("0")
+    whole, _, rest = text.partition(".")
+    return f"{whole}.{rest:0<2}"
+
+
+def _fields(payload: Payload) -> str:
+    values = msgspec.to_builtins(payload)
+    names: Sequence[str] = payload.__struct_fields__
+    parts = zip(names, values[1:], strict=True)
+    return ", ".join(f"{name} {value}" for name, value in parts) or TYPES[type(payload)]
