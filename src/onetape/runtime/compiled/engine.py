@@ -178,6 +178,18 @@ def log_order(engine: Engine, kind: int, number: int, a: int, b: int, c: int) ->
 
 
 @compiled
+def get_instrument(engine: Engine, row: int) -> int:
+    """Whose row it is."""
+    return 0 if engine.is_single else engine.instrument[row]
+
+
+@compiled
+def ends_slice(engine: Engine, row: int) -> bool:
+    """Whether a row is the last of its time."""
+    return engine.all_end or engine.slice_end[row] != 0
+
+
+@compiled
 def get_mark(engine: Engine, instrument: int) -> int:
     """Mark in ticks as of the engine's row; 0 before the first bar."""
     if engine.is_single:
@@ -363,11 +375,6 @@ def _account_held(engine: Engine, first: int, last: int, each: int) -> None:
 def mark_row(engine: Engine, row: int) -> None:
     """A row of a session of several instruments is known: its mark, and a slice that it ends."""
     instrument = engine.instrument[row]
-    if engine.watches:
-        starts = engine.session_starts
-        if engine.next_session < engine.sessions and starts[engine.next_session] == row:
-            engine.next_session += 1
-            engine.session_start_equity = engine.cash + engine.net
     ticks = engine.ticks[row]
     lots = engine.position_lots[instrument]
     if lots != 0:
@@ -379,7 +386,7 @@ def mark_row(engine: Engine, row: int) -> None:
     engine.mark[instrument] = ticks
     engine.last_row[instrument] = row
     engine.row = row
-    if engine.slice_end[row]:
+    if ends_slice(engine, row):
         equity = engine.cash + engine.net
         engine.peak = max(engine.peak, equity)
         account_slice(engine, row, engine.gross, equity)
@@ -765,7 +772,7 @@ def _next_change(engine: Engine, number: int) -> int:
 @compiled
 def match_row(engine: Engine, row: int) -> None:
     """The book of a row's instrument meets the row."""
-    instrument = engine.instrument[row]
+    instrument = get_instrument(engine, row)
     tick = engine.instrument_tick[instrument]
     ts_open = engine.ts_open[row]
     ts_close = engine.ts_close[row]
@@ -1490,7 +1497,12 @@ def begin_row(engine: Engine, row: int) -> None:
     if engine.next_arrival <= ts:
         deliver(engine, ts)
     engine.now = ts
-    if engine.active > 0 and engine.book_count[engine.instrument[row]] > 0:
+    if engine.watches and not engine.is_single:  # before the fills of the session's first row
+        starts = engine.session_starts
+        if engine.next_session < engine.sessions and starts[engine.next_session] == row:
+            engine.next_session += 1
+            engine.session_start_equity = engine.cash + engine.net
+    if engine.active > 0 and engine.book_count[get_instrument(engine, row)] > 0:
         match_row(engine, row)
     if engine.is_single:
         engine.row = row

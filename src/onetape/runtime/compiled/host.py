@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -100,7 +101,7 @@ class CompiledHost:
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()
-        self._python = PythonHost(timeline, spec, terms, limits, identity, controls)
+        self._make_python = partial(PythonHost, timeline, spec, terms, limits, identity, controls)
         self._spec = spec
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
         self._market = Market(timeline, self._clock)
@@ -117,6 +118,11 @@ class CompiledHost:
         self._values = self._make_values(terms)
         self._templates: dict[int, Packed] = {}
         self._compile(spec.strategy)
+
+    @cached_property
+    def _python(self) -> PythonHost:
+        """What runs the sets that compiled code can't."""
+        return self._make_python()
 
     @property
     def code(self) -> StrategyCode:
@@ -323,12 +329,12 @@ class CompiledHost:
         fell = read("depth") < 0.0
         end_row, end_slice = read("deep_end_row"), read("deep_end_slice")
         if read("is_deep_open"):
-            end_row, end_slice = int(market.slice_rows[-1]), slices - 1
+            end_row, end_slice = market.ends[1], slices - 1
         peak_row = read("deep_high_row")
-        ts = market.slice_ts
+        ts = market.ts_known
         trips = read("trips")
         figures = BookFigures(
-            ts_start=int(ts[market.slice_rows[0]]),
+            ts_start=int(ts[market.ends[0]]),
             ts_end=int(ts[-1]),
             slices=slices,
             slices_held=read("slices_held"),
@@ -341,7 +347,7 @@ class CompiledHost:
             depth=read("depth"),
             fall_peak=read("deep_high_slice") if fell else -1,
             fall_end=end_slice if fell else -1,
-            ts_peak=int(ts[peak_row if peak_row >= 0 else market.slice_rows[0]]) if fell else 0,
+            ts_peak=int(ts[peak_row if peak_row >= 0 else market.ends[0]]) if fell else 0,
             ts_fall_end=int(ts[end_row]) if fell else 0,
             fills=read("fills"),
             traded=read("traded_units") * 100_000_000 + read("traded_rest"),

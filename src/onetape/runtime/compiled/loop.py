@@ -7,7 +7,7 @@ from typing import Any
 from onetape.domain.checked import NAMES
 from onetape.runtime.compiled.callbacks import bar_at, slice_at, trade_at
 from onetape.runtime.compiled.compiling import compiled, entry_point
-from onetape.runtime.compiled.engine import begin_row, decide, deliver, end_row, finish
+from onetape.runtime.compiled.engine import begin_row, decide, deliver, end_row, ends_slice, finish
 from onetape.runtime.compiled.state import Engine
 
 globals().update(NAMES)
@@ -36,7 +36,7 @@ def _quiet_until(engine: Engine) -> int:
 @compiled
 def first_of_slice(engine: Engine, row: int) -> int:
     """The first row of the slice that `row` ends."""
-    while row > 0 and not engine.slice_end[row - 1]:
+    while row > 0 and not ends_slice(engine, row - 1):
         row -= 1
     return row
 
@@ -60,7 +60,7 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
                 if features:
                     engine.feature_row = row
                 strategy.on_bar(bar_at(ctx, row), ctx)
-                if slices and engine.slice_end[row]:
+                if slices and ends_slice(engine, row):
                     strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
                 if engine.queued > 0:
                     break
@@ -76,7 +76,7 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
         if features:
             engine.feature_row = row
         strategy.on_bar(bar_at(ctx, row), ctx)
-        if slices and engine.slice_end[row]:
+        if slices and ends_slice(engine, row):
             strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
         end_row(engine, row)
         row += 1

@@ -34,8 +34,8 @@ class Market:
 
     Attributes:
         values: The market's fields of `Engine`, and those of its instruments.
-        slice_rows: The last row of each slice.
-        slice_ts: When each row was known.
+        ts_known: When each row was known, shape (rows,).
+        ends: The rows that end the first and the last slice.
 
     Raises:
         ConfigError: An instrument's grid is not one that compiled code can count on.
@@ -47,13 +47,18 @@ class Market:
         self._columns: OrderedDict[Estimator, Floats] = OrderedDict()
         self._lock = Lock()
         columns = timeline.columns
-        slice_rows = np.flatnonzero(timeline.slice_end)
-        self.slice_rows = slice_rows
-        self.slice_ts = columns["ts_known"]
-        latest = np.maximum.accumulate(columns["session_close"])
-        starts = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
-        ends = slice_rows[period_ends(self.slice_ts[slice_rows], clock)]
+        self.ts_known = columns["ts_known"]
+        all_end = bool(timeline.slice_end.all())
+        starts = _find_sessions(columns["session_close"])
+        if all_end:
+            self.ends = 0, len(timeline) - 1
+            ends = period_ends(self.ts_known, clock)
+        else:
+            slices = np.flatnonzero(timeline.slice_end)
+            self.ends = int(slices[0]), int(slices[-1])
+            ends = slices[period_ends(self.ts_known[slices], clock)]
         self.periods = len(ends)
+        single = len(timeline.instruments) == 1
         prints = timeline.kind == "trades"
         ints = ("ts_open", "ts_close", "ts_known", "session_close")
         floats = ("open", "high", "low", "close", "volume")
@@ -62,15 +67,15 @@ class Market:
             **{name: _column(columns[name], np.float64) for name in floats},
             "rows": len(timeline),
             "ticks": _count_ticks(timeline),
-            "instrument": _column(timeline.instrument_index, np.int64),
-            "slice_end": _column(timeline.slice_end, np.int64),
+            "instrument": _NONE if single else _column(timeline.instrument_index, np.int64),
+            "slice_end": _NONE if all_end else _column(timeline.slice_end, np.int64),
             "sessions": len(starts),
-            "session_starts": np.array(starts, dtype=np.int64),
+            "session_starts": starts,
             "periods": len(ends),
             "period_ends": _column(ends, np.int64),
             "aggressor": _column(columns["aggressor"], np.int64) if prints else _NONE,
-            "is_single": len(timeline.instruments) == 1,
-            "all_end": bool(timeline.slice_end.all()),
+            "is_single": single,
+            "all_end": all_end,
             **_describe_instruments(timeline.instruments),
         }
         self.ts_start = int(columns["ts_open"].min())
@@ -116,8 +121,18 @@ def _column(values: npt.NDArray[Any], kind: type[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(values, dtype=kind)
 
 
+def _find_sessions(session_close: Ints) -> Ints:
+    """The rows at which a trading session begins: a later close than at any row before."""
+    changes = np.flatnonzero(session_close[1:] != session_close[:-1]) + 1
+    if np.any(session_close[changes] < session_close[changes - 1]):
+        changes = np.flatnonzero(np.diff(np.maximum.accumulate(session_close))) + 1
+    return np.concatenate([[0], changes]).astype(np.int64)
+
+
 def _count_ticks(timeline: Timeline) -> Ints:
     """The mark of each row in ticks, as `MarketState` counts it."""
+    if len(timeline.instruments) == 1:
+        return mark_ticks(timeline.columns["close"], timeline.instruments[0])
     ticks = np.zeros(len(timeline), dtype=np.int64)
     for each in timeline.instruments:
         rows = timeline.rows_of(each.id)

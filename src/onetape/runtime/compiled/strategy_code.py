@@ -14,6 +14,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
+from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any, cast
 
@@ -113,6 +114,7 @@ class StrategyCode(msgspec.Struct, frozen=True, eq=False):
         }
 
 
+@lru_cache(maxsize=256)
 def read_strategy(strategy: type[Strategy], features: tuple[str, ...]) -> StrategyCode:
     """Check the callbacks of a class, and let compiled code call them.
 
@@ -172,6 +174,9 @@ class _Reader:
         for name, twin in twins.items():
             overload(names[f"__method_{name}"], jit_options=OPTIONS, strict=False)(_always(twin))
         for function, each in self.helpers.items():
+            if function in _COMPILABLE:
+                continue
+            _COMPILABLE.add(function)
             twin = self._rehome(each, f"{function.__name__}_{definition[:16]}", names)
             overload(function, jit_options=OPTIONS, strict=False)(_always(twin))
         kind = StrategyType(definition, fields)
@@ -315,6 +320,10 @@ class _Reader:
             if parsed is not None:
                 self.helpers[function] = _Function(function, parsed, False)
                 self._check(function, parsed, is_method=False)
+
+
+_COMPILABLE: set[Callable[..., Any]] = set()
+"""The functions of strategies' modules that compiled code can call."""
 
 
 def _always(twin: Callable[..., Any]) -> Callable[..., Any]:

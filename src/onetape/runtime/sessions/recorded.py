@@ -1,0 +1,329 @@
+"""A session built again from the header of its tape: the same inputs, or what has become of them.
+
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS` runs one again and writes its
+records into a file: how `verify` gets a run of another process, with another hash seed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+import onetape
+from onetape.domain.errors import ConfigError, DataError, StrategyError
+from onetape.domain.events import Payload, SessionStarted
+from onetape.domain.ports import TapeWriter
+from onetape.execution.simulated.terms import VenueTerms
+from onetape.marketdata.catalog import Catalog
+from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
+from onetape.runtime.sessions.backtest import (
+    BacktestSession,
+    OnProgress,
+    SessionIdentity,
+    StrategySpec,
+    build_spec,
+    build_terms,
+    compute_features,
+)
+from onetape.strategy.guard import watching
+from onetape.tape.reader import SqliteTapeReader
+
+_LENGTH_BYTES = 4
+
+_NOT_DECIDING = ("output", "data.path", "clock.speed")
+"""Keys of config.json that change no decision and are not on the tape."""
+
+
+class InputKind(Enum):
+    """Which input of a session."""
+
+    DATA = "data"
+    CONFIG = "config"
+    CODE = "code"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that is not what the tape says. `what` is one sentence.
+
+    `recorded` and `found` are both sides; empty where there is none, as of a file that is gone.
+    """
+
+    kind: InputKind
+    what: str
+    recorded: str = ""
+    found: str = ""
+
+
+class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a session can be run again with: always the configuration that stands on the tape."""
+
+    header: SessionStarted
+    config: SessionConfig
+    specs: tuple[StrategySpec, ...]
+    timeline: Timeline
+    terms: VenueTerms
+
+    def run(self, tape: TapeWriter, on_progress: OnProgress | None = None) -> None:
+        """Run it into `tape`, unpaced; once, because strategies hold state.
+
+        Raises:
+            InvariantBroken: A promise of ours does not hold.
+        """
+        identity = SessionIdentity(
+            config=self.header.config,
+            config_hash=self.header.config_hash,
+            seed=self.header.seed,
+            mode=self.header.mode,
+        )
+        limits = self.config.risk.limits()
+        session = BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
+        with watching([type(each.strategy) for each in self.specs]):
+            session.run(on_progress)
+
+    def features(self) -> dict[str, Mapping[str, Any]]:
+        """Feature columns of each strategy, in the order of the timeline."""
+        everything = tuple(each.id for each in self.timeline.instruments)
+        return {
+            spec.name: compute_features(
+                self.timeline, spec.strategy, spec.instruments or everything
+            )
+            for spec in self.specs
+        }
+
+
+def load_recorded(
+    header: SessionStarted, catalog: Path
+) -> tuple[RecordedSession | None, list[Change]]:
+    """The session of `header`, and every input that has changed since; None: it can't be run.
+
+    Args:
+        header: First event of the tape.
+        catalog: Where the catalog is now.
+
+    Raises:
+        ConfigError: The tape is of another mode, or its configuration is not for this onetape.
+        DataError: The tape pins no market data.
+    """
+    config = _config_of(header)
+    changes: list[Change] = []
+    if header.code_version != onetape.__version__:
+        what = f"onetape {header.code_version} wrote the tape, and this is {onetape.__version__}"
+        changes.append(_change(InputKind.CODE, what, header.code_version, onetape.__version__))
+    specs: list[StrategySpec] = []
+    for each in config.enabled_strategies:
+        spec = _load_strategy(each, header, changes)
+        specs += [spec] if spec else []
+    timeline = _load_pinned(header, config, catalog, changes)
+    if timeline is None or len(specs) < len(config.enabled_strategies):
+        return None, changes
+    return (
+        RecordedSession(
+            header=header,
+            config=config,
+            specs=tuple(specs),
+            timeline=timeline,
+            terms=build_terms(config.execution, config.seed, timeline),
+        ),
+        changes,
+    )
+
+
+def find_catalog(run_dir: Path) -> Path:
+    """Where config.json of a run says that the catalog is; the default where it does not say."""
+    try:
+        return Path(msgspec.json.decode((run_dir / "config.json").read_bytes())["data"]["path"])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return Path(DataConfig.model_fields["path"].default)
+
+
+def compare_config(header: SessionStarted, path: Path) -> list[Change]:
+    """Keys of the config.json at `path` that differ from the tape, where they decide anything.
+
+    A file that is not there is no change: the tape holds the whole configuration.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        return [_change(InputKind.CONFIG, f"{path} can't be read any more: {error}")]
+    recorded, found = _flatten(json.loads(header.config)), _flatten(values)
+    return [
+        _change(
+            InputKind.CONFIG,
+            f"{key} is {found.get(key, 'not set')} in {path}, and the session ran with "
+            f"{recorded.get(key, 'no such key')}",
+            recorded.get(key, ""),
+            found.get(key, ""),
+        )
+        for key in sorted(recorded.keys() | found.keys())
+        if recorded.get(key) != found.get(key) and not _is_below(key, _NOT_DECIDING)
+    ]
+
+
+def _is_below(key: str, sections: Sequence[str]) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in sections)
+
+
+def _flatten(value: Any, place: str = "") -> dict[str, str]:
+    """Leaves of a JSON document by their dotted place, each as JSON."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        leaves: dict[str, str] = {}
+        for name, each in items:
+            leaves |= _flatten(each, f"{place}.{name}" if place else str(name))
+        return leaves
+    return {place: json.dumps(value)}
+
+
+def _change(kind: InputKind, what: str, recorded: str = "", found: str = "") -> Change:
+    return Change(kind=kind, what=what, recorded=recorded, found=found)
+
+
+def _config_of(header: SessionStarted) -> SessionConfig:
+    if header.mode != "backtest":
+        raise ConfigError(f"a session of mode {header.mode} can't be run again from its tape",
+                          remedy="this version verifies backtests")  # fmt: skip
+    if not header.datasets:
+        raise DataError(f"the tape of session {header.session} pins no market data",
+                        remedy="only a session on bars of a catalog can be run again")  # fmt: skip
+    if hashlib.sha256(header.config.encode()).hexdigest() != header.config_hash:
+        raise ConfigError(
+            "the configuration on the tape does not have the hash that stands beside it",
+            remedy="the tape was written by something else than onetape",
+        )
+    try:
+        return SessionConfig.model_validate_json(header.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"the configuration on the tape is not one of this onetape: {first['msg']}",
+            where=place,
+            remedy=f"use onetape {header.code_version}, which wrote it",
+        ) from error
+
+
+def _load_strategy(
+    config: StrategyConfig, header: SessionStarted, changes: list[Change]
+) -> StrategySpec | None:
+    """The strategy as it is now; what is other than recorded goes into `changes`."""
+    recorded = header.strategy_versions.get(config.name, "")
+    try:
+        spec = build_spec(config)
+    except (StrategyError, ConfigError) as error:
+        what = f"strategy {config.name} can't be run any more: {error}"
+        changes.append(_change(InputKind.CODE, what, recorded))
+        return None
+    if spec.version != recorded:
+        place = config.path or type(spec.strategy).__module__
+        what = (
+            f"strategy {config.name} ({place}) has version {spec.version}, and the session ran "
+            f"version {recorded}"
+        )
+        changes.append(_change(InputKind.CODE, what, recorded, spec.version))
+    return spec
+
+
+def _load_pinned(
+    header: SessionStarted, config: SessionConfig, catalog: Path, changes: list[Change]
+) -> Timeline | None:
+    """The pinned bars as they are now; what is other than recorded goes into `changes`."""
+    clock = config.clock
+    if not isinstance(clock, HistoricalClock):
+        raise ConfigError("a backtest needs a historical clock", where="clock.type")
+    pins = header.datasets
+    versions = {str(pin.instrument): pin.table_version for pin in pins}
+    try:
+        timeline = load_timeline(
+            Catalog(catalog), config.data.instruments, config.data.timeframe,
+            clock.ts_start, clock.ts_end, versions,
+        )  # fmt: skip
+    except DataError as error:
+        wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
+        what = f"the pinned bars ({wanted}) can't be read any more: {error}"
+        changes.append(_change(InputKind.DATA, what))
+        return None
+    for pin, found in zip(pins, timeline.datasets, strict=True):
+        if pin.content_hash != found.content_hash:
+            what = (
+                f"{pin.instrument} {pin.timeframe} version {pin.table_version} in {catalog} holds "
+                f"{found.rows:,} bars with content {found.content_hash[:12]}, and the session read "
+                f"{pin.rows:,} with {pin.content_hash[:12]}"
+            )
+            changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
+    pinned = copy.copy(timeline)
+    pinned.datasets = tuple(pins)  # the session's id, and so its orders' ids, are made of them
+    return pinned
+
+
+class RecordFile:
+    """A tape that is a file of records, each with its length before it.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def append(
+        self, first_seq: int, ts: int, market_index: int, events: Sequence[tuple[Payload, int, int]]
+    ) -> None:
+        """Write one step (see `TapeWriter`)."""
+        data = self._encode((first_seq, ts, market_index, events))
+        self._file.write(len(data).to_bytes(_LENGTH_BYTES, "little"))
+        self._file.write(data)
+
+    def commit(self) -> None:
+        """Hand everything to the file system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a `RecordFile`, in order."""
+    with path.open("rb") as file:
+        while head := file.read(_LENGTH_BYTES):
+            yield file.read(int.from_bytes(head, "little"))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the session of a tape again into a file of records.
+
+    Raises:
+        DataError: An input can't be read.
+    """
+    tape, catalog, records = map(Path, arguments)
+    reader = SqliteTapeReader(tape)
+    try:
+        session, changes = load_recorded(reader.header, catalog)
+    finally:
+        reader.close()
+    if session is None:
+        raise DataError(changes[0].what)
+    file = RecordFile(records)
+    try:
+        session.run(file)
+    finally:
+        file.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
