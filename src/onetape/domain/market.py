@@ -170,6 +170,16 @@ class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
         """Length of the interval as text, such as `1m`."""
         return self._block.timeframe
 
+    def start(self) -> tuple[int, float]:
+        """(ts_open, open), taken as in `values`."""
+        columns, row = self._block.columns, self._row
+        return columns["ts_open"].item(row), columns["open"].item(row)
+
+    def extremes(self) -> tuple[float, float]:
+        """(high, low), taken as in `values`."""
+        columns, row = self._block.columns, self._row
+        return columns["high"].item(row), columns["low"].item(row)
+
     def values(self) -> tuple[int, int, int, float, float, float, float, float]:
         """(ts_open, ts_close, session_close, open, high, low, close, volume).
 

@@ -108,28 +108,32 @@ class Ledger:
         Raises:
             InvariantBroken: The books don't balance afterwards.
         """
-        position = self.positions[fill.instrument]
+        instrument = fill.instrument
+        position = self.positions[instrument]
         before = position.lots
         cost = position.cost
-        signed = fill.lots if fill.side > 0 else -fill.lots
-        lots, position.cost, realized = compute_position_fold(
+        signed, notional, fee = fill.lots, fill.notional, fill.fee
+        if fill.side < 0:
+            signed, notional = -signed, -notional
+        lots, cost_after, realized = compute_position_fold(
             before, cost, signed, fill.ticks, position.factor
         )
         position.lots = lots
-        self.inventory += position.cost - cost
-        self.realized += realized
-        self.fees += fill.fee
-        self.cash -= (fill.notional if signed > 0 else -fill.notional) + fill.fee
-        if self.cash + self.inventory + self.fees != self.capital + self.realized:
+        position.cost = cost_after
+        self.inventory = inventory = self.inventory + cost_after - cost
+        self.realized = total_realized = self.realized + realized
+        self.fees = fees = self.fees + fee
+        self.cash = cash = self.cash - notional - fee
+        if cash + inventory + fees != self.capital + total_realized:
             self.check()
         kind = PositionChanged
         if before == 0:
             kind = PositionOpened
-            self.held[fill.instrument] = position
+            self.held[instrument] = position
         elif lots == 0:
             kind = PositionClosed
-            del self.held[fill.instrument]
-        return kind(self.strategy, fill.instrument, lots, position.cost, realized, self.cash)
+            del self.held[instrument]
+        return kind(self.strategy, instrument, lots, cost_after, realized, cash)
 
     def check(self) -> None:
         """Debits equal credits, and inventory is the sum of the positions' costs.

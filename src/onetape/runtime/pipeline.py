@@ -11,8 +11,8 @@ one time control, execution reports, market, timers.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress, islice
 from typing import Any
 
 from onetape.domain.errors import InvariantBroken, StrategyError
@@ -29,6 +29,7 @@ from onetape.domain.events import (
     TimerFired,
 )
 from onetape.domain.market import Bar, BarBlock, TimeSlice
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import Timeline
@@ -123,10 +124,10 @@ class Pipeline:
         self._stopping = True
         for runner in self._active:
             self._call(runner, "on_stop", runner.strategy.on_stop, runner.context)
-            for each in runner.context.queue:
+            for each in runner.queue:
                 if isinstance(each, SignalRecorded):
                     self._take_request(runner, each)
-            runner.context.queue.clear()
+            runner.queue.clear()
         self._log.emit(SessionStopped(reason=reason, market_events=rows), 0, 0)
         self._log.finish()
 
@@ -155,21 +156,21 @@ class Pipeline:
             runner.feature_rows(row, stop),
             strict=True,
         )
+        context, venue, timers = runner.context, self._venue, self._timers
         while not runner.quarantined:
-            if not self._venue.active and not self._timers.waiting:
+            if not venue.active and timers.next_due == INT64_MAX:
                 row = self._run_quiet_bars(runner, on_bar, items)
                 if row < 0:
                     return stop
                 self._log.begin_market(row, block.ts_known[row - first_row])
-                self._end_row(row)
-                continue
-            item = next(items, None)
-            if item is None:
-                return stop
-            row, bar, features = item
-            self._begin_row(block, first_row, row, bar)
-            runner.context.features = features
-            self._call(runner, "on_bar", on_bar, bar, runner.context)
+            else:
+                item = next(items, None)
+                if item is None:
+                    return stop
+                row, bar, features = item
+                self._begin_row(block, first_row, row, bar)
+                context.features = features
+                self._call(runner, "on_bar", on_bar, bar, context)
             self._end_row(row)
         return row + 1
 
@@ -200,9 +201,8 @@ class Pipeline:
         bars = any(each.on_bar is not None or each.generate is not None for each in self._active)
         ends = self._slice_end
         while row < stop:
-            if not bars and not ends[row] and not self._venue.active and not self._timers.waiting:
-                row += 1
-                continue
+            if not bars and not self._venue.active and not self._timers.waiting:
+                row = ends.index(True, row)  # nothing happens before
             bar = block.bar(row - first_row)
             ts = self._begin_row(block, first_row, row, bar)
             index = self._index[row]
@@ -222,13 +222,15 @@ class Pipeline:
     def _begin_row(self, block: BarBlock, first_row: int, row: int, bar: Bar) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
-        if self._venue.next_arrival <= ts or self._timers.next_due < ts:
+        venue = self._venue
+        if venue.next_arrival <= ts or self._timers.next_due < ts:
             self._deliver(ts, ts - 1)
         log = self._log
         log.begin_market(row, ts)
-        if self._venue.active and self._venue.rests_on(bar.instrument):
-            for report in self._venue.on_bar(bar, self._desk):
-                self._settle(report, log.market_seq)
+        if venue.active:
+            reports = venue.on_bar(bar, self._desk)
+            if reports:
+                self._desk.settle(reports, log.market_seq, self._tell)
         self._market.row = row
         return ts
 
@@ -239,9 +241,8 @@ class Pipeline:
         """
         self._end_step()
         ts = self._log.now
-        timers_ts = ts if self._slice_end[row] else ts - 1
-        if self._venue.next_arrival <= ts or self._timers.next_due <= timers_ts:
-            self._deliver(ts, timers_ts)
+        if self._venue.next_arrival <= ts or self._timers.next_due <= ts:
+            self._deliver(ts, ts if self._slice_end[row] else ts - 1)
 
     def _slice(self, block: BarBlock, first_row: int, row: int, ts: int) -> None:
         if all(each.on_slice is None for each in self._active):
@@ -249,29 +250,31 @@ class Pipeline:
         start = row
         while start > first_row and not self._slice_end[start - 1]:
             start -= 1
-        bars = [block.bar(at - first_row) for at in range(start, row + 1)]
+        bars = tuple(islice(block.bars(start - first_row), row + 1 - start))
         for runner in self._active:
-            mine = tuple(bar for at, bar in enumerate(bars, start) if runner.wants(self._index[at]))
-            if mine and runner.on_slice is not None:
-                slice_ = TimeSlice(ts, mine)
-                self._call(runner, "on_slice", runner.on_slice, slice_, runner.context)
+            if runner.on_slice is None:
+                continue
+            mine = bars
+            if runner.subscribed is not None:
+                of_bar = self._index[start : row + 1]
+                mine = tuple(compress(bars, map(runner.subscribed.__getitem__, of_bar)))
+            if mine:
+                self._call(runner, "on_slice", runner.on_slice, TimeSlice(ts, mine), runner.context)
 
     # Between rows.
 
     def _deliver(self, ts: int, timers_ts: int) -> None:
         """Process what is due: venue reports up to `ts`, timers up to `timers_ts`, in order."""
         venue, timers, log = self._venue, self._timers, self._log
-        while True:
-            arrival, due = venue.next_arrival, timers.next_due
-            if arrival <= ts and arrival <= due:
-                log.begin(max(arrival, log.now), self._market.row)
-                for report in venue.arrive(arrival, self._market.last_close):
-                    self._settle(report, 0)
-            elif due <= timers_ts:
-                log.begin(max(due, log.now), self._market.row)
-                self._fire(*timers.pop())
+        while venue.next_arrival <= ts or timers.next_due <= timers_ts:
+            arrival = venue.next_arrival
+            if arrival <= timers.next_due:
+                log.begin(arrival, self._market.row)
+                reports = venue.arrive(arrival, self._market.last_close)
+                self._desk.settle(reports, 0, self._tell)
             else:
-                return
+                log.begin(timers.next_due, self._market.row)
+                self._fire(*timers.pop())
             self._end_step()
 
     def _fire(self, due: int, strategy: str, name: str) -> None:
@@ -282,26 +285,17 @@ class Pipeline:
         self._call(runner, "on_timer", runner.strategy.on_timer, name, runner.context)
         self._ask(runner)
 
-    def _settle(self, report: OrderReport, cause: int) -> None:
-        """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
-        log = self._log
-        seq = log.first_seq + len(log.events)
-        runner = self._desk.settle(report, cause)
-        if runner is None:
-            return
-        if runner.on_order_update is not None:
-            self._notify(runner, runner.on_order_update, report, seq)
-        if runner.quarantined and isinstance(report, OrderFilled):
-            self._desk.cancel_entries(runner, seq)
-
-    def _notify(self, runner: Runner, hear: OnUpdate, event: OrderEvent, seq: int) -> None:
+    def _tell(self, runner: Runner, report: OrderReport, seq: int) -> None:
         """Tell a strategy what happened to its order; what it asks for then is caused by that."""
         log = self._log
-        origin, cause = log.origin, log.cause
-        log.origin, log.cause = log.events[seq - log.first_seq][1], seq
-        self._call(runner, "on_order_update", hear, event, runner.context)
-        self._ask(runner)
-        log.origin, log.cause = origin, cause
+        if runner.on_order_update is not None:
+            origin, cause = log.origin, log.cause
+            log.origin, log.cause = log.events[seq - log.first_seq][1], seq
+            self._call(runner, "on_order_update", runner.on_order_update, report, runner.context)
+            self._ask(runner)
+            log.origin, log.cause = origin, cause
+        if runner.quarantined and isinstance(report, OrderFilled):
+            self._desk.cancel_entries(runner, seq)
 
     # Decisions.
 
@@ -310,16 +304,14 @@ class Pipeline:
         for runner in self._active:
             if runner.failure is not None:
                 self._quarantine(runner, *runner.failure)
-            elif runner.context.queue and runner.generate is None:
+            elif runner.queue and runner.generate is None:
                 self._decide(runner)
         log = self._log
         log.finish()
         commands = self._desk.commands
         if commands:
-            self._desk.commands = []
-            now = log.now
-            for command in commands:
-                self._venue.receive(command, now)
+            self._venue.receive(commands, log.now)
+            commands.clear()
 
     def _generate(self, index: int) -> None:
         """Ask the strategies that override `generate_orders`, once an event of their market."""
@@ -330,7 +322,7 @@ class Pipeline:
     def _ask(self, runner: Runner) -> None:
         """What a strategy wants after it was heard: `generate_orders`, then the decisions."""
         self._generate_for(runner)
-        if runner.context.queue:
+        if runner.queue:
             self._decide(runner)
 
     def _generate_for(self, runner: Runner) -> None:
@@ -356,10 +348,12 @@ class Pipeline:
         """
         log = self._log
         origin, cause = log.origin, log.cause
-        waiting: deque[tuple[Intent, int, int]] = deque()
+        waiting: list[tuple[Intent, int, int]] = []
         self._take_queue(runner, waiting)
-        while waiting and not runner.quarantined:
-            intent, log.origin, log.cause = waiting.popleft()
+        for intent, log_origin, log_cause in waiting:  # grows while it is read
+            if runner.quarantined:
+                break
+            log.origin, log.cause = log_origin, log_cause
             denied = self._desk.decide(runner, intent)
             if denied is not None and runner.on_order_update is not None:
                 log.cause = log.first_seq + len(log.events) - 1
@@ -370,13 +364,17 @@ class Pipeline:
                 self._take_queue(runner, waiting)
         log.origin, log.cause = origin, cause
 
-    def _take_queue(self, runner: Runner, waiting: deque[tuple[Intent, int, int]]) -> None:
+    def _take_queue(self, runner: Runner, waiting: list[tuple[Intent, int, int]]) -> None:
         """Carry out the requests that are queued; the intents wait for their turn."""
-        queue = runner.context.queue
+        queue = runner.queue
         if not queue:
             return
-        self._count_round(runner)
         log = self._log
+        if runner.ts_rounds == log.now:
+            self._count_round(runner)
+        else:
+            runner.ts_rounds = log.now
+            runner.rounds = 1
         for each in queue:
             if isinstance(each, _REQUESTS):
                 self._take_request(runner, each)
@@ -422,7 +420,7 @@ class Pipeline:
             return
         runner.quarantined = True
         runner.failure = None
-        runner.context.queue.clear()
+        runner.queue.clear()
         self._active = tuple(each for each in self._active if each is not runner)
         text = (
             str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"

@@ -12,15 +12,49 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.events import OrderEvent, OrderFilled, PositionChanged
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar, TimeSlice
-from onetape.domain.orders import Intent
-from onetape.portfolio.ledger import Ledger
-from onetape.risk.approval import RiskEngine
+from onetape.domain.orders import Intent, LiquiditySide
+from onetape.execution.simulated.fees import FeeSchedule, flat_ratio_e8
+from onetape.portfolio.ledger import Ledger, Position
+from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
+
+
+class DeskLine:
+    """What an order of one strategy in one instrument needs, looked up once.
+
+    Attributes:
+        index: Position of the instrument in the timeline.
+        fees: What the strategy pays there.
+        taker_e8: The same as a `flat_ratio_e8`, where it is one.
+        position: What it holds.
+        approve: Its gates, as `RiskEngine.row_for` makes them.
+    """
+
+    __slots__ = (
+        "approve", "factor", "fees", "index", "instrument", "is_picky", "position", "taker_e8",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        index: int,
+        fees: FeeSchedule,
+        position: Position,
+        approve: Callable[..., RiskApproved | None],
+    ) -> None:
+        self.instrument = instrument
+        self.factor = instrument.minor_per_tick_lot
+        self.is_picky = instrument.is_picky
+        self.index = index
+        self.fees = fees
+        self.taker_e8 = flat_ratio_e8(fees, LiquiditySide.TAKER)
+        self.position = position
+        self.approve = approve
 
 
 class Runner:
@@ -31,7 +65,7 @@ class Runner:
     Args:
         name: Name of the strategy in this session.
         strategy: The user's object.
-        context: Its window to the world.
+        context: Its window to the world; `queue` is what it has asked for there.
         ledger: Its books.
         valuation: What the books are worth now.
         watch: Peak and session-start equity; None when no gate asks for them.
@@ -41,13 +75,14 @@ class Runner:
         risk: Its gates, which count for it alone.
 
     `decided` holds the intent numbers that an overridden `generate_orders` has used; `rounds`
-    counts how often the strategy has been heard at the time `ts_rounds`.
+    counts how often the strategy has been heard at the time `ts_rounds`. `lines` are those that the
+    order desk has opened for it.
     """
 
     __slots__ = (
-        "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "name",
-        "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "risk", "rounds",
-        "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
+        "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "lines",
+        "name", "on_bar", "on_order_update", "on_slice", "order_prefix", "quarantined", "queue",
+        "risk", "rounds", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +102,7 @@ class Runner:
         self.name = name
         self.strategy = strategy
         self.context = context
+        self.queue = context.queue
         self.ledger = ledger
         self.valuation = valuation
         self.watch = watch
@@ -77,6 +113,7 @@ class Runner:
         self.quarantined = False
         self.failure: tuple[str, Exception] | None = None
         self._definitions = {each.id: each for each in instruments}
+        self.lines: dict[InstrumentId, DeskLine] = {}
         self.decided: set[int] = set()
         self.rounds = 0
         self.ts_rounds = -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onetape.domain.events import Payload
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.ports import TapeWriter
 
 
@@ -13,7 +14,7 @@ class StepLog:
     the number of events emitted before it plus r.
 
     Attributes:
-        now: Engine time of the current step, ns UTC.
+        now: Engine time of the current step, ns UTC; before the first, the smallest.
         market_seq: Seq of the newest market event; 0 before the first.
         origin: Correlation id of what is decided now: where its chain began.
         cause: Causation id of what is decided now.
@@ -22,11 +23,11 @@ class StepLog:
         first_seq: Seq of the first of them.
     """
 
-    __slots__ = ("_market_index", "_row", "_tape", "cause", "emitted", "events", "first_seq",
+    __slots__ = ("_append", "_market_index", "_row", "cause", "emitted", "events", "first_seq",
                  "market_seq", "now", "origin")  # fmt: skip
 
     def __init__(self, tape: TapeWriter) -> None:
-        self._tape = tape
+        self._append = tape.append
         self._market_index = -1
         self._row = -1
         self.events: list[tuple[Payload, int, int]] = []
@@ -35,7 +36,7 @@ class StepLog:
         self.market_seq = 0
         self.origin = 0
         self.cause = 0
-        self.now = 0
+        self.now = -INT64_MAX
 
     def begin_market(self, row: int, ts: int) -> None:
         """Begin the step of a market row."""
@@ -46,8 +47,12 @@ class StepLog:
         self.first_seq = seq + 1
 
     def begin(self, ts: int, row: int) -> None:
-        """Begin a step without a market event; `row` is the newest that is over, -1 before any."""
-        self.now = ts
+        """Begin a step without a market event; `row` is the newest that is over, -1 before any.
+
+        Time never goes back: what was due before the last step happens at its time.
+        """
+        if ts > self.now:
+            self.now = ts
         if row > self._row:  # rows without events have passed since the last step
             self._row = row
             self.market_seq = self.emitted + row
@@ -66,6 +71,6 @@ class StepLog:
         """Hand the step to the tape, if it has caused anything."""
         events = self.events
         if events:
-            self._tape.append(self.first_seq, self.now, self._market_index, events)
+            self._append(self.first_seq, self.now, self._market_index, events)
             self.emitted += len(events)
             self.events = []

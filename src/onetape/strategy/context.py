@@ -389,7 +389,7 @@ class Context:
         label: str,
     ) -> str:
         definition = self.instrument(instrument)
-        lots = self._lots(definition, quantity)
+        lots = definition.quantity_to_lots(quantity, error=StrategyError)
         if lots <= 0:
             self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         if time_in_force is not GTC:

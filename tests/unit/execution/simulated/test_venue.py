@@ -110,15 +110,15 @@ class Exchange:
             name, "s", AAPL, side, kind, tif, lots, round(limit * 100), round(stop * 100), expire,
             **more,
         )  # fmt: skip
-        self.venue.receive(command, at)
+        self.venue.receive([command], at)
         return self.arrive(at) if arrive else []
 
     def cancel(self, name: str, at: int) -> None:
-        self.venue.receive(OrderCancelPending(name), at)
+        self.venue.receive([OrderCancelPending(name)], at)
 
     def replace(self, name: str, at: int, *, lots: int, limit: float = 0, stop: float = 0) -> None:
         ticks = round(limit * 100), round(stop * 100)
-        self.venue.receive(OrderReplacePending(name, lots, *ticks), at)
+        self.venue.receive([OrderReplacePending(name, lots, *ticks)], at)
 
     def arrive(self, ts: int = INT64_MAX, ts_open: int = INT64_MAX) -> list[str]:
         """What has arrived by `ts`, where the next bar opens at `ts_open`."""
@@ -670,11 +670,14 @@ def test_venue_submit_and_cancel_in_flight_are_answered_in_the_order_sent() -> N
     assert exchange.venue.active == 0
 
 
-def test_venue_knows_which_instrument_rests() -> None:
+def test_venue_has_nothing_to_say_where_no_order_rests() -> None:
     exchange = Exchange()
-    exchange.send("B", limit=1)
-    assert exchange.venue.rests_on(AAPL)
-    assert not exchange.venue.rests_on(MSFT)
+    assert exchange.bar(0, 100) == []
+    exchange.send("B")
+    bar = make_bar(MSFT, ts_open=opens(1), ts_close=opens(2), open=100, high=100, low=100,
+                   close=100, volume=1)  # fmt: skip
+    assert list(exchange.venue.on_bar(bar, exchange)) == []
+    assert exchange.bar(1, 100) == ["B filled 10 @ 100 left 0"]
 
 
 # Price and cost.
