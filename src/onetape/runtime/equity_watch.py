@@ -7,7 +7,11 @@ and then looks at every row it has not seen yet: exact, and free for rows withou
 
 from __future__ import annotations
 
+from itertools import accumulate, compress
+from operator import mul
+
 from onetape.domain.instrument import InstrumentId
+from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.market_state import MarketState
 
@@ -20,16 +24,24 @@ class EquityWatch:
         session_start: Equity at the last row before the current trading session.
     """
 
-    __slots__ = ("_equity", "_index", "_ledger", "_market", "_marks", "_row", "_rows_index",
-                 "_slice_end", "peak", "session_start")  # fmt: skip
+    __slots__ = (
+        "_equity",
+        "_index",
+        "_ledger",
+        "_market",
+        "_row",
+        "_rows_index",
+        "_slice_end",
+        "peak",
+        "session_start",
+    )  # fmt: skip
 
     def __init__(
         self,
         ledger: Ledger,
         market: MarketState,
         index: dict[InstrumentId, int],
-        rows_index: list[int] | None,
-        slice_end: list[bool],
+        timeline: Timeline,
     ) -> None:
         """Start flat, with the ledger's cash.
 
@@ -37,17 +49,15 @@ class EquityWatch:
             ledger: The books to follow.
             market: Where the marks come from.
             index: Position of each instrument in the timeline.
-            rows_index: Instrument position of each row; None when there is only one instrument.
-            slice_end: Whether a row is the last of its time: equity counts only there, because
-                between two bars of one time some marks are old and some are new.
+            timeline: Equity counts on the last row of each time alone, because between two bars
+                of one time some marks are old and some are new.
         """
         self._ledger = ledger
         self._market = market
         self._index = index
-        self._rows_index = rows_index
-        self._slice_end = slice_end
+        self._rows_index = timeline.instrument_index
+        self._slice_end: list[bool] = timeline.slice_end.tolist()
         self._row = -1
-        self._marks = [0] * len(index)
         self._equity = ledger.cash
         self.peak = ledger.cash
         self.session_start = ledger.cash
@@ -60,8 +70,8 @@ class EquityWatch:
         row = self._market.row
         if row <= self._row:
             return
-        if self._rows_index is not None:
-            self._advance_many(row, self._rows_index)
+        if len(self._index) > 1:
+            self._advance_many(row)
         elif self._ledger.held:
             self._advance_one(row)
         else:
@@ -89,27 +99,28 @@ class EquityWatch:
         self.peak = max(self.peak, cash + each * (max(seen) if each > 0 else min(seen)))
         self._equity = cash + each * ticks[row]
 
-    def _advance_many(self, row: int, rows_index: list[int]) -> None:
-        ticks = self._market.close_ticks
-        marks = self._marks
-        ends = self._slice_end
-        held = {
-            self._index[name]: each.lots * each.factor for name, each in self._ledger.held.items()
-        }
-        equity = self._ledger.cash + sum(each * marks[index] for index, each in held.items())
-        peak = self.peak
-        start = self._market.session_start_between(self._row, row)
+    def _advance_many(self, row: int) -> None:
+        market = self._market
+        first = self._row + 1
+        rows = slice(first, row + 1)
+        ends = self._slice_end[rows]
+        if True not in ends and market.session_start_between(self._row, row + 1) < 0:
+            return  # nothing to remember of rows amid a slice
+        weights = [0] * len(self._index)
+        now = self._ledger.cash
+        for name, position in self._ledger.held.items():
+            index = self._index[name]
+            weights[index] = each = position.lots * position.factor
+            now += each * market.mark_ticks(index)
+        held = map(weights.__getitem__, self._rows_index[rows].tolist())
+        moves = map(mul, held, market.mark_changes[rows].tolist())
+        moved = list(accumulate(moves, initial=0))  # since `first`, before each row and at the end
+        before = now - moved[-1]
+        start = market.session_start_between(self._row, row)
         if start >= 0:
-            self.session_start = self._equity
-        for at in range(self._row + 1, row + 1):
-            if at == start and at > self._row + 1:
-                self.session_start = equity
-            index = rows_index[at]
-            each = held.get(index)
-            if each:
-                equity += each * (ticks[at] - marks[index])
-            marks[index] = ticks[at]
-            if ends[at] and equity > peak:
-                peak = equity
-        self._equity = equity
-        self.peak = peak
+            known = start > first
+            self.session_start = before + moved[start - first] if known else self._equity
+        at_ends = list(compress(moved[1:], ends))
+        if at_ends:
+            self.peak = max(self.peak, before + max(at_ends))
+        self._equity = now

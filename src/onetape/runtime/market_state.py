@@ -21,8 +21,8 @@ class MarketState:
     """
 
     __slots__ = (
-        "_index", "_last_row", "_next_start", "_rows", "_single", "_synced", "_this_start",
-        "_timeline", "close_ticks", "row", "session_starts",
+        "_changes", "_index", "_last_row", "_next_start", "_rows", "_single", "_synced",
+        "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline) -> None:
@@ -31,6 +31,7 @@ class MarketState:
         ticks = np.array([each.tick_float for each in timeline.instruments])
         exact = timeline.columns["close"] / ticks[timeline.instrument_index]
         self.close_ticks: list[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
+        self._changes: npt.NDArray[np.int64] | None = None
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
@@ -58,8 +59,23 @@ class MarketState:
 
     def mark_ticks(self, index: int) -> int:
         """Mark of the instrument at `index`, in ticks; 0 before its first bar."""
-        row = self.row if self._single else self.last_row(index)
+        row = self.row
+        if not self._single:
+            if self._synced < row:
+                self._sync()
+            row = self._last_row[index]
         return self.close_ticks[row] if row >= 0 else 0
+
+    @property
+    def mark_changes(self) -> npt.NDArray[np.int64]:
+        """By how much each row of the timeline moves the mark of its instrument, in ticks."""
+        if self._changes is None:
+            ticks = np.array(self.close_ticks)
+            self._changes = np.empty_like(ticks)
+            for each in self._timeline.instruments:
+                rows = self._rows_of(each.id)
+                self._changes[rows] = np.diff(ticks[rows], prepend=0)
+        return self._changes
 
     def close(self, index: int) -> float:
         """Newest close as it came; NaN before the first bar."""
@@ -99,7 +115,7 @@ class Valuation:
 
     Attributes:
         equity: Cash plus net notional, as of the last `refresh`.
-        gross: Sum of the sizes of all positions at their marks.
+        gross: Sum of the lots of all positions, shorts too, at their marks.
         net: Sum of all positions at their marks, shorts negative.
     """
 
@@ -129,7 +145,7 @@ class Valuation:
             mark = market.mark_ticks(self._index[identity])
             notional = position.lots * position.factor * mark
             net += notional
-            gross += abs(notional)
+            gross += notional if position.lots > 0 else -notional
         self.gross = gross
         self.net = net
         self.equity = self._ledger.cash + net

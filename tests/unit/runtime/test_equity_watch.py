@@ -42,9 +42,7 @@ class Books:
         self.market = MarketState(timeline)
         self.ledger = Ledger("s", "USD", timeline.instruments)
         self.ledger.deposit(CAPITAL)
-        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-        ends = timeline.slice_end.tolist()
-        self.watch = EquityWatch(self.ledger, self.market, index, rows_index, ends)
+        self.watch = EquityWatch(self.ledger, self.market, index, timeline)
 
     def settle(self, fill: Fill) -> None:
         self.watch.advance()

@@ -276,10 +276,7 @@ class BacktestSession:
         ledger.deposit(spec.capital)
         watch = None
         if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
-            rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-            watch = EquityWatch(
-                ledger, self._market, index, rows_index, timeline.slice_end.tolist()
-            )
+            watch = EquityWatch(ledger, self._market, index, timeline)
         prefix = f"{self.session[:8]}-{spec.name}-"
         return Runner(
             spec.name,
