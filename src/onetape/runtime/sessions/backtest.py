@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -55,6 +57,9 @@ from onetape.strategy.sdk import Strategy
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
+
+COLLECT_AFTER = 50_000
+"""New containers after which garbage is collected while a session runs."""
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,13 +311,14 @@ class BacktestSession:
         self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
         self._tape.commit()  # whatever happens now, the tape says what session it was
         paced = pacer is not None and pacer.is_paced
-        for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):
-            if pacer is not None:
-                pacer.wait_until(int(ts_known[start]))
-            self.pipeline.run_block(next(timeline.blocks(stop - start, start)), start)
-            if on_progress is not None:
-                equity = sum(self._view.equity(name) for name in self.runners)
-                on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))
+        with collecting_rarely():
+            for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):
+                if pacer is not None:
+                    pacer.wait_until(int(ts_known[start]))
+                self.pipeline.run_block(next(timeline.blocks(stop - start, start)), start)
+                if on_progress is not None:
+                    equity = sum(self._view.equity(name) for name in self.runners)
+                    on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))
         self.pipeline.stop("end of data", int(ts_known[-1]))
         self._tape.commit()
 
@@ -327,6 +333,22 @@ class BacktestSession:
             seed=self._identity.seed,
             datasets=list(self._timeline.datasets),
         )
+
+
+@contextmanager
+def collecting_rarely() -> Generator[None]:
+    """Let garbage collection wait for more new objects than a block of the tape holds.
+
+    The engine makes no cycles, but it keeps columns of the whole timeline, and the collector walks
+    through them again and again: a quarter of a run over a year of minutes.
+    """
+    thresholds = gc.get_threshold()
+    if thresholds[0]:  # 0 means never
+        gc.set_threshold(max(thresholds[0], COLLECT_AFTER), *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
