@@ -156,6 +156,15 @@ def test_watch_peak_ignores_the_moment_when_half_a_slice_is_new() -> None:
     assert watch_lazily(timeline, fills, {3})[3] == (CAPITAL, CAPITAL)
 
 
+def test_watch_of_two_finds_the_session_that_began_between_the_rows_that_are_asked_for() -> None:
+    timeline = make_timeline(flat(100, 110, 130, 160), flat(50, 60, 80, 110), session=2)
+    fills = [Fill(2, AAPL, 10, 10_000), Fill(3, MSFT, -4, 5_000)]
+    last = len(timeline) - 1
+    said = watch_lazily(timeline, fills, {last})[last]
+    assert said == fold_naively(timeline, fills)[last]
+    assert said[1] == CAPITAL + (10 * (110 - 100) - 4 * (60 - 50)) * 10**8
+
+
 def denials(rows: list[Prices], limits: RiskLimits) -> list[OrderDenied]:
     """Buys 100 at the second open, then asks for one more at its close."""
     strategy = at_rows({0: lambda c: c.buy(AAPL, 100), 1: lambda c: c.buy(AAPL, 1)})

@@ -32,6 +32,7 @@ from onetape.domain.numbers import E8, INT64_MAX
 from onetape.domain.orders import LiquiditySide, OrderType, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import (
+    BpsFees,
     FeeModel,
     FeeTier,
     NoFees,
@@ -681,6 +682,24 @@ def test_venue_has_nothing_to_say_where_no_order_rests() -> None:
 
 
 # Price and cost.
+
+
+def test_venue_limit_that_has_waited_for_a_bar_gives_liquidity_at_the_next_open() -> None:
+    exchange = Exchange()
+    exchange.send("B", limit=99)
+    assert exchange.bar(0, 100) == []
+    assert exchange.bar(1, 98) == ["B filled 10 @ 98 left 0"]
+    assert exchange.fills[0].liquidity is LiquiditySide.MAKER
+
+
+def test_venue_partial_fills_cost_together_what_one_fill_costs() -> None:
+    """One part in 1e8 of 100.01 a lot: 300.03 minor units for three lots, 1000.1 for all ten."""
+    exchange = Exchange(fees=BpsFees(maker_bps=0, taker_bps="0.0001"), max_volume_ratio=0.5)
+    exchange.send("B")
+    for row in range(4):
+        exchange.bar(row, 100.01, volume=6)
+    assert [fill.lots for fill in exchange.fills] == [3, 3, 3, 1]
+    assert [fill.fee for fill in exchange.fills] == [301, 300, 300, 100]
 
 
 def test_venue_slippage_is_against_us_and_belongs_to_market_and_stop_orders() -> None:
