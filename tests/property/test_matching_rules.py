@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.domain.instrument import make_equity
+from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderType
 from onetape.domain.timestamps import compute_month
 from onetape.execution.simulated.bar_matching import (
@@ -32,6 +33,8 @@ from onetape.execution.simulated.fees import (
     build_fee_schedule,
     compute_affordable_lots,
     compute_fill_fee,
+    compute_order_fee,
+    flat_ratio_e8,
 )
 from onetape.execution.simulated.latency import (
     LatencyModel,
@@ -264,3 +267,33 @@ def test_latency_is_the_same_in_the_compiled_host(seed: int, counter: int) -> No
 @given(st.integers(-(2**61), 2**61))
 def test_month_is_the_same_in_the_compiled_host(ts: int) -> None:
     assert compile_rule(compute_month)(ts) == compute_month(ts)
+
+
+@given(
+    bps=st.integers(-50, 500),
+    lots=st.integers(1, 10**9),
+    notional=st.integers(0, 2**62),
+    liquidity=st.sampled_from([0, 1]),
+)
+def test_flat_ratio_is_the_fee_of_the_rule(
+    bps: int, lots: int, notional: int, liquidity: int
+) -> None:
+    fees = BpsFees(maker_bps=bps, taker_bps=2 * bps)
+    schedule = build_fee_schedule(fees, make_equity("AAPL.XNAS"))
+    ratio = flat_ratio_e8(schedule, liquidity)
+    assert ratio is not None
+    assert -(-notional * ratio // E8) == compute_order_fee(schedule, liquidity, lots, notional, 0)
+
+
+def test_flat_ratio_is_none_of_any_other_schedule() -> None:
+    tiers = (FeeTier(from_notional=0, maker_bps=5, taker_bps=10),
+             FeeTier(from_notional=20_000, maker_bps=-1, taker_bps=4))  # fmt: skip
+    for fees in (
+        PerShareFees(rate="0.01"),
+        PerShareFees(rate=0, minimum=1),
+        PerShareFees(rate=0, maximum_ratio="0.01"),
+        PerOrderFees(amount=1),
+        TieredFees(tiers=tiers),
+    ):
+        schedule = build_fee_schedule(fees, make_equity("AAPL.XNAS"))
+        assert [flat_ratio_e8(schedule, each) for each in (0, 1)] == [None, None]

@@ -99,9 +99,13 @@ class BarBlock:
         """What strategies hear of `row`."""
         return self.bar(row)
 
+    def bars(self, start: int = 0) -> Iterator[Bar]:
+        """The bars from `start` on."""
+        return map(Bar, self._owners(start), repeat(self), range(start, len(self)))
+
     def events(self, start: int = 0) -> Iterator[Bar | TradeTick]:
         """What strategies hear of the rows from `start` on."""
-        return map(Bar, self._owners(start), repeat(self), range(start, len(self)))
+        return self.bars(start)
 
     def _owners(self, start: int) -> Iterable[InstrumentId]:
         """Instrument of each row from `start` on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from onetape.domain.events import OrderReport, Payload, VenueCommand
@@ -33,11 +33,11 @@ class SimulatedExchange(Protocol):
     next_arrival: int
     active: int
 
-    def receive(self, command: VenueCommand, now: int) -> None:
-        """A command leaves us at `now`."""
+    def receive(self, commands: Sequence[VenueCommand], now: int) -> None:
+        """Commands, one at least, leave us at `now`, in this order."""
         ...
 
-    def arrive(self, ts: int, last_close: Callable[[InstrumentId], int]) -> Iterator[OrderReport]:
+    def arrive(self, ts: int, last_close: Callable[[InstrumentId], int]) -> Sequence[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
         A cancel or replace that arrives after `last_close`, the close of the newest known bar of
@@ -45,12 +45,11 @@ class SimulatedExchange(Protocol):
         """
         ...
 
-    def rests_on(self, instrument: InstrumentId) -> bool:
-        """Whether a market event of `instrument` would meet an order."""
-        ...
+    def on_bar(self, bar: Bar, account: AccountView) -> Iterable[OrderReport]:
+        """Meet the orders of an instrument with its next bar.
 
-    def on_bar(self, bar: Bar, account: AccountView) -> Iterator[OrderReport]:
-        """Meet the orders of an instrument with its next bar; reports are taken one at a time."""
+        Reports are taken one at a time; no reports are an empty tuple.
+        """
         ...
 
 

@@ -105,6 +105,7 @@ _ACCEPTED = S.ACCEPTED
 _FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
 _EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
+_OF_A_CHANGE = frozenset({OrderReplaced, OrderReplaceRejected, OrderTriggered})
 
 
 class Order(msgspec.Struct, gc=False):
@@ -141,12 +142,15 @@ class Order(msgspec.Struct, gc=False):
     @property
     def leaves(self) -> int:
         """Lots that may still fill, at the worst: a replace under way may or may not succeed."""
-        return max(self.lots or self.estimated_lots, self.asked_lots) - self.filled_lots
+        ordered = self.lots or self.estimated_lots
+        asked = self.asked_lots
+        return (asked if asked > ordered else ordered) - self.filled_lots
 
     @property
     def worst_lot_cost(self) -> int:
         """What a lot can cost at the most as far as we know, in minor units."""
-        return max(self.lot_cost, self.asked_lot_cost)
+        cost, asked = self.lot_cost, self.asked_lot_cost
+        return asked if asked > cost else cost
 
 
 class Oms:
@@ -158,7 +162,7 @@ class Oms:
         self.open: dict[str, Order] = {}
 
     def submit(
-        self, approved: RiskApproved, lot_cost: int, correlation_id: int
+        self, approved: RiskApproved, lot_cost: int, correlation_id: int, causation_id: int = 0
     ) -> tuple[Order, OrderSubmitted]:
         """Make an order, and the command that sends it, out of an approval.
 
@@ -169,20 +173,23 @@ class Oms:
         identity = approved.client_order_id
         if identity in self.open:
             raise InvariantBroken(f"client order id {identity} is used twice")
-        lots = budget = 0
-        if intent.basis >= _FIRST_AT_FILL:
-            budget = intent.amount
-        else:
-            lots = approved.lots
+        side = approved.side
+        estimated = approved.lots
+        lots, budget = estimated, 0
+        basis = intent.basis
+        if basis >= _FIRST_AT_FILL:
+            lots, budget = 0, intent.amount
+        strategy, instrument, kind = intent.strategy, intent.instrument, intent.order_type
+        time_in_force, ts_expire = intent.time_in_force, intent.ts_expire
+        limit_ticks, stop_ticks = intent.limit_ticks, intent.stop_ticks
+        reduce_only = intent.reduce_only
         command = OrderSubmitted(
-            identity, intent.strategy, intent.instrument, approved.side, intent.order_type,
-            intent.time_in_force, lots, intent.limit_ticks, intent.stop_ticks, intent.ts_expire,
-            budget, intent.basis is _EQUITY_AT_FILL, intent.reduce_only,
+            identity, strategy, instrument, side, kind, time_in_force, lots, limit_ticks,
+            stop_ticks, ts_expire, budget, basis is _EQUITY_AT_FILL, reduce_only,
         )  # fmt: skip
         order = Order(
-            identity, intent.strategy, intent.instrument, approved.side, intent.order_type,
-            intent.time_in_force, lots, intent.limit_ticks, intent.stop_ticks, intent.ts_expire,
-            intent.reduce_only, approved.lots, lot_cost, correlation_id,
+            identity, strategy, instrument, side, kind, time_in_force, lots, limit_ticks,
+            stop_ticks, ts_expire, reduce_only, estimated, lot_cost, correlation_id, causation_id,
         )  # fmt: skip
         self.open[identity] = order
         return order, command
@@ -201,19 +208,30 @@ class Oms:
                 f"{order.status.name}"
             )
         order.causation_id = seq
-        if isinstance(event, OrderFilled):
+        if isinstance(event, OrderAccepted):
+            order.venue_order_id = event.venue_order_id
+        elif isinstance(event, OrderFilled):
             order.filled_lots = filled = order.filled_lots + event.lots
             order.fee += event.fee
+            leaves = event.leaves
             if not order.lots:
-                order.lots = filled + event.leaves
-            if filled + event.leaves != order.lots or (kind is OrderFilled) != (event.leaves == 0):
+                order.lots = filled + leaves
+            if filled + leaves != order.lots or (kind is OrderFilled) != (leaves == 0):
                 raise InvariantBroken(
                     f"order {order.client_order_id}: {kind.__name__} with {filled} filled and "
-                    f"{event.leaves} left of {order.lots}"
+                    f"{leaves} left of {order.lots}"
                 )
-        elif isinstance(event, OrderAccepted):
-            order.venue_order_id = event.venue_order_id
-        elif isinstance(event, OrderReplaced):
+        elif kind in _OF_A_CHANGE:
+            self._change(order, event)
+        if after is _ACCEPTED and order.filled_lots:
+            after = S.PARTIALLY_FILLED
+        order.status = after
+        if after >= _FIRST_CLOSED:
+            del self.open[order.client_order_id]
+
+    def _change(self, order: Order, event: OrderReport) -> None:
+        """What an event makes of the order's own fields."""
+        if isinstance(event, OrderReplaced):
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks
@@ -224,8 +242,3 @@ class Oms:
         elif isinstance(event, OrderTriggered):
             is_stop = order.order_type is OrderType.STOP
             order.order_type = OrderType.MARKET if is_stop else OrderType.LIMIT
-        if after is _ACCEPTED and order.filled_lots:
-            after = S.PARTIALLY_FILLED
-        order.status = after
-        if after >= _FIRST_CLOSED:
-            del self.open[order.client_order_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import OrderIntent, Side
+from onetape.risk.gate_row import build_gate_row
 from onetape.risk.gates.gate import Gate
 from onetape.risk.input import RiskInput, apply_worst_case
 
@@ -69,8 +71,24 @@ class RiskEngine:
         side = Side.BUY if order.side_sign > 0 else Side.SELL
         return RiskApproved(_MINT, order.intent, order.lots, side, order.client_order_id)
 
+    def row_for(self, instrument: Instrument) -> Callable[..., RiskApproved | None]:
+        """`check` as one function of `ROW_FIELDS`, for orders of `instrument`: the quick way.
+
+        It gives None instead of a refusal, and leaves no trace then: `check` tells why, also where
+        the source of the rules is not at hand and a row refuses everything.
+        """
+        gates = [(check, limit) for check, limit, _ in self._prepare(instrument)]
+        try:
+            return build_gate_row(gates, partial(RiskApproved, _MINT))
+        except OSError:
+            return _refuse
+
     def _prepare(self, instrument: Instrument) -> tuple[_Check, ...]:
         limits = [(gate, gate.limit_for(instrument)) for gate in self.gates]
         checks = tuple((gate.check, limit, gate) for gate, limit in limits if limit is not None)
         self._checks[instrument.id] = checks
         return checks
+
+
+def _refuse(*_: object) -> None:
+    """The row of an installation without source files."""

@@ -10,7 +10,7 @@ from onetape.domain.rules import rule
 
 
 class RiskInput(msgspec.Struct, kw_only=True):
-    """One order before the gates. Made once by the pipeline and refilled for each order.
+    """One order before the gates, where they are asked one by one; `gate_row.py` asks them at once.
 
     Everything but the first three fields is a scalar, so the rules read it in both hosts. Money is
     minor units, quantities lots. "Worst case" of an instrument is its position after every open

@@ -110,7 +110,7 @@ class Valuation:
 
     Attributes:
         equity: Cash plus net notional, as of the last `refresh`.
-        gross: Sum of the sizes of all positions at their marks.
+        gross: Sum of the lots of all positions, shorts too, at their marks.
         net: Sum of all positions at their marks, shorts negative.
     """
 
@@ -140,7 +140,7 @@ class Valuation:
             mark = market.mark_ticks(self._index[identity])
             notional = position.lots * position.factor * mark
             net += notional
-            gross += abs(notional)
+            gross += notional if position.lots > 0 else -notional
         self.gross = gross
         self.net = net
         self.equity = self._ledger.cash + net

@@ -41,13 +41,14 @@ from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.market_state import MarketState
-from onetape.runtime.runner import Runner
+from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.step_log import StepLog
 
 S = OrderStatus
 _AT_FILL = (QuantityBasis.NOTIONAL_AT_FILL, QuantityBasis.EQUITY_AT_FILL)
 _CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
-_TAKER = LiquiditySide.TAKER
+_TAKER = LiquiditySide.TAKER.value
+_BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
 
 
@@ -59,7 +60,7 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_fees", "_index", "_input", "_instruments", "_is_single", "_kill_switch", "_log",
+        "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost",
         "_market", "_oms", "_runners", "commands",
     )  # fmt: skip
 
@@ -81,7 +82,7 @@ class OrderDesk:
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._is_single = len(instruments) == 1
-        self._input: RiskInput | None = None
+        self._lot_cost = 0
         self.commands: list[VenueCommand] = []
 
     def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
@@ -93,9 +94,10 @@ class OrderDesk:
         return self._replace(runner, intent)
 
     def _order(self, runner: Runner, intent: OrderIntent) -> OrderDenied | None:
+        line = runner.lines.get(intent.instrument) or self._open_line(runner, intent.instrument)
         side, lots = intent.side, intent.amount
         if intent.basis is not _LOTS:
-            sized = self._size(runner, intent)
+            sized = self._size(runner, intent, line)
             if sized is None:
                 return None  # the target is held already: nothing to decide
             side, lots = sized
@@ -104,38 +106,46 @@ class OrderDesk:
         events = log.events
         seq = log.first_seq + len(events)
         events.append((intent, origin, log.cause))
-        identity = f"{runner.order_prefix}{intent.intent}"
-        verdict = self._check(runner, intent, identity, side, lots, None)
+        number = intent.intent
+        identity = f"{runner.order_prefix}{number}"
+        verdict = self._check(runner, line, intent, identity, side, lots, None)
         if isinstance(verdict, OrderDenied):
             events.append((verdict, origin, seq))
             return verdict
-        approved = OrderApproved(runner.name, intent.intent, identity, side, lots)
-        events.append((approved, origin, seq))
-        order, command = self._oms.submit(verdict, self._lot_cost(), origin)
-        events.append((command, origin, seq + 1))
-        order.causation_id = seq + 2
+        _, command = self._oms.submit(verdict, self._lot_cost, origin, seq + 2)
+        approved = OrderApproved(runner.name, number, identity, side, lots)
+        events += ((approved, origin, seq), (command, origin, seq + 1))
         self.commands.append(command)
         return None
 
-    def _size(self, runner: Runner, intent: OrderIntent) -> tuple[Side, int] | None:
+    def _open_line(self, runner: Runner, identity: InstrumentId) -> DeskLine:
+        instrument = self._instruments[identity]
+        line = runner.lines[identity] = DeskLine(
+            instrument, self._index[identity], self._fees[identity],
+            runner.ledger.positions[identity], runner.risk.row_for(instrument),
+        )  # fmt: skip
+        return line
+
+    def _size(self, runner: Runner, intent: OrderIntent, line: DeskLine) -> tuple[Side, int] | None:
         """Side and lots of an intent that is not given in lots; None when its target is held.
 
         Without a mark it sizes to no lots, which `_refuse` tells apart.
         """
         basis = intent.basis
         amount = intent.amount
-        if not self._market.mark_ticks(self._index[intent.instrument]):
+        mark = self._market.mark_ticks(line.index)
+        if not mark:
             return intent.side, 0
         if basis is not QuantityBasis.TARGET_LOTS:
             budget = amount
             if basis is not QuantityBasis.NOTIONAL_AT_FILL:
                 runner.valuation.refresh()
                 budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
-            lots = self._affordable(intent.instrument, budget)
+            lots = compute_affordable_lots(line.fees, _TAKER, budget, mark, line.factor, 0)
             if basis in _AT_FILL:
                 return intent.side, lots
             amount = lots if amount >= 0 else -lots
-        held = runner.ledger.positions[intent.instrument].lots
+        held = line.position.lots
         for order in self._oms.open.values():
             if (
                 order.strategy == runner.name
@@ -147,94 +157,95 @@ class OrderDesk:
             return None
         return (Side.BUY, amount - held) if amount > held else (Side.SELL, held - amount)
 
-    def _affordable(self, instrument: InstrumentId, budget: int) -> int:
-        mark = self._market.mark_ticks(self._index[instrument])
-        factor = self._instruments[instrument].minor_per_tick_lot
-        return compute_affordable_lots(self._fees[instrument], _TAKER, budget, mark, factor, 0)
-
     def _check(
         self,
         runner: Runner,
+        line: DeskLine,
         intent: OrderIntent,
         client_order_id: str,
         side: Side,
         lots: int,
         replaced: Order | None,
     ) -> RiskApproved | OrderDenied:
-        """What the instrument and every risk gate say. `replaced` no longer counts as open."""
-        identity = intent.instrument
-        instrument = self._instruments[identity]
-        mark = self._market.mark_ticks(self._index[identity])
-        dearest = intent.limit_ticks or max(mark, intent.stop_ticks)
-        if side < 0:
-            dearest = max(dearest, mark)
-        position = runner.ledger.positions[identity].lots
-        after = abs(position + lots * side)
-        plain = 0 < lots <= MAX_LOTS >= after and dearest
-        if not plain or instrument.is_picky or intent.reduce_only:
-            refusal = self._refuse(intent, instrument, dearest, side, lots, position)
+        """What the instrument and every risk gate say. `replaced` no longer counts as open.
+
+        Leaves behind what a lot of an order that passes can cost, its share of the fee included.
+        """
+        market = self._market
+        mark = market.mark_ticks(line.index)
+        side, side_sign = (_BUY, 1) if side > 0 else (_SELL, -1)
+        dearest = intent.limit_ticks or intent.stop_ticks
+        if dearest < mark and (side_sign < 0 or not intent.limit_ticks):
+            dearest = mark
+        position = line.position.lots
+        reduce_only = intent.reduce_only
+        plain = 0 < lots <= MAX_LOTS >= abs(position + lots * side_sign) and dearest
+        if not plain or line.is_picky or reduce_only:
+            refusal = self._refuse(intent, line.instrument, dearest, side, lots, position)
             if refusal is not None:
                 return refusal
         valuation = runner.valuation
-        if valuation.row != self._market.row:
+        if valuation.row != market.row:
             valuation.refresh()
-        factor = instrument.minor_per_tick_lot
-        notional = lots * dearest * factor
-        lot_notional = (mark or dearest) * factor
-        fee = compute_order_fee(self._fees[identity], _TAKER, lots, notional, 0)
-        order = self._input
-        if order is None:
-            order = self._input = RiskInput(
-                intent=intent, instrument=instrument, client_order_id="", ts=0, side_sign=0,
-                lots=0, lot_notional=0, notional=0, equity=0, cash=0, session_start_equity=0,
-                peak_equity=0,
-            )  # fmt: skip
-        order.intent = intent
-        order.instrument = instrument
-        order.client_order_id = client_order_id
-        order.ts = self._log.now
-        order.side_sign = int(side)
-        order.lots = lots
-        order.reduce_only = intent.reduce_only
-        order.lot_notional = lot_notional
-        order.notional = notional
-        order.fee = fee
-        order.position_lots = position
-        order.equity = valuation.equity
-        order.cash = runner.ledger.cash
-        order.kill_active = self._kill_switch.active
+        notional = lots * dearest * line.factor
+        taker_e8 = line.taker_e8
+        if taker_e8 is not None:
+            fee = -(-notional * taker_e8 // E8)
+        else:
+            fee = compute_order_fee(line.fees, _TAKER, lots, notional, 0)
+        peak = session_start = 0
         watch = runner.watch
         if watch is not None:
             watch.advance()
-            order.peak_equity = watch.peak
-            order.session_start_equity = watch.session_start
-        if self._is_single:
-            if self._oms.open or intent.reduce_only:
-                self._add_open_orders(order, runner, replaced)
-            else:
-                order.open_buy_lots = order.open_sell_lots = order.open_buy_notional = 0
-        else:
-            self._add_open_orders(order, runner, replaced)
-            self._add_other_instruments(order, runner, replaced)
-        return runner.risk.check(order)
+            peak = watch.peak
+            session_start = watch.session_start
+        buys = sells = bound = reducible = gross = net = 0
+        if self._oms.open or reduce_only:
+            buys, sells, bound, reducible = self._open_orders(runner, line, side_sign, replaced)
+        if not self._is_single:
+            gross, net = self._other_instruments(runner, line, side_sign, replaced)
+        now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
+        lot_notional = (mark or dearest) * line.factor
+        kill_active = self._kill_switch.active
+        self._lot_cost = -(-(notional + fee) // lots)
+        approved = line.approve(
+            intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
+            cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells, gross,
+            net, bound, kill_active,
+        )  # fmt: skip
+        if approved is not None:
+            return approved
+        return runner.risk.check(
+            RiskInput(
+                intent=intent, instrument=line.instrument, client_order_id=client_order_id, ts=now,
+                side_sign=side_sign, lots=lots, lot_notional=lot_notional, notional=notional,
+                equity=equity, cash=cash, session_start_equity=session_start, peak_equity=peak,
+                reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
+                open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
+                other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
+            )
+        )  # fmt: skip
 
-    def _lot_cost(self) -> int:
-        """What a lot of the order that has just passed can cost, its share of the fee included."""
-        order = self._input
-        return -(-(order.notional + order.fee) // order.lots) if order is not None else 0
+    def _open_orders(
+        self, runner: Runner, line: DeskLine, side_sign: int, replaced: Order | None
+    ) -> tuple[int, int, int, int]:
+        """What the strategy has open.
 
-    def _add_open_orders(self, order: RiskInput, runner: Runner, replaced: Order | None) -> None:
-        """Add what the strategy has open: in this instrument, and the cash that its buys bind."""
-        here = order.instrument.id
-        position = runner.ledger.positions[here].lots
+        Returns:
+            Leaves of its buys and of its sells in this instrument, the cash that all its buys bind,
+            and what a reduce-only order of this side could still reduce.
+        """
+        here = line.instrument.id
+        name = runner.name
+        position = line.position.lots
         buys = sells = bound = 0
-        to_cover = max(0, -position)
-        to_close = max(0, position)
+        to_cover = -position if position < 0 else 0
+        to_close = position if position > 0 else 0
         for each in self._oms.open.values():
-            if each is replaced or each.strategy != runner.name:
+            if each is replaced or each.strategy != name:
                 continue
             leaves = each.leaves
-            buying = each.side > 0
+            buying = each.side is _BUY
             if buying and not each.reduce_only:
                 bound += leaves * each.worst_lot_cost
             if each.instrument != here:
@@ -250,39 +261,39 @@ class OrderDesk:
                 buys += leaves
             else:
                 sells += leaves
-        order.open_buy_lots = buys
-        order.open_sell_lots = sells
-        order.open_buy_notional = bound
-        order.reducible_lots = to_cover if order.side_sign > 0 else to_close
+        return buys, sells, bound, to_cover if side_sign > 0 else to_close
 
-    def _add_other_instruments(
-        self, order: RiskInput, runner: Runner, replaced: Order | None
-    ) -> None:
-        """Fill what the strategy's other instruments could become at their worst.
+    def _other_instruments(
+        self, runner: Runner, line: DeskLine, side_sign: int, replaced: Order | None
+    ) -> tuple[int, int]:
+        """Gross and net of the other instruments at their worst, as `RiskInput` says.
 
+        That is what they are worth as they stand, and what their open orders could make of them.
         Reduce-only orders are left out: alone they bring a position nearer to flat, and what else
         is open there has been counted with them when it was approved.
         """
+        here = line.instrument.id
+        position = line.position
+        mark_ticks = self._market.mark_ticks
+        price = mark_ticks(line.index) * position.factor
+        gross = runner.valuation.gross - abs(position.lots) * price
+        net = runner.valuation.net - position.lots * price
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
         for each in self._oms.open.values():
             if each is replaced or each.reduce_only or each.strategy != runner.name:
                 continue
-            side = buys if each.side > 0 else sells
-            side[each.instrument] = side.get(each.instrument, 0) + each.leaves
-        ends = buys if order.side_sign > 0 else sells
-        here = order.instrument.id
-        gross = net = 0
-        for name in {**runner.ledger.held, **buys, **sells}:
-            if name == here:
-                continue
+            if each.instrument != here:
+                side = buys if each.side is _BUY else sells
+                side[each.instrument] = side.get(each.instrument, 0) + each.leaves
+        ends = buys if side_sign > 0 else sells
+        for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            lots = position.lots
-            price = self._market.mark_ticks(self._index[name]) * position.factor
-            gross += compute_worst_lots(lots, buys.get(name, 0), sells.get(name, 0)) * price
-            net += (lots + order.side_sign * ends.get(name, 0)) * price
-        order.other_gross_notional = gross
-        order.other_net_notional = net
+            price = mark_ticks(self._index[name]) * position.factor
+            worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
+            gross += (worst - abs(position.lots)) * price
+            net += side_sign * ends.get(name, 0) * price
+        return gross, net
 
     def _refuse(
         self,
@@ -327,10 +338,11 @@ class OrderDesk:
     def _cancel(self, runner: Runner, intent: CancelIntent) -> OrderDenied | None:
         log = self._log
         seq = log.emit(intent, log.origin, log.cause)
-        order = self._oms.open.get(intent.client_order_id)
+        identity = intent.client_order_id
+        order = self._oms.open.get(identity)
         if order is None or order.strategy != runner.name or order.status is S.CANCEL_PENDING:
             return self._refuse_change(runner, intent, order, seq)
-        self._command(OrderCancelPending(intent.client_order_id), order, seq)
+        self._command(OrderCancelPending(identity), order, seq)
         return None
 
     def _replace(self, runner: Runner, intent: ReplaceIntent) -> OrderDenied | None:
@@ -351,7 +363,7 @@ class OrderDesk:
             runner.name, intent.intent, order.client_order_id, order.side, verdict.lots
         )
         order.asked_lots = changed.lots
-        order.asked_lot_cost = self._lot_cost()
+        order.asked_lot_cost = self._lot_cost
         self._command(changed, order, log.emit(approved, log.origin, seq))
         return None
 
@@ -372,7 +384,10 @@ class OrderDesk:
             or (intent.stop_ticks and not has_stop)
         ):
             return self._denied(as_new, DenialCode.NOT_REPLACEABLE, 0, 0, order.order_type.name)
-        return self._check(runner, as_new, order.client_order_id, order.side, as_new.amount, order)
+        line = runner.lines[order.instrument]
+        return self._check(
+            runner, line, as_new, order.client_order_id, order.side, as_new.amount, order
+        )
 
     def _refuse_change(
         self, runner: Runner, intent: CancelIntent | ReplaceIntent, order: Order | None, seq: int

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress, islice
 from typing import Any
 
 from onetape.domain.errors import InvariantBroken, StrategyError
@@ -200,9 +201,8 @@ class Pipeline:
         heard = any(each.on_row is not None or each.generate is not None for each in self._active)
         ends = self._slice_end
         while row < stop:
-            if not heard and not ends[row] and not self._venue.active and not self._timers.waiting:
-                row += 1
-                continue
+            if not heard and not self._venue.active and not self._timers.waiting:
+                row = ends.index(True, row)  # nothing happens before
             event = block.event(row - first_row)
             ts = self._begin_row(block, first_row, row, event)
             index = self._index[row]
@@ -226,7 +226,7 @@ class Pipeline:
             self._deliver(ts, ts - 1)
         log = self._log
         log.begin_market(row, ts)
-        if self._venue.active and self._venue.rests_on(event.instrument):
+        if self._venue.active:
             bar = event if isinstance(event, Bar) else block.bar(row - first_row)
             for report in self._venue.on_bar(bar, self._desk):
                 self._settle(report, log.market_seq)
@@ -250,12 +250,16 @@ class Pipeline:
         start = row
         while start > first_row and not self._slice_end[start - 1]:
             start -= 1
-        bars = [block.bar(at - first_row) for at in range(start, row + 1)]
+        bars = tuple(islice(block.bars(start - first_row), row + 1 - start))
         for runner in self._active:
-            mine = tuple(bar for at, bar in enumerate(bars, start) if runner.wants(self._index[at]))
-            if mine and runner.on_slice is not None:
-                slice_ = TimeSlice(ts, mine)
-                self._call(runner, "on_slice", runner.on_slice, slice_, runner.context)
+            if runner.on_slice is None:
+                continue
+            mine = bars
+            if runner.subscribed is not None:
+                of_bar = self._index[start : row + 1]
+                mine = tuple(compress(bars, map(runner.subscribed.__getitem__, of_bar)))
+            if mine:
+                self._call(runner, "on_slice", runner.on_slice, TimeSlice(ts, mine), runner.context)
 
     # Between rows.
 
@@ -317,10 +321,8 @@ class Pipeline:
         log.finish()
         commands = self._desk.commands
         if commands:
-            self._desk.commands = []
-            now = log.now
-            for command in commands:
-                self._venue.receive(command, now)
+            self._venue.receive(commands, log.now)
+            commands.clear()
 
     def _generate(self, index: int) -> None:
         """Ask the strategies that override `generate_orders`, once an event of their market."""

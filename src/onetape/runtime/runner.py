@@ -12,16 +12,50 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.events import OrderEvent, OrderFilled, PositionChanged
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import TimeSlice
-from onetape.domain.orders import Intent
+from onetape.domain.orders import Intent, LiquiditySide
+from onetape.execution.simulated.fees import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import Ledger
-from onetape.risk.approval import RiskEngine
+from onetape.portfolio.ledger import Ledger, Position
+from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
+
+
+class DeskLine:
+    """What an order of one strategy in one instrument needs, looked up once.
+
+    Attributes:
+        index: Position of the instrument in the timeline.
+        fees: What the strategy pays there.
+        taker_e8: The same as a `flat_ratio_e8`, where it is one.
+        position: What it holds.
+        approve: Its gates, as `RiskEngine.row_for` makes them.
+    """
+
+    __slots__ = (
+        "approve", "factor", "fees", "index", "instrument", "is_picky", "position", "taker_e8",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        index: int,
+        fees: FeeSchedule,
+        position: Position,
+        approve: Callable[..., RiskApproved | None],
+    ) -> None:
+        self.instrument = instrument
+        self.factor = instrument.minor_per_tick_lot
+        self.is_picky = instrument.is_picky
+        self.index = index
+        self.fees = fees
+        self.taker_e8 = flat_ratio_e8(fees, LiquiditySide.TAKER)
+        self.position = position
+        self.approve = approve
 
 
 class Runner:
@@ -44,13 +78,15 @@ class Runner:
 
     `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
     intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
-    strategy has been heard at the time `ts_rounds`.
+    strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
+    opened for it.
     """
 
     __slots__ = (
-        "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "name",
-        "on_order_update", "on_row", "on_slice", "order_prefix", "quarantined", "risk", "rounds",
-        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
+        "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "lines",
+        "name", "on_order_update", "on_row", "on_slice", "order_prefix", "quarantined", "risk",
+        "rounds", "row_callback", "row_type", "strategy", "subscribed", "ts_rounds",
+        "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +117,7 @@ class Runner:
         self.quarantined = False
         self.failure: tuple[str, Exception] | None = None
         self._definitions = {each.id: each for each in instruments}
+        self.lines: dict[InstrumentId, DeskLine] = {}
         self.decided: set[int] = set()
         self.rounds = 0
         self.ts_rounds = -1

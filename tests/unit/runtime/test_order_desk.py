@@ -445,6 +445,39 @@ def test_desk_gross_counts_the_other_instruments_at_their_worst() -> None:
     assert len(session.of_type(OrderSubmitted)) == 3
 
 
+@pytest.mark.parametrize(("quantity", "denied"), [(500, []), (501, [DenialCode.NET_EXPOSURE])])
+def test_desk_net_counts_the_open_sells_of_other_instruments(
+    quantity: float, denied: list[DenialCode]
+) -> None:
+    strategy = at_rows(
+        {0: lambda c: c.sell(MSFT, 500, limit=200), 1: lambda c: c.sell(AAPL, quantity)}
+    )
+    session = run_session(
+        make_timeline(SIX, SIX),
+        strategy,
+        limits=RiskLimits(max_net_exposure_pct=100, max_leverage=10),
+    )
+    assert codes(session) == denied
+
+
+@pytest.mark.parametrize(("quantity", "denied"), [(400, []), (401, [DenialCode.GROSS_EXPOSURE])])
+def test_desk_gross_counts_every_position_once(quantity: float, denied: list[DenialCode]) -> None:
+    """300 held here and 300 short there; what is bought comes on top."""
+    strategy = at_rows(
+        {
+            0: lambda c: c.buy(AAPL, 300),
+            1: lambda c: c.sell(MSFT, 300),
+            3: lambda c: c.buy(AAPL, quantity),
+        }
+    )
+    session = run_session(
+        make_timeline(SIX, SIX),
+        strategy,
+        limits=RiskLimits(max_gross_exposure_pct=100, max_leverage=10),
+    )
+    assert codes(session) == denied
+
+
 def test_desk_cash_account_binds_the_cash_of_open_buys() -> None:
     """60 at 90 bind 5_400 of 10_000: 58 at 80 are 40 too dear, 57 fit."""
     session = run({

@@ -226,6 +226,22 @@ def add_month_notional(month: MonthNotional, ts: int, notional: int) -> int:
     return before
 
 
+def flat_ratio_e8(schedule: FeeSchedule, liquidity: int) -> int | None:
+    """The ratio of a schedule that charges nothing but one share of the notional, else None.
+
+    The fee of lots worth `notional` is then `-(-notional * ratio // E8)`: `compute_order_fee` in
+    one line, where integers have no bounds. `tests/property/test_matching_rules.py` compares them.
+    """
+    is_flat = (
+        schedule.tiers == 1
+        and schedule.per_order == schedule.per_lot == 0
+        and schedule.minimum <= 0
+        and not schedule.is_capped
+    )
+    ratios = schedule.maker_e8 if liquidity == _MAKER else schedule.taker_e8
+    return ratios[0] if is_flat else None
+
+
 def build_fee_schedule(fees: FeeModel, instrument: Instrument) -> FeeSchedule:
     """The schedule of `fees` for orders of `instrument`.
 

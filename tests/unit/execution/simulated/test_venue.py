@@ -32,6 +32,7 @@ from onetape.domain.numbers import E8, INT64_MAX
 from onetape.domain.orders import LiquiditySide, OrderType, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import (
+    BpsFees,
     FeeModel,
     FeeTier,
     NoFees,
@@ -111,15 +112,15 @@ class Exchange:
             name, "s", AAPL, side, kind, tif, lots, round(limit * 100), round(stop * 100), expire,
             **more,
         )  # fmt: skip
-        self.venue.receive(command, at)
+        self.venue.receive([command], at)
         return self.arrive(at) if arrive else []
 
     def cancel(self, name: str, at: int) -> None:
-        self.venue.receive(OrderCancelPending(name), at)
+        self.venue.receive([OrderCancelPending(name)], at)
 
     def replace(self, name: str, at: int, *, lots: int, limit: float = 0, stop: float = 0) -> None:
         ticks = round(limit * 100), round(stop * 100)
-        self.venue.receive(OrderReplacePending(name, lots, *ticks), at)
+        self.venue.receive([OrderReplacePending(name, lots, *ticks)], at)
 
     def arrive(self, ts: int = INT64_MAX, ts_open: int = INT64_MAX) -> list[str]:
         """What has arrived by `ts`, where the next bar opens at `ts_open`."""
@@ -671,14 +672,35 @@ def test_venue_submit_and_cancel_in_flight_are_answered_in_the_order_sent() -> N
     assert exchange.venue.active == 0
 
 
-def test_venue_knows_which_instrument_rests() -> None:
+def test_venue_has_nothing_to_say_where_no_order_rests() -> None:
     exchange = Exchange()
-    exchange.send("B", limit=1)
-    assert exchange.venue.rests_on(AAPL)
-    assert not exchange.venue.rests_on(MSFT)
+    assert exchange.bar(0, 100) == []
+    exchange.send("B")
+    bar = make_bar(MSFT, ts_open=opens(1), ts_close=opens(2), open=100, high=100, low=100,
+                   close=100, volume=1)  # fmt: skip
+    assert list(exchange.venue.on_bar(bar, exchange)) == []
+    assert exchange.bar(1, 100) == ["B filled 10 @ 100 left 0"]
 
 
 # Price and cost.
+
+
+def test_venue_limit_that_has_waited_for_a_bar_gives_liquidity_at_the_next_open() -> None:
+    exchange = Exchange()
+    exchange.send("B", limit=99)
+    assert exchange.bar(0, 100) == []
+    assert exchange.bar(1, 98) == ["B filled 10 @ 98 left 0"]
+    assert exchange.fills[0].liquidity is LiquiditySide.MAKER
+
+
+def test_venue_partial_fills_cost_together_what_one_fill_costs() -> None:
+    """One part in 1e8 of 100.01 a lot: 300.03 minor units for three lots, 1000.1 for all ten."""
+    exchange = Exchange(fees=BpsFees(maker_bps=0, taker_bps="0.0001"), max_volume_ratio=0.5)
+    exchange.send("B")
+    for row in range(4):
+        exchange.bar(row, 100.01, volume=6)
+    assert [fill.lots for fill in exchange.fills] == [3, 3, 3, 1]
+    assert [fill.fee for fill in exchange.fills] == [301, 300, 300, 100]
 
 
 def test_venue_slippage_is_against_us_and_belongs_to_market_and_stop_orders() -> None:
