@@ -29,7 +29,8 @@ from tests.architecture.source_tree import import_all
 Rule = Callable[..., Any]
 
 LEAST, MOST = -(2**63), 2**63 - 1
-EDGES = (0, 1, -1, 2, 10**8, -(10**8), 2**31 - 1, 2**31, 2**53, MOST // 10**8, MOST, LEAST, LEAST + 1)
+EDGES = (0, 1, -1, 2, 10**8, -(10**8), 2**31 - 1, 2**31, 2**53, MOST // 10**8, MOST, LEAST,
+         LEAST + 1)  # fmt: skip
 ARRAY = 4
 """Items of every array of a record, so that small indices are inside and others are not."""
 

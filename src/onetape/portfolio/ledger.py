@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import OrderFilled, PositionChanged, PositionClosed, PositionOpened
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.rules import rule
 
 
@@ -106,7 +107,7 @@ class Ledger:
         """Post a fill and say what the position has become.
 
         Raises:
-            InvariantBroken: The books don't balance afterwards.
+            InvariantBroken: The books don't balance afterwards, or a balance leaves int64.
         """
         position = self.positions[fill.instrument]
         before = position.lots
@@ -120,7 +121,11 @@ class Ledger:
         self.realized += realized
         self.fees += fill.fee
         self.cash -= (fill.notional if signed > 0 else -fill.notional) + fill.fee
-        if self.cash + self.inventory + self.fees != self.capital + self.realized:
+        cash, inventory = self.cash, self.inventory
+        if (
+            cash + inventory + self.fees != self.capital + self.realized
+            or not -INT64_MAX <= cash <= INT64_MAX >= inventory >= -INT64_MAX
+        ):
             self.check()
         kind = PositionChanged
         if before == 0:
@@ -132,10 +137,10 @@ class Ledger:
         return kind(self.strategy, fill.instrument, lots, position.cost, realized, self.cash)
 
     def check(self) -> None:
-        """Debits equal credits, and inventory is the sum of the positions' costs.
+        """Debits equal credits, inventory is the sum of the positions' costs, all within int64.
 
         Raises:
-            InvariantBroken: They don't; the message holds the balances.
+            InvariantBroken: They don't, or a balance is too large; the message holds the balances.
         """
         debit = self.cash + self.inventory + self.fees
         credit = self.capital + self.realized
@@ -145,4 +150,10 @@ class Ledger:
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
                 f"{self.inventory} (positions {cost}) + fees {self.fees} against capital "
                 f"{self.capital} + realized {self.realized}"
+            )
+        if max(abs(self.cash), abs(self.inventory)) > INT64_MAX:
+            raise InvariantBroken(
+                f"ledger of {self.strategy} leaves int64: cash {self.cash}, inventory "
+                f"{self.inventory} minor units of {self.currency}",
+                remedy="run with less capital, or leverage, or a currency of larger units",
             )

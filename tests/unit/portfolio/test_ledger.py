@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import OrderFilled, PositionChanged, PositionClosed, PositionOpened
 from onetape.domain.instrument import Instrument, make_equity, make_spot
-from onetape.domain.numbers import MAX_LOTS
+from onetape.domain.numbers import INT64_MAX, MAX_LOTS
 from onetape.domain.orders import LiquiditySide, Side
 from onetape.portfolio.ledger import Ledger, compute_cost_released, compute_position_fold
 
@@ -152,6 +152,15 @@ def test_ledger_fill_whose_notional_is_not_price_times_lots_is_refused() -> None
     wrong = OrderFilled("s-1", "s", UNIT.id, Side.BUY, 10, 100, 999, 0, LiquiditySide.TAKER, 0, 0)
     with pytest.raises(InvariantBroken, match="out of balance"):
         ledger.apply(wrong)
+
+
+def test_ledger_balance_beyond_int64_is_refused() -> None:
+    ledger = make_ledger(INT64_MAX)
+    with pytest.raises(InvariantBroken, match="leaves int64"):
+        ledger.apply(make_fill(CENT, -1, 1))
+    short = make_ledger()
+    with pytest.raises(InvariantBroken, match="leaves int64"):
+        short.apply(make_fill(CENT, MAX_LOTS, 10**7))
 
 
 def test_ledger_position_that_drifts_from_inventory_is_found() -> None:
