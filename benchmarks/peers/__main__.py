@@ -16,6 +16,8 @@ from benchmarks.peers.runs import Row, measure_plans
 from benchmarks.peers.table import list_differing, make_table, make_targets
 
 METHOD = Path(__file__).with_name("method.md")
+QUIET_SPREAD = 1.3
+"""How far apart the calibration loops of a quiet machine may lie."""
 
 
 def main() -> int:
@@ -61,6 +63,7 @@ def make_page(rows: dict[str, Row]) -> str:
         f"{loop:.2f} s ({REFERENCE_SECONDS} s is what targets that say `scaled` are stated for); "
         "the column `loop s` tells what they took right before each row.",
         "",
+        *_warn_of_noise(rows),
         "## Targets",
         "",
         *make_targets(rows),
@@ -71,6 +74,18 @@ def make_page(rows: dict[str, Row]) -> str:
         METHOD.read_text(encoding="utf-8"),
     ]
     return "\n".join(parts)
+
+
+def _warn_of_noise(rows: dict[str, Row]) -> list[str]:
+    """A line when something else was using the machine while it was measured."""
+    loops = [row.calibration for row in rows.values() if row.is_measured]
+    if not loops or max(loops) < QUIET_SPREAD * min(loops):
+        return []
+    return [
+        f"**The machine was not quiet**: the loop took between {min(loops):.2f} and "
+        f"{max(loops):.2f} s. Measure again before you trust a ratio.",
+        "",
+    ]
 
 
 def _read(raw: Path | None) -> dict[str, Row]:

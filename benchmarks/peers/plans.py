@@ -18,8 +18,8 @@ UNITS = {"W1": "bars", "W2": "bars", "W3": "bars", "W4": "bars", "W5": "trades"}
 class Plan(NamedTuple):
     """One row: an engine on a workload. `rows` 0 means all, `calls` 0 as many as asked for.
 
-    `why_not` says why an engine has no number there. `cold` measures once more with an empty
-    compilation cache.
+    `why_not` says why an engine has no number there. `cold` measures a first call with an empty
+    compilation cache before, and keeps that cache for the others.
     """
 
     workload: str
@@ -56,8 +56,8 @@ PLANS = (
     Plan("W2", "nautilus"),
     Plan("W2", "zipline"),
     Plan("W2", "hftbacktest", why_not="no bars"),
-    Plan("W3", "onetape", "compiled"),
-    Plan("W3", "onetape", "compiled", workers=2),
+    Plan("W3", "onetape", "compiled", cold=True),
+    Plan("W3", "onetape", "compiled", workers=2, cold=True),
     Plan("W3", "onetape", "python", sets=20, calls=2),
     Plan("W3", "vectorbt", calls=3),
     Plan("W3", "vectorbt", "kernel", calls=3),

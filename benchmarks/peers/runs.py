@@ -90,15 +90,16 @@ def _python_of(plan: Plan) -> Path:
 
 
 def _measure(plan: Plan, python: Path, market: Path, runs: int) -> Row:
-    calibration = measure_calibration(1)
-    result = _call(plan, python, market, plan.calls or runs + 1, {})
+    cold = 0.0
+    with tempfile.TemporaryDirectory() as cache:
+        kept = {"NUMBA_CACHE_DIR": cache} if plan.cold else {}
+        if plan.cold:
+            first = _call(plan._replace(sets=1), python, market, 1, kept)
+            cold = 0.0 if isinstance(first, str) else first["seconds"][0]
+        calibration = measure_calibration(1)
+        result = _call(plan, python, market, plan.calls or runs + 1, kept)
     if isinstance(result, str):
         return Row(key=plan.key, note=result)
-    cold = 0.0
-    if plan.cold:
-        with tempfile.TemporaryDirectory() as cache:
-            again = _call(plan, python, market, 1, {"NUMBA_CACHE_DIR": cache})
-            cold = 0.0 if isinstance(again, str) else again["seconds"][0]
     facts = {name: result[name] for name in Row.__struct_fields__ if name in result}
     return msgspec.convert(
         facts | {"key": plan.key, "calibration": calibration, "cold_seconds": cold}, Row

@@ -103,7 +103,8 @@ def _ratio(ours: Row | None, row: Row, seconds: Callable[[Row], float]) -> str:
     if ours is None or not ours.is_measured or ours.key == row.key:
         return ""
     ratio = rate(ours, seconds(ours)) / rate(row, seconds(row))
-    return f"{ratio:,.1f}x" if ratio < 100 else f"{ratio:,.0f}x"
+    digits = 0 if ratio >= 100 else 1 if ratio >= 1 else 2
+    return f"{ratio:,.{digits}f}x"
 
 
 class Target(NamedTuple):

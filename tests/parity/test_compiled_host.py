@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,6 +27,8 @@ from hypothesis import strategies as st
 
 from onetape.domain.events import OrderDenied, OrderFilled, OrderSubmitted, StrategyQuarantined
 from onetape.domain.orders import DenialCode, OrderType, TimeInForce
+from onetape.runtime.compiled.host import NotCompilable
+from onetape.strategy.registry import load_strategy
 from onetape.strategy.sdk import Strategy
 from tests.support.compiled_actor import Actor, Hoarder, SliceActor
 from tests.support.compiled_meanings import Meanings
@@ -134,6 +137,41 @@ def test_hosts_agree_on_strategies_never_seen_before(
 )
 def test_hosts_agree_when_orders_pile_up(plan: Plan, params: dict[str, Any]) -> None:
     check(Hoarder, Case(plan, ({}, params, {})))
+
+
+MISREAD = """\
+from onetape.domain.market import Bar
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy, param, state
+
+
+class Misread(Strategy):
+    bars: int = state(0)
+    x: float = state(0.0)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        self.bars += 1
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "self.bars += 0.5",  # Python keeps the fraction in a state that is declared an int
+        "self.bars = bar.close / 7",
+        "for i in range(self.bars - 3): self.x += 1.0\n        self.x += i",  # i may be unbound
+        "if bar.close > 1e9: v = 1.5\n        self.x = v",
+    ],
+)
+def test_what_compiled_code_would_misread_is_refused(body: str, tmp_path: Path) -> None:
+    path = tmp_path / "misread.py"
+    path.write_text(MISREAD.format(body=body), encoding="utf-8")
+    strategy = load_strategy("misread", str(path))
+    try:
+        check(strategy, Case(Plan(rows=9), ({},)), must_carry=False)
+    except NotCompilable as refusal:
+        assert refusal.findings[0].line in (12, 13)  # noqa: PT017
 
 
 @examples(100)

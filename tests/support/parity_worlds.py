@@ -59,6 +59,7 @@ from onetape.portfolio.performance_summary import (
 )
 from onetape.portfolio.round_trips import pair_round_trips
 from onetape.risk.limits import RiskLimits
+from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.set_outcome import SetOutcome
@@ -441,8 +442,6 @@ def run_compiled(
     world: World, strategy: type[Strategy], params: Sequence[Mapping[str, object]]
 ) -> list[Told]:
     """The compiled host: one host, as a sweep has it, runs the sets one after the other."""
-    from onetape.runtime.compiled.host import CompiledHost
-
     host = CompiledHost(
         world.timeline,
         world.spec(strategy()),

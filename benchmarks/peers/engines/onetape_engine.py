@@ -193,7 +193,7 @@ def measure_compiled(task: Task, job: Job, prepared: float) -> None:
             float(sum(each.summary.equity for each in outcomes)),
         )
 
-    if task.workload == "W3":  # its memory is told over the data and the compiled code
+    if len(job.sets) > 1:  # a sweep is told over the data and the compiled code
         CompiledHost(job.timeline, job.spec(0), job.terms(), ALL_GATES).run(job.sets[0])
     measure(
         "onetape compiled host", onetape.__version__, task, run, same,

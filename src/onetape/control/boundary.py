@@ -5,7 +5,7 @@
 | 0         | done                                                             |
 | 2         | fix the input: command line, configuration, data, strategy       |
 | 3         | try again: disk full, file locked, venue away                    |
-| 4         | call a person                                                    |
+| 4         | call a person: a tape is damaged, or re-runs differ              |
 | 5         | the run is complete, but a strategy of it was quarantined        |
 | 70        | a bug of ours                                                    |
 | 130       | interrupted                                                      |
@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from onetape.domain.errors import FixInput, InvariantBroken, OnetapeError, TryAgain
 
+DAMAGED = 4
 QUARANTINED = 5
 INTERRUPTED = 130
 

@@ -7,9 +7,13 @@ import typer
 from onetape.control.boundary import ErrorBoundary
 from onetape.control.commands import config, data, strategy, tape
 from onetape.control.commands.backtest import backtest
+from onetape.control.commands.lookahead import lookahead
 from onetape.control.commands.report import report
 from onetape.control.commands.sweep import sweep
+from onetape.control.commands.verify import verify
 from onetape.control.commands.version import version
+from onetape.control.commands.warmup import warmup
+from onetape.control.commands.why import why
 from onetape.control.terminal import make_streams_safe
 
 app = typer.Typer(
@@ -22,7 +26,11 @@ app = typer.Typer(
 )
 app.command()(backtest)
 app.command()(sweep)
+app.command()(lookahead)
+app.command()(warmup)
 app.command()(report)
+app.command()(verify)
+app.command()(why)
 app.add_typer(data.app, name="data")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(tape.app, name="tape")

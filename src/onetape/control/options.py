@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,3 +26,8 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
+
+CatalogNowOption = Annotated[
+    Path | None,
+    typer.Option("--catalog", metavar="DIR", help="Where the catalog is now, if it has moved."),
+]

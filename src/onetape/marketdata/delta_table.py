@@ -63,7 +63,7 @@ def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.D
         return pl.read_parquet(
             list(files), columns=list(columns), glob=False, hive_partitioning=False
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(
             f"a data file can't be read: {_first_line(error)}", where=str(path),
             remedy="restore the folder from a copy, or import again into a new one",

@@ -129,9 +129,9 @@ def judge_best(
     returns = np.stack([each.to_numpy() for each in shown[RETURNS]], axis=1)
     at = shown[NUMBER].to_list().index(first[NUMBER])
     if tally is None:
-        per_year = first["periods_per_year"]
-        sharpes = pl.scan_parquet(store.sets_path).select("sharpe_ratio").collect()["sharpe_ratio"]
-        tally = tally_sharpes(sharpes.to_numpy() / np.sqrt(per_year))
+        evaluated = pl.scan_parquet(store.sets_path).filter(pl.col("failed") == "")
+        sharpes = evaluated.select("sharpe_ratio").collect()["sharpe_ratio"].to_numpy()
+        tally = tally_sharpes(sharpes / np.sqrt(first["periods_per_year"]))
     return judge(returns[:, at], tally, returns, periods_per_year=first["periods_per_year"])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import traceback
@@ -149,7 +148,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     """The process: a setup, an answer; then batches and answers, until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     questions = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody prints into the answers

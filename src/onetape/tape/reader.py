@@ -132,7 +132,10 @@ class SqliteTapeReader(BlockReader):
         self._path = path
         with readable_errors(path):
             uri = f"{path.resolve().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(uri, LOCK_WAIT_SECONDS, uri=True)
+            # Used by one thread at a time, but an export reads in a thread of polars.
+            self._connection = sqlite3.connect(
+                uri, LOCK_WAIT_SECONDS, uri=True, check_same_thread=False
+            )
         try:
             self._check_version()
         except BaseException:

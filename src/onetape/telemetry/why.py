@@ -32,6 +32,9 @@ Records = Callable[[], Iterable[Record]]
 FeatureColumns = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
 """By strategy and name: a column in the order of the timeline, NaN while not warm."""
 
+_NAMED_MAX = 1000
+"""How many orders are looked through for the one that was meant."""
+
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """What belongs together: events in the order of the tape, and the market rows behind them.
@@ -76,7 +79,7 @@ def trace_order(records: Records, client_order_id: str) -> Chain:
             identity = getattr(payload, "client_order_id", "")
             if identity == client_order_id:
                 own.add(seq)
-            elif isinstance(payload, OrderApproved) and not found:
+            elif isinstance(payload, OrderApproved) and len(known) < _NAMED_MAX:
                 known[identity] = None
         if own:
             found += _around(record, own, rows)
@@ -91,7 +94,7 @@ def trace_order(records: Records, client_order_id: str) -> Chain:
 def trace_event(records: Records, seq: int) -> Chain:
     """The chain of the event `seq`: that of its order if it belongs to one, else its own step.
 
-    `seq` may be that of a pinned bar; then the chain is what the bar caused at once.
+    `seq` may be that of a pinned bar; then the chain is all of its step.
 
     Raises:
         DataError: The tape ends before it, or can't be read.
@@ -106,8 +109,8 @@ def trace_event(records: Records, seq: int) -> Chain:
             rows = {seq: seq - before}
             if record.first_seq > seq + 1 or record.market_index < 0:
                 return Chain(rows=rows)
-            caused = {each for each, event in _numbered(record) if event[2] == seq}
-            return Chain(events=tuple(_around(record, caused, rows)), rows=rows)
+            step = set(range(record.first_seq, record.last_seq + 1))
+            return Chain(events=tuple(_around(record, step, rows)), rows=rows)
         order = _order_of(record, seq)
         if order:
             return trace_order(records, order)
@@ -154,7 +157,9 @@ def explain(chain: Chain, timeline: Timeline, features: FeatureColumns) -> list[
     if not chain.events:
         for seq, row in chain.rows.items():
             tell_market(seq, row)
-            links.append(Link(seq=seq, ts=links[-1].ts, kind="", text="nothing on the tape follows"))
+            links.append(
+                Link(seq=seq, ts=links[-1].ts, kind="", text="nothing on the tape follows")
+            )
     return links
 
 
@@ -241,7 +246,9 @@ class _Words:
                 terms = self._terms(
                     instrument, payload.order_type, payload.limit_ticks, payload.stop_ticks
                 )
-                return f"{payload.side.name} {size} {payload.instrument} {terms} leaves for the venue"
+                return (
+                    f"{payload.side.name} {size} {payload.instrument} {terms} leaves for the venue"
+                )
             case on_tape.OrderFilled():
                 instrument = self._instruments[payload.instrument]
                 return (
@@ -276,9 +283,7 @@ class _Words:
 
     def _intent(self, intent: OrderIntent) -> str:
         instrument = self._instruments[intent.instrument]
-        terms = self._terms(
-            instrument, intent.order_type, intent.limit_ticks, intent.stop_ticks
-        )
+        terms = self._terms(instrument, intent.order_type, intent.limit_ticks, intent.stop_ticks)
         match intent.basis:
             case QuantityBasis.LOTS:
                 what = f"{intent.side.name} {_quantity(instrument, intent.amount)}"

@@ -253,11 +253,11 @@ MANY = [*SLOW, "--param", "size=1:40:1", "--host", "python", "--workers", "2"]
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_sweep_goes_on_to_the_same_bytes() -> None:
-    session = start(*MANY)
+    session = start(*MANY, start_new_session=True)
     wait_for(parts)
     workers = children(session.pid)
     assert len(workers) == 2
-    session.send_signal(signal.SIGINT)
+    os.killpg(session.pid, signal.SIGINT)  # as a terminal does
     _, told = session.communicate(timeout=30)
     assert session.returncode == 130, told
     (directory,) = sweeps()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onetape.domain.errors import FixInput
@@ -161,6 +161,7 @@ scalars = st.one_of(
 
 
 @given(scalars)
+@example("a${HOME}b")
 def test_an_override_of_the_command_line_reads_back_as_the_value(value: Any) -> None:
     config = SessionConfig.model_validate(
         {

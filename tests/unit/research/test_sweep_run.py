@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import resource
@@ -21,6 +22,7 @@ from onetape.domain.errors import ConfigError, DataError, StrategyError, TryAgai
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research import run_files, sweep_store
 from onetape.research.sweep_run import SweepInterrupted, SweepResult, run_sweep
+from onetape.research.sweep_store import SweepStore
 from onetape.research.trials import TrialLedger
 from onetape.runtime.set_outcome import SetOutcome
 from tests.support.cli_data import import_wave
@@ -96,7 +98,7 @@ def test_a_row_holds_params_every_figure_and_what_became_of_the_set() -> None:
 def test_the_directory_says_what_was_run() -> None:
     plan = plan_wave("fast=2:9:1", "slow=4:8:2", where="fast < 7", overrides=("seed=5",))
     result = run_fake(plan)
-    assert result.directory.name.split("-")[1:] == ["sweep", "sma_cross", plan.hash[:8]]
+    assert result.directory.name == f"20240506T070809Z-sweep-sma_cross-{plan.hash[:8]}"
     assert {each.name for each in result.directory.iterdir()} == {
         "sweep.json", "config.json", "sets.parquet", "returns.parquet",
     }  # fmt: skip
@@ -240,9 +242,11 @@ def test_a_resumed_sweep_runs_only_what_is_missing() -> None:
     directory = caught.value.directory
     kept = sum(pl.read_parquet(part).height for part in (directory / "parts").iterdir())
     assert f"{kept} of {plan.counts.sets} sets are kept in {directory}" in str(caught.value)
-    rest = FakeHost()
-    result = run_fake(plan, rest.build, resume=directory)
+    rest, watcher = FakeHost(), Watcher()
+    result = run_fake(plan, rest.build, resume=directory, watcher=watcher)
     assert len(rest.asked) == plan.counts.sets - kept == result.ran
+    assert watcher.progress[0].done == kept
+    assert watcher.progress[-1].done == plan.counts.sets
     again = FakeHost()
     finished = run_fake(plan, again.build, resume=directory)
     assert (again.asked, finished.ran, finished.sets) == ([], 0, plan.counts.sets)
@@ -266,6 +270,36 @@ def test_of_many_sets_every_nth_and_the_best_keep_their_returns(
     kept = pl.read_parquet(result.directory / "returns.parquet")["set"].to_list()
     assert kept == sorted({*range(0, 97, 10), *result.best["set"].to_list()})
     assert len(sets_of(result)) == 97
+
+
+@pytest.mark.parametrize("count", [50, 60])
+def test_a_part_holds_no_more_returns_than_may_be_needed(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_store, "BLOCK_SETS", 60)
+    monkeypatch.setattr(sweep_store, "RETURNS_SETS_MAX", 10)
+    plan = plan_wave("fast=2:98:1", overrides=("strategies.0.params.slow=99",))
+    Path("here").mkdir()
+    store = SweepStore(Path("here"), plan, plan.describe([]), 40)
+    store.begin("{}")
+    for each in itertools.islice(store.missing(), count):
+        store.add(each, make_outcome(each.number))
+        if each.number == 20:
+            store.flush()
+    store.flush()
+    frame = pl.read_parquet("here/parts/000000000.parquet")
+    assert frame["set"].to_list() == list(range(count))
+    needed = {*range(0, count, 10), *frame.sort("sharpe_ratio")["set"].tail(10).to_list()}
+    assert set(frame.filter(pl.col("returns").is_not_null())["set"].to_list()) == needed
+    assert len(needed) <= 16
+
+
+def test_the_returns_that_are_kept_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_store, "RETURNS_CELLS_MAX", 4 * 120)
+    plan = plan_wave("fast=2:41:1", overrides=("strategies.0.params.slow=99",))
+    result = run_fake(plan)  # 120 daily bars: four sets
+    kept = pl.read_parquet(result.directory / "returns.parquet")["set"].to_list()
+    assert kept == sorted({0, 10, 20, 30, *result.best["set"].to_list()})
 
 
 # Resuming the wrong thing.
@@ -450,14 +484,24 @@ def test_every_set_is_counted_once_in_the_ledger_of_the_output_directory() -> No
     ledger.close()
 
 
+def test_a_set_is_the_same_trial_whatever_the_configuration_has_in_its_place() -> None:
+    run_fake(plan_wave("fast=2:6:1"))
+    result = run_fake(plan_wave("fast=2:6:1", overrides=("strategies.0.params.fast=5",)))
+    assert result.verdict.trials == 5
+    dearer = plan_wave("fast=2:6:1", overrides=("execution.fees={model: per_order, amount: 1}",))
+    assert run_fake(dearer).verdict.trials == 10
+
+
 def test_a_set_that_could_not_be_run_is_no_trial() -> None:
     def outcome(params: Mapping[str, Any]) -> SetOutcome:
         if params["fast"] == 3:
             raise DataError("not this one")
         return make_outcome(params["fast"])
 
-    result = run_fake(plan_wave("fast=2:7:1"), FakeHost(outcome).build)
-    assert (result.sets, result.failed, result.verdict.trials) == (6, 1, 5)
+    for _ in range(2):
+        result = run_fake(plan_wave("fast=2:7:1"), FakeHost(outcome).build)
+        assert (result.sets, result.failed, result.verdict.trials) == (6, 1, 5)
+        Path("runs/trials.db").write_text("no ledger" * 99)
 
 
 def test_without_a_ledger_the_sweep_goes_on_and_says_so_once() -> None:

@@ -1,0 +1,116 @@
+"""Timelines whose rows from some row on are other ones: changed, thinned out, or gone."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from functools import cache
+
+import msgspec
+import numpy as np
+
+from onetape.domain.instrument import InstrumentId
+from onetape.marketdata.bars import BarColumns, BoolArray
+from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
+
+PRICE_FACTOR_MAX = 2.0
+"""A changed close is between 1/2 and 2 times what it was, each row by itself."""
+
+_SHAPE = 0.05
+_GAP_RATIO = 0.3
+
+
+class Change(Enum):
+    """What is done to the rows. `CHANGED`: prices and volumes; `GAPS`: 3 rows of 10 are dropped."""
+
+    CHANGED = "changed"
+    GAPS = "gaps"
+    DELETED = "deleted"
+
+
+class Perturbation(msgspec.Struct, frozen=True):
+    """A change of all instruments, or of one. `variant` gives other numbers and other gaps."""
+
+    change: Change
+    instrument: InstrumentId | None = None
+    variant: int = 0
+
+
+class Perturber:
+    """Makes the timelines. What a row becomes depends on the row and the variant alone.
+
+    So the data changed after a later row is the data changed after an earlier one, less the rows
+    between, and a bisection over rows asks a question of one answer.
+    """
+
+    def __init__(self, timeline: Timeline, seed: int = 0) -> None:
+        self._timeline = timeline
+        self._seed = seed
+        self._ids = [each.id for each in timeline.instruments]
+        self._changed = cache(self._change)
+        self._dropped = cache(self._drop)
+
+    def apply(self, perturbation: Perturbation, rows: int) -> Timeline:
+        """The timeline with its first `rows` rows as they are.
+
+        It has the instruments, pins and provenance of the original, and of `CHANGED` its times.
+        """
+        timeline = self._timeline
+        after = np.arange(len(timeline)) >= rows
+        if perturbation.instrument is not None:
+            after &= timeline.instrument_index == self._ids.index(perturbation.instrument)
+        if perturbation.change is Change.CHANGED:
+            changed = self._changed(perturbation.variant)
+            columns = {
+                name: np.where(after, changed[name], column) if name in changed else column
+                for name, column in timeline.columns.items()
+            }
+            return _with_rows(timeline, columns, np.ones(len(timeline), dtype=np.bool_))
+        if perturbation.change is Change.GAPS:
+            after &= self._dropped(perturbation.variant)
+        return _with_rows(timeline, timeline.columns, ~after)
+
+    def _drop(self, variant: int) -> BoolArray:
+        """The rows that a gap takes: never the last, so that time goes on to its end."""
+        random = np.random.default_rng([self._seed, variant, 1])
+        dropped = random.random(len(self._timeline)) < _GAP_RATIO
+        dropped[-1] = False
+        return dropped
+
+    def _change(self, variant: int) -> BarColumns:
+        """Every price and volume replaced, bars still bars; NaN stays NaN, zero stays zero."""
+        columns = self._timeline.columns
+        random = np.random.default_rng([self._seed, variant, 0])
+        rows = len(self._timeline)
+        reach = math.log(PRICE_FACTOR_MAX)
+        close = columns["close"] * np.exp(random.uniform(-reach, reach, rows))
+        volume = columns["volume"] * np.exp(random.uniform(-1.0, 1.0, rows))
+        if self._timeline.kind == "trades":
+            prints = {name: columns[name] for name in TRADE_COLUMNS}
+            changed = add_bar_columns({**prints, "price": close, "size": volume})
+            return {name: changed[name] for name in changed if not name.startswith("ts_")}
+        open_ = close * np.exp(random.uniform(-_SHAPE, _SHAPE, rows))
+        high = np.maximum(open_, close) * np.exp(random.uniform(0.0, _SHAPE, rows))
+        low = np.minimum(open_, close) * np.exp(random.uniform(-_SHAPE, 0.0, rows))
+        return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+
+
+def cut_before(timeline: Timeline, rows: int) -> Timeline:
+    """The rows from `rows` on: the same data with a shorter history."""
+    return _with_rows(timeline, timeline.columns, np.arange(len(timeline)) >= rows)
+
+
+def _with_rows(timeline: Timeline, columns: BarColumns, keep: BoolArray) -> Timeline:
+    index = timeline.instrument_index[keep]
+    rows = {each.id: np.flatnonzero(index == at) for at, each in enumerate(timeline.instruments)}
+    return Timeline(
+        timeline.instruments,
+        index,
+        {name: column[keep] for name, column in columns.items()},
+        rows,
+        datasets=timeline.datasets,
+        source=timeline.source,
+        timeframe=timeline.timeframe,
+        kind=timeline.kind,
+    )

@@ -1,0 +1,130 @@
+"""The chain of an order or event as one small HTML file: a price line, its moments, the story."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from onetape.domain.errors import DataError
+from onetape.domain.timestamps import to_iso
+from onetape.marketdata.timeline import Timeline
+from onetape.research.report_page import section
+from onetape.research.run_files import write_whole
+from onetape.telemetry.why import Chain, Link
+
+_WIDTH, _HEIGHT, _MARGIN = 1100, 320, 14
+_AROUND_ROWS = 30
+"""Rows of the instrument that are drawn before the first moment and after the last."""
+_POINTS_MAX = 2000
+_STYLE = """
+svg { width: 100%; height: auto; display: block; }
+svg .price { fill: none; stroke: var(--soft); stroke-width: 1.5; }
+svg .moment line { stroke: var(--rule); stroke-dasharray: 4 3; }
+svg .moment circle { fill: var(--good); }
+svg .moment.risk circle, svg .moment.failure circle { fill: var(--bad); }
+svg text { fill: var(--ink); font-size: 12px; }
+td.story { text-align: left; white-space: normal; }
+"""
+
+
+def write_why(path: Path, chain: Chain, links: list[Link], timeline: Timeline) -> None:
+    """Write the page of a chain; the same chain gives the same bytes.
+
+    Raises:
+        DataError: The file exists.
+        TryAgain: It can't be written.
+    """
+    if path.exists():
+        raise DataError("the file exists, and nothing is overwritten", where=str(path),
+                        remedy="remove it, or name another with --html")  # fmt: skip
+    write_whole(path, render_why(chain, links, timeline).encode())
+
+
+def render_why(chain: Chain, links: list[Link], timeline: Timeline) -> str:
+    """The whole page; it needs neither a network nor a script."""
+    title = f"Why {chain.order}" if chain.order else f"Why event {links[-1].seq}"
+    css = (files("onetape.research") / "report.css").read_text("utf-8")
+    rows = "".join(
+        f'<tr><td>{number}</td><td>{link.seq}</td><td class="left">{to_iso(link.ts)}</td>'
+        f'<td class="left">{escape(link.kind)}</td><td class="story">{escape(link.text)}</td></tr>'
+        for number, link in enumerate(links, 1)
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("", "seq", "time, UTC", "what", "story"))
+    story = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{css}{_STYLE}</style>
+</head>
+<body>
+<main>
+<header><h1>{escape(title)}</h1></header>
+{section("When", _picture(links, timeline))}
+{section("What", story)}
+</main>
+</body>
+</html>
+"""
+
+
+def _picture(links: list[Link], timeline: Timeline) -> str:
+    """The closes around the chain as a line, with a numbered dot for each moment."""
+    rows = [link.row for link in links if link.row >= 0]
+    if not rows:
+        return '<p class="soft">No bar stands behind it.</p>'
+    columns = timeline.columns
+    instrument = timeline.instruments[int(timeline.instrument_index[rows[0]])].id
+    own = timeline.rows_of(instrument)
+    known = columns["ts_known"][own]
+    first = int(np.searchsorted(known, min(link.ts for link in links)))
+    last = int(np.searchsorted(known, max(link.ts for link in links), side="right"))
+    shown = own[max(0, first - _AROUND_ROWS) : last + _AROUND_ROWS]
+    shown = shown[:: max(1, -(-len(shown) // _POINTS_MAX))]
+    ts, close = columns["ts_known"][shown], columns["close"][shown]
+    low, high = float(close.min()), float(close.max())
+    start, span = int(ts[0]), max(int(ts[-1] - ts[0]), 1)
+
+    def across(moment: int) -> float:
+        place = min(max((moment - start) / span, 0.0), 1.0)
+        return round(_MARGIN + place * (_WIDTH - 2 * _MARGIN), 1)
+
+    def down(price: float) -> float:
+        place = (high - price) / ((high - low) or 1.0)
+        return round(_MARGIN + 20 + place * (_HEIGHT - 2 * _MARGIN - 40), 1)
+
+    line = " ".join(
+        f"{across(int(moment))},{down(float(price))}"
+        for moment, price in zip(ts, close, strict=True)
+    )
+    moments: dict[int, list[int]] = {}
+    for number, link in enumerate(links, 1):
+        moments.setdefault(link.ts, []).append(number)
+    dots = ""
+    for moment, numbers in moments.items():
+        at = min(max(int(np.searchsorted(ts, moment, side="right")) - 1, 0), len(ts) - 1)
+        x, y = across(moment), down(float(close[at]))
+        kinds = {links[number - 1].kind.partition(".")[0] for number in numbers}
+        denied = any(links[number - 1].kind == "risk.denied" for number in numbers)
+        marked = " risk" if denied else " failure" if "failure" in kinds else ""
+        named = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+        hint = "; ".join(f"{links[each - 1].kind}: {links[each - 1].text}" for each in numbers)
+        dots += (
+            f'<g class="moment{marked}"><title>{escape(hint)}</title>'
+            f'<line x1="{x}" y1="{_MARGIN}" x2="{x}" y2="{_HEIGHT - _MARGIN}"/>'
+            f'<circle cx="{x}" cy="{y}" r="5"/>'
+            f'<text x="{x + 4}" y="{_MARGIN + 8}">{named}</text></g>'
+        )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="closes of {escape(instrument)}"><polyline class="price" points="{line}"/>'
+        f"{dots}</svg><small>Closes of {escape(instrument)} from {to_iso(start)} to "
+        f"{to_iso(int(ts[-1]))}, {low:,.6g} to {high:,.6g}; the numbers are those of the table."
+        "</small>"
+    )
