@@ -27,6 +27,7 @@ from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.research.sweep_pool import NumberedSet, in_tiles
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.strategy.library.sma_cross import SmaCross
@@ -117,7 +118,8 @@ def make_job(task: Task) -> Job:
     if task.workload == "W4":
         return Job(timeline, Reorder, [{"offset": 0.08}])
     pairs = sweep_pairs(task.sets) if task.workload == "W3" else [(10, 50)]
-    sets = [{"fast": fast, "slow": slow, "quantity": 1.0} for fast, slow in pairs]
+    tiles = in_tiles(NumberedSet(*each) for each in enumerate(pairs))  # the order of a sweep
+    sets = [{"fast": each[0], "slow": each[1], "quantity": 1.0} for _, each in tiles]
     return Job(timeline, SmaCross, sets)
 
 

@@ -75,7 +75,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    yield World()
+    return World()
 
 
 def test_chain_of_an_order_runs_from_the_bar_to_the_books_and_what_it_led_to(world: World) -> None:
