@@ -99,6 +99,15 @@ def test_a_feature_that_never_forgets_is_told_and_ends_with_a_code() -> None:
     assert rising.exit_code == 0
 
 
+def test_one_beginning_that_never_agrees_is_enough() -> None:
+    """The peak comes after the first beginnings and before the last ones."""
+    prices = [*np.linspace(100, 200, 60), *np.linspace(199, 100, 240)]
+    report = measure(make_timeline(flat(*[round(each, 2) for each in prices])), Averages)
+    assert min(report.starts) < 60 < max(report.starts)
+    assert of(report, "peak").close is None
+    assert of(report, "peak").equal is None
+
+
 def test_decisions_agree_from_the_bar_after_the_last_that_differs() -> None:
     class EveryTen(Strategy):
         """Buys every tenth minute, once its average is warm."""
