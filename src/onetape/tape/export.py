@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from onetape.domain.errors import DataError, TryAgain
 from onetape.domain.events import Event
 from onetape.tape.reader import BlockReader
-from onetape.tape.render import event_to_json
+from onetape.tape.render import fields_of
 
 if TYPE_CHECKING:
     import polars as pl
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _BATCH_EVENTS = 8192
 _ROW_GROUP = 65_536
 _NUMBERS = ("seq", "ts_event", "ts_ingest", "correlation_id", "causation_id", "version")
-_TEXTS = ("type", "source", "payload")
+_TEXTS = ("type", "source")
 
 
 def export_parquet(reader: BlockReader, path: Path) -> int:
@@ -80,9 +81,6 @@ def _schema() -> dict[str, Any]:
 
 
 def _columns_of(events: list[Event]) -> dict[str, list[Any]]:
-    plain = [event_to_json(each) for each in events]
-    payloads = [json.dumps(each["payload"], separators=(",", ":")) for each in plain]
-    return {
-        name: payloads if name == "payload" else [each[name] for each in plain]
-        for name in (*_NUMBERS, *_TEXTS)
-    }
+    columns = {name: [getattr(each, name) for each in events] for name in (*_NUMBERS, *_TEXTS)}
+    columns["payload"] = [_encode(fields_of(each)) for each in events]
+    return columns

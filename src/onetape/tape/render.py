@@ -11,13 +11,15 @@ import msgspec
 from onetape.domain.events import Event
 from onetape.domain.timestamps import to_iso
 
+_PLAIN = frozenset({bool, float, int, str})
+
 
 def event_to_line(event: Event) -> str:
     """One line: seq, time, type, source, the payload's fields, and where it comes from.
 
     `<- 12 of 10` reads: caused by seq 12, in the chain that seq 10 started.
     """
-    fields = " ".join(f"{name}={_to_text(value)}" for name, value in _fields_of(event).items())
+    fields = " ".join(f"{name}={_to_text(value)}" for name, value in fields_of(event).items())
     chain = f" <- {event.causation_id} of {event.correlation_id}" if event.causation_id else ""
     return (
         f"{event.seq:>9}  {to_iso(event.ts_event)}  {event.type:<24} {_to_text(event.source):<16} "
@@ -37,18 +39,21 @@ def event_to_json(event: Event) -> dict[str, Any]:
         "time": to_iso(event.ts_event),
         "type": event.type,
         "source": event.source,
-        "payload": _fields_of(event),
+        "payload": fields_of(event),
         "correlation_id": event.correlation_id,
         "causation_id": event.causation_id,
         "version": event.version,
     }
 
 
-def _fields_of(event: Event) -> dict[str, Any]:
+def fields_of(event: Event) -> dict[str, Any]:
+    """The payload's fields as plain JSON values, enums by name."""
     return {name: _to_plain(value) for name, value in msgspec.structs.asdict(event.payload).items()}
 
 
 def _to_plain(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     match value:
         case IntEnum():
             return value.name

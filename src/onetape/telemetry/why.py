@@ -175,7 +175,7 @@ def _around(record: Record, own: set[int], rows: dict[int, int]) -> Iterator[Eve
     chosen = set(own)
     for seq in own:
         cause = record.events[seq - record.first_seq][2]
-        while cause >= record.first_seq:
+        while cause and cause >= record.first_seq:  # 0: no cause
             chosen.add(cause)
             cause = record.events[cause - record.first_seq][2]
     chosen |= {seq for seq, (_, _, cause) in _numbered(record) if cause in own}
