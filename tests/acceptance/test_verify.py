@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from onetape.control.cli import app
+from onetape.tape.block import Record
 from onetape.tape.reader import SqliteTapeReader
 from onetape.tape.sqlite_store import SqliteTape
 from tests.support.cli_data import import_wave
@@ -288,8 +289,8 @@ def write_payload(tape: Path, payload: bytes) -> None:
         file.commit()
 
 
-def forge(run_dir: Path, change: Any) -> None:
-    """Write the tape anew, with a chain of its own, and some event changed."""
+def forge(run_dir: Path, change: Any, finish: Any = None) -> None:
+    """Write the tape anew, with a chain of its own, and some event changed or added."""
     tape = run_dir / "tape.db"
     with closing(SqliteTapeReader(tape)) as reader:
         records = list(reader.records())
@@ -298,6 +299,8 @@ def forge(run_dir: Path, change: Any) -> None:
         for record in records:
             events = [(change(payload), *ids) for payload, *ids in record.events]
             store.append(record.first_seq, record.ts, record.market_index, events)
+        if finish is not None:
+            finish(store, records)
 
 
 def more_lots(payload: Any) -> Any:
@@ -322,6 +325,29 @@ def test_verify_of_a_forged_tape_without_a_witness_is_caught_by_the_rerun(run_di
     assert found["difference"]["tape"]["type"] == "position.opened"
     assert found["difference"]["tape"]["payload"]["lots"] == 11
     assert found["difference"]["rerun"]["payload"]["lots"] == 10
+
+
+def test_verify_of_a_tape_that_goes_on_after_the_session_is_caught(run_dir: Path) -> None:
+    def goes_on(store: SqliteTape, records: list[Record]) -> None:
+        last = records[-1]
+        store.append(last.last_seq + 1, last.ts, -1, last.events)
+
+    forge(run_dir, lambda payload: payload, goes_on)
+    (run_dir / "metrics.json").unlink()
+    found = verify(run_dir)
+    assert found["verdict"] == "code"
+    assert found["difference"]["rerun"] is None
+    assert found["difference"]["tape"]["type"] == "session.stopped"
+    assert "\nre-run: comes to its end before\n" in run("verify", str(run_dir)).stdout
+
+
+def test_verify_blames_the_data_when_the_config_has_changed_too(run_dir: Path) -> None:
+    flip_price("close", 8, 6)
+    replace_once(run_dir / "config.json", b'"seed":0', b'"seed":1')
+    found = verify(run_dir)
+    assert found["verdict"] == "data"
+    assert [each["kind"] for each in found["changes"]] == ["data", "config"]
+    assert "(and 1 more)" in found["what"]
 
 
 def test_verify_names_the_library_that_is_another_one(run_dir: Path) -> None:

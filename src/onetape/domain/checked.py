@@ -1,9 +1,12 @@
 """Integer arithmetic that never wraps, for compiled code.
 
 A Python int has no end; a compiled one has 64 bits and wraps. `rewrite_checked` turns everything in
-a function's source that could leave int64 (sums, products, quotients, negation, `abs`, left shifts,
+a function's source that could leave int64 (sums, products, quotients, negation, `abs`, shifts,
 conversions to int) into a call of this module, which raises `OverflowError` instead. Floats pass
 through to the same machine instruction.
+
+Above 2**53 a float64 no longer holds every whole number. Python still divides such numbers
+correctly, and compares them with floats as they are; with `exact=True` rewritten code does too.
 
 Importing this module imports Numba: import it where it is used.
 """
@@ -13,8 +16,10 @@ Importing this module imports Numba: import it where it is used.
 from __future__ import annotations
 
 import ast
+import copy
 import math
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -27,26 +32,35 @@ from numba.extending import overload, register_jitable
 intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
 
 _LIMIT = 9_223_372_036_854_775_808.0
+_EXACT = 9_007_199_254_740_992
+_COMPENSATES = sys.version_info >= (3, 12)
+"""Whether Python's `sum` of floats keeps what rounding loses (Neumaier 1974)."""
 
 
 def _is_int(kind: Any) -> bool:
     return isinstance(kind, types.Integer | types.Boolean | types.IntEnumMember)
 
 
+def _forward(typing: Any, function: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+    """Signature and code of a call of `function`; None when these types have none."""
+    kind = typing.resolve_value_type(function)
+    plain = kind.get_call_type(typing, inputs, {})
+    if plain is None:
+        return None
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return context.get_function(kind, plain)(builder, values)
+
+    return plain, generate
+
+
 def _make_arithmetic(function: Callable[..., Any], name: str) -> Any:
     @intrinsic
     def checked(typing: Any, left: Any, right: Any) -> Any:
         if not (_is_int(left) and _is_int(right)):
-            plain = typing.resolve_function_type(function, (left, right), {})
-            if plain is None:
-                return None
+            return _forward(typing, function, (left, right))
 
-            def forward(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-                return context.get_function(function, plain)(builder, values)
-
-            return plain, forward
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
             word = ir.IntType(64)
             pair = ir.LiteralStructType([word, ir.IntType(1)])
             overflowing = cgutils.get_or_insert_function(
@@ -69,6 +83,9 @@ def _make_arithmetic(function: Callable[..., Any], name: str) -> Any:
 checked_add = _make_arithmetic(operator.add, "add")
 checked_sub = _make_arithmetic(operator.sub, "sub")
 checked_mul = _make_arithmetic(operator.mul, "mul")
+checked_iadd = _make_arithmetic(operator.iadd, "add")
+checked_isub = _make_arithmetic(operator.isub, "sub")
+checked_imul = _make_arithmetic(operator.imul, "mul")
 
 
 def checked_neg(value: Any) -> Any:
@@ -129,6 +146,133 @@ def _shift(value: Any, count: Any) -> Any:
         return checked_mul(value, 1 << count)
 
     return shift
+
+
+def checked_shift_right(value: Any, count: Any) -> Any:
+    """`value >> count`."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(checked_shift_right, strict=False)
+def _shift_right(value: Any, count: Any) -> Any:
+    if not (_is_int(value) and _is_int(count)):
+        return None
+
+    def shift(value: Any, count: Any) -> Any:
+        if count < 0:
+            raise ValueError("negative shift count")
+        return value >> min(count, 63)
+
+    return shift
+
+
+def checked_divide(left: Any, right: Any) -> Any:
+    """`left / right`; of whole numbers the float64 nearest to the quotient."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(checked_divide, strict=False)
+def _divide(left: Any, right: Any) -> Any:
+    if not (_is_int(left) and _is_int(right)):
+        return lambda left, right: left / right
+
+    def divide(left: Any, right: Any) -> Any:
+        if -_EXACT <= left <= _EXACT and -_EXACT <= right <= _EXACT:
+            return left / right
+        return divide_wide(left, right)
+
+    return divide
+
+
+@register_jitable
+def divide_wide(left: Any, right: Any) -> float:
+    """The float64 nearest to a quotient of whole numbers: long division to more than 54 bits.
+
+    The last bit says whether anything is left, so the rounding to float64 is right.
+    """
+    if right == 0:
+        raise ZeroDivisionError("division by zero")
+    size = checked_abs(right)
+    whole = checked_abs(left) // size
+    rest = checked_abs(left) - whole * size
+    scale = 1.0
+    while rest > 0 and whole < 2 * _EXACT:
+        bit = 1 if rest >= size - rest else 0
+        rest = rest - (size - rest) if bit else rest + rest
+        whole = 2 * whole + bit
+        scale *= 0.5
+    quotient = float(whole | (1 if rest > 0 else 0)) * scale
+    return quotient if (left < 0) == (right < 0) else -quotient
+
+
+def _make_comparison(function: Callable[..., Any]) -> Any:
+    """A comparison that tells a whole number from the float64 nearest to it."""
+
+    def mixed(left: Any, right: Any) -> Any:
+        raise NotImplementedError("for compiled code only")
+
+    @overload(mixed, strict=False)
+    def find(left: Any, right: Any) -> Any:  # pyright: ignore[reportUnusedFunction]
+        def compare_to_float(left: Any, right: Any) -> Any:
+            near = float(left)
+            if near != right:
+                return function(near, right)
+            return function(left, int(right)) if near < _LIMIT else function(0, 1)
+
+        def compare_float(left: Any, right: Any) -> Any:
+            near = float(right)
+            if left != near:
+                return function(left, near)
+            return function(int(left), right) if near < _LIMIT else function(1, 0)
+
+        return compare_to_float if isinstance(right, types.Float) else compare_float
+
+    @intrinsic
+    def checked(typing: Any, left: Any, right: Any) -> Any:
+        kinds = {isinstance(each, types.Integer) for each in (left, right)}
+        is_mixed = len(kinds) == 2 and any(isinstance(each, types.Float) for each in (left, right))
+        return _forward(typing, mixed if is_mixed else function, (left, right))
+
+    return checked
+
+
+checked_eq = _make_comparison(operator.eq)
+checked_ne = _make_comparison(operator.ne)
+checked_lt = _make_comparison(operator.lt)
+checked_le = _make_comparison(operator.le)
+checked_gt = _make_comparison(operator.gt)
+checked_ge = _make_comparison(operator.ge)
+
+
+def checked_sum(values: Any, start: Any = 0) -> Any:
+    """`sum(values, start)`, as this version of Python adds."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(checked_sum, strict=False)
+def _sum(values: Any, start: Any = 0) -> Any:
+    if _COMPENSATES and isinstance(getattr(values, "dtype", None), types.Float):
+        return lambda values, start=0: sum_compensated(values, start)
+
+    def add(values: Any, start: Any = 0) -> Any:
+        total = start
+        for each in values:
+            total = checked_add(total, each)
+        return total
+
+    return add
+
+
+@register_jitable
+def sum_compensated(values: Any, start: Any) -> float:
+    """The sum of floats as Python adds from 3.12 on: what rounding loses is kept and added last."""
+    total = float(start)
+    lost = 0.0
+    for each in values:
+        near = total + each
+        lost += (total - near) + each if abs(total) >= abs(each) else (each - near) + total
+        total = near
+    return total + lost if lost != 0.0 and math.isfinite(lost) else total
 
 
 @register_jitable
@@ -285,29 +429,40 @@ def round_decimal(value: Any, digits: Any) -> float:
     return math.copysign(round_count(value, digits) / power, value)
 
 
-_OPERATORS: dict[type[ast.operator], str] = {
+_OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "checked_add",
     ast.Sub: "checked_sub",
     ast.Mult: "checked_mul",
     ast.FloorDiv: "checked_quotient",
     ast.LShift: "checked_shift",
+    ast.RShift: "checked_shift_right",
 }
-_BUILTINS = {"abs": "checked_abs", "int": "checked_int", "round": "checked_round"}
+_IN_PLACE: dict[type[ast.AST], str] = {
+    ast.Add: "checked_iadd",
+    ast.Sub: "checked_isub",
+    ast.Mult: "checked_imul",
+}
+_EXACT_OPERATORS: dict[type[ast.AST], str] = {
+    ast.Div: "checked_divide",
+    ast.Eq: "checked_eq",
+    ast.NotEq: "checked_ne",
+    ast.Lt: "checked_lt",
+    ast.LtE: "checked_le",
+    ast.Gt: "checked_gt",
+    ast.GtE: "checked_ge",
+}
+_BUILTINS = {
+    "abs": "checked_abs",
+    "int": "checked_int",
+    "round": "checked_round",
+    "sum": "checked_sum",
+}
 _MATH = {"floor": "checked_floor", "ceil": "checked_ceil", "sqrt": "checked_sqrt"}
 
 NAMES: dict[str, Any] = {
-    "__checked_abs": checked_abs,
-    "__checked_add": checked_add,
-    "__checked_ceil": checked_ceil,
-    "__checked_floor": checked_floor,
-    "__checked_int": checked_int,
-    "__checked_mul": checked_mul,
-    "__checked_neg": checked_neg,
-    "__checked_quotient": checked_quotient,
-    "__checked_round": checked_round,
-    "__checked_shift": checked_shift,
-    "__checked_sqrt": checked_sqrt,
-    "__checked_sub": checked_sub,
+    f"__{name}": globals()[name]
+    for table in (_OPERATORS, _IN_PLACE, _EXACT_OPERATORS, _BUILTINS, _MATH, {"": "checked_neg"})
+    for name in table.values()
 }
 """What rewritten code calls, by the names it uses."""
 
@@ -315,20 +470,54 @@ NAMES: dict[str, Any] = {
 class _Rewriter(ast.NodeTransformer):
     """Replaces arithmetic by calls of this module."""
 
+    def __init__(self, *, exact: bool) -> None:
+        self._operators = _OPERATORS | _EXACT_OPERATORS if exact else _OPERATORS
+
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
-        name = _OPERATORS.get(type(node.op))
+        name = self._operators.get(type(node.op))
         return node if name is None else _call(name, [node.left, node.right], node)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """Parts of a chain that are no plain names are left alone: they are computed once."""
+        names = [self._operators.get(type(each)) for each in node.ops]
+        between = node.comparators[:-1]
+        parts = [node.left, *node.comparators]
         self.generic_visit(node)
-        name = _OPERATORS.get(type(node.op))
+        if None in names or not all(isinstance(each, ast.Name | ast.Constant) for each in between):
+            return node
+        parts = [node.left, *node.comparators]
+        calls: list[ast.expr] = [
+            _call(str(name), [left, copy.deepcopy(right)], node)
+            for name, left, right in zip(names, parts, parts[1:], strict=False)
+        ]
+        if len(calls) == 1:
+            return calls[0]
+        return ast.copy_location(ast.BoolOp(ast.And(), calls), node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+        name = _IN_PLACE.get(type(node.op)) or self._operators.get(type(node.op))
+        before: list[ast.stmt] = []
+        target = node.target
+        if name is not None and isinstance(target, ast.Subscript):
+            for part in ("value", "slice"):
+                self._compute_once(target, part, before)
+        self.generic_visit(node)
         if name is None:
             return node
-        read: Any = ast.parse(ast.unparse(node.target), mode="eval").body
-        read = self.visit(read)
-        value = _call(name, [read, node.value], node)
-        return ast.copy_location(ast.Assign([node.target], value), node)
+        read = copy.deepcopy(target)
+        read.ctx = ast.Load()
+        call = _call(name, [read, node.value], node)
+        return [*before, ast.copy_location(ast.Assign([target], call), node)]
+
+    def _compute_once(self, target: ast.Subscript, part: str, before: list[ast.stmt]) -> None:
+        """Give a part of a target that calls something a name: it is read and written."""
+        value = getattr(target, part)
+        if any(isinstance(each, ast.Call) for each in ast.walk(value)):
+            name = f"__{part}_{target.lineno}_{target.col_offset}"
+            place = ast.copy_location(ast.Name(name, ast.Store()), value)
+            before.append(ast.copy_location(ast.Assign([place], self.visit(value)), value))
+            setattr(target, part, ast.copy_location(ast.Name(name, ast.Load()), value))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
@@ -356,8 +545,14 @@ def _call(name: str, arguments: list[ast.expr], node: ast.expr | ast.stmt) -> as
     return ast.copy_location(ast.Call(_name(name, node), arguments, []), node)
 
 
-def rewrite_checked(definition: ast.FunctionDef) -> ast.FunctionDef:
-    """`definition` with checked arithmetic, and without decorators, annotations and docstring."""
+def rewrite_checked(definition: ast.FunctionDef, *, exact: bool = False) -> ast.FunctionDef:
+    """`definition` with checked arithmetic, and without decorators, annotations and docstring.
+
+    Args:
+        definition: Is changed.
+        exact: Whether whole numbers beyond 2**53 are divided, and compared with floats, as Python
+            does it; otherwise as float64, which is how NumPy does it.
+    """
     definition.decorator_list = []
     definition.returns = None
     arguments = definition.args
@@ -368,7 +563,7 @@ def rewrite_checked(definition: ast.FunctionDef) -> ast.FunctionDef:
             statements = getattr(node, field, None)
             if isinstance(statements, list):
                 setattr(node, field, [_plain_assignment(each) for each in statements])
-    return ast.fix_missing_locations(_Rewriter().visit(definition))
+    return ast.fix_missing_locations(_Rewriter(exact=exact).visit(definition))
 
 
 def _plain_assignment(statement: Any) -> Any:

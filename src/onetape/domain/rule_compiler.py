@@ -101,8 +101,10 @@ def rehome(
     """
     definition = parse_function(function)[1]
     ast.increment_lineno(definition, function.__code__.co_firstlineno - 1)
-    definition = rewrite_checked(definition if rewrite is None else rewrite(definition))
+    definition = definition if rewrite is None else rewrite(definition)
+    definition = rewrite_checked(definition, exact=True)
     definition.name = name
+    definition.args.defaults = []  # those of the function are kept; their names may be gone
     home = {**function.__globals__, **NAMES, **(names or {}), "__name__": __name__}
     code = compile(ast.Module([definition], []), function.__code__.co_filename, "exec")
     exec(code, home)
@@ -175,6 +177,7 @@ _TYPES: dict[str, types.Type] = {
     "int_column": _INT_SLOTS, "float_column": _FLOAT_SLOTS,
 }  # fmt: skip
 _OWN = ("ints", "floats", "int_slots", "float_slots")
+_COLUMNS = ("int_column", "float_column")
 
 
 class RecordType(types.Type):
@@ -272,7 +275,7 @@ class Packed:
                 ints[word] = operator.index(value)  # a fraction raises instead of being cut off
             elif isinstance(kind, RecordType):
                 ints[word] = value.address
-            elif kind in ("int_column", "float_column"):
+            elif kind in _COLUMNS:
                 ints[word] = value.ctypes.data
             else:
                 ints[word : word + 2] = end, len(value)
@@ -317,7 +320,7 @@ class Packed:
         return values[first : first + count]
 
     def write(self, name: str, value: Any) -> None:
-        """Set a field, or all values of an array of its own."""
+        """Set a field, or all values of an array of its own; a column is kept alive."""
         kind, word = self.record.find(name)
         if kind == "float":
             self.words[word] = value
@@ -325,6 +328,9 @@ class Packed:
             self.ints[word] = operator.index(value)
         elif isinstance(kind, RecordType):
             self.ints[word] = value.address
+        elif kind in _COLUMNS:
+            self.ints[word] = value.ctypes.data
+            self._kept = [self._kept, value]
         else:
             self.read(name)[:] = value
 

@@ -14,6 +14,7 @@ import math
 import textwrap
 from collections.abc import Callable
 from functools import cache, lru_cache
+from importlib.abc import ExecutionLoader, FileLoader
 from typing import Any
 
 import msgspec
@@ -122,7 +123,7 @@ def parse_function(function: Rule) -> tuple[str, ast.FunctionDef]:
     Raises:
         StrategyError: There is no source to read, or the function is no `def`.
     """
-    lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
+    lines = _read_lines(function)
     place = _find_functions("".join(lines)).get(function.__code__.co_firstlineno)
     definition = None
     source = ""
@@ -136,6 +137,16 @@ def parse_function(function: Rule) -> tuple[str, ast.FunctionDef]:
             remedy="define it with def, in a file or a notebook cell",
         )
     return source, definition
+
+
+def _read_lines(function: Rule) -> list[str]:
+    """The file of a function: as its loader remembers it, which outlives an edit, else as it is."""
+    name, loader = map(function.__globals__.get, ("__name__", "__loader__"))
+    if isinstance(loader, ExecutionLoader) and not isinstance(loader, FileLoader):
+        text = loader.get_source(str(name))
+        if text is not None:
+            return [f"{line}\n" for line in text.split("\n")]
+    return linecache.getlines(function.__code__.co_filename, function.__globals__)
 
 
 @lru_cache(maxsize=64)

@@ -37,8 +37,8 @@ HostChoice = Literal["auto", "compiled", "python"]
 CompileHost = Callable[[Timeline, StrategySpec, SessionConfig], SetHost]
 
 FLUSH_SECONDS = 1.0
-_FLUSH_SHARE = 20
-"""So many times longer than a flush took, nothing is flushed."""
+FLUSH_SETS = 4_096
+"""What waits to be written is bounded by time and by number."""
 _TELL_SECONDS = 0.1
 
 
@@ -242,7 +242,7 @@ def _run(
         watch.on_progress(SweepProgress(store.done, store.total, plan.metric.value(best)))
 
     begun = told = monotonic()
-    flush_at = 0.0  # the first result is written at once
+    waiting, flush_at = 0, 0.0  # the first result is written at once
     tell()
     try:
         with closing(run_sets(runner, in_tiles(store.missing()), plan.params, workers)) as results:
@@ -256,11 +256,12 @@ def _run(
                 if now - told > _TELL_SECONDS:
                     told = now
                     tell()
-                if now > flush_at:
+                waiting += 1
+                if now > flush_at or waiting == FLUSH_SETS:
+                    waiting = 0
                     trials.flush()
                     store.flush()
-                    ended = monotonic()
-                    flush_at = ended + max(FLUSH_SECONDS, _FLUSH_SHARE * (ended - now))
+                    flush_at = monotonic() + FLUSH_SECONDS
         tell()
     finally:
         trials.flush()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from onetape.domain.errors import ConfigError, DataError, StrategyError, TryAgain
 from onetape.portfolio.performance_summary import PerformanceSummary
-from onetape.research import run_files, sweep_store
+from onetape.research import run_files, sweep_run, sweep_store
 from onetape.research.sweep_run import SweepInterrupted, SweepResult, run_sweep
 from onetape.research.sweep_store import SweepStore
 from onetape.research.trials import TrialLedger
@@ -251,6 +251,23 @@ def test_a_resumed_sweep_runs_only_what_is_missing() -> None:
     finished = run_fake(plan, again.build, resume=directory)
     assert (again.asked, finished.ran, finished.sets) == ([], 0, plan.counts.sets)
     assert finished.best.equals(result.best, null_equal=True)
+
+
+def test_what_waits_to_be_written_is_bounded_by_number_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_run, "FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr(sweep_run, "FLUSH_SETS", 16)
+    monkeypatch.setattr(sweep_run, "_TELL_SECONDS", -1.0)
+    waiting: list[int] = []
+
+    def look(now: sweep_run.SweepProgress) -> None:
+        parts = Path("runs").glob("*sweep*/parts/[0-9]*.parquet")
+        waiting.append(now.done - sum(pl.read_parquet(part).height for part in parts))
+
+    plan = plan_wave("fast=2:98:1", overrides=("strategies.0.params.slow=99",))
+    watch = sweep_run.SweepWatch(on_progress=look)
+    run_sweep(plan, now=NOW, workers=1, compile_host=FakeHost().build, watch=watch)
+    assert len(waiting) > 97
+    assert max(waiting) == 16
 
 
 def test_an_interruption_before_the_first_set_leaves_nothing() -> None:

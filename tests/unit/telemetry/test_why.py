@@ -4,7 +4,7 @@ import pytest
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import OrderEvent, OrderFilled
-from onetape.domain.market import Bar
+from onetape.domain.market import Bar, TimeSlice
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.fees import PerShareFees
 from onetape.features import FeatureMap, Sma
@@ -15,8 +15,8 @@ from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
-from onetape.telemetry.why import Link, explain, trace_event, trace_order
-from tests.support.session_runs import make_terms
+from onetape.telemetry.why import Chain, Link, explain, trace_event, trace_order
+from tests.support.session_runs import make_terms, run_session
 from tests.support.timelines import AAPL, flat, make_timeline
 
 
@@ -137,6 +137,25 @@ def test_chain_of_a_pinned_bar_is_what_it_caused_or_that_it_caused_nothing(world
     quiet = world.event(world.seq("account.deposited") + 1)
     assert [(each.row, each.seq) for each in quiet] == [(0, 2), (-1, 2)]
     assert quiet[1].text == "nothing on the tape follows"
+
+
+def test_chain_of_a_decision_on_a_slice_shows_the_bar_of_the_orders_instrument() -> None:
+    class Slices(Strategy):
+        def features(self) -> FeatureMap:
+            return {"mean": Sma(1)}
+
+        def on_slice(self, slice_: TimeSlice, ctx: Context) -> None:
+            if len(ctx.open_orders()) == 0 and ctx.position(AAPL) == 0:
+                ctx.buy(AAPL, 3)
+
+    timeline = make_timeline(flat(10, 11, 12), flat(70, 71, 72))
+    found = run_session(timeline, Slices())
+    runner = found.session.runners["s0"]
+    intent = next(each for each in found.events if each.type == "intent.order")
+    chain = Chain(events=(intent,), rows={intent.causation_id: 1})
+    links = explain(chain, timeline, {"s0": runner.columns})
+    assert "bar AAPL.XNAS" in links[0].text
+    assert (links[0].row, links[1].text) == (0, "s0 knows mean 10.0")
 
 
 def test_every_seq_of_a_session_has_a_chain(world: World) -> None:

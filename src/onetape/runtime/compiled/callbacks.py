@@ -18,6 +18,7 @@ import llvmlite.ir as ir
 import numpy as np
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.imputils import RefType, iternext_impl, lower_builtin
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
@@ -37,7 +38,13 @@ from numba.extending import overload_method as _overload_method
 
 from onetape.domain.checked import NAMES, round_count
 from onetape.domain.numbers import compute_ticks
-from onetape.domain.rule_compiler import Fields, Packed, RecordType, make_compilable
+from onetape.domain.rule_compiler import (
+    Fields,
+    Packed,
+    RecordType,
+    make_compilable,
+    store_field,
+)
 from onetape.runtime.compiled.compiling import compiled
 from onetape.runtime.compiled.engine import (
     CANCEL,
@@ -90,6 +97,11 @@ def register_callbacks(definition: str, callbacks: Mapping[str, Callable[..., An
     _CALLBACKS[definition] = callbacks
 
 
+def has_callbacks(definition: str) -> bool:
+    """Whether the callbacks of a class were registered in this process."""
+    return definition in _CALLBACKS
+
+
 def _hear(name: str) -> Callable[..., Any]:
     def nothing(self: Any, ctx: Any) -> None: ...
 
@@ -119,6 +131,54 @@ def _listens_to(callback: str) -> Callable[..., Any]:
 overload_attribute(StrategyType, "listens_to_bars")(_listens_to("on_bar"))
 overload_attribute(StrategyType, "listens_to_slices")(_listens_to("on_slice"))
 
+REFUSED = "the compiled host refuses: "
+"""Stands before a refusal of ours among what Numba says."""
+
+
+def make_setter(name: str, *, is_state: bool) -> Any:
+    """The assignment of a param or state: refuses what Python would keep and a word can't hold.
+
+    Numba itself would cut a float off to fit an int.
+    """
+
+    @intrinsic
+    def assign(_typing: Any, strategy: Any, value: Any) -> Any:
+        if not isinstance(strategy, StrategyType):
+            return None
+        kind, word = strategy.find(name)
+        value = types.unliteral(value)
+        value = value.type if isinstance(value, types.Optional) else value
+        if not is_state:
+            raise TypingError(f"{REFUSED}the param {name!r} is assigned")
+        if not isinstance(value, _STATE_TAKES.get(kind, OrderIdType)):
+            what = "an order id" if kind == order_id_type else f"of type {kind}"
+            raise TypingError(f"{REFUSED}the state {name!r} is {what} and gets {value.name}")
+
+        taken = types.int64 if kind == "int" else value
+
+        def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            if kind == "float" and isinstance(value, types.Integer):
+                _require_exact(context, builder, values[1])
+            store_field(context, builder, kind, word, values[0], taken, values[1], name)
+            return context.get_dummy_value()
+
+        return types.void(strategy, taken), generate
+
+    return assign
+
+
+def _require_exact(context: Any, builder: Any, number: Any) -> None:
+    """Code that raises when a whole number is none of the float64 ones."""
+    limit = context.get_constant(types.int64, 1 << 53)
+    beyond = builder.or_(
+        builder.icmp_signed(">", number, limit),
+        builder.icmp_signed("<", number, builder.neg(limit)),
+    )
+    with builder.if_then(beyond, likely=False):
+        context.call_conv.return_user_exc(
+            builder, OverflowError, ("a float state gets a whole number beyond 2**53",)
+        )
+
 
 # Numbers with a meaning.
 
@@ -146,6 +206,13 @@ class _WordModel(models.PrimitiveModel):
 
 instrument_type = InstrumentType()
 order_id_type = OrderIdType()
+
+_STATE_TAKES: dict[Any, Any] = {
+    "int": types.Integer | types.Boolean | types.IntEnumMember,
+    "float": types.Float | types.Integer | types.Boolean,
+    "bool": types.Boolean,
+}
+"""What may be assigned to state of a kind; order ids to the others."""
 
 
 def _reinterpret(_context: Any, _builder: Any, _signature: Any, values: Any) -> Any:
@@ -930,6 +997,8 @@ def _trade(side: int) -> Callable[..., Any]:
         if not isinstance(instrument, InstrumentType) or not _is_price(limit):
             return None
         if not _is_price(stop) or not isinstance(quantity, types.Float | types.Integer):
+            return None
+        if not isinstance(ts_expire, int | types.Integer | types.Omitted):
             return None
         has_limit, has_stop = not _is_absent(limit), not _is_absent(stop)
 

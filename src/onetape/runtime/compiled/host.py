@@ -8,14 +8,15 @@ Importing this module imports Numba: import it where it is used.
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from numba.core.errors import NumbaError
 
 from onetape.domain.errors import ConfigError, InvariantBroken
@@ -36,7 +37,7 @@ from onetape.portfolio.performance_summary import (
 )
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.limits import RiskLimits, build_gates
-from onetape.runtime.compiled.callbacks import PackedContext
+from onetape.runtime.compiled.callbacks import REFUSED, ContextType, PackedContext
 from onetape.runtime.compiled.compiling import compute_code_hash
 from onetape.runtime.compiled.engine import EVENTS
 from onetape.runtime.compiled.loop import run_bars, run_trades
@@ -60,10 +61,19 @@ __all__ = ["CompiledHost", "NotCompilable"]
 _TRIPS = ("trip_sign", "trip_entered", "trip_exited", "trip_entry_notional",
           "trip_exit_notional", "trip_fees", "trip_ts")  # fmt: skip
 _SLOTS = 64
-_LOG_ROWS = 4096
+_LOG_ROWS = 32_768
+_NO_LOG = np.zeros(0, dtype=np.int64)
 _GROWTH = 8
-_TOO_FEW = 6
-"""So often a set is run again with more room before it is handed to the Python host."""
+_ROOMS = 5
+"""So often a set is tried, each time with more room, before it is handed to the Python host."""
+
+
+class _Finished(msgspec.Struct, frozen=True, eq=False):
+    """A set that compiled code has run to its end."""
+
+    engine: Packed
+    state: Packed
+    log: npt.NDArray[np.int64]
 
 
 class CompiledHost:
@@ -137,7 +147,7 @@ class CompiledHost:
             InvariantBroken: A promise of ours does not hold.
         """
         done = self._attempt(type(self._spec.strategy)(**params), logs=False)
-        return self._python.run(params) if done is None else self._measure(done[0])
+        return self._python.run(params) if done is None else self._measure(done.engine)
 
     def trace(self, params: Mapping[str, Any]) -> list[tuple[int, Payload]]:
         """Every event of one set with its engine time, as the Python host's tape has them."""
@@ -153,12 +163,11 @@ class CompiledHost:
             events, session = self._python.trace(params)
             ended = session.runners[self._spec.name].strategy
             return events, {name: getattr(ended, name) for name in strategy.declared_state}
-        engine, state = done
         deposit = CapitalDeposited(self._spec.name, self._spec.currency, self._spec.capital)
         return [
             (self._market.ts_start, deposit),
-            *self._tracer.read(engine.read("log"), engine.read("log_count")),
-        ], self._read_state(strategy, state)
+            *self._tracer.read(done.log, done.engine.read("log_count")),
+        ], self._read_state(strategy, done.state)
 
     def is_carried(self, params: Mapping[str, Any]) -> bool:
         """Whether compiled code runs this set to its end; the Python host runs the others."""
@@ -175,61 +184,62 @@ class CompiledHost:
 
     # Running.
 
-    def _attempt(self, strategy: Strategy, *, logs: bool) -> tuple[Packed, Packed] | None:
+    def _attempt(self, strategy: Strategy, *, logs: bool) -> _Finished | None:
         """Run a set with as much room as it needs; None when compiled code can't."""
-        features = self._market.features(dict(strategy.features()))
-        room = 0
-        while room <= _TOO_FEW:
-            engine = self._make_engine(room, logs=logs)
-            engine.write("feature_columns", [each.ctypes.data for each in features])
-            state = Packed(self._code.type, self._code.values(strategy))
-            context = PackedContext(engine, self._code.features)
+        names = self._code.features
+        named = dict(strategy.features())
+        if named.keys() != set(names):
+            return None
+        features = self._market.features({name: named[name] for name in names})
+        try:
+            start = Packed(self._code.type, self._code.values(strategy))
+        except OverflowError:  # a param beyond int64
+            return None
+        for room in range(_ROOMS):
+            state = start.copy()
             try:
-                self._run(engine, state, context)
+                engine = self._make_engine(room)
+                engine.write("feature_columns", [each.ctypes.data for each in features])
+                log = np.zeros(_LOG_ROWS * _GROWTH**room * LOG_WIDTH * logs, dtype=np.int64)
+                engine.write("log", log)
+                engine.write("log_rows", len(log) // LOG_WIDTH)
+                engine.write("logs", logs)
+                self._run(engine, state, PackedContext(engine, names))
             except MemoryError:  # no room: it is run again with more
-                room += 1
                 continue
             except RuntimeError as error:
                 raise InvariantBroken(f"the compiled host: {error}") from error
-            except (ArithmeticError, AttributeError, LookupError, ValueError):
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
                 return None
-            return engine, state
+            return _Finished(engine, state, log)
         return None
 
-    def _make_engine(self, room: int, *, logs: bool) -> Packed:
-        key = 2 * room + logs
-        template = self._templates.get(key)
+    def _make_engine(self, room: int) -> Packed:
+        template = self._templates.get(room)
         if template is None:
-            template = Packed(self._engine_type, self._values | self._make_room(room, logs=logs))
-            self._templates[key] = template
+            template = Packed(self._engine_type, self._values | self._make_room(room))
+            self._templates[room] = template
         engine = template.copy()
         for name in ("month", "order", "rate"):
             engine.write(name, engine.keep(self._values[name].copy()))
         return engine
 
-    def _make_room(self, room: int, *, logs: bool) -> dict[str, Any]:
+    def _make_room(self, room: int) -> dict[str, Any]:
         """Everything whose size is a capacity."""
         instruments = int(self._values["instruments"])
         slots = 1 << ((_SLOTS + 2 * instruments) * _GROWTH**room - 1).bit_length()
-        rows = _LOG_ROWS * _GROWTH ** (room + 1) if logs else 0
         names = [name for name, kind in self._engine_type.fields if kind == "int_slots"]
         sized = {
             "order_": slots, "intent_": slots, "command_": 2 * slots, "change_": slots,
             "met_": 2 * slots,
         }  # fmt: skip
         found: dict[str, Any] = {
-            name: [0] * size
+            name: np.zeros(size, dtype=np.int64)
             for name in names
             for prefix, size in sized.items()
             if name.startswith(prefix)
         }
-        return found | {
-            "slots": slots,
-            "open_slots": list(range(slots)),
-            "logs": logs,
-            "log_rows": rows,
-            "log": np.zeros(rows * LOG_WIDTH, dtype=np.int64),
-        }
+        return found | {"slots": slots, "open_slots": np.arange(slots), "log": _NO_LOG}
 
     def _make_values(self, terms: VenueTerms) -> dict[str, Any]:
         """Every field of `Engine` but those of `_make_room`, as it is before the first row."""
@@ -306,14 +316,11 @@ class CompiledHost:
         Raises:
             NotCompilable: Numba refuses a callback.
         """
-        engine = self._make_engine(0, logs=False)
-        state = Packed(self._code.type, self._code.values(strategy))
-        context = PackedContext(engine, self._code.features)
-        signature = (engine.record, state.record, context.kind)
+        context = ContextType(self._engine_type, self._code.features)
         try:
-            self._run.compile(signature)
+            self._run.compile((self._engine_type, self._code.type, context))
         except NumbaError as error:
-            finding = _explain(str(error), self._code.file)
+            finding = _explain(str(error), self._code)
             raise NotCompilable(type(strategy).__name__, self._code.file, (finding,)) from error
 
     # Figures.
@@ -392,16 +399,23 @@ def _list_moves() -> list[int]:
     return [int(MOVES.get((status, event), -1)) for status in OrderStatus for event in EVENTS]
 
 
-_PLACE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_PLACE = re.compile(r' at (\S.*?) \((\d+)\)$|File "([^"]+)", line (\d+)', re.MULTILINE)
 
 
-def _explain(message: str, file: str) -> Finding:
-    """What Numba refuses, as one finding at the innermost line of the strategy's file."""
-    name = file.rpartition("/")[2]
-    for match in _PLACE.finditer(message):
-        if match["file"].rpartition("/")[2] == name:
-            line = int(match["line"])
-            code = linecache.getline(file, line).strip()
-            return Finding(line, "not-compilable", f"Numba can't compile {code!r}", PYTHON_HOST)
-    lines = [each.strip() for each in message.splitlines() if each.strip()]
-    return Finding(0, "not-compilable", lines[-1], PYTHON_HOST)
+def _explain(message: str, code: StrategyCode) -> Finding:
+    """What Numba refuses, as one finding at the innermost line of the strategy."""
+    files = {Path(file).resolve(): file for file, _ in code.lines}
+    found = [(match[1] or match[3], match[2] or match[4]) for match in _PLACE.finditer(message)]
+    places = [(files.get(Path(file).resolve(), ""), int(line)) for file, line in found]
+    file, line = next((each for each in places if each in code.lines), (code.file, 0))
+    text = code.lines.get((file, line))
+    refusal = re.search(f"{REFUSED}(.*)", message)
+    if refusal is not None:
+        what = refusal[1]
+    elif text is not None:
+        what = f"Numba can't compile {text!r}"
+    else:
+        what = next(each.strip() for each in message.splitlines()[::-1] if each.strip())
+    if file != code.file:
+        line, what = 0, f"{what}, in {file}:{line}"
+    return Finding(line, "not-compilable", what, PYTHON_HOST)

@@ -242,7 +242,7 @@ class Engine:
     logs: bool
     log_count: int
     log_rows: int
-    log: Ints
+    log: IntColumn
 
 
 LOG_WIDTH = 32
