@@ -29,6 +29,7 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -52,6 +53,12 @@ class State(msgspec.Struct):
     of the same fields in the compiled host, so no list may grow or shrink, and an int field takes
     ints only (the compiled host would cut off a fraction).
     """
+
+
+@cache
+def _list_inputs(update: Callable[..., float]) -> tuple[str, ...]:
+    """The names of what a rule takes besides the state."""
+    return tuple(inspect.signature(update).parameters)[1:]
 
 
 class Estimator(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +90,7 @@ class Estimator(msgspec.Struct, frozen=True, kw_only=True):
                 raise StrategyError(
                     f"{field.name} {value!r} is not valid", where=name, remedy=str(error)
                 ) from None
-        arguments = tuple(inspect.signature(type(self).update).parameters)[1:]
+        arguments = _list_inputs(type(self).update)
         if not self.inputs:
             msgspec.structs.force_setattr(self, "inputs", arguments)
         if len(self.inputs) != len(arguments) or not arguments:
