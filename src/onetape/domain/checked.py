@@ -41,17 +41,33 @@ def _is_int(kind: Any) -> bool:
     return isinstance(kind, types.Integer | types.Boolean | types.IntEnumMember)
 
 
+@intrinsic
+def _word(_typing: Any, value: Any) -> Any:
+    """A bool or a member of an `IntEnum` as a whole number."""
+    if not _is_int(value):
+        return None
+    return types.int64(types.int64), lambda _context, _builder, _signature, values: values[0]
+
+
 def _forward(typing: Any, function: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
     """Signature and code of a call of `function`; None when these types have none."""
+    is_member = [isinstance(each, types.IntEnumMember) for each in inputs]
+    words = tuple(
+        types.int64 if member else types.unliteral(each)
+        for each, member in zip(inputs, is_member, strict=True)
+    )
     kind = typing.resolve_value_type(function)
-    plain = kind.get_call_type(typing, inputs, {})
+    plain = kind.get_call_type(typing, words if any(is_member) else inputs, {})
     if plain is None:
         return None
 
     def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        if any(is_member):  # the value of a member is its number
+            wanted = zip(values, words, plain.args, strict=True)
+            values = [context.cast(builder, *each) for each in wanted]
         return context.get_function(kind, plain)(builder, values)
 
-    return plain, generate
+    return plain.return_type(*words) if any(is_member) else plain, generate
 
 
 def _make_arithmetic(function: Callable[..., Any], name: str) -> Any:
@@ -108,7 +124,7 @@ def checked_abs(value: Any) -> Any:
 @overload(checked_abs, strict=False)
 def _abs(value: Any) -> Any:
     if _is_int(value):
-        return lambda value: checked_sub(0, value) if value < 0 else value
+        return lambda value: checked_sub(0, value) if _word(value) < 0 else _word(value)
     return lambda value: abs(value)
 
 
@@ -123,9 +139,9 @@ def _quotient(left: Any, right: Any) -> Any:
         return lambda left, right: left // right
 
     def divide(left: Any, right: Any) -> Any:
-        if right == -1:
+        if _word(right) == -1:
             return checked_sub(0, left)
-        return left // right
+        return _word(left) // _word(right)
 
     return divide
 
@@ -141,6 +157,7 @@ def _shift(value: Any, count: Any) -> Any:
         return None
 
     def shift(value: Any, count: Any) -> Any:
+        count = _word(count)
         if count < 0 or count > 62:
             raise OverflowError("a shift by less than 0 or more than 62 bits")
         return checked_mul(value, 1 << count)
@@ -159,9 +176,10 @@ def _shift_right(value: Any, count: Any) -> Any:
         return None
 
     def shift(value: Any, count: Any) -> Any:
+        count = _word(count)
         if count < 0:
             raise ValueError("negative shift count")
-        return value >> min(count, 63)
+        return _word(value) >> min(count, 63)
 
     return shift
 
@@ -177,6 +195,8 @@ def _divide(left: Any, right: Any) -> Any:
         return lambda left, right: left / right
 
     def divide(left: Any, right: Any) -> Any:
+        left = _word(left)
+        right = _word(right)
         if -_EXACT <= left <= _EXACT and -_EXACT <= right <= _EXACT:
             return left / right
         return divide_wide(left, right)
@@ -396,13 +416,14 @@ def round_count(value: Any, digits: Any) -> int:
     power = 1.0
     for _ in range(digits):
         power *= 10.0
-    product = value * power
-    if not abs(product) < 2.0**53:
+    size = abs(value)  # of a positive number the fraction is exact
+    product = size * power
+    if not product < 2.0**53:
         raise OverflowError("compiled code rounds numbers of up to 15 digits")
     split = 134_217_729.0
-    big = value * split
-    value_high = big - (big - value)
-    value_low = value - value_high
+    big = size * split
+    value_high = big - (big - size)
+    value_low = size - value_high
     big = power * split
     power_high = big - (big - power)
     power_low = power - power_high
@@ -415,7 +436,7 @@ def round_count(value: Any, digits: Any) -> int:
         below += 1
     elif part == -0.5 and error == -0.5 and below % 2 != 0:
         below -= 1
-    return below
+    return below if value > 0.0 else -below
 
 
 @register_jitable

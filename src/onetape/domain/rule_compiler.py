@@ -332,7 +332,10 @@ class Packed:
             self.ints[word] = value.ctypes.data
             self._kept = [self._kept, value]
         else:
-            self.read(name)[:] = value
+            items = self.read(name)
+            if len(items) != len(value):
+                raise ValueError(f"{name} has {len(items)} items and gets {len(value)}")
+            items[:] = value
 
 
 @typeof_impl.register(Packed)

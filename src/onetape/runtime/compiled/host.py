@@ -178,7 +178,7 @@ class CompiledHost:
         for name, declared in strategy.declared_state.items():
             value = state.read(name)
             if declared.type_name == "str":
-                value = self._tracer.order_id(value)
+                value = declared.default or self._tracer.order_id(value)  # only "" ever changes
             values[name] = value
         return values
 

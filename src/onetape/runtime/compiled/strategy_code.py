@@ -176,7 +176,7 @@ class _Reader:
         self.findings: list[Finding] = []
         self.methods: dict[str, _Function] = {}
         self.helpers: dict[FunctionType, _Function] = {}
-        self.values: dict[str, str] = {}
+        self.values: list[tuple[str, str]] = []
         self.uses: list[tuple[dict[str, Any], str, object]] = []
         self._reading = self.file
 
@@ -223,8 +223,9 @@ class _Reader:
             overload(names[f"__method_{name}"], jit_options=OPTIONS, strict=False)(_always(twin))
             if name in CALLBACKS:
                 callbacks[name] = twin
-        for function, each in self.helpers.items():
-            twin = self._rehome(each, f"{function.__name__}_{definition[:16]}", names, stands_for)
+        for at, (function, each) in enumerate(self.helpers.items()):
+            name = f"{at}_{function.__name__}_{definition[:16]}"
+            twin = self._rehome(each, name, names, stands_for)
             overload(stands_for[function], jit_options=OPTIONS, strict=False)(_always(twin))
         register_callbacks(definition, callbacks)
 
@@ -266,7 +267,7 @@ class _Reader:
                 (name, ast.unparse(each.definition), repr(each.function.__defaults__))
                 for name, each in functions
             ],
-            sorted(self.values.items()),
+            self.values,
         ]  # fmt: skip
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
@@ -428,7 +429,7 @@ class _Reader:
     def _check_global(self, node: ast.Name, function: FunctionType) -> None:
         name = node.id
         value = function.__globals__.get(name)
-        place = f"{function.__module__}.{name}"
+        place = f"{function.__qualname__}.{name}"
         self.uses.append((function.__globals__, name, value))
         if name not in function.__globals__:
             if name not in _BUILTINS:
@@ -436,34 +437,36 @@ class _Reader:
         elif name in _REPLACED:
             self._find(node.lineno, f"{name} hides the builtin", "give it another name")
         elif isinstance(value, bool | int | float):
-            self.values[place] = repr(value)
+            self.values.append((place, repr(value)))
             if abs(value) > INT64_MAX and isinstance(value, int):
                 self._find(node.lineno, f"the number {name} is beyond int64")
         elif isinstance(value, FunctionType):
-            self._take_helper(node, value)
+            self.values.append((place, self._take_helper(node, value)))
         elif isinstance(value, type) and issubclass(value, IntEnum):
-            self.values[place] = repr([(each, int(value[each])) for each in value.__members__])
+            members = [(each, int(value[each])) for each in value.__members__]
+            self.values.append((place, repr(members)))
         elif value is not math or name != "math":
             kind = "module" if isinstance(value, ModuleType) else type(value).__name__
             remedy = "use params, numbers, math and functions of your own"
             self._find(node.lineno, f"the {kind} {name} is not carried",
                        "write `import math`" if value is math else remedy)  # fmt: skip
 
-    def _take_helper(self, node: ast.Name, function: FunctionType) -> None:
-        self.values[f"{node.id} of {function.__module__}"] = function.__qualname__
+    def _take_helper(self, node: ast.Name, function: FunctionType) -> str:
+        """Read a function of a module; returns what makes it the same one."""
         if function in registered_rules().values():
             try:
                 definition = compute_definition_hash(function, ())
             except StrategyError as error:
                 self._find(node.lineno, f"the rule {error.where} {error.what}", error.remedy)
-                return
+                return ""
             make_compilable(function)
-            self.values[f"rule {function.__module__}.{function.__qualname__}"] = definition
-        elif function not in self.helpers:
+            return definition
+        if function not in self.helpers:
             parsed = self._parse(function, is_method=False)
             if parsed is not None:
                 self.helpers[function] = parsed
                 self._check(parsed)
+        return function.__qualname__
 
 
 def _always(twin: Callable[..., Any]) -> Callable[..., Any]:
