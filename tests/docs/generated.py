@@ -12,15 +12,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
-import msgspec
 import typer
 
-import onetape.features as features
 from onetape.control.cli import app
 from onetape.domain.events import OrderReport
 from onetape.domain.orders import OrderStatus
 from onetape.execution.oms import CLASSIC, MOVES, OPEN
-from onetape.features import Estimator
 from onetape.runtime.config import SessionConfig
 from onetape.tape.envelope import SOURCES, TYPES
 from tests.docs.pages import ROOT
@@ -249,47 +246,6 @@ def _fields(kind: type[Any]) -> str:
     return ", ".join(f"`{each}`" for each in kind.__struct_fields__)
 
 
-# strategies.md
-
-
-def render_estimators() -> str:
-    """Every shipped estimator."""
-    kinds = [
-        kind
-        for name in features.__all__
-        if isinstance(kind := getattr(features, name), type)
-        and issubclass(kind, Estimator)
-        and kind is not Estimator
-    ]
-    rows = [
-        (
-            f"`{_signature(each)}`",
-            first_sentence(each.__doc__),
-            ", ".join(_inputs(each)),
-            _warm_up(each),
-        )
-        for each in kinds
-    ]
-    return table(("estimator", "value", "inputs", "first value at bar"), rows)
-
-
-def _signature(kind: type[Estimator]) -> str:
-    fields = [each for each in msgspec.structs.fields(kind) if each.name != "inputs"]
-    texts = [
-        each.name if each.default is msgspec.NODEFAULT else f"{each.name}={each.default!r}"
-        for each in fields
-    ]
-    return f"{kind.__name__}({', '.join(texts)})"
-
-
-def _inputs(kind: type[Estimator]) -> tuple[str, ...]:
-    return tuple(inspect.signature(kind.update).parameters)[1:]
-
-
-def _warm_up(kind: type[Estimator]) -> str:
-    return inspect.cleandoc(kind.warm_up.__doc__ or "").partition("\n")[0].rstrip(".")
-
-
 REGIONS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/orders.md": {
         "order diagram": render_order_diagram,
@@ -299,7 +255,6 @@ REGIONS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/configuration.md": {"configuration keys": render_config_keys},
     "docs/cli.md": {"commands": render_commands},
     "docs/tape.md": {"event types": render_event_types},
-    "docs/strategies.md": {"estimators": render_estimators},
 }
 
 

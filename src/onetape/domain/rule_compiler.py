@@ -11,6 +11,7 @@ use it: compiled code on disk is never used for a rule whose source has changed 
 | `float`                 | 1     | the bits                                                       |
 | `ints`, `floats`        | 2     | where the values start in the block, how many                  |
 | `int_slots`, ..        | 2     | the same, for code that checks its own indices                 |
+| `float_view`            | 2     | address of the values (in the block), how many                 |
 | `int_column`, ..       | 1     | address of such an array outside the block                     |
 | a Numba type            | 1     | a whole number of that type                                    |
 | a `RecordType`          | 1     | address of another block                                       |
@@ -59,20 +60,22 @@ OPTIONS: Any = {"boundscheck": True}
 _COMPILABLE: set[Rule] = set()
 
 
-def make_compilable(function: Rule) -> None:
+def make_compilable(function: Rule, *, inline: bool = False) -> None:
     """Let compiled code call the rule `function` and the rules it calls.
 
     Indices are checked and whole numbers never wrap: both raise, as in Python. The source is read
-    when the first caller is compiled.
+    when the first caller is compiled. With `inline` it becomes a part of each caller.
     """
     if function in _COMPILABLE:
         return
     _COMPILABLE.add(function)
 
-    @overload(function, jit_options=OPTIONS, strict=False)
+    options: Any = {**OPTIONS, "forceinline": inline}
+
+    @overload(function, jit_options=options, strict=False)
     def find(*_inputs: Any) -> Rule:  # pyright: ignore[reportUnusedFunction]
         for each in list_rules(function):
-            make_compilable(each)
+            make_compilable(each, inline=inline)
         return _make_twin(function)
 
 
@@ -117,7 +120,7 @@ def rehome(
 # Records.
 
 Kind = Any
-"""`int`, `bool`, `float`, `ints`, `floats`, `int_slots`, `float_slots`, `int_column`,
+"""`int`, `bool`, `float`, `ints`, `floats`, `float_view`, `int_slots`, `float_slots`, `int_column`,
 `float_column`, a Numba type (a `RecordType` for another block), or `("records", RecordType)`."""
 
 Fields = tuple[tuple[str, Kind], ...]
@@ -173,10 +176,11 @@ _INT_SLOTS = SlotsType(types.int64)
 _FLOAT_SLOTS = SlotsType(types.float64)
 _TYPES: dict[str, types.Type] = {
     "int": types.int64, "float": types.float64, "bool": types.boolean, "ints": _INTS,
-    "floats": _FLOATS, "int_slots": _INT_SLOTS, "float_slots": _FLOAT_SLOTS,
+    "floats": _FLOATS, "float_view": _FLOATS, "int_slots": _INT_SLOTS, "float_slots": _FLOAT_SLOTS,
     "int_column": _INT_SLOTS, "float_column": _FLOAT_SLOTS,
 }  # fmt: skip
-_OWN = ("ints", "floats", "int_slots", "float_slots")
+_OWN = ("ints", "floats", "float_view", "int_slots", "float_slots")
+_OWN_FLOATS = ("floats", "float_view", "float_slots")
 _COLUMNS = ("int_column", "float_column")
 
 
@@ -278,8 +282,9 @@ class Packed:
             elif kind in _COLUMNS:
                 ints[word] = value.ctypes.data
             else:
-                ints[word : word + 2] = end, len(value)
-                if kind in ("floats", "float_slots"):
+                first = self.address + 8 * end if kind == "float_view" else end
+                ints[word : word + 2] = first, len(value)
+                if kind in _OWN_FLOATS:
                     self.words[end : end + len(value)] = value
                 elif kind in ("ints", "int_slots"):
                     ints[end : end + len(value)] = value
@@ -294,6 +299,9 @@ class Packed:
         twin._kept = [self._kept]
         twin.words = self.words.copy()
         twin.address = twin.words.ctypes.data
+        for kind, word in twin.record.places.values():
+            if kind == "float_view":
+                twin.ints[word] += twin.address - self.address
         return twin
 
     def keep(self, part: Packed) -> Packed:
@@ -316,7 +324,9 @@ class Packed:
         if _is_number(kind):
             return int(self.ints[word])
         first, count = self.ints[word : word + 2].tolist()
-        values = self.words if kind in ("floats", "float_slots") else self.ints
+        if kind == "float_view":
+            first = (first - self.address) // 8
+        values = self.words if kind in _OWN_FLOATS else self.ints
         return values[first : first + count]
 
     def write(self, name: str, value: Any) -> None:
@@ -392,7 +402,10 @@ def load_field(context: Any, builder: Any, record: RecordType, address: Any, att
     item = context.get_value_type(array_type.dtype).as_pointer()
     if kind.endswith("column"):
         return builder.inttoptr(builder.load(field), item)
-    first = builder.bitcast(cgutils.gep(builder, block, builder.load(field)), item)
+    if kind == "float_view":
+        first = builder.inttoptr(builder.load(field), item)
+    else:
+        first = builder.bitcast(cgutils.gep(builder, block, builder.load(field)), item)
     if kind.endswith("slots"):
         return first
     size = context.get_constant(types.intp, 8)
@@ -455,6 +468,31 @@ def record_at(typing: Any, records: Any, row: Any) -> Any:
         return builder.inttoptr(builder.load(pointer), cgutils.voidptr_t)
 
     return records.record(records, types.int64), generate
+
+
+@intrinsic
+def copy_head(typing: Any, record: Any) -> Any:
+    """In compiled code: a record with the same fields, on the stack of this function.
+
+    The compiler sees that nothing else points there, so it can keep the fields in registers. Arrays
+    of the kind `float_view` and columns are shared; others would not be found.
+    """
+    if not isinstance(record, RecordType):
+        return None
+    if any(kind in _OWN and kind != "float_view" for _, kind in record.fields):
+        raise TypeError(f"{record.name} has arrays that are found from where the record is")
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        word = context.get_value_type(types.int64)
+        copy = cgutils.alloca_once(builder, word, size=record.head)
+        block = builder.bitcast(values[0], word.as_pointer())
+        for at in range(record.head):
+            builder.store(
+                builder.load(cgutils.gep(builder, block, at)), cgutils.gep(builder, copy, at)
+            )
+        return builder.bitcast(copy, cgutils.voidptr_t)
+
+    return record(record), generate
 
 
 def get_fields(struct: type[Any], kinds: Mapping[object, Kind], skip: Sequence[str] = ()) -> Fields:

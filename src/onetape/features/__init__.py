@@ -1,8 +1,12 @@
 """Numbers known at time t: estimators, and their columns over the bars of one instrument."""
 
-from onetape.features.average import Ema, Sma
+from onetape.features.average import Dema, Ema, Sma, Tema, WilderAverage
+from onetape.features.bands import Bollinger, Keltner
+from onetape.features.channel import Donchian, FastStochastic, Stochastic, WilliamsR
 from onetape.features.columns import compute_feature_columns
-from onetape.features.dispersion import RollingStd, ZScore
+from onetape.features.comovement import Autocorrelation, Beta, Correlation
+from onetape.features.directional import Adx
+from onetape.features.dispersion import RollingStd, RollingVariance, ZScore
 from onetape.features.estimator import (
     Estimator,
     FeatureMap,
@@ -10,22 +14,90 @@ from onetape.features.estimator import (
     State,
     Window,
 )
-from onetape.features.returns import LogReturn, SimpleReturn
-from onetape.features.wilder import Atr, Rsi
+from onetape.features.extremes import BarsSinceMax, BarsSinceMin, RollingMax, RollingMin
+from onetape.features.hurst import Hurst
+from onetape.features.moments import Kurtosis, Skewness
+from onetape.features.oscillators import Cci, Macd
+from onetape.features.quantile import Median, Quantile
+from onetape.features.regime import Hysteresis, Levels, TrendRegime, VolatilityRegime
+from onetape.features.returns import Lag, LogReturn, Momentum, RateOfChange, SimpleReturn
+from onetape.features.timeframe import Timeframed
+from onetape.features.volatility import (
+    GarmanKlassVolatility,
+    ParkinsonVolatility,
+    RealizedVolatility,
+    YangZhangVolatility,
+)
+from onetape.features.volume import (
+    AccumulationDistribution,
+    ChaikinOscillator,
+    Mfi,
+    Obv,
+    SessionVwap,
+    Vwap,
+)
+from onetape.features.weighted import Kama, Wma
+from onetape.features.wilder import Atr, Rsi, TrueRange
 
 __all__ = [
+    "AccumulationDistribution",
+    "Adx",
     "Atr",
+    "Autocorrelation",
+    "BarsSinceMax",
+    "BarsSinceMin",
+    "Beta",
+    "Bollinger",
+    "Cci",
+    "ChaikinOscillator",
+    "Correlation",
+    "Dema",
+    "Donchian",
     "Ema",
     "Estimator",
+    "FastStochastic",
     "FeatureMap",
+    "GarmanKlassVolatility",
+    "Hurst",
+    "Hysteresis",
+    "Kama",
+    "Keltner",
+    "Kurtosis",
+    "Lag",
+    "Levels",
     "LogReturn",
+    "Macd",
+    "Median",
+    "Mfi",
+    "Momentum",
+    "Obv",
+    "ParkinsonVolatility",
+    "Quantile",
+    "RateOfChange",
+    "RealizedVolatility",
+    "RollingMax",
+    "RollingMin",
     "RollingStd",
+    "RollingVariance",
     "Rsi",
     "RunningEstimator",
+    "SessionVwap",
     "SimpleReturn",
+    "Skewness",
     "Sma",
     "State",
+    "Stochastic",
+    "Tema",
+    "Timeframed",
+    "TrendRegime",
+    "TrueRange",
+    "VolatilityRegime",
+    "Vwap",
+    "WilderAverage",
+    "WilliamsR",
     "Window",
+    "Wma",
+    "YangZhangVolatility",
     "ZScore",
     "compute_feature_columns",
 ]

@@ -82,7 +82,7 @@ def compute_smoothed(average: float, value: float, count: int, window: int, weig
 
 
 class EmaState(State):
-    """State of `Ema`: `average` is the sum of the values while `count` is below `window`."""
+    """State of `Ema`, `WilderAverage`: `average` is the values' sum while `count` < `window`."""
 
     window: int
     weight: float
@@ -122,3 +122,116 @@ class Ema(Estimator, frozen=True):
     def start_state(self) -> EmaState:
         """No value yet."""
         return EmaState(window=self.window, weight=2.0 / (self.window + 1))
+
+
+class WilderAverage(Estimator, frozen=True):
+    """Wilder's smoothing: an exponential average of weight 1/window, in the unit of its input.
+
+    Wilder (1978), "New Concepts in Technical Trading Systems". Seeded with the simple mean
+    of the first `window` values.
+
+    NaN policy: a NaN or infinite input gives NaN at its bar and is skipped; the average is held.
+    """
+
+    window: Window
+
+    update = staticmethod(update_ema)
+
+    @property
+    def warm_up(self) -> int:
+        """`window`."""
+        return self.window
+
+    def start_state(self) -> EmaState:
+        """No value yet."""
+        return EmaState(window=self.window, weight=1.0 / self.window)
+
+
+class ChainState(State):
+    """State of `Dema` and `Tema`: an average, the average of that, and the average of that."""
+
+    window: int
+    weight: float
+    count: int = 0
+    first: float = 0.0
+    second: float = 0.0
+    third: float = 0.0
+
+
+@rule
+def update_dema(state: ChainState, close: float) -> float:
+    """2 * average - average of the average."""
+    if close - close != 0.0:  # NaN or infinite: the difference is NaN
+        return NAN
+    window = state.window
+    weight = state.weight
+    count = state.count + 1
+    state.count = count
+    state.first = compute_smoothed(state.first, close, count, window, weight)
+    if count < window:
+        return NAN
+    count -= window - 1
+    state.second = compute_smoothed(state.second, state.first, count, window, weight)
+    if count < window:
+        return NAN
+    return 2.0 * state.first - state.second
+
+
+class Dema(Estimator, frozen=True):
+    """Double exponential moving average, in the unit of its input.
+
+    Mulloy (1994), "Smoothing Data with Faster Moving Averages", Stocks & Commodities. Each of the
+    two averages is seeded with the simple mean of its first `window` values.
+
+    NaN policy: a NaN or infinite input gives NaN at its bar and is skipped; the averages are held.
+    """
+
+    window: Window
+
+    update = staticmethod(update_dema)
+
+    @property
+    def warm_up(self) -> int:
+        """`2 * window - 1`."""
+        return 2 * self.window - 1
+
+    def start_state(self) -> ChainState:
+        """No value yet."""
+        return ChainState(window=self.window, weight=2.0 / (self.window + 1))
+
+
+@rule
+def update_tema(state: ChainState, close: float) -> float:
+    """3 * (average - average of it) + average of that."""
+    double = update_dema(state, close)
+    if math.isnan(double):
+        return NAN
+    window = state.window
+    count = state.count - 2 * (window - 1)
+    state.third = compute_smoothed(state.third, state.second, count, window, state.weight)
+    if count < window:
+        return NAN
+    return 3.0 * (state.first - state.second) + state.third
+
+
+class Tema(Estimator, frozen=True):
+    """Triple exponential moving average, in the unit of its input.
+
+    Mulloy (1994), "Smoothing Data with Less Lag", Stocks & Commodities. Each of the three
+    averages is seeded with the simple mean of its first `window` values.
+
+    NaN policy: a NaN or infinite input gives NaN at its bar and is skipped; the averages are held.
+    """
+
+    window: Window
+
+    update = staticmethod(update_tema)
+
+    @property
+    def warm_up(self) -> int:
+        """`3 * window - 2`."""
+        return 3 * self.window - 2
+
+    def start_state(self) -> ChainState:
+        """No value yet."""
+        return ChainState(window=self.window, weight=2.0 / (self.window + 1))

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError, StrategyError
-from onetape.features.estimator import Estimator, FeatureMap, FloatColumn
+from onetape.features.estimator import Estimator, Expression, FeatureMap, FloatColumn
+from onetape.features.timeframe import Timeframed
 
 COLD_UPDATES_MIN = 1_000_000
 """From this many updates (rows x features) on it pays to import the compiled host."""
@@ -46,11 +47,13 @@ def compute_feature_columns(
 
     Raises:
         StrategyError: A feature needs a column that is not there.
-        DataError: The columns of a feature differ in length.
+        DataError: The columns of a feature differ in length, or one holds no numbers.
     """
     inputs = {name: select_inputs(name, each, columns) for name, each in features.items()}
     rows = max((len(each[0]) for each in inputs.values()), default=0)
-    updates = len(features) * (rows if rows_total is None else rows_total)
+    updates = sum(map(count_updates, features.values())) * (
+        rows if rows_total is None else rows_total
+    )
     warm = "onetape.features.compiled" in sys.modules
     if updates >= (WARM_UPDATES_MIN if warm else COLD_UPDATES_MIN):
         from onetape.features.compiled import compute_column_compiled as compute
@@ -59,8 +62,17 @@ def compute_feature_columns(
     return {name: compute(features[name], each) for name, each in inputs.items()}
 
 
+def count_updates(estimator: Estimator) -> int:
+    """How many times a bar calls `update`: once for each estimator of an expression."""
+    return len(estimator.plan.nodes) if isinstance(estimator, Expression) else 1
+
+
 def compute_column(estimator: Estimator, inputs: tuple[FloatColumn, ...]) -> FloatColumn:
     """The estimator's value at every row of its inputs, by the Python host."""
+    if isinstance(estimator, Timeframed):
+        return estimator.compute_column(inputs, compute_column)
+    if isinstance(estimator, Expression):
+        return estimator.plan.compute(inputs, compute_column)
     update = partial(type(estimator).update, estimator.start_state())
     values = map(update, *(column.tolist() for column in inputs))
     return np.fromiter(values, dtype=np.float64, count=len(inputs[0]))
@@ -73,7 +85,7 @@ def select_inputs(
 
     Raises:
         StrategyError: It needs a column that is not there.
-        DataError: Its columns differ in length.
+        DataError: Its columns differ in length, or one holds no numbers.
     """
     for name in estimator.inputs:
         if name not in columns:
@@ -83,6 +95,12 @@ def select_inputs(
                 f"there is no column {name!r}",
                 where=f"feature {feature}",
                 remedy=f"{meant}columns: {', '.join(columns)}",
+            )
+        if columns[name].dtype.kind not in "iufb":
+            raise DataError(
+                f"column {name!r} is of {columns[name].dtype}",
+                where=f"feature {feature}",
+                remedy="features are of numbers: float64 or whole",
             )
     # Writable, because the compiled host would compile once more for read-only columns.
     inputs = tuple(

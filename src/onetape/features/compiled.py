@@ -13,9 +13,10 @@ import numpy as np
 from numba import njit
 from numba.extending import models, overload, register_model
 
-from onetape.domain.rule_compiler import Packed, RecordType, make_compilable
+from onetape.domain.rule_compiler import Packed, RecordType, copy_head, make_compilable
 from onetape.domain.rule_definition import Layout, Rule, compute_definition_hash, compute_layout
-from onetape.features.estimator import Estimator, FloatColumn
+from onetape.features.estimator import Estimator, Expression, FloatColumn
+from onetape.features.timeframe import Timeframed
 
 _UPDATES: dict[str, Rule] = {}
 """The update rule of each definition hash that was packed in this process."""
@@ -26,7 +27,7 @@ class StateType(RecordType):
 
     def __init__(self, definition: str, layout: Layout) -> None:
         self.definition = definition
-        kinds = {"array": "floats"}
+        kinds = {"array": "float_view"}
         fields = tuple((name, kinds.get(kind, kind)) for name, kind in layout)
         super().__init__(f"State({definition})", fields)
 
@@ -45,7 +46,7 @@ class PackedState(Packed):
         layout = compute_layout(type(state))
         definition = compute_definition_hash(update, layout)
         super().__init__(StateType(definition, layout), msgspec.structs.asdict(state))
-        make_compilable(update)
+        make_compilable(update, inline=True)
         _UPDATES[definition] = update
 
 
@@ -54,7 +55,7 @@ def advance(state: Any, *inputs: float) -> float:
     raise NotImplementedError("advance is for compiled code only")
 
 
-@overload(advance)
+@overload(advance, jit_options={"forceinline": True})
 def _compile_advance(state: Any, *inputs: Any) -> Callable[..., float]:  # noqa: ARG001
     update = _UPDATES[state.definition]
 
@@ -66,6 +67,7 @@ def _compile_advance(state: Any, *inputs: Any) -> Callable[..., float]:  # noqa:
 
 def _fill(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None:
     row = 0
+    state = copy_head(state)  # and never back: a packed state serves one column
     for values in zip(*inputs):  # noqa: B905  (Numba knows no `strict`; lengths are checked before)
         out[row] = advance(state, *values)
         row += 1  # noqa: SIM113  (`enumerate` over a star-zip does not compile)
@@ -82,6 +84,11 @@ def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...
 
     The inputs are contiguous, writable and of one length.
     """
+    if isinstance(estimator, Timeframed):
+        inside = estimator.compute_column(inputs, compute_column_compiled)
+        return np.ascontiguousarray(inside)
+    if isinstance(estimator, Expression):
+        return estimator.plan.compute(inputs, compute_column_compiled)
     out = np.empty(len(inputs[0]))
     fill_column(PackedState(estimator), inputs, out)
     return out

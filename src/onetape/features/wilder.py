@@ -69,19 +69,15 @@ class Rsi(Estimator, frozen=True):
         return RsiState(window=self.window, weight=1.0 / self.window)
 
 
-class AtrState(State):
-    """State of `Atr`: `count` true ranges so far and their Wilder average."""
+class TrueRangeState(State):
+    """State of `TrueRange`: the last good close."""
 
-    window: int
-    weight: float
     previous: float = NAN
-    count: int = 0
-    average: float = 0.0
 
 
 @rule
-def update_atr(state: AtrState, high: float, low: float, close: float) -> float:
-    """Wilder average of the true range: the bar's range, widened to reach the previous close."""
+def update_true_range(state: TrueRangeState, high: float, low: float, close: float) -> float:
+    """The bar's range, widened to reach the previous close."""
     total = high + low + close
     if total - total != 0.0:  # one is NaN or infinite: the difference is NaN
         return NAN
@@ -89,17 +85,50 @@ def update_atr(state: AtrState, high: float, low: float, close: float) -> float:
     state.previous = close
     if math.isnan(previous):
         return NAN
-    state.count += 1
-    state.average = compute_smoothed(
-        state.average,
-        max(high, previous) - min(low, previous),
-        state.count,
-        state.window,
-        state.weight,
-    )
-    if state.count < state.window:
+    return max(high, previous) - min(low, previous)
+
+
+class TrueRange(Estimator, frozen=True):
+    """True range, in the unit of the price: from high to low, and to the previous close if outside.
+
+    The first bar has no previous close and so no true range.
+
+    NaN policy: a bar with a NaN or infinite input gives NaN and is skipped; the next true range
+    reaches to the last good close.
+    """
+
+    update = staticmethod(update_true_range)
+
+    @property
+    def warm_up(self) -> int:
+        """2: the first bar has no previous close."""
+        return 2
+
+    def start_state(self) -> TrueRangeState:
+        """No close yet."""
+        return TrueRangeState()
+
+
+class AtrState(TrueRangeState, kw_only=True):
+    """State of `Atr`: the last good close, `count` true ranges so far, their Wilder average."""
+
+    window: int
+    weight: float
+    count: int = 0
+    average: float = 0.0
+
+
+@rule
+def update_atr(state: AtrState, high: float, low: float, close: float) -> float:
+    """Wilder average of the true range."""
+    true_range = update_true_range(state, high, low, close)
+    if math.isnan(true_range):
         return NAN
-    return state.average
+    count = state.count + 1
+    average = compute_smoothed(state.average, true_range, count, state.window, state.weight)
+    state.count = count
+    state.average = average
+    return average if count >= state.window else NAN
 
 
 class Atr(Estimator, frozen=True):

@@ -103,7 +103,9 @@ def _walk(value: object, where: str, depth: int) -> Iterator[tuple[str, Numbers]
             inner += [(f"keys of {where}", list(value)), (where, list(value.values()))]
         case list() | tuple():
             yield from _table(where, _as_numbers(value))
-            inner += [(where, each) for each in value if isinstance(each, list | tuple | dict)]
+            inner += [
+                (where, each) for each in value if isinstance(each, list | tuple | dict | Estimator)
+            ]
             rows = [each for each in value if isinstance(each, list | tuple)]
             if len(rows) >= NUMBERS_MIN and len({len(each) for each in rows}) == 1:
                 inner += [(f"{where}[{at}]", list(each)) for at, each in

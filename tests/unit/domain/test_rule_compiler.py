@@ -17,6 +17,7 @@ from onetape.domain.rule_compiler import (
     OPTIONS,
     Packed,
     RecordType,
+    copy_head,
     get_fields,
     record_at,
     rehome,
@@ -305,3 +306,52 @@ def test_compiled_rule_loads_from_disk_without_the_file_it_came_from(tmp_path: P
 
     assert run(tmp_path / "old" / "first.py", "first") == "4.5 0 1"
     assert run(tmp_path / "new" / "second.py", "second") == "4.5 1 0"
+
+
+VIEWED = RecordType("TestViewed", (("count", "int"), ("left", "float_view"), ("ratio", "float"),
+                                   ("right", "float_view")))  # fmt: skip
+
+
+@njit(**OPTIONS)
+def move_viewed(record: Any, steps: int) -> Any:
+    copy = copy_head(record)
+    for _ in range(steps):
+        copy.count += 1
+        copy.ratio += 0.5
+        copy.left[copy.count] += 10.0
+        copy.right[0] = copy.ratio
+    return copy.count, copy.ratio, len(copy.left), copy.right[1]
+
+
+def make_viewed() -> Packed:
+    values = {"count": 0, "left": [1.0, 2.0, 3.0], "ratio": 0.25, "right": [4.0, 5.0]}
+    return Packed(VIEWED, values)
+
+
+def test_copy_of_a_head_has_its_own_fields_and_shares_the_arrays() -> None:
+    record = make_viewed()
+    assert move_viewed(record, 2) == (2, 1.25, 3, 5.0)
+    assert (record.read("count"), record.read("ratio")) == (0, 0.25)
+    assert record.read("left").tolist() == [1.0, 12.0, 13.0]
+    assert record.read("right").tolist() == [1.25, 5.0]
+
+
+def test_index_beyond_a_viewed_array_raises() -> None:
+    with pytest.raises(IndexError):
+        move_viewed(make_viewed(), 3)
+
+
+def test_copied_block_views_its_own_values() -> None:
+    record = make_viewed()
+    twin = record.copy()
+    move_viewed(twin, 1)
+    twin.write("right", [8.0, 9.0])
+    assert record.read("left").tolist() == [1.0, 2.0, 3.0]
+    assert record.read("right").tolist() == [4.0, 5.0]
+    assert twin.read("left").tolist() == [1.0, 12.0, 3.0]
+    assert twin.read("right").tolist() == [8.0, 9.0]
+
+
+def test_copy_of_a_head_whose_arrays_it_would_not_find_is_refused() -> None:
+    with pytest.raises(Exception, match="has arrays that are found from where the record is"):
+        move_viewed(make_inner(1), 1)

@@ -1,0 +1,238 @@
+"""Features: a column beside TA-Lib and polars in one run, and one update in Python."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import talib
+
+from onetape.features import (
+    AccumulationDistribution,
+    Adx,
+    Atr,
+    Autocorrelation,
+    BarsSinceMax,
+    Beta,
+    Bollinger,
+    Cci,
+    ChaikinOscillator,
+    Correlation,
+    Dema,
+    Donchian,
+    Ema,
+    Estimator,
+    FastStochastic,
+    GarmanKlassVolatility,
+    Hurst,
+    Kama,
+    Keltner,
+    Kurtosis,
+    LogReturn,
+    Macd,
+    Median,
+    Mfi,
+    Momentum,
+    Obv,
+    ParkinsonVolatility,
+    RateOfChange,
+    RealizedVolatility,
+    RollingMax,
+    RollingStd,
+    RollingVariance,
+    Rsi,
+    SessionVwap,
+    Skewness,
+    Sma,
+    Stochastic,
+    Tema,
+    TrendRegime,
+    TrueRange,
+    VolatilityRegime,
+    Vwap,
+    WilliamsR,
+    Wma,
+    YangZhangVolatility,
+    ZScore,
+)
+from onetape.features.columns import select_inputs
+from onetape.features.compiled import compute_column_compiled
+
+Column = npt.NDArray[Any]
+Compute = Callable[[], object]
+
+BATCH_ROWS = 1_000_000
+LIVE_ROWS = 20_000
+BLOCK = 100
+WINDOW = 20
+
+
+class FeatureSpeed(NamedTuple):
+    """Nanoseconds a bar: our compiled column, that of others (NaN without one), one in Python."""
+
+    name: str
+    ours: float
+    talib: float
+    polars: float
+    live: float
+
+
+def make_bars(rows: int) -> dict[str, Column]:
+    """A random walk of minutes, 390 to a session."""
+    rng = np.random.default_rng(7)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, rows)))
+    open_ = np.roll(close, 1)
+    open_[0] = close[0]
+    return {
+        "open": open_,
+        "high": np.maximum(open_, close) * (1 + 1e-3 * rng.random(rows)),
+        "low": np.minimum(open_, close) * (1 - 1e-3 * rng.random(rows)),
+        "close": close,
+        "volume": rng.exponential(1000.0, rows),
+        "session_close": 1.7e18 + np.arange(rows) // 390 * 86_400e9,
+    }
+
+
+def list_cases(
+    bars: dict[str, Column],
+) -> list[tuple[Estimator, Compute | None, Compute | None]]:
+    """Each feature with TA-Lib's and polars' function of it, where they have one."""
+    h, l, c, v = (bars[name] for name in ("high", "low", "close", "volume"))  # noqa: E741
+    close, volume = pl.Series(c), pl.Series(v)
+    both = pl.DataFrame({"c": close, "v": volume}).lazy()
+    n = WINDOW
+    return [
+        (Sma(n), lambda: talib.SMA(c, n), lambda: close.rolling_mean(n)),
+        (Wma(n), lambda: talib.WMA(c, n), None),
+        (RollingVariance(n), lambda: talib.VAR(c, n), lambda: close.rolling_var(n)),
+        (RollingStd(n), lambda: talib.STDDEV(c, n), lambda: close.rolling_std(n)),
+        (ZScore(n), None, None),
+        (Bollinger(n, 2.0, "upper"), lambda: talib.BBANDS(c, n), None),
+        (RollingMax(n), lambda: talib.MAX(c, n), lambda: close.rolling_max(n)),
+        (BarsSinceMax(n), lambda: talib.MAXINDEX(c, n), None),
+        (Donchian(n), lambda: talib.MIDPRICE(h, l, n), None),
+        (FastStochastic(n), lambda: talib.STOCHF(h, l, c, n, 1), None),
+        (Stochastic(n, 3, 3, "d"), lambda: talib.STOCH(h, l, c, n, 3, slowd_period=3), None),
+        (WilliamsR(n), lambda: talib.WILLR(h, l, c, n), None),
+        (Cci(n), lambda: talib.CCI(h, l, c, n), None),
+        (Mfi(n), lambda: talib.MFI(h, l, c, v, n), None),
+        (Vwap(n), None, None),
+        (Median(n), None, lambda: close.rolling_median(n)),
+        (Skewness(n), None, lambda: close.rolling_skew(n)),
+        (Kurtosis(n), None, lambda: close.rolling_kurtosis(n)),
+        (
+            Correlation(n),
+            lambda: talib.CORREL(c, v, n),
+            lambda: both.select(pl.rolling_corr("c", "v", window_size=n)).collect(),
+        ),
+        (Beta(n), lambda: talib.BETA(v, c, n), None),
+        (Autocorrelation(n), None, None),
+        (RealizedVolatility(n), None, None),
+        (ParkinsonVolatility(n), None, None),
+        (GarmanKlassVolatility(n), None, None),
+        (YangZhangVolatility(n), None, None),
+        (Hurst(100), None, None),
+        (Momentum(n), lambda: talib.MOM(c, n), lambda: close.diff(n)),
+        (RateOfChange(n), lambda: talib.ROC(c, n), lambda: close.pct_change(n)),
+        (LogReturn(), None, lambda: close.log().diff()),
+        (Ema(n), lambda: talib.EMA(c, n), lambda: close.ewm_mean(span=n, adjust=False)),
+        (Dema(n), lambda: talib.DEMA(c, n), None),
+        (Tema(n), lambda: talib.TEMA(c, n), None),
+        (Kama(n), lambda: talib.KAMA(c, n), None),
+        (Macd(12, 26, 9, "histogram"), lambda: talib.MACD(c, 12, 26, 9), None),
+        (Rsi(n), lambda: talib.RSI(c, n), None),
+        (TrueRange(), lambda: talib.TRANGE(h, l, c), None),
+        (Atr(n), lambda: talib.ATR(h, l, c, n), None),
+        (Adx(n), lambda: talib.ADX(h, l, c, n), None),
+        (Keltner(n, 10, 2.0, "upper"), None, None),
+        (Obv(), lambda: talib.OBV(c, v), None),
+        (AccumulationDistribution(), lambda: talib.AD(h, l, c, v), None),
+        (ChaikinOscillator(), lambda: talib.ADOSC(h, l, c, v), None),
+        (SessionVwap(), None, None),
+        (TrendRegime(n), None, None),
+        (VolatilityRegime(n, 250), None, None),
+        (Ema(12) - Ema(26), None, None),
+    ]  # fmt: skip
+
+
+def measure_batch(compute: Compute | None, rows: int, runs: int) -> float:
+    """Nanoseconds a bar, the best of `runs` after one that is not counted; NaN of nothing."""
+    if compute is None:
+        return float("nan")
+    seconds: list[float] = []
+    for _ in range(runs + 1):
+        begun = time.perf_counter()
+        compute()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds[1:]) / rows * 1e9
+
+
+def measure_live(feature: Estimator, bars: dict[str, Column]) -> float:
+    """Nanoseconds an update in Python: the median block of 100."""
+    columns = [bars[name][:LIVE_ROWS].tolist() for name in feature.inputs]
+    running = feature.start()
+    seconds: list[float] = []
+    for first in range(0, LIVE_ROWS, BLOCK):
+        block = list(zip(*(each[first : first + BLOCK] for each in columns), strict=True))
+        begun = time.perf_counter()
+        for bar in block:
+            running.update(*bar)
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds) / BLOCK * 1e9
+
+
+def name_feature(feature: Estimator) -> str:
+    """Its class and parameters."""
+    if type(feature).__name__ == "Composed":
+        return "Ema(12) - Ema(26)"
+    fields = [each for each in feature.__struct_fields__ if each != "inputs"]
+    return f"{type(feature).__name__}({', '.join(str(getattr(feature, each)) for each in fields)})"
+
+
+def run_features(runs: int) -> list[FeatureSpeed]:
+    """Every feature on the same random walk."""
+    bars = make_bars(BATCH_ROWS)
+    results: list[FeatureSpeed] = []
+    for feature, by_talib, by_polars in list_cases(bars):
+        inputs = select_inputs("it", feature, bars)
+
+        def compute(feature: Estimator = feature, inputs: Any = inputs) -> object:
+            return compute_column_compiled(feature, inputs)
+
+        results.append(
+            FeatureSpeed(
+                name_feature(feature),
+                measure_batch(compute, BATCH_ROWS, runs),
+                measure_batch(by_talib, BATCH_ROWS, runs),
+                measure_batch(by_polars, BATCH_ROWS, runs),
+                measure_live(feature, bars),
+            )
+        )
+    return results
+
+
+def print_features(results: list[FeatureSpeed]) -> None:
+    """One line a feature; a ratio above 1 says that ours is faster."""
+    print(f"{'features, ns a bar':<40}{'compiled':>10}{'TA-Lib':>10}{'ratio':>8}{'polars':>10}"
+          f"{'ratio':>8}{'Python':>10}")  # fmt: skip
+    for each in results:
+        print(f"{each.name:<40}{each.ours:>10.1f}{each.talib:>10.1f}"
+              f"{each.talib / each.ours:>8.2f}{each.polars:>10.1f}{each.polars / each.ours:>8.2f}"
+              f"{each.live:>10,.0f}".replace("nan", "  -"))  # fmt: skip
+
+
+def main() -> None:
+    """Run everything, print one table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.features", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="counted runs (the best is told)")
+    print_features(run_features(parser.parse_args().runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Features of a longer timeframe on shorter bars: known once a bar of it has closed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.errors import StrategyError
+from onetape.features.estimator import Estimator, Expression
+from onetape.features.plan import Plan
+from onetape.features.state import FloatColumn, State
+
+NAN = math.nan
+
+_TIMES = ("ts_open", "ts_close", "session_close")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_SESSION = "1d"
+
+Ints = npt.NDArray[np.int64]
+
+
+class TimeframedState(State):
+    """State of `Timeframed`: the bar that is being made, and where the feature inside stands.
+
+    `length_ns` 0 means that a bar is a session. `values` are the inputs of the feature inside over
+    the bar so far, `is_open` whether the feature has still to see them.
+    """
+
+    length_ns: int
+    columns: list[str]
+    update: Callable[..., float]
+    inside: Any
+    key: int = -1
+    is_open: bool = False
+    values: list[float] = msgspec.field(default_factory=list)
+    value: float = NAN
+
+
+def update_timeframed(state: TimeframedState, *columns: float) -> float:
+    """The value of the feature inside at the newest closed bar of its timeframe."""
+    *inputs, ts_open, ts_close, session_close = columns
+    length = state.length_ns
+    key = int(ts_open) // length if length else int(session_close)
+    end = (key + 1) * length if length else key
+    if key != state.key:
+        if state.is_open:  # its last bar is missing: the next one shows that it is over
+            state.value = state.update(state.inside, *state.values)
+        state.key = key
+        state.is_open = True
+        state.values = inputs
+    else:
+        state.values = [
+            _fold(name, before, now)
+            for name, before, now in zip(state.columns, state.values, inputs, strict=True)
+        ]
+    if state.is_open and int(ts_close) >= end:
+        state.is_open = False
+        state.value = state.update(state.inside, *state.values)
+    return state.value
+
+
+def _fold(column: str, before: float, now: float) -> float:
+    match column:
+        case "open":
+            return before
+        case "high":
+            return now if now > before or now != now else before
+        case "low":
+            return now if now < before or now != now else before
+        case "volume":
+            return before + now
+        case _:
+            return now
+
+
+class Timeframed(Expression, frozen=True):
+    """A feature on bars of a longer timeframe: `Timeframed(Sma(20), "1h")`.
+
+    Its bars are made of the session's own: first open, highest high, lowest low, last close, sum of
+    volumes, last of any other column. Bars of seconds, minutes and hours (`15m`, `4h`) begin at
+    whole multiples since 1970, UTC; `1d` is a trading session. A value stands from the bar on that
+    ends its bar; where that one is missing, from the next one on. A bar that is not closed is never
+    seen.
+
+    NaN policy: that of the feature inside.
+
+    Raises:
+        StrategyError: Not a timeframe, or the feature reads the times of bars.
+    """
+
+    feature: Estimator
+    timeframe: str
+
+    update = staticmethod(update_timeframed)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.feature, Estimator):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise StrategyError(f"is of {self.feature!r}", where=type(self).__name__,
+                                remedy="give it a feature")  # fmt: skip
+        self._check_inputs()
+
+    def build(self) -> Estimator:
+        """Itself."""
+        return self
+
+    def _list_columns(self) -> tuple[str, ...]:
+        self._length_ns()
+        own = tuple(dict.fromkeys(self.feature.inputs))
+        timed = [each for each in own if each in _TIMES]
+        if timed:
+            raise StrategyError(
+                f"reads {timed[0]}, which bars of a longer timeframe don't have",
+                where=repr(self.feature),
+                remedy="use it on the session's own bars",
+            )
+        return (*own, *_TIMES)
+
+    def _length_ns(self) -> int:
+        if self.timeframe == _SESSION:
+            return 0
+        parsed = re.fullmatch(r"([1-9]\d{0,5})([smh])", str(self.timeframe))
+        if parsed is None:
+            raise StrategyError(
+                f"{self.timeframe!r} is no timeframe",
+                where=repr(self.feature),
+                remedy="a count of s, m or h, such as 15m, or 1d for a trading session",
+            )
+        return int(parsed[1]) * _SECONDS[parsed[2]] * 1_000_000_000
+
+    @property
+    def warm_up(self) -> int:
+        """That of the feature inside, if each bar of its timeframe were one of the session's."""
+        return self.feature.warm_up
+
+    @property
+    def version(self) -> str:
+        """16 hex digits that change with the timeframe or the version of the feature inside."""
+        whole = (type(self).__name__, self.feature.version, self.timeframe)
+        return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()[:16]
+
+    def add_to(self, plan: Plan) -> int:
+        """Add it as one step."""
+        return plan.add(self, tuple(map(plan.columns.index, self.inputs)))
+
+    def start_state(self) -> TimeframedState:
+        """No bar yet."""
+        return TimeframedState(
+            length_ns=self._length_ns(),
+            columns=list(self.inputs[: -len(_TIMES)]),
+            update=self._update_inside,
+            inside=self.feature.start_state(),
+        )
+
+    def _update_inside(self, state: Any, *values: float) -> float:
+        named = dict(zip(self.inputs, values, strict=False))
+        return type(self.feature).update(state, *(named[each] for each in self.feature.inputs))
+
+    def dump_state(self, state: Any) -> Any:
+        """The bar so far and the state inside as plain data."""
+        inside = self.feature.dump_state(state.inside)
+        return [state.key, state.is_open, list(state.values), state.value, inside]
+
+    def load_state(self, plain: Any) -> TimeframedState:
+        """The state that `dump_state` made plain data of."""
+        state = self.start_state()
+        state.key, state.is_open, state.values, state.value = plain[:4]
+        state.inside = self.feature.load_state(plain[4])
+        return state
+
+    def compute_column(
+        self,
+        inputs: tuple[FloatColumn, ...],
+        compute_inside: Callable[[Estimator, tuple[FloatColumn, ...]], FloatColumn],
+    ) -> FloatColumn:
+        """Its value at every bar of the session.
+
+        Args:
+            inputs: Its columns, each of shape (rows,).
+            compute_inside: A host: an estimator's column from the columns of its inputs.
+        """
+        rows = len(inputs[0])
+        if not rows:
+            return np.empty(0)
+        ts_open, ts_close, session_close = (each.astype(np.int64) for each in inputs[-3:])
+        length = self._length_ns()
+        keys = ts_open // length if length else session_close
+        ends = (keys + 1) * length if length else keys
+        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        last = np.concatenate([starts[1:], [rows]]) - 1
+        bars = {
+            name: _aggregate(name, column, starts, last)
+            for name, column in zip(self.inputs, inputs[:-3], strict=False)
+        }
+        chosen = tuple(bars[name] for name in self.feature.inputs)
+        inside = compute_inside(self.feature, chosen)
+        known = np.where(ts_close[last] >= ends[last], last, last + 1)
+        at = np.searchsorted(known, np.arange(rows), side="right") - 1
+        return np.where(at >= 0, inside[np.maximum(at, 0)], NAN)
+
+
+def _aggregate(name: str, column: FloatColumn, starts: Ints, last: Ints) -> FloatColumn:
+    match name:
+        case "open":
+            return column[starts]
+        case "high":
+            return np.maximum.reduceat(column, starts)
+        case "low":
+            return np.minimum.reduceat(column, starts)
+        case "volume":
+            return _sum_in_order(column, starts, last - starts + 1)
+        case _:
+            return column[last]
+
+
+def _sum_in_order(column: FloatColumn, starts: Ints, lengths: Ints) -> FloatColumn:
+    """Sums of ranges, each added from its first value on, as bar by bar."""
+    total = column[starts]
+    for at in range(1, int(lengths.max())):
+        more = np.flatnonzero(lengths > at)
+        total[more] += column[starts[more] + at]
+    return total
