@@ -10,7 +10,7 @@ guarded, but not always.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,7 +111,7 @@ class Writer:
         self.lines.append("    " * self.depth + line)
 
     @contextmanager
-    def block(self, head: str) -> Iterator[None]:
+    def block(self, head: str) -> Generator[None]:
         self.put(head)
         self.depth += 1
         yield
@@ -225,16 +225,18 @@ class Writer:
         leaves += [f"len({each})" for each in scope.lists]
         if scope.has_context:
             leaves += [
-                "len(ctx.instruments)", "ctx.now // MINUTE % 97", "compute_month(ctx.now)",
+                "len(ctx.instruments)", "(ctx.now // MINUTE % 97)", "compute_month(ctx.now)",
                 f"len(ctx.open_orders({self.instrument(scope)}))",
             ]  # fmt: skip
         for bar in scope.bars:
             leaves += [
-                f"({bar}.ts_close - {bar}.ts_open) // MINUTE", f"{bar}.ts_open // MINUTE % 1_440",
-                f"({bar}.session_close - {bar}.ts_close) // MINUTE", f"{bar}.ts_known % 1_009",
+                f"(({bar}.ts_close - {bar}.ts_open) // MINUTE)",
+                f"({bar}.ts_open // MINUTE % 1_440)",
+                f"(({bar}.session_close - {bar}.ts_close) // MINUTE)",
+                f"({bar}.ts_known % 1_009)",
             ]  # fmt: skip
         for each in scope.prints:
-            leaves += [f"{each}.ts_event // MINUTE % 1_440", f"({each}.ts_known % 1_009)"]
+            leaves += [f"({each}.ts_event // MINUTE % 1_440)", f"({each}.ts_known % 1_009)"]
         return self.one(*leaves)
 
     def truth(self, scope: Scope, depth: int) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.imputils import RefType, iternext_impl, lower_builtin
+from numba.core.imputils import RefType, impl_ret_borrowed, iternext_impl, lower_builtin
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -262,13 +262,6 @@ def _compare(same: bool) -> Callable[..., Any]:
 
 overload(operator.eq)(_compare(True))
 overload(operator.ne)(_compare(False))
-
-
-@overload(bool)
-def _is_order(word: Any) -> Any:
-    if isinstance(word, OrderIdType):
-        return lambda word: to_number(word) != 0
-    return None
 
 
 # Views of the engine.
@@ -581,6 +574,30 @@ def _get(_typing: Any, rows: Any, number: Any) -> Any:
     return rows.item(rows, types.int64), generate
 
 
+@intrinsic
+def _start(_typing: Any, rows: Any) -> Any:
+    """The place of the first row in the whole."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return cgutils.create_struct_proxy(signature.args[0])(context, builder, values[0]).start
+
+    return types.int64(rows), generate
+
+
+@intrinsic
+def _part(_typing: Any, rows: Any, start: Any, stop: Any) -> Any:
+    """The rows from the `start`-th one to the one before the `stop`-th."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        part = cgutils.create_struct_proxy(signature.args[0])(context, builder, values[0])
+        first = part.start
+        part.start = builder.add(first, values[1])
+        part.stop = builder.add(first, values[2])
+        return part._getvalue()
+
+    return rows(rows, types.int64, types.int64), generate
+
+
 @overload(len)
 def _len(rows: Any) -> Any:
     return (lambda rows: _count(rows)) if isinstance(rows, BarsType | InstrumentsType) else None
@@ -600,10 +617,24 @@ def _getitem(rows: Any, number: Any) -> Any:
     return get
 
 
+@overload(operator.getitem)
+def _getslice(rows: Any, cut: Any) -> Any:
+    if not isinstance(rows, BarsType | InstrumentsType) or not isinstance(cut, types.SliceType):
+        return None
+
+    def get(rows: Any, cut: Any) -> Any:
+        start, stop, step = cut.indices(_count(rows))
+        if step != 1:
+            raise ValueError("compiled code takes slices of neighbors")
+        return _part(rows, start, max(start, stop))
+
+    return get
+
+
 @overload(operator.contains)
 def _contains(rows: Any, word: Any) -> Any:
     if isinstance(rows, InstrumentsType) and isinstance(word, InstrumentType):
-        return lambda rows, word: True  # whatever names an instrument has it from the session
+        return lambda rows, word: 0 <= to_number(word) - _start(rows) < _count(rows)
     return None
 
 
@@ -684,6 +715,47 @@ def _order_stop(order: Any) -> Any:
         order._engine.order_instrument[order._at],
         order._engine.order_stop[order._at],
     )
+
+
+# What counts as true.
+
+
+@intrinsic
+def _present(_typing: Any, value: Any) -> Any:
+    """What an optional value holds, which is there."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        held = context.make_helper(builder, signature.args[0], value=values[0]).data
+        return impl_ret_borrowed(context, builder, signature.return_type, held)
+
+    return value.type(value), generate
+
+
+_OBJECTS = (
+    InstrumentType, BarType, TradeType, OpenOrderType, SliceType, FeaturesType, ContextType,
+    StrategyType,
+)  # fmt: skip
+
+
+def _find_truth(value: Any) -> Callable[..., Any] | None:
+    """`bool(value)` where Numba has none."""
+    if isinstance(value, types.Optional):
+        return lambda value: False if value is None else bool(_present(value))
+    if isinstance(value, OrderIdType):
+        return lambda value: to_number(value) != 0
+    if isinstance(value, types.IntEnumMember):
+        return lambda value: value.value != 0
+    if isinstance(value, BarsType | InstrumentsType):
+        return lambda value: _count(value) != 0
+    return (lambda value: True) if isinstance(value, _OBJECTS) else None
+
+
+overload(bool)(_find_truth)
+
+
+@overload(float)
+def _bool_as_float(value: Any) -> Any:
+    return (lambda value: 1.0 if value else 0.0) if isinstance(value, types.Boolean) else None
 
 
 # What is true now.
@@ -881,6 +953,8 @@ def queue_order(
     lots = to_lots(engine, instrument, quantity)
     if lots <= 0:
         raise ValueError("a quantity is not positive")
+    if not 0 <= time_in_force <= 4:
+        raise ValueError("a time in force that the compiled engine does not have")
     if time_in_force != 0 and (time_in_force == 2) != (ts_expire > 0):
         raise ValueError("GTD needs the time when the order ends, the others have none")
     kind = 0

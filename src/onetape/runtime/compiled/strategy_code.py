@@ -23,6 +23,7 @@ from numba.extending import overload
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.numbers import INT64_MAX
+from onetape.domain.orders import OrderType, TimeInForce
 from onetape.domain.rule_compiler import OPTIONS, Fields, make_compilable, rehome
 from onetape.domain.rule_definition import compute_definition_hash, parse_function
 from onetape.domain.rules import registered_rules
@@ -75,7 +76,15 @@ _BUILTINS = frozenset(
 _REPLACED = frozenset(("abs", "int", "round", "sorted", "sum"))
 """Builtins that rewritten code calls by other names."""
 
-_MATH = frozenset(("sqrt", "floor", "ceil", "isnan", "isfinite", "fabs", "inf", "nan", "pi"))
+_MATH = frozenset(
+    ("sqrt", "floor", "ceil", "isnan", "isinf", "isfinite", "fabs", "inf", "nan", "pi")
+)
+
+_MEMBERS: Mapping[type[IntEnum], tuple[str, ...]] = {
+    OrderType: ("MARKET", "LIMIT", "STOP", "STOP_LIMIT"),
+    TimeInForce: ("GTC", "DAY", "GTD", "IOC", "FOK"),
+}
+"""Members that the compiled engine has, of enums where it does not have all."""
 
 
 class NotCompilable(StrategyError):
@@ -362,6 +371,10 @@ class _Reader:
                 case ast.Attribute(value=ast.Name(id="math")) if node.attr not in _MATH:
                     self._find(node.lineno, f"math.{node.attr} is not carried",
                                "its last bit depends on the machine's C library")  # fmt: skip
+                case ast.Attribute(value=ast.Name(id=name)) if name not in local:
+                    enum = function.__globals__.get(name)
+                    if isinstance(enum, type) and issubclass(enum, IntEnum):
+                        self._check_member(node.lineno, enum.__members__.get(node.attr))
                 case ast.Name(id=name, ctx=ast.Load()) if name not in local:
                     self._check_global(node, function)
                 case _:
@@ -437,6 +450,7 @@ class _Reader:
         elif name in _REPLACED:
             self._find(node.lineno, f"{name} hides the builtin", "give it another name")
         elif isinstance(value, bool | int | float):
+            self._check_member(node.lineno, value)
             self.values.append((place, repr(value)))
             if abs(value) > INT64_MAX and isinstance(value, int):
                 self._find(node.lineno, f"the number {name} is beyond int64")
@@ -450,6 +464,10 @@ class _Reader:
             remedy = "use params, numbers, math and functions of your own"
             self._find(node.lineno, f"the {kind} {name} is not carried",
                        "write `import math`" if value is math else remedy)  # fmt: skip
+
+    def _check_member(self, line: int, value: object) -> None:
+        if isinstance(value, OrderType | TimeInForce) and value.name not in _MEMBERS[type(value)]:
+            self._find(line, f"{type(value).__name__}.{value.name} is not carried")
 
     def _take_helper(self, node: ast.Name, function: FunctionType) -> str:
         """Read a function of a module; returns what makes it the same one."""
@@ -626,6 +644,14 @@ class _CallbackRewriter(ast.NodeTransformer):
         else:
             keys = _list_of(values, made)
         return [keys, given.get("reverse", no)]
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        """Numba knows `not` of numbers alone; which way to go it finds out for everything."""
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Not):
+            return node
+        no, yes = ast.Constant(False), ast.Constant(True)
+        return ast.copy_location(ast.IfExp(node.operand, no, yes), node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _call("__no_order", [], node) if node.value == "" else node

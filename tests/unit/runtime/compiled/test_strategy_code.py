@@ -183,6 +183,20 @@ REFUSED = {
                                     "a sort of what has no name", "give it a name first"),
     "sorted_of_nothing": Refused("xs = sorted()  # HERE",
                                  "a sort of something else than one list", "give it one list"),
+    "auction": Refused(
+        "ctx.buy(bar.instrument, 1.0, time_in_force=TimeInForce.AT_THE_OPEN)  # HERE",
+        "TimeInForce.AT_THE_OPEN is not carried"),
+    "auction_by_another_name": Refused(
+        "ctx.buy(bar.instrument, 1.0, time_in_force=LAST)  # HERE",
+        "TimeInForce.AT_THE_CLOSE is not carried",
+        how={"top": "LAST = TimeInForce.AT_THE_CLOSE"}),
+    "order_type": Refused("self.b = OrderType.TRAILING_STOP > self.k  # HERE",
+                          "OrderType.TRAILING_STOP is not carried"),
+    "any_order": Refused("ctx.order(bar.instrument, Side.BUY, 1.0, touch=90.0)  # HERE",
+                         "ctx.order is not carried"),
+    "bracket": Refused(
+        "ctx.bracket(bar.instrument, Side.BUY, 1.0, take_profit=9.0, stop_loss=1.0)  # HERE",
+        "ctx.bracket is not carried"),
     "key_of_two": Refused("xs = [1.0]\nxs.sort(key=lambda *v: v)  # HERE",
                           "a key of other than one value", "write lambda each: ..."),
     "keywords_only": Refused("self.x = self.f(v=1.0)", "f has arguments with * or /",
@@ -436,6 +450,98 @@ def test_language_that_is_carried_means_what_it_means_in_python(
 ) -> None:
     strategy = load_source(write_source(BODY.strip(), methods=METHODS, top=TOP), tmp_path)
     check_parity(world, strategy, {}, {"q": False, "k": 5, "a": -1.25})
+
+
+TRUTHS = {
+    "whole": "self.n % 2", "float": "self.x", "nan": "bar.close * math.nan", "zero": "-0.0",
+    "orders": "ctx.open_orders()", "orders_here": "ctx.open_orders(bar.instrument)",
+    "floats": "[each for each in [bar.close] if each > 100]", "tuple": "(0, 1.0)",
+    "instruments": "ctx.instruments[self.n % 3 :]", "order_id": "self.o", "no_id": '""',
+    "instrument": "bar.instrument", "bar": "bar", "member": "Side.SELL",
+    "zero_member": "OrderType.MARKET", "none": "None",
+    "maybe": "None if bar.close > 100 else self.x",
+    "maybe_bar": "bar if bar.close > 100 else None",
+}  # fmt: skip
+
+TRUTH = """
+self.n += 1
+if self.n % 3 == 0:
+    self.o = ctx.buy(bar.instrument, 5.0, limit=1.0)
+elif self.n % 3 == 2:
+    ctx.cancel(self.o)
+    self.o = ""
+value = {value}
+self.b = not value
+self.n += 10 if not value else 100
+self.m += (not value) + 2 * (not not value) + 4 * bool(value)
+if value or self.b:
+    self.m += 8
+if not value and not self.b:
+    self.m += 16
+while value and self.x < 1.5:
+    self.x += 1.0
+ctx.sell(bar.instrument, 1.0, reduce_only=not value or self.n % 5 == 0)
+self.x = self.weigh(value)
+"""
+
+WEIGH = """
+def weigh(self, value) -> float:
+    return 0.0 if not (self.b or not value) else 0.5
+"""
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_truth_of_everything_is_that_of_python(name: str, world: World, tmp_path: Path) -> None:
+    text = write_source(TRUTH.strip().format(value=TRUTHS[name]), methods=WEIGH)
+    check_parity(world, load_source(text, tmp_path), {})
+
+
+NEIGHBORS = """
+self.n += 1
+for each in ctx.instruments[self.n % 4 - 1 :]:
+    self.x += 1.0 if each in ctx.instruments[:1] else 0.25
+for each, after in zip(ctx.instruments, ctx.instruments[1:]):
+    self.x += 8.0 if each == after else 16.0
+held = [each for each in ctx.instruments[:-1]] + [bar.instrument]
+self.m += len(held) + 10 * len(ctx.instruments[-9:9]) + 100 * len(ctx.instruments[1:0])
+self.m += 1_000 * (bar.instrument in ctx.instruments[1:])
+self.m += 10_000 * (bar.instrument not in ctx.instruments)
+self.y += float(bar.close > 100) + float(self.q) + float(ctx.instruments[1:][0] == bar.instrument)
+self.b = math.isinf(bar.close * 1e308) and not math.isinf(self.n)
+"""
+
+
+def test_neighbors_of_a_tuple_are_those_of_python(tmp_path: Path) -> None:
+    strategy = load_source(write_source(NEIGHBORS.strip()), tmp_path)
+    check_parity(build_world(Plan(rows=14, instruments=(0, 2))), strategy, {}, {"q": False})
+
+
+def test_slices_of_bars_are_those_of_python(tmp_path: Path) -> None:
+    body = "for bar in slice_.bars[1:]:\n    self.x += bar.close\nself.n += 2 if slice_.bars else 1"
+    head = "def on_slice(self, slice_: TimeSlice, ctx: Context) -> None:"
+    strategy = load_source(write_source(body, head=head), tmp_path)
+    check_parity(build_world(Plan(rows=14, instruments=(0, 2))), strategy, {})
+
+
+@pytest.mark.parametrize(
+    ("body", "methods"),
+    [
+        ("self.n += len(ctx.instruments[::-1])", ""),
+        ("self.order(bar, ctx)",
+         "def order(self, bar: Bar, ctx: Context, how: TimeInForce = TimeInForce.AT_THE_OPEN):\n"
+         "    ctx.buy(bar.instrument, 1.0, time_in_force=how)\n"),
+    ],
+)  # fmt: skip
+def test_what_shows_at_run_time_alone_is_left_to_the_python_host(
+    body: str, methods: str, world: World, tmp_path: Path
+) -> None:
+    strategy = load_source(write_source(body, methods=methods), tmp_path)
+    (told,) = run_compiled(world, strategy, [{}])
+    mine = run_python(world, strategy())
+    assert not told.is_carried
+    assert mine.outcome.quarantined == ""
+    assert compare_events(mine.events, told.events) == ""
+    assert compare_state(mine.state, told.state) == ""
 
 
 def test_inherited_callbacks_and_methods_are_carried(world: World, tmp_path: Path) -> None:
