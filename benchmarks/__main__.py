@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.calibration import ADDITIONS, REFERENCE_SECONDS, measure_calibration
+from benchmarks.features import print_features, run_features
 from benchmarks.python_host import run_python_host
+from benchmarks.tape import run_tape
 
 
 def main() -> None:
@@ -25,6 +27,11 @@ def main() -> None:
         scaled = result.rows_per_second * scale
         print(f"{result.name:<48}{result.rows_per_second:>12,.0f}{scaled:>12,.0f}{target:>12,.0f}"
               f"{scaled / target:>8.2f}   {result.events:,} events")  # fmt: skip
+    print(f"\n{'tape (CPU time)':<48}{'measured':>12}{'at most':>12}")
+    for line in run_tape(runs):
+        print(f"{line.name:<48}{line.value:>10.2f} {line.unit}{line.limit:>10g} {line.unit}")
+    print()
+    print_features(run_features(runs))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.market import make_days, make_minutes
 from onetape.domain.market import Bar
 from onetape.domain.numbers import E8
+from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import BpsFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyTerms
@@ -68,7 +69,7 @@ def measure(name: str, timeline: Timeline, make: Callable[[], Strategy], runs: i
     for _ in range(runs + 1):
         with tempfile.TemporaryDirectory() as folder:
             tape = SqliteTape.create(Path(folder) / "tape.db")
-            session = _make_session(timeline, make(), tape)
+            session = make_session(timeline, make(), tape)
             begun = time.perf_counter()
             session.run()
             tape.close()
@@ -77,7 +78,8 @@ def measure(name: str, timeline: Timeline, make: Callable[[], Strategy], runs: i
     return Result(name, len(timeline), seconds[1:], events)
 
 
-def _make_session(timeline: Timeline, strategy: Strategy, tape: SqliteTape) -> BacktestSession:
+def make_session(timeline: Timeline, strategy: Strategy, tape: TapeWriter) -> BacktestSession:
+    """A session with fees and every gate."""
     fees = BpsFees(maker_bps=10, taker_bps=10)
     terms = VenueTerms(
         fees={each.id: build_fee_schedule(fees, each) for each in timeline.instruments},

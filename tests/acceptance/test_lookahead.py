@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 
 from onetape.control.cli import app
 from onetape.domain.timestamps import NS_PER_DAY, from_iso
+from onetape.features import Atr, FeatureMap, Sma, Timeframed
 from onetape.research.lookahead import LookaheadReport, prove_no_lookahead
 from onetape.research.session_probe import Probe
 from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.sdk import Strategy
+from tests.support.actions import add_random_actions
 from tests.support.random_strategies import BarsAloneGenerates, RandomBars, RandomSlices, make_world
 
 STRATEGIES = Path(__file__).parent / "looking_ahead"
@@ -48,9 +50,12 @@ def make_csv(seed: int) -> str:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a catalog of two instruments."""
     folder = tmp_path_factory.mktemp("lookahead")
-    for seed, name in enumerate(("ONE.SIM", "TWO.SIM")):
+    for seed, name in enumerate(("ONE.SIM", "TWO.SIM", "ENDS.SIM")):
         file = folder / f"{name}.csv"
-        file.write_text(make_csv(seed), encoding="utf-8")
+        lines = make_csv(seed).splitlines(keepends=True)
+        if name == "ENDS.SIM":
+            del lines[-30:]
+        file.write_text("".join(lines), encoding="utf-8")
         done = CliRunner().invoke(
             app,
             ["data", "import", str(file), "--instrument", name, "--timeframe", "1d", "--calendar",
@@ -60,20 +65,23 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_config(home: Path, strategy: Path, instruments: str) -> Path:
+def write_config(home: Path, strategy: Path, instruments: str, more: str = "") -> Path:
     config = home / f"{strategy.stem}.yaml"
     config.write_text(
         "clock: {type: historical, start: 2020-01-01, end: 2021-01-01}\n"
-        f"data: {{path: {home / 'catalog'}, instruments: [{instruments}], timeframe: 1d}}\n"
+        f"data: {{path: {home / 'catalog'}, instruments: [{instruments}], timeframe: 1d"
+        f"{more}}}\n"
         f"strategies: [{{name: {strategy.stem}, path: {strategy}, capital: 100000}}]\n",
         encoding="utf-8",
     )
     return config
 
 
-def look(home: Path, strategy: Path, instruments: str = "ONE.SIM", code: int = 2) -> dict[str, Any]:
-    """The report of `onetape lookahead` as JSON."""
-    config = write_config(home, strategy, instruments)
+def look(
+    home: Path, strategy: Path, instruments: str = "ONE.SIM", code: int = 2, more: str = ""
+) -> dict[str, Any]:
+    """The report of `onetape lookahead` as JSON; `more` goes into the section `data`."""
+    config = write_config(home, strategy, instruments, more)
     done = CliRunner().invoke(app, ["lookahead", str(config), "--json"])
     assert done.exit_code == code, done.output
     return json.loads(done.stdout)
@@ -164,6 +172,34 @@ def test_hidden_attributes_of_the_context_are_found_with_how_far_they_reach(home
     at, cut, reach = (closes_at.index(decision[key]) for key in ("ts", "ts_cut", "ts_reach"))
     assert reach - at == 20
     assert decision["rows_ahead"] == reach - cut > 0
+
+
+def test_dividend_of_the_future_is_found(home: Path) -> None:
+    file = home / "actions.csv"
+    file.write_text(
+        "instrument,kind,ex_date,value\n"
+        + "".join(f"ONE.SIM,cash_dividend,2020-{month:02}-15,0.5\n" for month in range(2, 7))
+    )
+    report = look(home, STRATEGIES / "future_dividend.py", more=f", corporate_actions: {file}")
+    decision = find(report, "decision")
+    assert decision["responsible"] == place("future_dividend.py", "ctx.target")
+    assert 1 <= decision["rows_ahead"] <= 8
+
+
+def test_bar_of_a_longer_timeframe_that_is_not_closed_is_found(home: Path) -> None:
+    decision = find(look(home, STRATEGIES / "unclosed_week.py"), "decision")
+    assert decision["responsible"] == place("unclosed_week.py", "ctx.target")
+    assert 1 <= decision["rows_ahead"] <= 4
+
+
+def test_universe_of_today_applied_to_the_past_is_found(home: Path) -> None:
+    """ENDS.SIM ends a month before ONE.SIM, and is never traded because of that."""
+    config = write_config(home, STRATEGIES / "survivors.py", "ONE.SIM, ENDS.SIM")
+    done = CliRunner().invoke(app, ["lookahead", str(config), "--json"])
+    assert done.exit_code == 2, done.output
+    decision = find(json.loads(done.stdout), "decision")
+    assert decision["responsible"] == place("survivors.py", "ctx.target")
+    assert decision["rows_ahead"] > 20
 
 
 def test_feature_that_raises_without_later_bars_is_found(home: Path) -> None:
@@ -295,8 +331,12 @@ def test_report_is_the_same_in_another_process(home: Path) -> None:
 # No false alarm.
 
 
-def prove_world(seed: int, *kinds: type[Strategy], points: int, **how: Any) -> LookaheadReport:
+def prove_world(
+    seed: int, *kinds: type[Strategy], points: int, has_actions: bool = False, **how: Any
+) -> LookaheadReport:
     world = make_world(seed, **how)
+    if has_actions:
+        world = add_random_actions(world)
     probe = Probe(
         world.timeline,
         lambda: [
@@ -345,6 +385,24 @@ def test_random_world_raises_no_alarm_after_any_slice() -> None:
     report = prove_world(37, RandomBars, points=1_000, instruments=2)
     assert report.findings == []
     assert len(report.points) > 40
+
+
+class LongerTimeframes(RandomBars):
+    """Decides by features of bars of three and five minutes, made of its own."""
+
+    def features(self) -> FeatureMap:
+        return {
+            "average": Sma(2) - Timeframed(Sma(2), "3m"),
+            "range": Timeframed(Atr(2), "5m"),
+        }
+
+
+@pytest.mark.parametrize("seed", range(50, 54))
+def test_worlds_of_several_timeframes_and_of_corporate_actions_raise_no_alarm(seed: int) -> None:
+    assert prove_world(seed, LongerTimeframes, points=12).findings == []
+    report = prove_world(seed, RandomBars, points=12, has_actions=True)
+    assert report.findings == []
+    assert report.untested == []
 
 
 @pytest.mark.parametrize("seed", range(40, 44))

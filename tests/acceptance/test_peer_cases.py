@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,16 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from onetape.domain.instrument import Instrument, make_equity, make_spot
-from onetape.domain.market import Bar
+from onetape.domain.events import OrderExpired
+from onetape.domain.instrument import Instrument, InstrumentId, make_equity, make_spot
+from onetape.domain.market import Bar, CorporateAction, CorporateActionKind
 from onetape.domain.numbers import E8
-from onetape.domain.orders import Side
+from onetape.domain.orders import Side, TimeInForce
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.execution.simulated.fees import BpsFees, PerShareFees
 from onetape.execution.simulated.slippage import NoSlippage
 from onetape.features.average import Ema, Sma
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.research.run_summary import summarize_run
 from onetape.risk.limits import RiskLimits
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
@@ -40,9 +43,9 @@ FREE_OF_LIMITS = RiskLimits(max_leverage=10)
 Row = dict[str, str]
 
 
-def case(name: str) -> dict[str, Any]:
+def case(name: str, part: str = "expected") -> dict[str, Any]:
     cases = json.loads((SHARED / "acceptance" / "cases.json").read_text())["cases"]
-    return next(each for each in cases if each["id"] == name)["expected"]
+    return next(each for each in cases if each["id"] == name)[part]
 
 
 def read(path: str) -> list[Row]:
@@ -76,6 +79,7 @@ def daily(
     names: tuple[str, ...] = ("open", "high", "low", "close", "volume"),
     hours: Callable[[Row, str], tuple[int, int]] = nyse_session,
     factor: Callable[[str], float] = lambda _: 1.0,
+    actions: Sequence[CorporateAction] = (),
 ) -> Timeline:
     """Daily bars from `first` to `last` (inclusive), prices multiplied by `factor(date)`."""
     chosen = [row for row in rows if first <= row[key] <= last]
@@ -91,7 +95,7 @@ def daily(
     for name, source in zip(("open", "high", "low", "close", "volume"), names, strict=True):
         values = np.array([float(row[source]) for row in chosen])
         columns[name] = values if name == "volume" else values * scale
-    return build_timeline([(instrument, columns)], source="shared", timeframe="1d")
+    return build_timeline([(instrument, columns)], source="shared", timeframe="1d", actions=actions)
 
 
 def lean_factor(symbol: str) -> Callable[[str], float]:
@@ -331,3 +335,283 @@ def test_a12_price_above_average_gives_every_fill_of_the_peer() -> None:
         assert (fill.side.name, fill.lots) == (row["side"], int(row["qty"]))
         assert round(fill.ticks / E8, 2) == pytest.approx(float(row["price_2dp"]), abs=1e-9)
     assert money(run.equity()) == pytest.approx(expected["end_equity"], abs=0.005)
+
+
+def intraday(
+    instrument: Instrument,
+    path: str,
+    first: str,
+    last: str,
+    *,
+    key: str,
+    minutes: int,
+    prefix: str = "",
+    symbol: str = "spy",
+) -> Timeline:
+    """Bars of the regular sessions from `first` to `last`, prices times the peer's factor."""
+    factor = lean_factor(symbol)
+    times: list[tuple[int, int, int]] = []
+    values: list[list[float]] = []
+    for row in read(path):
+        day, clock = row[key][:10], row[key][11:19]
+        opens, closes = nyse_session({"date": day}, "date")
+        start = max(local(day, clock), opens) if minutes == 60 else local(day, clock)
+        end = local(day, clock) + minutes * 60 * 1_000_000_000
+        if first <= day <= last and opens <= start < closes:
+            times.append((start, end, closes))
+            scale = factor(day)
+            values.append([float(row[prefix + name]) * scale for name in PRICES])
+    at, prices = np.array(times, dtype=np.int64), np.array(values)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "ts_open": at[:, 0], "ts_close": at[:, 1], "ts_known": at[:, 1],
+        "session_close": at[:, 2], "quality": np.zeros(len(at), dtype=np.int64),
+        "volume": np.full(len(at), 1e9),
+    }  # fmt: skip
+    columns |= {name: prices[:, number].copy() for number, name in enumerate(PRICES)}
+    return build_timeline([(instrument, columns)], source="shared", timeframe=f"{minutes}m")
+
+
+PRICES = ("open", "high", "low", "close")
+SPY = make_equity("SPY.ARCX", tick_size="0.00000001")
+QUOTES = "equity_us/minute_raw/spy_quote_20131004_20131011.csv.gz"
+TRADES = "equity_us/minute_raw/spy_trade_20131004_20131011.csv.gz"
+
+
+class TrailOnce(Strategy):
+    """One trailing stop of 100 shares at the first bar."""
+
+    is_buy: bool = param(True)
+    trail: float = param(2.0)
+    sent: bool = state(False)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if not self.sent:
+            side = Side.BUY if self.is_buy else Side.SELL
+            ctx.order(bar.instrument, side, 100, trail=self.trail)
+            self.sent = True
+
+
+def test_a07_trailing_stops_fill_where_the_peer_would_with_gaps_at_the_opening_quote() -> None:
+    """A buy meets the ask and a sell the bid, so each leg runs on its own side's bars."""
+    expected = case("A07")
+    asks = intraday(SPY, QUOTES, "2013-10-07", "2013-10-11", key="bar_start_et", minutes=1,
+                    prefix="ask_")  # fmt: skip
+    (buy,) = run_session(asks, TrailOnce(), fees=LEAN_FEES, limits=FREE_OF_LIMITS).fills
+    assert to_iso(buy.ts_fill).startswith("2013-10-10T13:30")
+    assert buy.ticks / E8 == pytest.approx(144.634738, abs=1e-6)
+
+    bids = intraday(SPY, QUOTES, "2013-10-10", "2013-10-11", key="bar_start_et", minutes=1,
+                    prefix="bid_")  # fmt: skip
+    (sell,) = run_session(
+        bids, TrailOnce(is_buy=False, trail=0.5), fees=LEAN_FEES, limits=FREE_OF_LIMITS
+    ).fills
+    wanted = expected["fills"][1]
+    assert sell.ticks / E8 == pytest.approx(wanted["price"], abs=2e-8)
+    minute = datetime.fromisoformat(wanted["bar"]).timestamp()
+    assert 0 < sell.ts_fill / 1e9 - minute <= 60
+    end = 100_000 + 100 * (sell.ticks - buy.ticks) / E8 - money(sell.fee + buy.fee)
+    assert end == pytest.approx(100024.95, abs=0.005)
+
+
+class LimitsOfEveryKind(Strategy):
+    """Six limit orders of 10 shares after the first bar."""
+
+    sent: bool = state(False)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if self.sent:
+            return
+        self.sent = True
+        end_of_day = local("2013-10-11", "00:00:00")
+        for force, limits in (
+            (TimeInForce.GTC, (100, 160)), (TimeInForce.DAY, (140, 180)),
+            (TimeInForce.GTD, (100, 160)),
+        ):  # fmt: skip
+            for limit in limits:
+                ctx.buy(bar.instrument, 10, limit=limit, time_in_force=force,
+                        ts_expire=end_of_day if force is TimeInForce.GTD else 0)  # fmt: skip
+
+
+def test_a08_time_in_force_leaves_the_orders_as_the_peer_does() -> None:
+    expected = case("A08")
+    bars = intraday(SPY, TRADES, "2013-10-07", "2013-10-11", key="bar_start_et", minutes=1)
+    run = run_session(bars, LimitsOfEveryKind(), fees=LEAN_FEES, limits=FREE_OF_LIMITS)
+    assert [fill.client_order_id[-1] for fill in run.fills] == ["2", "4", "6"]
+    assert [fill.ticks / E8 for fill in run.fills] == pytest.approx([144.7990] * 3, abs=1e-4)
+    expired = {
+        each.payload.client_order_id[-1]: to_iso(each.ts_event)
+        for each in run.events
+        if isinstance(each.payload, OrderExpired)
+    }
+    assert expired["3"] == "2013-10-07T20:00:00Z"
+    assert expired["5"] == "2013-10-11T13:31:00Z"  # told by the first bar behind the end
+    assert sorted(expired) == ["3", "5"]
+    assert [each.client_order_id[-1] for each in run.session.save().desk.orders] == ["1"]
+    assert fees_of(run) == pytest.approx(expected["total_fees"])
+    assert money(run.equity()) == pytest.approx(expected["end_equity"], abs=0.005)
+
+
+class AtMidnight(Strategy):
+    """A timer at midnight sends a market-on-open order and a plain market order."""
+
+    def on_start(self, ctx: Context) -> None:
+        ctx.set_timer("midnight", local("2021-03-02", "00:00:00"))
+
+    def on_timer(self, name: str, ctx: Context) -> None:
+        (spy,) = ctx.instruments
+        ctx.order(spy, Side.BUY, 1, time_in_force=TimeInForce.AT_THE_OPEN)
+        ctx.buy(spy, 1)
+
+
+def test_a09_orders_sent_at_midnight_fill_at_the_open_of_the_session() -> None:
+    expected = case("A09")
+    bars = intraday(SPY, "equity_us/hour_raw/spy.csv.gz", "2021-03-01", "2021-03-03",
+                    key="bar_start_et_naive", minutes=60)  # fmt: skip
+    run = run_session(bars, AtMidnight(), fees=LEAN_FEES, limits=FREE_OF_LIMITS)
+    assert [to_iso(fill.ts_fill) for fill in run.fills] == ["2021-03-02T14:30:00Z"] * 2
+    assert fees_of(run) == pytest.approx(expected["total_fees"])
+    assert money(run.equity()) == pytest.approx(expected["end_equity"], abs=0.005)
+
+
+def factor_rows(symbol: str) -> list[list[str]]:
+    text = (SHARED / "equity_us" / "factor_files" / f"{symbol}.csv").read_text()
+    return [line.split(",") for line in text.split()]
+
+
+def dividends_of(symbol: str, first: str, last: str) -> list[CorporateAction]:
+    """A dividend on the first session behind each row of the factor file whose factor changes.
+
+    The rows name the last day before the ex-date, the price factor up to it, and its close.
+    """
+    days = [row["date"] for row in read(f"equity_us/daily_raw/{symbol}.csv.gz")]
+    table = factor_rows(symbol)
+    actions: list[CorporateAction] = []
+    for (day, before, _, close), (_, after, _, _) in pairwise(table):
+        last_day = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        if before == after or not first <= last_day < last:
+            continue
+        ex_date = next(each for each in days if each > last_day)
+        amount = round(float(close) * (1 - float(before) / float(after)), 2)
+        actions.append(
+            CorporateAction(
+                instrument=InstrumentId("SPY.ARCX"), kind=CorporateActionKind.CASH_DIVIDEND,
+                ts_event=local(ex_date, "09:30:00"), ts_known=local(ex_date, "09:30:00"),
+                value=amount,
+            )
+        )  # fmt: skip
+    return actions
+
+
+class TargetOnce(Strategy):
+    """Targets a weight at the first bar: equity less 0.25 %, of which the fee is kept back too."""
+
+    weight: float = param(1.0)
+    done: bool = state(False)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if not self.done:
+            ctx.target_weight(bar.instrument, self.weight * 0.9975)
+            self.done = True
+
+
+def test_a04_cash_dividends_on_raw_prices() -> None:
+    expected = case("A04")
+    spy = make_equity("SPY.ARCX")
+    rows = read("equity_us/daily_raw/spy.csv.gz")
+    dividends = dividends_of("spy", "1998-01-01", "2006-01-01")
+    assert len(dividends) == expected["dividends"]
+    assert sum(each.value for each in dividends) == pytest.approx(
+        expected["dividend_per_share_sum"]
+    )
+    timeline = daily(spy, rows, "1998-01-01", "2005-12-31", actions=dividends)
+    run = run_session(timeline, TargetOnce(weight=0.5), fees=LEAN_FEES, limits=FREE_OF_LIMITS)
+    (fill,) = run.fills
+    assert (fill.lots, fill.ticks / 100) == (expected["qty"], expected["fill_price"])
+    assert to_iso(fill.ts_fill).startswith("1998-01-05")
+    assert fees_of(run) == pytest.approx(expected["total_fees"], abs=0.005)
+    assert money(run.ledger().income) == pytest.approx(512 * 13.26, abs=1e-9)
+    assert money(run.equity()) == pytest.approx(expected["end_equity"], abs=0.005)
+    summary = summarize_run(timeline, run.events, digest=run.digest)
+    assert float(summary.account.equity) == money(run.equity())
+    assert -100 * summary.account.max_drawdown == pytest.approx(
+        expected["max_drawdown_pct"], abs=0.05
+    )
+
+
+def split_of_aapl(value: float, divisor: float) -> CorporateAction:
+    ts = local("2014-06-09", "09:30:00")
+    return CorporateAction(
+        instrument=InstrumentId("AAPL.XNAS"), kind=CorporateActionKind.SPLIT, ts_event=ts,
+        ts_known=ts, value=value, divisor=divisor,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "divisor", "lots", "part", "tolerance"),
+    [(1, 0.1428572, -1077, "expected", 0.02), (7, 1, -1078, "exact_ratio_alternative", 0.005)],
+)
+def test_a05_split_while_short(
+    value: float, divisor: float, lots: int, part: str, tolerance: float
+) -> None:
+    """Both ratios: the rounded one of the factor file, 0.0357143 / 0.25, and the exact 7 for 1."""
+    timeline = daily(
+        make_equity("AAPL.XNAS"), read("equity_us/daily_raw/aapl.csv.gz"), "2014-06-05",
+        "2014-06-11", actions=[split_of_aapl(value, divisor)],
+    )  # fmt: skip
+    run = run_session(timeline, TargetOnce(weight=-1.0), fees=LEAN_FEES, limits=FREE_OF_LIMITS)
+    (fill,) = run.fills
+    assert (fill.lots, fill.ticks, fill.side) == (154, 65_000, Side.SELL)
+    assert fees_of(run) == case("A05")["total_fees"]
+    assert run.ledger().positions[timeline.instruments[0].id].lots == lots
+    assert money(run.equity()) == pytest.approx(case("A05", part)["end_equity"], abs=tolerance)
+
+
+def minute_bars(instrument: Instrument, path: str, action: CorporateAction) -> Timeline:
+    """Minute bars of the regular sessions."""
+    rows = [row for row in read(path) if "09:30" <= row["bar_start_et"][11:16] < "16:00"]
+    starts = [datetime.fromisoformat(row["bar_start_et"]) for row in rows]
+    ts_open = np.array([int(each.timestamp()) * 1_000_000_000 for each in starts], dtype=np.int64)
+    ends = [local(row["bar_start_et"][:10], "16:00:00") for row in rows]
+    columns: dict[str, npt.NDArray[Any]] = {
+        "ts_open": ts_open,
+        "ts_close": ts_open + 60_000_000_000,
+        "ts_known": ts_open + 60_000_000_000,
+        "session_close": np.array(ends, dtype=np.int64),
+        "quality": np.zeros(len(rows), dtype=np.int64),
+    }
+    for name in ("open", "high", "low", "close", "volume"):
+        columns[name] = np.array([float(row[name]) for row in rows])
+    return build_timeline(
+        [(instrument, columns)], source="shared", timeframe="1m", actions=[action]
+    )
+
+
+class BuyOne(Strategy):
+    """Buys one share at the first bar."""
+
+    done: bool = state(False)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if not self.done:
+            ctx.buy(bar.instrument, 1)
+            self.done = True
+
+
+@pytest.mark.parametrize(
+    ("value", "divisor", "lots", "part"),
+    [(1, 0.1428572, 6, "expected"), (7, 1, 7, "exact_ratio_alternative")],
+)
+def test_a06_fraction_of_a_share_is_settled_in_cash(
+    value: float, divisor: float, lots: int, part: str
+) -> None:
+    """The case: the next trade bar opens at the ask that the peer fills at, 646.26."""
+    aapl = make_equity("AAPL.XNAS")
+    timeline = minute_bars(
+        aapl, "equity_us/minute_raw/aapl_trade_20140605_20140609.csv.gz",
+        split_of_aapl(value, divisor),
+    )  # fmt: skip
+    run = run_session(timeline, BuyOne(), fees=LEAN_FEES, limits=FREE_OF_LIMITS)
+    (fill,) = run.fills
+    assert (fill.ticks, money(fill.fee)) == (64_626, case("A06")["total_fees"])
+    assert run.ledger().positions[aapl.id].lots == lots
+    assert money(run.equity()) == pytest.approx(case("A06", part)["end_equity"], abs=0.005)

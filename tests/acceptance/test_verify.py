@@ -25,6 +25,7 @@ from onetape.tape.block import Record
 from onetape.tape.reader import SqliteTapeReader
 from onetape.tape.sqlite_store import SqliteTape
 from tests.support.cli_data import import_wave
+from tests.support.older_writers import older_record
 
 STRATEGY = """\
 from onetape.domain.market import Bar
@@ -260,6 +261,83 @@ def test_verify_after_one_byte_of_a_data_file_that_makes_it_unreadable(
     assert "WAVE.SIM at version 0" in found["what"]
 
 
+# Corporate actions.
+
+ACTIONS = """\
+instrument,kind,ex_date,value,divisor
+WAVE.SIM,cash_dividend,2024-01-20,0.25,
+WAVE.SIM,split,2024-02-10,2,
+WAVE.SIM,cash_dividend,2024-03-01,0.1,
+"""
+
+
+@pytest.fixture
+def run_with_actions(run_dir: Path) -> Path:
+    """A run with dividends and a split, whose file lies in the working directory."""
+    Path("actions.csv").write_text(ACTIONS)
+    return backtest("cross.py", "data.corporate_actions=actions.csv")
+
+
+def test_verify_of_a_run_with_corporate_actions(run_with_actions: Path) -> None:
+    assert verify(run_with_actions)["verdict"] == "identical"
+    with closing(SqliteTapeReader(run_with_actions / "tape.db")) as reader:
+        pins = reader.header.datasets
+        types = [each.type for each in reader.events()]
+        assert "corporate_actions" not in reader.header.config
+    assert [(each.instrument, each.timeframe, each.rows) for each in pins][1:] == [
+        ("WAVE.SIM", "actions", 3)
+    ]
+    assert types.count("market.corporate_action") == 3
+    assert types.count("position.adjusted") > 0
+    summary = json.loads((run_with_actions / "metrics.json").read_bytes())
+    assert summary["corporate_actions"]["account"]["dividends"] > 0
+    frame = pl.read_parquet(run_with_actions / "adjustments.parquet")
+    assert len(frame) == types.count("position.adjusted")
+    assert "Dividends" in (run_with_actions / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b"2024-01-20", b"2024-01-21", "actions.csv holds 3 corporate actions of WAVE.SIM"),
+        (b"split,2024-02-10,2", b"split,2024-02-10,3", "and the session read 3 with"),
+        (b"0.25", b"0.26", "actions.csv holds 3"),
+        (b"2024-03-01", b"2034-03-01", "actions.csv holds 2"),
+        (b"0.25", b"0x25", "actions.csv:2: value '0x25' is not a number"),
+    ],
+)
+def test_verify_finds_a_changed_action(
+    run_with_actions: Path, old: bytes, new: bytes, what: str
+) -> None:
+    path = Path("actions.csv")
+    path.write_bytes(path.read_bytes().replace(old, new))
+    found = verify(run_with_actions)
+    assert (found["verdict"], found["exit_code"]) == ("data", 2)
+    assert what in found["what"]
+
+
+def test_verify_after_the_actions_are_gone(run_with_actions: Path) -> None:
+    Path("actions.csv").unlink()
+    assert "there is no such file of corporate actions" in verify(run_with_actions)["what"]
+    (run_with_actions / "config.json").unlink()
+    found = verify(run_with_actions)
+    assert found["verdict"] == "data"
+    assert "config.json names no file of them" in found["what"]
+
+
+def test_where_the_actions_are_decides_nothing(run_with_actions: Path) -> None:
+    Path("actions.csv").rename("elsewhere.csv")
+    config = run_with_actions / "config.json"
+    config.write_bytes(config.read_bytes().replace(b"actions.csv", b"elsewhere.csv"))
+    assert verify(run_with_actions)["verdict"] == "identical"
+    again = backtest("cross.py", "data.corporate_actions=elsewhere.csv")
+    with (
+        closing(SqliteTapeReader(again / "tape.db")) as one,
+        closing(SqliteTapeReader(run_with_actions / "tape.db")) as other,
+    ):
+        assert one.audit().digest == other.audit().digest
+
+
 # The tape.
 
 
@@ -357,6 +435,50 @@ def test_verify_names_the_library_that_is_another_one(run_dir: Path) -> None:
     versions["libraries"]["numpy"] = "1.0.0"
     (run_dir / "versions.json").write_text(json.dumps(versions))
     assert "numpy was 1.0.0 and is " in verify(run_dir)["what"]
+
+
+# A tape by an onetape whose payloads had fewer fields.
+
+
+def rewrite(run_dir: Path, change: Any) -> bool:
+    """Write the tape anew, record by record; whether any has other bytes now."""
+    tape = run_dir / "tape.db"
+    with closing(SqliteTapeReader(tape)) as reader:
+        records = list(reader.encoded_records())
+    tape.unlink()
+    (run_dir / "metrics.json").unlink()
+    changed = [change(each) for each in records]
+    with closing(SqliteTape.create(tape)) as store:
+        for each in changed:
+            store.append(*msgspec.msgpack.decode(each))
+    return changed != records
+
+
+def test_verify_of_a_tape_by_an_older_writer_is_identical(run_dir: Path) -> None:
+    new = verify(run_dir)
+    assert rewrite(run_dir, older_record)
+    found = verify(run_dir)
+    with closing(SqliteTapeReader(run_dir / "tape.db")) as reader:
+        assert found["digest"] == reader.digest != new["digest"]
+    assert (found["verdict"], found["exit_code"]) == ("identical", 0)
+    assert found["what"].endswith(f"digest {found['digest']}")
+    assert (found["events"], found["records"]) == (new["events"], new["records"])
+
+
+def test_verify_of_a_tape_by_an_older_writer_finds_what_has_another_meaning(run_dir: Path) -> None:
+    def dearer(data: bytes) -> bytes:
+        first_seq, ts, row, events = msgspec.msgpack.decode(older_record(data))
+        for payload, *_ in events:
+            if payload[0] == "position.opened":
+                payload[4] += 1
+        return msgspec.msgpack.encode([first_seq, ts, row, events])
+
+    assert rewrite(run_dir, dearer)
+    found = verify(run_dir)
+    assert (found["verdict"], found["exit_code"]) == ("code", 2)
+    assert found["difference"]["tape"]["type"] == "position.opened"
+    sides = [found["difference"][side]["payload"]["cost"] for side in ("tape", "rerun")]
+    assert sides[0] == sides[1] + 1
 
 
 # Nondeterminism: the order of a set of text changes with the hash seed of the process.

@@ -236,6 +236,113 @@ def test_reader_keeps_nan_and_infinities(case: Case) -> None:
     assert [repr(event.payload.value) for event in reader.events()] == [repr(v) for v in values]  # type: ignore[union-attr]
 
 
+# Snapshots.
+
+
+def write_with_snapshots(case: Case, kept_after: list[int], orders: int = 20) -> TapeStore:
+    """A session with a snapshot behind each of these numbers of steps; rows count the steps."""
+    tape = case.create()
+    for number, step in enumerate(make_session(orders), 1):
+        tape.append(*step)
+        if number in kept_after:
+            tape.keep(number, step[1], b"state %d" % number)
+    tape.commit()
+    return tape
+
+
+def test_snapshots_come_back_in_order_with_their_place(case: Case) -> None:
+    tape = write_with_snapshots(case, [1, 5, 14])
+    found = list(case.read(tape).snapshots())
+    session = make_session(orders=20)
+    events = [sum(len(step[3]) for step in session[:count]) for count in (1, 5, 14)]
+    assert [each.number for each in found] == [0, 1, 2]
+    assert [each.rows for each in found] == [1, 5, 14]
+    assert [each.events for each in found] == events == [1, 17, 53]
+    assert [each.ts for each in found] == [session[count - 1][1] for count in (1, 5, 14)]
+    assert [each.blocks for each in found] == [1, 2, 3]
+    assert [each.state for each in found] == [b"state 1", b"state 5", b"state 14"]
+
+
+def test_snapshot_names_the_digest_of_the_record_before_it(case: Case) -> None:
+    (snapshot,) = case.read(write_with_snapshots(case, [5])).snapshots()
+    prefix = MemoryTape()
+    for step in make_session(orders=20)[:5]:
+        prefix.append(*step)
+    assert snapshot.chain.hex() == prefix.digest
+
+
+def test_snapshot_before_any_record_follows_the_genesis(case: Case) -> None:
+    tape = case.create()
+    tape.keep(0, TS_START, b"nothing yet")
+    (snapshot,) = case.read(tape).snapshots()
+    assert (snapshot.blocks, snapshot.events, snapshot.chain) == (0, 0, GENESIS)
+    assert case.read(tape).audit().damage is None
+
+
+def test_snapshots_change_no_digest(case: Case) -> None:
+    """A run is the same however often it was looked at."""
+    digests = {write_with_snapshots(case, kept).digest for kept in ([], [3], [1, 2, 9, 21])}
+    assert len(digests) == 1
+
+
+def test_snapshot_is_readable_as_soon_as_it_is_kept(case: Case) -> None:
+    tape = case.create()
+    session = make_session(orders=3)
+    for step in session[:3]:
+        tape.append(*step)
+    tape.keep(3, TS_START, b"state")
+    reader = case.read(tape)
+    assert sum(1 for _ in reader.records()) == 3
+    assert [each.state for each in reader.snapshots()] == [b"state"]
+
+
+def test_snapshots_from_a_row_on(case: Case) -> None:
+    reader = case.read(write_with_snapshots(case, [1, 5, 14]))
+    for first_rows, rows in ((0, [1, 5, 14]), (1, [1, 5, 14]), (2, [5, 14]), (14, [14]), (15, [])):
+        assert [each.rows for each in reader.snapshots(first_rows)] == rows
+
+
+def test_newest_snapshot_is_no_later_than_asked(case: Case) -> None:
+    reader = case.read(write_with_snapshots(case, [1, 5, 14]))
+    session = make_session(orders=20)
+
+    def rows(**limits: int) -> int:
+        found = reader.newest_snapshot(**limits)
+        return found.rows if found else 0
+
+    assert rows() == 14
+    assert [rows(events=limit) for limit in (0, 1, 16, 17, 52, 53, 10**9)] == [
+        0,
+        1,
+        1,
+        5,
+        5,
+        14,
+        14,
+    ]
+    ts = [session[count - 1][1] for count in (1, 5, 14)]
+    assert [rows(ts=limit) for limit in (ts[0] - 1, ts[0], ts[1], ts[2] - 1, ts[2])] == [
+        0,
+        1,
+        5,
+        5,
+        14,
+    ]
+    assert rows(events=20, ts=ts[0]) == 1
+    assert rows(events=1, ts=ts[2]) == 1
+
+
+def test_tape_without_snapshots_has_none(case: Case) -> None:
+    reader = case.read(write(case, make_session(orders=2)))
+    assert list(reader.snapshots()) == []
+    assert reader.newest_snapshot() is None
+
+
+def test_audit_covers_snapshots(case: Case) -> None:
+    audit = case.read(write_with_snapshots(case, [1, 5, 14])).audit()
+    assert (audit.damage, audit.complete) == (None, True)
+
+
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
 )

@@ -102,7 +102,7 @@ def test_plain_worlds_take_the_short_cuts(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(venue.SimulatedVenue, name, count)
     for seed in range(30):
-        make_plain_world(seed).run(BarsAlone(seed=seed))
+        make_plain_world(seed).run(BarsAlone(seed=seed, special=False))
     assert taken.count("_meet_alone") > 100
     assert taken.count("_meet") > 100
     assert taken.count("_fill") > 100 + 2 * taken.count("_fee")

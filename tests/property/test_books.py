@@ -24,6 +24,7 @@ from onetape.domain.events import (
     OrderCancelPending,
     OrderExpired,
     OrderFilled,
+    OrderReduced,
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
@@ -94,10 +95,20 @@ class Tape:
         arrivals: dict[int, int] = {}
         last = 0
         commands = [each for each in self.events if isinstance(each.payload, COMMANDS)]
-        for number, each in enumerate(commands, 1):
-            last = max(last, each.ts_event + compute_latency_ns(self.world.terms.latency, number))
+        number = 0
+        for each in commands:
+            if not parent_of(each.payload):  # a child is one message with its parent
+                number += 1
+                delay = compute_latency_ns(self.world.terms.latency, number)
+                last = max(last, each.ts_event + delay)
             arrivals[each.seq] = last
         return arrivals
+
+
+def parent_of(event: object) -> str:
+    """The order that a new order waits for; empty for none."""
+    terms = event.conditions if isinstance(event, OrderSubmitted) else None
+    return terms.parent if terms is not None else ""
 
 
 def run(seed: int, rows: int, trades: bool = False, **params: Any) -> Tape:
@@ -200,10 +211,11 @@ def test_orders_live_as_the_table_says(trades: bool, seed: int, rows: int) -> No
             case OrderCancelPending() | OrderReplacePending() | OrderAccepted() | OrderTriggered():
                 assert life is not None
                 assert not life.closed
-            case OrderReplaced(lots=lots):
+            case OrderReplaced(lots=lots) | OrderReduced(lots=lots):
                 assert life is not None
                 assert not life.closed
                 assert lots > life.filled
+                assert lots < life.lots or isinstance(event, OrderReplaced)
                 life.lots = lots
             case OrderFilled():
                 assert life is not None
@@ -280,7 +292,7 @@ def has_slipped(tape: Tape, life: Life) -> bool:
     """Whether slippage applies to the order: it is no limit order at the fill."""
     kind = life.command.order_type
     return (
-        kind in (OrderType.MARKET, OrderType.STOP)
+        kind.triggered is OrderType.MARKET
         and tape.world.terms.slippage != type(tape.world.terms.slippage)()
     )
 
@@ -307,9 +319,9 @@ def test_no_fill_lies_outside_its_bar_beyond_slippage_and_a_tick(
             at_worst = compute_slipped_ticks(slippage, at_worst, side, quantity, bar["volume"])
         assert (fill.ticks - at_best) * side >= -1
         assert (fill.ticks - at_worst) * side <= 1
-        if kind in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+        if kind.has_limit:
             assert (fill.ticks - life.limit_ticks) * side <= 0
-        if kind is OrderType.STOP and not life.filled:
+        if kind.has_trigger and not life.filled:
             assert life.triggered
 
 

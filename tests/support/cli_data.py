@@ -37,9 +37,9 @@ def write_csv(path: Path, rows: list[str]) -> Path:
     return path
 
 
-def import_wave() -> None:
+def import_wave(days: int = 120) -> None:
     """A catalog with WAVE.SIM, and run.yaml, in the working directory."""
-    write_csv(Path("wave.csv"), make_rows())
+    write_csv(Path("wave.csv"), make_rows(days))
     Path("run.yaml").write_text(CONFIG, encoding="utf-8")
     arguments = ["data", "import", "wave.csv", "--instrument", "WAVE.SIM", "--timeframe", "1d"]
     result = CliRunner().invoke(app, [*arguments, "--calendar", "24/7", "--tz", "UTC"])

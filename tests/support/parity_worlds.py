@@ -30,13 +30,17 @@ from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.numbers import to_minor
 from onetape.domain.timestamps import to_iso
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.fee_presets import make_alpaca_us, make_ibkr_us_tiered
 from onetape.execution.simulated.fees import (
     BpsFees,
     FeeModel,
     FeeTier,
     NoFees,
+    PerContractFees,
     PerOrderFees,
     PerShareFees,
+    PerShareTieredFees,
+    ShareTier,
     TieredFees,
 )
 from onetape.execution.simulated.latency import LatencyModel
@@ -101,6 +105,18 @@ FEES: tuple[FeeModel, ...] = (
             FeeTier(from_notional=20_000, maker_bps=-1, taker_bps=4),
         )
     ),
+    PerContractFees(rate="0.5", exchange_rate="0.1", minimum="1", maximum="9"),
+    PerShareTieredFees(
+        tiers=(
+            ShareTier(from_quantity=0, rate="0.01"),
+            ShareTier(from_quantity=50, rate="0.004"),
+            ShareTier(from_quantity="200.5", rate="0.001"),
+        ),
+        minimum="0.05",
+        maximum_ratio="0.01",
+    ),
+    make_ibkr_us_tiered(maker_rate="-0.002"),
+    make_alpaca_us(),
 )
 SLIPPAGE: tuple[SlippageModel, ...] = (
     NoSlippage(),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from onetape.domain.events import OrderEvent, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity, make_spot
 from onetape.domain.market import Bar, TimeSlice, TradeTick
-from onetape.domain.orders import Intent, OrderType, Side, TimeInForce
+from onetape.domain.orders import Contingency, Intent, OrderType, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import (
     BpsFees,
@@ -48,7 +48,8 @@ SHARE = make_equity("AAPL.XNAS")
 COARSE = make_equity("MSFT.XNAS", tick_size="0.05", lot_size="10")
 COIN = make_spot("BTC-USD.TEST", base="BTC", quote="USD", tick_size="0.01", lot_size="0.1")
 
-GTC, DAY, GTD, IOC, FOK = TimeInForce
+GTC, DAY, GTD, IOC, FOK, *_ = TimeInForce
+CLASSIC_TYPES = [each for each in OrderType if each <= OrderType.STOP_LIMIT]
 
 
 class RandomBars(Strategy):
@@ -60,6 +61,7 @@ class RandomBars(Strategy):
 
     seed: int = param(0)
     sized_at_fill: bool = param(True)
+    special: bool = param(True)
 
     def features(self) -> FeatureMap:
         return {"average": Sma(3)}
@@ -147,8 +149,11 @@ class RandomBars(Strategy):
     ) -> None:
         """An order of any type and time in force, near the market."""
         side = chance.choice(list(Side))
-        kind = chance.choice(list(OrderType))
-        tif = chance.choices(list(TimeInForce), (6, 2, 2, 1, 1))[0]
+        if self.special and chance.random() < 0.35 and ctx.mark(instrument) > 0:
+            self.special_order(chance, instrument, side, quantity, ctx)
+            return
+        kind = chance.choice(CLASSIC_TYPES)
+        tif = chance.choices((GTC, DAY, GTD, IOC, FOK), (6, 2, 2, 1, 1))[0]
         price = ctx.mark(instrument)
         if not price > 0:
             price = 100.0
@@ -163,6 +168,58 @@ class RandomBars(Strategy):
             ts_expire=ctx.now + chance.randint(1, 5 * MINUTE) if tif is GTD else 0,
             reduce_only=chance.random() < 0.1, label=chance.choice(("", "a")),
         )  # fmt: skip
+
+    def special_order(
+        self,
+        chance: random.Random,
+        instrument: InstrumentId,
+        side: Side,
+        quantity: float,
+        ctx: Context,
+    ) -> None:
+        """An order that is touched, trails, is for an auction, post-only, or bound to others."""
+
+        def near(part: float) -> float:
+            price = ctx.mark(instrument) * (1 + chance.gauss(part, 0.004))
+            return ctx.round_price(instrument, price, side)
+
+        def distance(ticks: int) -> float:
+            return ctx.round_price(
+                instrument, ticks * ctx.instrument(instrument).tick_float, Side.BUY
+            )
+
+        away = side * 0.01
+        match chance.randrange(9):
+            case 0:
+                ctx.order(instrument, side, quantity, touch=near(-away))
+            case 1:
+                limit = chance.choice((near(-away), near(0)))
+                ctx.order(instrument, side, quantity, touch=near(-away), limit=limit)
+            case 2:
+                ctx.order(instrument, side, quantity, trail=distance(chance.randint(1, 200)))
+            case 3:
+                offset = chance.choice((None, 0.0, distance(chance.randint(1, 20))))
+                ratio = chance.choice((0.0001, 0.003, 0.02))
+                ctx.order(instrument, side, quantity, trail_ratio=ratio, limit_offset=offset)
+            case 4:
+                tif = chance.choice((TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE))
+                limit = chance.choice((None, near(0)))
+                ctx.order(instrument, side, quantity, limit=limit, time_in_force=tif)
+            case 5:
+                ctx.order(instrument, side, quantity, limit=near(0), post_only=True)
+            case 6:
+                kind = chance.choice((Contingency.OCO, Contingency.OUO))
+                name = f"g{ctx.intent_count}"
+                ctx.order(instrument, side, quantity, limit=near(-away), group=name,
+                          contingency=kind)  # fmt: skip
+                ctx.order(instrument, side, quantity, stop=near(away), group=name,
+                          contingency=kind)  # fmt: skip
+            case _:
+                ctx.bracket(
+                    instrument, side, quantity, take_profit=near(away / 2),
+                    limit=chance.choice((None, near(0))),
+                    **chance.choice(({"stop_loss": near(-away / 2)}, {"trail": distance(50)})),
+                )  # fmt: skip
 
     def replace(self, chance: random.Random, order: OpenOrder, ctx: Context) -> None:
         """Another quantity, limit or stop, sometimes one that the order does not have."""

@@ -18,7 +18,7 @@ from onetape.domain.events import (
     SessionStarted,
     SessionStopped,
 )
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import Instrument, InstrumentId, make_equity, make_spot
 from onetape.domain.orders import (
     OrderIntent,
     OrderType,
@@ -29,6 +29,10 @@ from onetape.domain.orders import (
 from onetape.tape.block import Step
 
 AAPL = InstrumentId("AAPL.XNAS")
+INSTRUMENTS = [
+    make_equity(AAPL, tick_size="0.0001"),
+    make_spot("BTC-USD.TEST", base="BTC", quote="USD", tick_size="0.01", lot_size="0.000001"),
+]
 TS_START = 1_600_000_000_000_000_000
 TS_STEP = 60_000_000_000
 
@@ -97,6 +101,11 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         if hint.__origin__ is list:
             return st.lists(*parts, max_size=3)
         return st.dictionaries(*parts, max_size=3)
+    if isinstance(hint, types.UnionType):
+        parts = [each for each in get_args(hint) if each is not types.NoneType]
+        return st.one_of([st.none(), *map(_values, parts)])
+    if issubclass(hint, Instrument):
+        return st.sampled_from(INSTRUMENTS)
     if issubclass(hint, msgspec.Struct):
         return structs(hint)
     if issubclass(hint, Enum):

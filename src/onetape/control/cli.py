@@ -8,6 +8,7 @@ from onetape.control.boundary import ErrorBoundary
 from onetape.control.commands import config, data, strategy, tape
 from onetape.control.commands.backtest import backtest
 from onetape.control.commands.lookahead import lookahead
+from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
 from onetape.control.commands.sweep import sweep
 from onetape.control.commands.verify import verify
@@ -30,6 +31,7 @@ app.command()(lookahead)
 app.command()(warmup)
 app.command()(report)
 app.command()(verify)
+app.command()(replay)
 app.command()(why)
 app.add_typer(data.app, name="data")
 app.add_typer(strategy.app, name="strategy")

@@ -11,6 +11,7 @@ from onetape.control.terminal import console, plain
 if TYPE_CHECKING:
     from onetape.domain.events import StrategyQuarantined
     from onetape.research.run_summary import RunSummary
+    from onetape.runtime.run_monitor import Measurements
 
 _STYLES = {-1: "red", 0: "", 1: "green"}
 
@@ -49,6 +50,18 @@ def describe_result(summary: RunSummary, run_dir: Path, report: Path) -> dict[st
         "report": str(report),
         "metrics": msgspec.Raw(encode_metrics(summary.metrics())),
     }
+
+
+def describe_speed(measured: Measurements) -> str:
+    """How fast a session ran, in one line."""
+    resumed = f" from row {measured.first_row:,} on, resumed" if measured.first_row else ""
+    parts = [f"{measured.rows_per_second:,.0f} rows/s{resumed}"]
+    if measured.strategy_ratio == measured.strategy_ratio:
+        parts.append(f"{100 * measured.strategy_ratio:.0f} % of the time in strategies")
+    if measured.latency_p99_us == measured.latency_p99_us:
+        parts.append(f"99 % of events within {measured.latency_p99_us:,.1f} us")
+    parts.append(f"{measured.memory_peak_mib:,.0f} MiB at most")
+    return ", ".join(parts)
 
 
 def print_quarantined(quarantined: Sequence[StrategyQuarantined]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BookDelta,
     CorporateAction,
+    CorporateActionKind,
     FundingRate,
     MarkPrice,
     QuoteTick,
@@ -21,6 +22,7 @@ from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
     LiquiditySide,
+    OrderConditions,
     OrderIntent,
     OrderType,
     RejectCode,
@@ -49,7 +51,11 @@ class DatasetPin(msgspec.Struct, frozen=True, kw_only=True):
 class SessionStarted(
     msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="session.started"
 ):
-    """First event of a tape. `config` is the resolved configuration as canonical JSON."""
+    """First event of a tape: everything that the session ran on.
+
+    `config` is the resolved configuration as canonical JSON, `instruments` the definitions of what
+    it could trade, so that ticks and lots can be read without the catalog.
+    """
 
     session: str
     mode: str
@@ -59,6 +65,7 @@ class SessionStarted(
     strategy_versions: dict[str, str]
     seed: int
     datasets: list[DatasetPin]
+    instruments: list[Instrument] = []
 
 
 class SessionStopped(
@@ -116,6 +123,7 @@ class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     budget: int = 0
     budget_is_ratio: bool = False
     reduce_only: bool = False
+    conditions: OrderConditions | None = None
 
 
 class OrderAccepted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.accepted"):
@@ -216,6 +224,14 @@ class OrderReplaced(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     stop_ticks: int
 
 
+class OrderReduced(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.reduced"):
+    """The venue has taken lots from the order; `lots` is its new total, filled ones included."""
+
+    client_order_id: str
+    lots: int
+    reason: str
+
+
 class OrderExpired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.expired"):
     """The order's time in force is over."""
 
@@ -250,6 +266,26 @@ class PositionOpened(PositionChanged, frozen=True, gc=False, array_like=True,
 class PositionClosed(PositionChanged, frozen=True, gc=False, array_like=True,
                      tag="position.closed"):  # fmt: skip
     """A position returned to flat."""
+
+
+class PositionAdjusted(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="position.adjusted"
+):
+    """The books after a corporate action: signed lots, cost basis, cash (minor units).
+
+    `amount` is the cash that the action moved (received: positive); `realized` the part of it that
+    is PnL of lots that it took, `income` the part that is a dividend.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    kind: CorporateActionKind
+    lots: int
+    cost: int
+    amount: int
+    realized: int
+    income: int
+    cash: int
 
 
 class TimerFired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="timer.fired"):
@@ -298,6 +334,7 @@ OrderReport = (
     | OrderReplacePending
     | OrderReplaced
     | OrderReplaceRejected
+    | OrderReduced
     | OrderExpired
     | OrderUnknown
 )
@@ -322,6 +359,7 @@ Payload = (
     | OrderSubmitted
     | OrderEvent
     | PositionEvent
+    | PositionAdjusted
     | TimerFired
     | KillSwitchSet
     | SignalRecorded

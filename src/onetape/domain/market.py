@@ -393,7 +393,10 @@ class CorporateActionKind(Enum):
 class CorporateAction(
     msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.corporate_action"
 ):
-    """A change of a listing, effective at `ts_event`. `value`: new/old shares, or cash a share."""
+    """A change of a listing, effective at `ts_event`. `value`: new/old shares, or cash a share.
+
+    New/old shares are `value / divisor`, so that 1 for 7 is exact too; else `divisor` is 1.
+    """
 
     instrument: InstrumentId
     kind: CorporateActionKind
@@ -403,6 +406,7 @@ class CorporateAction(
     source: str = ""
     ts_ingest: int = 0
     quality: int = 0
+    divisor: float = 1.0
 
 
 MarketEvent = (

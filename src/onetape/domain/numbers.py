@@ -116,3 +116,13 @@ def compute_ticks(price: float, tick_size: float, side_sign: int) -> int:
     if side_sign > 0:
         return int(math.ceil(exact))
     return int(math.floor(exact))
+
+
+def show_minor(minor: int, sign: str = "") -> str:
+    """An exact amount for people: grouped, with at least two digits behind the point.
+
+    `sign` "+" shows the sign of what is not negative too.
+    """
+    text = f"{minor_to_decimal(minor):{sign},.8f}".rstrip("0")
+    whole, _, rest = text.partition(".")
+    return f"{whole}.{rest:0<2}"

@@ -32,22 +32,100 @@ class LiquiditySide(IntEnum):
 
 
 class OrderType(IntEnum):
-    """How an order meets the market. A stop order becomes its base type when it is triggered."""
+    """How an order meets the market; from STOP on an order waits for its trigger.
+
+    A stop triggers where the market goes against the order (up for a buy), an if-touched order
+    where it comes to it (down for a buy). A trailing stop follows the best price at a distance.
+    """
 
     MARKET = 0
     LIMIT = 1
     STOP = 2
     STOP_LIMIT = 3
+    MARKET_IF_TOUCHED = 4
+    LIMIT_IF_TOUCHED = 5
+    TRAILING_STOP = 6
+    TRAILING_STOP_LIMIT = 7
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether a strategy gives a limit price with it; a trailing stop-limit makes its own."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+
+    @property
+    def has_trigger(self) -> bool:
+        """Whether it waits for a price (`stop_ticks`)."""
+        return self >= OrderType.STOP
+
+    @property
+    def is_trailing(self) -> bool:
+        """Whether its trigger follows the market."""
+        return self >= OrderType.TRAILING_STOP
+
+    @property
+    def triggered(self) -> OrderType:
+        """What it becomes when it is triggered."""
+        match self:
+            case OrderType.STOP | OrderType.MARKET_IF_TOUCHED | OrderType.TRAILING_STOP:
+                return OrderType.MARKET
+            case OrderType.STOP_LIMIT | OrderType.LIMIT_IF_TOUCHED | OrderType.TRAILING_STOP_LIMIT:
+                return OrderType.LIMIT
+            case _:
+                return self
 
 
 class TimeInForce(IntEnum):
-    """How long an order lives."""
+    """How long an order lives.
+
+    AT_THE_OPEN and AT_THE_CLOSE orders take part in the next opening or closing of a session, and
+    in nothing else.
+    """
 
     GTC = 0
     DAY = 1
     GTD = 2
     IOC = 3
     FOK = 4
+    AT_THE_OPEN = 5
+    AT_THE_CLOSE = 6
+
+
+class Contingency(IntEnum):
+    """What the fill of an order does to the others of its group.
+
+    | contingency | a fill                                                            |
+    | ----------- | ----------------------------------------------------------------- |
+    | NONE        | leaves them                                                       |
+    | OCO         | cancels them: one cancels the other                               |
+    | OUO         | takes as many lots from each of them: one updates the other       |
+    """
+
+    NONE = 0
+    OCO = 1
+    OUO = 2
+
+
+class OrderConditions(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What only some orders have; zero or empty where it does not apply.
+
+    Attributes:
+        trail_ticks: How far a trailing stop stays behind the best price.
+        trail_ratio_e8: The same as a share (1e-8) of that price, rounded up to a tick.
+        offset_ticks: How far the limit of a trailing stop-limit is beyond its stop.
+        post_only: Canceled instead of taking liquidity.
+        parent: Client order id of the order whose fills this one waits for: what has filled there
+            may fill here. It ends where the parent ends without a fill (one triggers the other).
+        group: Name of the orders, of one strategy and instrument, that `contingency` binds.
+        contingency: What a fill in the group does to the others.
+    """
+
+    trail_ticks: int = 0
+    trail_ratio_e8: int = 0
+    offset_ticks: int = 0
+    post_only: bool = False
+    parent: str = ""
+    group: str = ""
+    contingency: Contingency = Contingency.NONE
 
 
 class OrderStatus(IntEnum):
@@ -108,6 +186,7 @@ class OrderIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i
     ts_expire: int = 0
     reduce_only: bool = False
     label: str = ""
+    conditions: OrderConditions | None = None
 
 
 class CancelIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.cancel"):
@@ -161,6 +240,8 @@ class DenialCode(Enum):
     ORDER_CLOSED = "order_closed"
     ALREADY_PENDING = "already_pending"
     NOT_REPLACEABLE = "not_replaceable"
+    PARENT_CLOSED = "parent_closed"
+    DELISTED = "delisted"
 
 
 class RejectCode(Enum):

@@ -37,12 +37,22 @@ class SimulatedExchange(Protocol):
         """Commands, one at least, leave us at `now`, in this order."""
         ...
 
-    def arrive(self, ts: int, last_close: Callable[[InstrumentId], int]) -> Sequence[OrderReport]:
+    def arrive(
+        self,
+        ts: int,
+        last_close: Callable[[InstrumentId], int],
+        session_close: Callable[[InstrumentId], int],
+    ) -> Sequence[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
         A cancel or replace that arrives after `last_close`, the close of the newest known bar of
         the instrument, is answered by the next bar: only that tells whether the order has filled.
+        `session_close` is the end of that bar's session, -1 before the first bar.
         """
+        ...
+
+    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterable[OrderReport]:
+        """Take every order of an instrument off, those under way too; reports one at a time."""
         ...
 
     def on_bar(self, bar: Bar, account: AccountView) -> Iterable[OrderReport]:
@@ -71,4 +81,15 @@ class TapeWriter(Protocol):
 
     def commit(self) -> None:
         """Make everything appended so far durable."""
+        ...
+
+
+class SnapshotKeeper(Protocol):
+    """Where a session keeps its state, to go on from there."""
+
+    def keep(self, rows: int, ts: int, state: bytes) -> None:
+        """Keep the state after `rows` market events, at engine time `ts` (ns UTC).
+
+        Everything appended to the tape so far is before it.
+        """
         ...

@@ -17,6 +17,7 @@ from onetape.domain.events import (
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
+    OrderReduced,
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
@@ -27,7 +28,14 @@ from onetape.domain.events import (
     OrderUnknown,
 )
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.orders import OrderStatus, OrderType, QuantityBasis, Side, TimeInForce
+from onetape.domain.orders import (
+    OrderConditions,
+    OrderStatus,
+    OrderType,
+    QuantityBasis,
+    Side,
+    TimeInForce,
+)
 from onetape.risk.approval import RiskApproved
 
 S = OrderStatus
@@ -57,6 +65,10 @@ MOVES: dict[tuple[OrderStatus, type[OrderReport]], OrderStatus] = {
     **{(S.SUBMITTED, event): status for event, status in _ON_BOOK.items()},
     **{(S.ACCEPTED, event): status for event, status in _ON_BOOK.items()},
     (S.ACCEPTED, OrderTriggered): S.ACCEPTED,
+    **{
+        (status, OrderReduced): status
+        for status in (S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING)
+    },
     **{(S.PARTIALLY_FILLED, event): status for event, status in _ON_BOOK.items()},
     **{(S.CANCEL_PENDING, event): status for event, status in _WHILE_CHANGING.items()},
     (S.CANCEL_PENDING, OrderAccepted): S.CANCEL_PENDING,
@@ -105,7 +117,7 @@ _ACCEPTED = S.ACCEPTED
 _FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
 _EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
-_OF_A_CHANGE = frozenset({OrderReplaced, OrderReplaceRejected, OrderTriggered})
+_OF_A_CHANGE = frozenset({OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered})
 
 
 class Order(msgspec.Struct, gc=False):
@@ -138,6 +150,7 @@ class Order(msgspec.Struct, gc=False):
     venue_order_id: str = ""
     asked_lots: int = 0
     asked_lot_cost: int = 0
+    conditions: OrderConditions | None = None
 
     @property
     def leaves(self) -> int:
@@ -186,11 +199,13 @@ class Oms:
         command = OrderSubmitted(
             identity, strategy, instrument, side, kind, time_in_force, lots, limit_ticks,
             stop_ticks, ts_expire, budget, basis is _EQUITY_AT_FILL, reduce_only,
+            intent.conditions,
         )  # fmt: skip
         order = Order(
             identity, strategy, instrument, side, kind, time_in_force, lots, limit_ticks,
             stop_ticks, ts_expire, reduce_only, estimated, lot_cost, correlation_id, causation_id,
         )  # fmt: skip
+        order.conditions = intent.conditions
         self.open[identity] = order
         return order, command
 
@@ -239,6 +254,8 @@ class Oms:
             order.asked_lots = order.asked_lot_cost = 0
         elif isinstance(event, OrderReplaceRejected):
             order.asked_lots = order.asked_lot_cost = 0
+        elif isinstance(event, OrderReduced):
+            order.lots = event.lots
         elif isinstance(event, OrderTriggered):
-            is_stop = order.order_type is OrderType.STOP
-            order.order_type = OrderType.MARKET if is_stop else OrderType.LIMIT
+            order.stop_ticks = event.stop_ticks
+            order.order_type = order.order_type.triggered

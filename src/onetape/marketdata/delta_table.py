@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from onetape.domain.errors import DataError, TryAgain
+from onetape.marketdata.parquet_pages import DamagedPage, check_pages
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,10 +61,14 @@ def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.D
     import polars as pl
 
     try:
+        for file in files:
+            check_pages(Path(file))
         return pl.read_parquet(
             list(files), columns=list(columns), glob=False, hive_partitioning=False
         )
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except (
+        pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DamagedPage
+    ) as error:  # fmt: skip
         raise DataError(
             f"a data file can't be read: {_first_line(error)}", where=str(path),
             remedy="restore the folder from a copy, or import again into a new one",

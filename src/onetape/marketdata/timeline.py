@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import TRADES, BarBlock, TradeBlock
+from onetape.domain.market import TRADES, BarBlock, CorporateAction, TradeBlock
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
@@ -21,6 +22,12 @@ from onetape.marketdata.bars import (
     check_columns,
     compute_content_hash,
     slice_rows,
+)
+from onetape.marketdata.corporate_actions import (
+    order_actions,
+    pin_actions,
+    place_rows,
+    read_actions,
 )
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
@@ -46,6 +53,9 @@ class Timeline:
         datasets: What was read from a catalog, one pin for each instrument; empty from memory.
         source: Provenance of the rows.
         timeframe: Length of the bars; `trades` where the rows are prints.
+        actions: Corporate actions in the order in which a session meets them.
+        action_rows: How many rows come before each of them.
+        action_pins: What was read of them, one pin for each instrument that has any.
 
     Made by `build_timeline`, `build_trade_timeline` and `load_timeline`.
     """
@@ -61,6 +71,8 @@ class Timeline:
         source: str,
         timeframe: str,
         kind: TimelineKind = "bars",
+        actions: tuple[CorporateAction, ...] = (),
+        action_pins: tuple[DatasetPin, ...] = (),
     ) -> None:
         self.kind: TimelineKind = kind
         self.instruments = instruments
@@ -70,10 +82,20 @@ class Timeline:
         self.datasets = datasets
         self.source = source
         self.timeframe = timeframe
+        self.actions = actions
+        self.action_rows: list[int] = np.searchsorted(
+            columns["ts_known"], [each.ts_known for each in actions]
+        ).tolist()
+        self.action_pins = action_pins
         self._rows = rows
 
     def __len__(self) -> int:
         return len(self.instrument_index)
+
+    @property
+    def pins(self) -> tuple[DatasetPin, ...]:
+        """Everything that was read from files: `datasets`, then `action_pins`."""
+        return (*self.datasets, *self.action_pins)
 
     def rows_of(self, instrument_id: str) -> IntArray:
         """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one."""
@@ -100,6 +122,8 @@ def build_timeline(
     source: str,
     timeframe: str,
     datasets: Sequence[DatasetPin] = (),
+    actions: Sequence[CorporateAction] = (),
+    action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
     """Merges bars that are in memory; with one instrument nothing is copied.
 
@@ -108,13 +132,17 @@ def build_timeline(
         source: Provenance, as bars tell it.
         timeframe: Length of the bars, as bars tell it.
         datasets: Pins of what `series` was read from.
+        actions: Corporate actions, at one time in the order in which they count.
+        action_pins: Pins of what they were read from.
 
     Raises:
-        DataError: There is no instrument, one comes twice, or columns are no bars in time order.
+        DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
+            action does not fit (see `order_actions`).
     """
     instruments = _check_instruments([instrument for instrument, _ in series])
     for instrument, columns in series:
         check_columns(columns, instrument.id)
+    ordered = order_actions(actions, series) if actions else ()
     merged, index, rows = _merge([columns for _, columns in series], BAR_COLUMNS)
     return Timeline(
         instruments,
@@ -124,11 +152,16 @@ def build_timeline(
         datasets=tuple(datasets),
         source=source,
         timeframe=timeframe,
+        actions=ordered,
+        action_pins=tuple(action_pins),
     )
 
 
 def build_trade_timeline(
-    series: Sequence[tuple[Instrument, Mapping[str, npt.NDArray[Any]]]], *, source: str
+    series: Sequence[tuple[Instrument, Mapping[str, npt.NDArray[Any]]]],
+    *,
+    source: str,
+    actions: Sequence[CorporateAction] = (),
 ) -> Timeline:
     """Merges trade prints that are in memory, as `build_timeline` does bars.
 
@@ -138,12 +171,18 @@ def build_trade_timeline(
         series: Each instrument with its prints in time order, as `complete_trades` takes them; the
             order breaks ties, and prints of one instrument and time keep theirs.
         source: Provenance, as prints tell it.
+        actions: Corporate actions, as `build_timeline` takes them.
 
     Raises:
-        DataError: There is no instrument, one comes twice, or columns are no prints in time order.
+        DataError: There is no instrument, one comes twice, columns are no prints in time order, or
+            an action does not fit (see `order_actions`).
     """
     instruments = _check_instruments([instrument for instrument, _ in series])
     completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
+    ordered: tuple[CorporateAction, ...] = ()
+    if actions:
+        bars = map(add_bar_columns, completed)
+        ordered = order_actions(actions, list(zip(instruments, bars, strict=True)))
     merged, index, rows = _merge(completed, TRADE_COLUMNS)
     return Timeline(
         instruments,
@@ -154,6 +193,7 @@ def build_trade_timeline(
         source=source,
         timeframe=TRADES,
         kind="trades",
+        actions=ordered,
     )
 
 
@@ -192,6 +232,7 @@ def load_timeline(
     ts_start: int,
     ts_end: int,
     versions: Mapping[str, int] | None = None,
+    actions: Path | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -202,10 +243,11 @@ def load_timeline(
         ts_start: Bars that open before it (ns UTC) are left out.
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
+        actions: A file of corporate actions, see `read_actions`; None: there are none.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told).
+            that time (what it has is told); a row of `actions` is wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
@@ -227,7 +269,14 @@ def load_timeline(
                 adjustment=bars.adjustment,
             )
         )
-    return build_timeline(series, source="catalog", timeframe=timeframe, datasets=pins)
+    placed: Sequence[CorporateAction] = ()
+    if actions is not None:
+        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+        placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
+    return build_timeline(
+        series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
+        action_pins=pin_actions(placed),
+    )  # fmt: skip
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

@@ -1,8 +1,8 @@
 """The equity curve: what the books were worth at the end of every slice, exact to the minor unit.
 
 Ours. Vectorized over columns; `tests/unit/portfolio/test_equity_curve.py` holds the naive fold that
-it equals. A slice is all bars of one `ts_known`; a fill counts from the first slice that is not
-before the engine step that made it.
+it equals. A slice is all bars of one `ts_known`; a fill, or what a corporate action made of a
+position, counts from the first slice that is not before the engine step that made it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
-from onetape.domain.events import CapitalDeposited, OrderFilled
+from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import to_iso
+from onetape.portfolio.corporate_actions import compute_adjusted_ticks
 
 Ints = npt.NDArray[np.int64]
 
-AccountEvent = CapitalDeposited | OrderFilled
+AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted
 TimedAccountEvent = tuple[int, AccountEvent]
 """An account event with the engine time of its step (`Event.ts_event`), in tape order."""
 
@@ -48,13 +51,21 @@ class SlicedTimeline(Protocol):
         """True on the last row of each `ts_known`."""
         ...
 
+    @property
+    def actions(self) -> tuple[CorporateAction, ...]:
+        """Corporate actions in the order in which a session meets them."""
+        ...
+
     def rows_of(self, instrument_id: str, /) -> Ints:
         """Rows of one instrument, ascending."""
         ...
 
 
 class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
-    """The marks of one instrument, one a bar: slice number, ticks, end of the bar (ns UTC)."""
+    """The marks of one instrument, one a bar and one a split: slice number and ticks.
+
+    `ts_close` (ns UTC) is the end of each bar. A mark of a split is the one before it by its ratio.
+    """
 
     instrument: Instrument
     slices: Ints
@@ -64,6 +75,8 @@ class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
 
 class Marks:
     """What the books are valued at: the newest close of each instrument, in whole ticks.
+
+    After a split that is the close before it adjusted by its ratio, until the next bar.
 
     Args:
         timeline: Where the closes come from.
@@ -79,6 +92,7 @@ class Marks:
         self.slice_ts: Ints = ts_known[: self.rows][ends]
         self._slice_of_row: Ints = np.cumsum(ends, dtype=np.int64) - ends
         self._timeline = timeline
+        self._ts_end = ts_end
         self._instruments = {each.id: each for each in timeline.instruments}
         self._marks: dict[InstrumentId, InstrumentMarks] = {}
 
@@ -91,6 +105,12 @@ class Marks:
         if instrument not in self._marks:
             self._marks[instrument] = self._compute(instrument)
         return self._marks[instrument]
+
+    def time_of(self, ts: int, event: AccountEvent) -> int:
+        """When an event counts: an adjustment after the last bar counts with that."""
+        if isinstance(event, PositionAdjusted) and len(self.slice_ts):
+            return min(ts, int(self.slice_ts[-1]))
+        return ts
 
     def slots(self, times: Iterable[int]) -> Ints:
         """The slice from which on something of each time counts; the times don't go back.
@@ -119,9 +139,30 @@ class Marks:
         rows = self._timeline.rows_of(instrument)
         rows = rows[: int(np.searchsorted(rows, self.rows))]
         ticks = mark_ticks(self._timeline.columns["close"][rows], terms)
-        return InstrumentMarks(
-            terms, self._slice_of_row[rows], ticks, self._timeline.columns["ts_close"][rows]
-        )
+        slices = self._slice_of_row[rows]
+        for action in self._timeline.actions:
+            if (
+                action.instrument == instrument
+                and action.kind is CorporateActionKind.SPLIT
+                and action.ts_known <= self._ts_end
+            ):
+                slices, ticks = self._add_split(action, terms, slices, ticks)
+        return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
+
+    def _add_split(
+        self, action: CorporateAction, terms: Instrument, slices: Ints, ticks: Ints
+    ) -> tuple[Ints, Ints]:
+        """Slices and ticks of marks with that of a split: before a bar of its slice, or last."""
+        slot = int(np.searchsorted(self.slice_ts, action.ts_known))
+        if slot == len(self.slice_ts):
+            slot, at = slot - 1, len(slices)
+        else:
+            at = int(np.searchsorted(slices, slot))
+        if at == 0:  # no bar before it
+            return slices, ticks
+        ratio = compute_terms(action, terms)
+        adjusted = compute_adjusted_ticks(int(ticks[at - 1]), ratio.top, ratio.bottom)
+        return np.insert(slices, at, slot), np.insert(ticks, at, adjusted)
 
 
 def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
@@ -199,7 +240,7 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     count = len(marks.slice_ts)
     if count == 0 and not any(isinstance(event, OrderFilled) for _, event in events):
         return EquityCurve(**dict.fromkeys(EquityCurve.__struct_fields__, marks.slice_ts))
-    slots = marks.slots(ts for ts, _ in events)
+    slots = marks.slots(marks.time_of(ts, event) for ts, event in events)
     cash = _running([_cash_change(event) for _, event in events], "cash")
     deposited = _running(
         [event.amount if isinstance(event, CapitalDeposited) else 0 for _, event in events],
@@ -207,15 +248,19 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     )
     bound = float(np.abs(cash).max(initial=0))
 
-    fills: dict[InstrumentId, tuple[list[int], list[int]]] = {}
+    moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
     for slot, (_, event) in zip(slots.tolist(), events, strict=True):
-        if isinstance(event, OrderFilled):
-            at, lots = fills.setdefault(event.instrument, ([], []))
-            at.append(slot)
+        if isinstance(event, CapitalDeposited):
+            continue
+        at, lots = moves.setdefault(event.instrument, ([], []))
+        at.append(slot)
+        if isinstance(event, PositionAdjusted):
+            lots.append(event.lots - sum(lots))
+        else:
             lots.append(event.lots if event.side > 0 else -event.lots)
 
     changes = np.zeros((3, count), dtype=np.int64)
-    for instrument, (at, lots) in fills.items():
+    for instrument, (at, lots) in moves.items():
         bound += _add_position(changes, marks.of(instrument), np.array(at, dtype=np.int64), lots)
     _check_range(bound, "equity")
 
@@ -260,7 +305,7 @@ def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list
 
 
 def _cash_change(event: AccountEvent) -> int:
-    if isinstance(event, CapitalDeposited):
+    if isinstance(event, CapitalDeposited | PositionAdjusted):
         return event.amount
     return (-event.notional if event.side > 0 else event.notional) - event.fee
 

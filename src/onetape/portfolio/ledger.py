@@ -3,20 +3,37 @@
 Accounts of a sub-ledger and the side on which they grow:
 
     debit   cash, inventory (positions at cost), fees
-    credit  capital, realized
+    credit  capital, realized, income (dividends; a short pays them)
 
-Every fill is posted as deltas that sum to zero, and the books are checked after every posting.
+Every fill and every corporate action is posted as deltas that sum to zero, and the books are
+checked after every posting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
+from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import InvariantBroken
-from onetape.domain.events import OrderFilled, PositionChanged, PositionClosed, PositionOpened
+from onetape.domain.events import (
+    OrderFilled,
+    PositionAdjusted,
+    PositionChanged,
+    PositionClosed,
+    PositionOpened,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.numbers import INT64_MAX
+from onetape.domain.market import CorporateActionKind
+from onetape.domain.numbers import INT64_MAX, MAX_LOTS
 from onetape.domain.rules import rule
+from onetape.portfolio.corporate_actions import (
+    compute_cash_in_lieu,
+    compute_payment,
+    compute_split_lots,
+    compute_split_release,
+)
 
 
 @rule
@@ -68,6 +85,18 @@ class Position:
         self.cost = 0
 
 
+class LedgerState(msgspec.Struct, frozen=True):
+    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held."""
+
+    capital: int
+    cash: int
+    fees: int
+    inventory: int
+    realized: int
+    held: list[tuple[InstrumentId, int, int]]
+    income: int = 0
+
+
 class Ledger:
     """The books of one strategy.
 
@@ -80,8 +109,8 @@ class Ledger:
     """
 
     __slots__ = (
-        "capital", "cash", "currency", "fees", "held", "inventory", "positions", "realized",
-        "strategy",
+        "capital", "cash", "currency", "fees", "held", "income", "inventory", "positions",
+        "realized", "strategy",
     )  # fmt: skip
 
     def __init__(self, strategy: str, currency: str, instruments: Iterable[Instrument]) -> None:
@@ -92,10 +121,32 @@ class Ledger:
         self.fees = 0
         self.inventory = 0
         self.realized = 0
+        self.income = 0
         self.positions: dict[InstrumentId, Position] = {
             each.id: Position(each) for each in instruments
         }
         self.held: dict[InstrumentId, Position] = {}
+
+    def save(self) -> LedgerState:
+        """The balances as they stand."""
+        held = [(each.instrument, each.lots, each.cost) for each in self.held.values()]
+        return LedgerState(
+            self.capital, self.cash, self.fees, self.inventory, self.realized, held, self.income
+        )
+
+    def restore(self, state: LedgerState) -> None:
+        """Take over balances that were saved, into books without positions.
+
+        Raises:
+            InvariantBroken: They don't balance.
+        """
+        self.capital, self.cash, self.fees = state.capital, state.cash, state.fees
+        self.inventory, self.realized = state.inventory, state.realized
+        self.income = state.income
+        for identity, lots, cost in state.held:
+            position = self.held[identity] = self.positions[identity]
+            position.lots, position.cost = lots, cost
+        self.check()
 
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
@@ -123,7 +174,7 @@ class Ledger:
         self.cash -= (fill.notional if signed > 0 else -fill.notional) + fill.fee
         cash, inventory = self.cash, self.inventory
         if (
-            cash + inventory + self.fees != self.capital + self.realized
+            cash + inventory + self.fees != self.capital + self.realized + self.income
             or not -INT64_MAX <= cash <= INT64_MAX >= inventory >= -INT64_MAX
         ):
             self.check()
@@ -136,6 +187,75 @@ class Ledger:
             del self.held[fill.instrument]
         return kind(self.strategy, fill.instrument, lots, position.cost, realized, self.cash)
 
+    def adjust(
+        self,
+        instrument: InstrumentId,
+        kind: CorporateActionKind,
+        terms: ActionTerms,
+        mark_ticks: int,
+    ) -> PositionAdjusted:
+        """Post what a corporate action makes of a position that is held.
+
+        Args:
+            instrument: Whose action.
+            kind: Which one.
+            terms: Of one lot.
+            mark_ticks: The last price before it, at which a fraction of a lot is settled.
+
+        Raises:
+            InvariantBroken: The position or a balance becomes too large.
+        """
+        position = self.positions[instrument]
+        lots, cost = position.lots, position.cost
+        released = realized = income = 0
+        match kind:
+            case CorporateActionKind.CASH_DIVIDEND:
+                amount = income = compute_payment(lots, terms.top, terms.bottom)
+            case CorporateActionKind.SPLIT:
+                after, left = compute_split_lots(lots, terms.top, terms.bottom)
+                amount = compute_cash_in_lieu(left, terms.top, mark_ticks * position.factor)
+                released = compute_split_release(lots, cost, left, terms.top, after)
+                realized = amount - released
+                position.lots = after
+            case _:  # a delisting
+                amount = compute_payment(lots, terms.top, terms.bottom)
+                released, realized = cost, amount - cost
+                position.lots = 0
+        if abs(position.lots) > MAX_LOTS:
+            raise InvariantBroken(
+                f"a split takes {instrument} of {self.strategy} to {position.lots:,} lots, more "
+                f"than {MAX_LOTS:,}",
+                remedy="run with less capital, or coarser lots",
+            )
+        position.cost = cost - released
+        self.inventory -= released
+        self.realized += realized
+        self.income += income
+        self.cash += amount
+        self.check()
+        if position.lots == 0:
+            del self.held[instrument]
+        return PositionAdjusted(
+            self.strategy, instrument, kind, position.lots, position.cost, amount, realized,
+            income, self.cash,
+        )  # fmt: skip
+
+    def follow(self, event: PositionAdjusted) -> None:
+        """Take over what `adjust` made of a position, from its event.
+
+        Raises:
+            InvariantBroken: The books don't balance afterwards.
+        """
+        position = self.positions[event.instrument]
+        self.inventory += event.cost - position.cost
+        position.lots, position.cost = event.lots, event.cost
+        if not event.lots:
+            self.held.pop(event.instrument, None)
+        self.realized += event.realized
+        self.income += event.income
+        self.cash += event.amount
+        self.check()
+
     def check(self) -> None:
         """Debits equal credits, inventory is the sum of the positions' costs, all within int64.
 
@@ -143,13 +263,13 @@ class Ledger:
             InvariantBroken: They don't, or a balance is too large; the message holds the balances.
         """
         debit = self.cash + self.inventory + self.fees
-        credit = self.capital + self.realized
+        credit = self.capital + self.realized + self.income
         cost = sum(each.cost for each in self.positions.values())
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
                 f"{self.inventory} (positions {cost}) + fees {self.fees} against capital "
-                f"{self.capital} + realized {self.realized}"
+                f"{self.capital} + realized {self.realized} + income {self.income}"
             )
         if max(abs(self.cash), abs(self.inventory)) > INT64_MAX:
             raise InvariantBroken(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from onetape.domain.events import OrderFilled
+from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import PositionSide
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent
@@ -23,9 +23,11 @@ class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     Entries are the fills that grow the position, exits those that shrink it; a fill that flips it
     is split at zero. `lots` were entered over the trip's life, `open_lots` (signed) are still held:
     0 for a closed trip. Prices are averages in currency, 0.0 exit while nothing is closed.
-    `pnl_gross` is exits less entries, with what is open at the newest mark; `pnl_net` is after
-    fees. `return_ratio` is `pnl_net` over the entry notional. `bars` of the instrument ended after
-    the entry and not after the exit. `ts_exit` of an open trip is the end of the newest bar.
+    `pnl_gross` is exits less entries, with what is open at the newest mark, and the dividends in
+    between; `pnl_net` is after fees. `return_ratio` is `pnl_net` over the entry notional. `bars` of
+    the instrument ended after the entry and not after the exit. `ts_exit` of an open trip is the
+    end of the newest bar. A split scales lots that were entered and exited like those that are
+    held; what it settles in cash is an exit, and so is a delisting.
     """
 
     strategy: str
@@ -65,7 +67,7 @@ class _Trip:
     """A round trip in the making; `sign` is +1 for a long one."""
 
     __slots__ = (
-        "entered", "entry_notional", "exit_notional", "exited", "fees", "fills", "sign",
+        "entered", "entry_notional", "exit_notional", "exited", "fees", "fills", "income", "sign",
         "ts_entry", "ts_exit",
     )  # fmt: skip
 
@@ -79,6 +81,7 @@ class _Trip:
         self.exit_notional = 0
         self.fees = 0
         self.fills = 0
+        self.income = 0
 
     def add(self, fill: OrderFilled, lots: int, notional: int, fee: int) -> None:
         """Take `lots` of a fill, with their part of its notional and fee."""
@@ -91,6 +94,18 @@ class _Trip:
             self.ts_exit = fill.ts_fill
         self.fees += fee
         self.fills += 1
+
+    def adjust(self, ts: int, change: PositionAdjusted) -> None:
+        """Take what a corporate action made of the position."""
+        self.income += change.income
+        self.exit_notional += self.sign * (change.amount - change.income)
+        held, after = self.entered - self.exited, abs(change.lots)
+        if after:
+            self.entered = self.entered * after // held
+            self.exited = self.entered - after
+        else:
+            self.exited = self.entered
+            self.ts_exit = ts
 
 
 def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) -> list[RoundTrip]:
@@ -105,11 +120,18 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     """
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
-    for _, fill in account_events:
-        if not isinstance(fill, OrderFilled):
+    for ts, fill in account_events:
+        if isinstance(fill, CapitalDeposited):
             continue
         key = (fill.strategy, fill.instrument)
         trip = working.get(key)
+        if isinstance(fill, PositionAdjusted):
+            if trip is not None:
+                trip.adjust(ts, fill)
+                if not fill.lots:
+                    trips.append(_finish(marks, key, trip))
+                    del working[key]
+            continue
         if trip is None:
             trip = working[key] = _Trip(fill.side, fill.ts_fill)
         held = trip.entered - trip.exited
@@ -133,7 +155,7 @@ def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTr
     factor = mark.instrument.minor_per_tick_lot
     open_lots = trip.sign * (trip.entered - trip.exited)
     value = open_lots * int(mark.ticks[-1]) * factor if open_lots else 0
-    gross = value - trip.sign * (trip.entry_notional - trip.exit_notional)
+    gross = value - trip.sign * (trip.entry_notional - trip.exit_notional) + trip.income
     net = gross - trip.fees
     ts_exit = int(mark.ts_close[-1]) if open_lots else trip.ts_exit
     first, last = np.searchsorted(mark.ts_close, (trip.ts_entry, ts_exit), side="right")

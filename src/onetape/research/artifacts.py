@@ -12,8 +12,8 @@ import msgspec
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, SessionStarted
 from onetape.domain.timestamps import from_iso
-from onetape.research.run_files import write_whole
 from onetape.research.run_summary import ReportedTimeline, RunSummary, summarize_run
+from onetape.runtime.run_files import write_whole
 
 if TYPE_CHECKING:
     from onetape.marketdata.timeline import Timeline
@@ -41,7 +41,7 @@ def write_artifacts(
 
 
 def save_summary(run_dir: Path, summary: RunSummary) -> None:
-    """Write metrics.json and equity, orders, fills and round_trips as parquet.
+    """Write metrics.json and the frames of `build_frames` as parquet.
 
     The content depends on the summary alone, byte for byte. Each file appears whole.
 
@@ -75,26 +75,34 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
             does not hold the bars that the session read.
         TryAgain: The tape is locked.
     """
+    from onetape.runtime.sessions.recorded import find_actions
     from onetape.tape.reader import SqliteTapeReader
 
     reader = SqliteTapeReader(run_dir / "tape.db")
     try:
-        timeline = load_pinned_timeline(reader.header, catalog or _catalog_of(run_dir))
+        timeline = load_pinned_timeline(
+            reader.header, catalog or _catalog_of(run_dir), find_actions(run_dir)
+        )
         return summarize_run(timeline, reader.events(), digest=reader.digest)
     finally:
         reader.close()
 
 
-def load_pinned_timeline(header: SessionStarted, catalog: Path) -> Timeline:
-    """The bars that a session ran on, at the versions that its tape pins.
+def load_pinned_timeline(
+    header: SessionStarted, catalog: Path, actions: Path | None = None
+) -> Timeline:
+    """The bars that a session ran on, at the versions that its tape pins, and its actions.
 
     Raises:
-        DataError: The tape pins nothing, the catalog is not there, or it holds other bars.
+        DataError: The tape pins nothing, the catalog is not there, or it holds other bars; or the
+            file of corporate actions holds other ones.
     """
     from onetape.marketdata.catalog import Catalog
+    from onetape.marketdata.corporate_actions import ACTIONS
     from onetape.marketdata.timeline import load_timeline
 
-    pins = header.datasets
+    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
+    action_pins = [each for each in header.datasets if each.timeframe == ACTIONS]
     clock = msgspec.json.decode(header.config).get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():
         raise DataError(
@@ -108,6 +116,7 @@ def load_pinned_timeline(header: SessionStarted, catalog: Path) -> Timeline:
         from_iso(clock["start"], "clock.start", error=DataError),
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
+        actions,
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:
@@ -117,6 +126,12 @@ def load_pinned_timeline(header: SessionStarted, catalog: Path) -> Timeline:
                 where=str(catalog),
                 remedy="point to the catalog of the run",
             )
+    if list(timeline.action_pins) != action_pins:
+        raise DataError(
+            "these are not the corporate actions that the session read",
+            where=str(actions or "config.json of the run names no file of them"),
+            remedy="bring back the file of the run",
+        )
     return timeline
 
 

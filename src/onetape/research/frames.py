@@ -14,6 +14,7 @@ import numpy as np
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import E8
 from onetape.portfolio.equity_curve import EquityCurve
+from onetape.portfolio.execution_analytics import OrderExecution
 from onetape.portfolio.performance import drawdowns
 from onetape.portfolio.performance_summary import compute_growth
 from onetape.portfolio.round_trips import RoundTrip, average_price
@@ -25,19 +26,26 @@ if TYPE_CHECKING:
 
 _TEXT = frozenset(
     {"client_order_id", "strategy", "instrument", "side", "type", "time_in_force", "status",
-     "status_classic", "liquidity", "reason"}
+     "status_classic", "liquidity", "reason", "kind"}
 )  # fmt: skip
 _INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars", "fills")
 
 
 def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
-    """The frames of a run by name: equity, orders, fills, round_trips."""
-    return {
+    """The frames of a run by name: equity, orders, fills, executions, round_trips.
+
+    And adjustments, where a corporate action has adjusted a position.
+    """
+    frames = {
         "equity": build_equity_frame(summary),
         "orders": build_orders_frame(summary),
         "fills": build_fills_frame(summary),
+        "executions": build_executions_frame(summary),
         "round_trips": build_round_trips_frame(summary),
     }
+    if summary.projection.adjustments:
+        frames["adjustments"] = build_adjustments_frame(summary)
+    return frames
 
 
 def build_equity_frame(summary: RunSummary) -> pl.DataFrame:
@@ -72,7 +80,10 @@ def build_equity_frame(summary: RunSummary) -> pl.DataFrame:
 
 
 def build_orders_frame(summary: RunSummary) -> pl.DataFrame:
-    """One row an order in its final state, then those that risk denied, which got no id."""
+    """One row an order in its final state, then those that risk denied, which got no id.
+
+    A denied cancel or replace is among them without an instrument.
+    """
     import polars as pl
 
     orders: Iterable[OrderState] = summary.projection.orders.values()
@@ -108,7 +119,7 @@ def build_orders_frame(summary: RunSummary) -> pl.DataFrame:
     refused = _frame(
         {
             "strategy": [each.strategy for _, each in denied],
-            "instrument": [each.instrument for _, each in denied],
+            "instrument": [each.instrument or None for _, each in denied],
             "status": ["denied"] * len(denied),
             "status_classic": ["rejected"] * len(denied),
             "ts_submitted": [ts for ts, _ in denied],
@@ -146,6 +157,58 @@ def build_fills_frame(summary: RunSummary) -> pl.DataFrame:
         ),
         summary.timeline.instruments,
     )
+
+
+def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row a position that a corporate action adjusted: what it moved, the position after it.
+
+    `amount` is all the cash, `income` the part that is a dividend, `realized` PnL of lots that
+    went.
+    """
+    timed = summary.projection.adjustments
+    changes = [change for _, _, change in timed]
+    columns: dict[str, Any] = {
+        "seq": [seq for seq, _, _ in timed],
+        "ts": [ts for _, ts, _ in timed],
+        "strategy": [each.strategy for each in changes],
+        "instrument": [each.instrument for each in changes],
+        "kind": [each.kind.value for each in changes],
+        "lots": [each.lots for each in changes],
+    }
+    for name in ("cost", "amount", "realized", "income", "cash"):
+        columns[f"{name}_minor"] = [getattr(each, name) for each in changes]
+    return _add_units(_frame(columns), summary.timeline.instruments)
+
+
+def build_executions_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row an order that was submitted: what its execution cost, part by part.
+
+    `docs/metrics.md` defines the columns. Of prices that there were not, null.
+    """
+    orders: list[OrderExecution] = summary.execution.orders
+    columns: dict[str, Any] = {
+        "client_order_id": [each.client_order_id for each in orders],
+        "strategy": [each.strategy for each in orders],
+        "instrument": [each.instrument for each in orders],
+        "side": [each.side.name.lower() for each in orders],
+        "type": [each.order_type.name.lower() for each in orders],
+    }
+    for name in ("ts_decision", "ts_arrival", "ts_first_fill", "ts_last_fill", "lots",
+                 "filled_lots", "decision_ticks", "arrival_ticks", "end_ticks"):  # fmt: skip
+        columns[name] = [getattr(each, name) for each in orders]
+    columns["vwap"] = [each.vwap if each.vwap == each.vwap else None for each in orders]
+    for name in ("paper_notional", "filled_notional", "delay", "execution", "opportunity", "fees",
+                 "shortfall", "decision_slippage"):  # fmt: skip
+        columns[f"{name}_minor"] = [getattr(each, name) for each in orders]
+    columns["shortfall_bps"] = [_bps(each.shortfall, each.paper_notional) for each in orders]
+    columns["decision_slippage_bps"] = [
+        _bps(each.decision_slippage, each.decision_value) for each in orders
+    ]
+    columns["arrival_slippage_bps"] = [_bps(each.execution, each.arrival_value) for each in orders]
+    columns["vwap_slippage"] = [
+        each.vwap_slippage if each.vwap == each.vwap else None for each in orders
+    ]
+    return _add_units(_frame(columns), summary.timeline.instruments)
 
 
 def build_round_trips_frame(summary: RunSummary) -> pl.DataFrame:
@@ -207,7 +270,10 @@ def _add_units(frame: pl.DataFrame, instruments: Iterable[Instrument]) -> pl.Dat
         each.id: (*each.tick_size.as_integer_ratio(), *each.lot_size.as_integer_ratio())
         for each in instruments
     }
-    each_row = np.array([grids[name] for name in frame["instrument"]], dtype=np.int64)
+    none = (1, 1, 1, 1)  # without an instrument there are no ticks and no lots
+    each_row = np.array(
+        [grids[name] if name else none for name in frame["instrument"]], dtype=np.int64
+    )
     tick_top, tick_bottom, lot_top, lot_bottom = each_row.reshape(-1, 4).T
     added: list[pl.Series] = []
     for name in frame.columns:
@@ -218,6 +284,10 @@ def _add_units(frame: pl.DataFrame, instruments: Iterable[Instrument]) -> pl.Dat
             quantity = name.removesuffix("lots") + "quantity"
             added.append(_scaled(frame[name], quantity, lot_top, lot_bottom))
     return frame.with_columns(added)
+
+
+def _bps(cost: int, value: int) -> float | None:
+    return cost / value * 10_000.0 if value else None
 
 
 def _scaled(values: pl.Series, name: str, top: Any, bottom: Any) -> pl.Series:

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BarColumns, BoolArray
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
@@ -22,7 +24,10 @@ _GAP_RATIO = 0.3
 
 
 class Change(Enum):
-    """What is done to the rows. `CHANGED`: prices and volumes; `GAPS`: 3 rows of 10 are dropped."""
+    """What is done to the rows. `CHANGED`: prices and volumes; `GAPS`: 3 rows of 10 are dropped.
+
+    Where rows are changed or deleted, the corporate actions among them are left out.
+    """
 
     CHANGED = "changed"
     GAPS = "gaps"
@@ -66,10 +71,23 @@ class Perturber:
                 name: np.where(after, changed[name], column) if name in changed else column
                 for name, column in timeline.columns.items()
             }
-            return _with_rows(timeline, columns, np.ones(len(timeline), dtype=np.bool_))
+            whole = np.ones(len(timeline), dtype=np.bool_)
+            return _with_rows(timeline, columns, whole, self._actions(perturbation, rows))
         if perturbation.change is Change.GAPS:
-            after &= self._dropped(perturbation.variant)
-        return _with_rows(timeline, timeline.columns, ~after)
+            return _with_rows(
+                timeline, timeline.columns, ~(after & self._dropped(perturbation.variant))
+            )
+        return _with_rows(timeline, timeline.columns, ~after, self._actions(perturbation, rows))
+
+    def _actions(self, perturbation: Perturbation, rows: int) -> tuple[CorporateAction, ...]:
+        """The corporate actions that were known before the first row that may be changed."""
+        known = self._timeline.columns["ts_known"]
+        ts = int(known[rows]) if rows < len(known) else INT64_MAX
+        return tuple(
+            action
+            for action in self._timeline.actions
+            if action.ts_known < ts or perturbation.instrument not in (None, action.instrument)
+        )
 
     def _drop(self, variant: int) -> BoolArray:
         """The rows that a gap takes: never the last, so that time goes on to its end."""
@@ -97,11 +115,25 @@ class Perturber:
 
 
 def cut_before(timeline: Timeline, rows: int) -> Timeline:
-    """The rows from `rows` on: the same data with a shorter history."""
-    return _with_rows(timeline, timeline.columns, np.arange(len(timeline)) >= rows)
+    """The rows from `rows` on: the same data with a shorter history.
+
+    Corporate actions before them are left out, but for delistings: those still hold.
+    """
+    actions = tuple(
+        action
+        for action, before in zip(timeline.actions, timeline.action_rows, strict=True)
+        if before > rows or action.kind is CorporateActionKind.DELISTING
+    )
+    kept = np.arange(len(timeline)) >= rows
+    return _with_rows(timeline, timeline.columns, kept, actions)
 
 
-def _with_rows(timeline: Timeline, columns: BarColumns, keep: BoolArray) -> Timeline:
+def _with_rows(
+    timeline: Timeline,
+    columns: BarColumns,
+    keep: BoolArray,
+    actions: tuple[CorporateAction, ...] | None = None,
+) -> Timeline:
     index = timeline.instrument_index[keep]
     rows = {each.id: np.flatnonzero(index == at) for at, each in enumerate(timeline.instruments)}
     return Timeline(
@@ -113,4 +145,6 @@ def _with_rows(timeline: Timeline, columns: BarColumns, keep: BoolArray) -> Time
         source=timeline.source,
         timeframe=timeline.timeframe,
         kind=timeline.kind,
+        actions=timeline.actions if actions is None else actions,
+        action_pins=timeline.action_pins,
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from onetape.research.report_html import render_html
 from onetape.research.report_markdown import render_markdown
-from onetape.research.run_files import write_whole
 from onetape.research.run_summary import RunSummary
+from onetape.runtime.run_files import write_whole
 
 
 def write_report(run_dir: Path, summary: RunSummary) -> Path:

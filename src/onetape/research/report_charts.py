@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.events import OrderFilled
+from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.portfolio.performance import drawdowns
@@ -162,7 +162,7 @@ def price_chart(summary: RunSummary, instrument: InstrumentId) -> Figure:
     """Closes of one instrument with the fills that entered and left positions."""
     marks = summary.marks.of(instrument)
     terms = marks.instrument
-    rows = summary.timeline.rows_of(instrument)[: len(marks.slices)]
+    rows = summary.timeline.rows_of(instrument)[: len(marks.ts_close)]
     closes = summary.timeline.columns["close"][rows]
     digits = max(0, -int(terms.tick_size.normalize().as_tuple().exponent))
     close = _line("Close", marks.ts_close, closes, BLUE, digits=digits)
@@ -199,7 +199,10 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
     kinds: dict[str, list[OrderFilled]] = {name: [] for name in _MARKERS}
     held: dict[str, int] = {}
     for _, fill in summary.projection.account_events:
-        if not isinstance(fill, OrderFilled) or fill.instrument != instrument:
+        if isinstance(fill, CapitalDeposited) or fill.instrument != instrument:
+            continue
+        if isinstance(fill, PositionAdjusted):
+            held[fill.strategy] = fill.lots
             continue
         before = held.get(fill.strategy, 0)
         after = held[fill.strategy] = before + int(fill.side) * fill.lots

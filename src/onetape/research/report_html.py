@@ -8,9 +8,11 @@ from html import escape
 from onetape.domain.market import TRADES
 from onetape.research import report_charts as charts
 from onetape.research import report_format as text
+from onetape.research import report_measures as measures
 from onetape.research import report_tables as tables
 from onetape.research.report_page import chart, figures_grid, render_page, section, table
-from onetape.research.result_table import alarms, figure_rows
+from onetape.research.report_performance import performance_section
+from onetape.research.result_table import action_rows, alarms, figure_rows
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
@@ -41,7 +43,10 @@ def _figures(summary: RunSummary) -> dict[str, charts.Figure]:
 def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> Iterable[str]:
     account = summary.account
     yield _header(summary, name)
-    yield section("Key figures", figures_grid(figure_rows(account, summary.currency)))
+    yield section(
+        "Key figures",
+        figures_grid([*figure_rows(account, summary.currency), *action_rows(summary)]),
+    )
     if figures:
         yield section("Equity and drawdown", chart("equity"))
         yield section("Returns by month", _heatmap(summary))
@@ -55,15 +60,19 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
         yield from _prices(summary)
     if len(summary.strategies) > 1:
         yield section("Strategies", table(tables.strategies_table(summary)))
+    yield section("Risk", _risk(summary))
     yield section("Instruments", table(tables.instruments_table(summary)))
     yield section("Round trips", table(tables.round_trips_table(summary)))
     yield '<div class="pair">'
     yield section("Costs", table(tables.costs_table(summary)))
     yield section("Orders", table(tables.orders_table(summary)))
     yield "</div>"
+    yield section("Execution", table(measures.execution_table(summary)))
+    yield section("Why orders were not filled", table(measures.endings_table(summary)))
     yield section("Denied orders", table(tables.denials_table(summary)))
     yield section("Market data", table(tables.datasets_table(summary)))
     yield section("Assumptions", table(tables.assumptions_table(summary)))
+    yield performance_section()
     yield _footer(summary)
 
 
@@ -108,6 +117,14 @@ def _prices(summary: RunSummary) -> Iterable[str]:
             "fills.parquet.</small></p>"
         )
     yield section("Price with entries and exits", "".join(parts))
+
+
+def _risk(summary: RunSummary) -> str:
+    losses = table(measures.risk_table(summary))
+    correlation = measures.correlation_table(summary)
+    if not correlation.rows:
+        return losses
+    return f"{losses}<h3>Correlation of returns</h3>{table(correlation)}"
 
 
 def _heatmap(summary: RunSummary) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onetape.research import report_measures as measures
 from onetape.research import report_tables as tables
 from onetape.research.report_tables import Table
 from onetape.research.result_table import alarms, result_rows
@@ -18,11 +19,15 @@ def render_markdown(summary: RunSummary) -> str:
     sections = [
         ("Figures", figures),
         ("Strategies", tables.strategies_table(summary)),
+        ("Risk", measures.risk_table(summary)),
+        ("Correlation of returns", measures.correlation_table(summary)),
         ("Returns by year", tables.years_table(summary)),
         ("Instruments", tables.instruments_table(summary)),
         ("Round trips", tables.round_trips_table(summary, NEWEST_ROUND_TRIPS)),
         ("Costs", tables.costs_table(summary)),
         ("Orders", tables.orders_table(summary)),
+        ("Execution", measures.execution_table(summary)),
+        ("Why orders were not filled", measures.endings_table(summary)),
         ("Denied orders", tables.denials_table(summary)),
         ("Market data", tables.datasets_table(summary)),
         ("Assumptions", tables.assumptions_table(summary)),

@@ -33,6 +33,7 @@ def result_rows(summary: RunSummary) -> list[Row]:
         *header,
         period,
         *figure_rows(account, summary.currency),
+        *action_rows(summary),
         Row("Denied orders", text.count(len(summary.projection.denied))),
     ]
 
@@ -65,6 +66,17 @@ def figure_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
         Row("Best trip", text.money(f.best_round_trip, currency)),
         Row("Worst trip", text.money(f.worst_round_trip, currency)),
         Row("Fees", text.money(f.fees, currency)),
+    ]
+
+
+def action_rows(summary: RunSummary) -> list[Row]:
+    """What corporate actions brought or took; nothing where no position was adjusted."""
+    if not summary.projection.adjustments:
+        return []
+    dividends, settled = summary.sum_dividends(), summary.sum_settled()
+    return [
+        Row("Dividends", text.money(dividends, summary.currency), _tone(float(dividends))),
+        Row("Settled in cash", text.money(settled, summary.currency)),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from onetape.domain.errors import DataError, InvariantBroken
-from onetape.domain.events import Event, OrderDenied, OrderFilled
+from onetape.domain.events import CapitalDeposited, Event, OrderDenied, OrderFilled
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import INT64_MAX, minor_to_decimal
 from onetape.domain.timestamps import to_iso
@@ -30,6 +30,8 @@ from onetape.portfolio.performance_summary import (
     summarize_performance,
 )
 from onetape.portfolio.round_trips import RoundTrip, pair_round_trips
+from onetape.research.run_execution import RunExecution, measure_run_execution
+from onetape.research.run_risk import RunRisk, measure_run_risk
 from onetape.telemetry.run_projection import RunProjection, project_run
 
 METRICS_VERSION = 1
@@ -91,6 +93,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     strategies: dict[str, PerformanceSummary]
     instruments: list[InstrumentSummary]
     denials: list[DenialGroup]
+    execution: RunExecution
+    risk: RunRisk
     returns_by_month: list[tuple[str, float]]
     returns_by_year: list[tuple[str, float]]
 
@@ -133,9 +137,48 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "returns_by_month": dict(self.returns_by_month),
             "returns_by_year": dict(self.returns_by_year),
             "denied": [_plain(each) for each in self.denials],
+            "execution": {
+                "total": _plain(self.execution.total),
+                "by_type": {name: _plain(each) for name, each in self.execution.by_type.items()},
+                "endings": [_plain(each) for each in self.execution.endings],
+            },
+            "risk": {
+                "account": _plain(self.risk.account),
+                "strategies": {name: _plain(each) for name, each in self.risk.strategies.items()},
+                "correlation": self.risk.correlation,
+            },
             "orders": self.orders_by_status,
             "events": dict(projection.counts),
+            **self._actions_metrics(),
         }
+
+    def sum_dividends(self, strategy: str | None = None) -> Decimal:
+        """Dividends that one strategy, or all, received less those that it paid, in currency."""
+        changes = [change for _, _, change in self.projection.adjustments]
+        return minor_to_decimal(
+            sum(each.income for each in changes if strategy in (None, each.strategy))
+        )
+
+    def sum_settled(self, strategy: str | None = None) -> Decimal:
+        """Cash from splits and delistings, of one strategy or all, in currency."""
+        changes = [change for _, _, change in self.projection.adjustments]
+        return minor_to_decimal(
+            sum(e.amount - e.income for e in changes if strategy in (None, e.strategy))
+        )
+
+    def _actions_metrics(self) -> dict[str, Any]:
+        """A part of metrics.json that only a run has whose positions were adjusted."""
+        if not self.projection.adjustments:
+            return {}
+
+        def amounts(strategy: str | None = None) -> dict[str, Any]:
+            return {
+                "dividends": _shorten(self.sum_dividends(strategy)),
+                "settled": _shorten(self.sum_settled(strategy)),
+            }
+
+        strategies = {name: amounts(name) for name in self.strategies}
+        return {"corporate_actions": {"account": amounts(), "strategies": strategies}}
 
 
 def summarize_run(
@@ -182,6 +225,8 @@ def summarize_run(
         strategies={name: measure(curve, name) for name, curve in curves.strategies.items()},
         instruments=_summarize_instruments(fills, round_trips),
         denials=_group_denials(projection.denied),
+        execution=measure_run_execution(projection, marks, timeline),
+        risk=measure_run_risk(curves, clock),
         returns_by_month=compute_calendar_returns(marks.slice_ts, growth, "M"),
         returns_by_year=compute_calendar_returns(marks.slice_ts, growth, "Y"),
     )
@@ -189,8 +234,7 @@ def summarize_run(
 
 def _check_cash(projection: RunProjection, curves: EquityCurves) -> None:
     """The cash that the ledger put on the tape last is the cash that the curve ends with."""
-    booked = {change.strategy: change.cash for _, change in projection.positions}
-    for strategy, cash in booked.items():
+    for strategy, cash in projection.cash.items():
         folded = int(curves.strategies[strategy].cash[-1])
         if folded != cash:
             raise InvariantBroken(
@@ -201,7 +245,7 @@ def _check_cash(projection: RunProjection, curves: EquityCurves) -> None:
 
 def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:
     deposits = [
-        event for _, event in projection.account_events if not isinstance(event, OrderFilled)
+        event for _, event in projection.account_events if isinstance(event, CapitalDeposited)
     ]
     currencies = sorted({each.currency for each in deposits})
     if len(currencies) > 1:
@@ -270,7 +314,12 @@ def _plain(value: msgspec.Struct) -> dict[str, Any]:
         if name.startswith("ts_"):
             plain["time_" + name[3:]] = None if field is None else to_iso(field)
         elif isinstance(field, Decimal):
-            plain[name] = Decimal(f"{field.normalize():f}")
+            plain[name] = _shorten(field)
         else:
             plain[name] = field
     return plain
+
+
+def _shorten(amount: Decimal) -> Decimal:
+    """Without trailing zeros."""
+    return Decimal(f"{amount.normalize():f}")

@@ -161,7 +161,7 @@ def probe_config(config: SessionConfig) -> Probe:
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     timeline = load_timeline(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
-        clock.ts_start, clock.ts_end, config.data.versions,
+        clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
     )  # fmt: skip
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed

@@ -16,9 +16,9 @@ from onetape.research.report_charts import Figure
 from onetape.research.report_markdown import plain_cell, render_table
 from onetape.research.report_page import chart, figures_grid, render_page, section, table
 from onetape.research.report_tables import Table
-from onetape.research.run_files import write_whole
 from onetape.research.sweep_neighbors import find_neighborhoods
 from onetape.research.sweep_run import SweepResult
+from onetape.runtime.run_files import write_whole
 
 if TYPE_CHECKING:
     import polars as pl

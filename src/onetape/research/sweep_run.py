@@ -136,7 +136,7 @@ def run_sweep(
     watch = watch or SweepWatch()
     workers = workers or _count_cores()
     timeline = _load(plan.config)
-    description = plan.describe(timeline.datasets)
+    description = plan.describe(timeline.pins)
     periods = _count_periods(timeline)
 
     def choose() -> tuple[str, BatchRunner]:
@@ -159,7 +159,7 @@ def run_sweep(
         store.resume()
         if store.done < store.total:
             chosen = choose()
-    trials = SweepTrials(plan, timeline.datasets, store.directory.name, now, watch.on_note)
+    trials = SweepTrials(plan, timeline.pins, store.directory.name, now, watch.on_note)
     before, seconds = store.done, 0.0
     try:
         if chosen[1] is not None:
@@ -184,7 +184,7 @@ def _load(config: SessionConfig) -> Timeline:
         raise ConfigError("a sweep needs a historical clock", where="clock.type")
     return load_timeline(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
-        clock.ts_start, clock.ts_end, config.data.versions,
+        clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
     )  # fmt: skip
 
 
@@ -223,6 +223,7 @@ def _choose_runner(
         position=plan.position,
         version=spec.version,
         datasets=timeline.datasets,
+        action_pins=timeline.action_pins,
     )
     return "python", ProcessRunner(setup, workers, watch.on_note)
 

@@ -29,12 +29,12 @@ import msgspec
 
 from onetape.domain.errors import ConfigError, DataError, TryAgain
 from onetape.portfolio.performance import Floats
-from onetape.research.run_files import write_whole
 from onetape.research.sweep_difference import find_difference
 from onetape.research.sweep_frame import NUMBER, RETURNS, SetRows, best_first, rank_result, ranking
 from onetape.research.sweep_plan import SweepPlan
 from onetape.research.sweep_pool import NumberedSet
 from onetape.research.sweep_worker import SetResult
+from onetape.runtime.run_files import write_whole
 
 if TYPE_CHECKING:
     import polars as pl

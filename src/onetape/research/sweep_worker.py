@@ -56,6 +56,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     version: str
     datasets: tuple[DatasetPin, ...]
+    action_pins: tuple[DatasetPin, ...] = ()
 
 
 class WorkerLost(Exception):
@@ -204,10 +205,17 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         clock.ts_start,
         clock.ts_end,
         {pin.instrument: pin.table_version for pin in setup.datasets},
+        config.data.actions_path,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",
                         where=config.data.path, remedy="begin a new sweep")  # fmt: skip
+    if timeline.action_pins != setup.action_pins:
+        raise DataError(
+            "the file holds other corporate actions than the sweep began with",
+            where=config.data.corporate_actions or "",
+            remedy="begin a new sweep",
+        )
     terms = build_terms(config.execution, config.seed, timeline)
     return PythonHost(timeline, spec, terms, config.risk.limits())
 

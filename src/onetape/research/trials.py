@@ -179,7 +179,7 @@ def describe_context(
     Args:
         name: Name of the strategy in the configuration.
         strategy: Its class.
-        datasets: The pins of the timeline.
+        datasets: The pins of the timeline, those of its bars first.
         config_hash: Of the configuration without the params of this strategy, which each trial has
             of its own: with them, the same set would count anew for each base configuration.
         seed: Of the session.
@@ -199,7 +199,7 @@ def describe_context(
         study=Study(
             strategy=name,
             class_name=strategy.__qualname__,
-            instruments=tuple(sorted(pin.instrument for pin in datasets)),
+            instruments=tuple(sorted({pin.instrument for pin in datasets})),
             timeframe=datasets[0].timeframe,
         ),
         strategy_version=strategy_version(strategy),

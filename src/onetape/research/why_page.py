@@ -12,7 +12,7 @@ from onetape.domain.errors import DataError
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.timeline import Timeline
 from onetape.research.report_page import section
-from onetape.research.run_files import write_whole
+from onetape.runtime.run_files import write_whole
 from onetape.telemetry.why import Chain, Link
 
 _WIDTH, _HEIGHT, _MARGIN = 1100, 320, 14

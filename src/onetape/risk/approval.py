@@ -14,6 +14,7 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import OrderIntent, Side
 from onetape.risk.gate_row import build_gate_row
 from onetape.risk.gates.gate import Gate
+from onetape.risk.gates.order_rate import OrderRate, OrderRateGate
 from onetape.risk.input import RiskInput, apply_worst_case
 
 _MINT = object()
@@ -60,6 +61,16 @@ class RiskEngine:
     def __init__(self, gates: Sequence[Gate[Any]]) -> None:
         self.gates = tuple(gates)
         self._checks: dict[InstrumentId, tuple[_Check, ...]] = {}
+
+    def save(self) -> list[OrderRate]:
+        """What the gates that count have counted; they count on in there."""
+        return [gate.save() for gate in self.gates if isinstance(gate, OrderRateGate)]
+
+    def restore(self, states: Sequence[OrderRate]) -> None:
+        """Go on where `states` were saved, by an engine of the same gates."""
+        counting = [gate for gate in self.gates if isinstance(gate, OrderRateGate)]
+        for gate, state in zip(counting, states, strict=True):
+            gate.restore(state)
 
     def check(self, order: RiskInput) -> RiskApproved | OrderDenied:
         """The verdict on `order`; fills its worst-case fields."""

@@ -77,6 +77,13 @@ class DataConfig(Section):
     """Length of a bar: a count and one of s, m, h, d, w."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id."""
+    corporate_actions: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of splits, dividends and delistings; null: none."""
+
+    @property
+    def actions_path(self) -> Path | None:
+        """Where the corporate actions are."""
+        return None if self.corporate_actions is None else Path(self.corporate_actions)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -150,6 +157,8 @@ class OutputConfig(Section):
 
     path: Annotated[str, Field(min_length=1)] = "runs"
     """Directory in which each run makes its own."""
+    snapshot_events: Annotated[int, Field(strict=True, ge=1)] = 50_000
+    """Events between two snapshots, from which a killed run goes on."""
 
 
 Clock = Annotated[HistoricalClock | LiveClock, Field(discriminator="type")]
@@ -243,11 +252,11 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path` and `data.path` (the data is pinned by its own content hash) and
-    `clock.speed`. It loads again, with the defaults in their place.
+    Left out are `output.path`, `data.path` and `data.corporate_actions` (the data is pinned by its
+    own content hash) and `clock.speed`. It loads again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"]
+    del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
     values["clock"].pop("speed", None)
     return _canonical(values)
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from onetape.execution.simulated import fees, slippage
 from onetape.execution.simulated.latency import LatencyModel
+from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import Bps, Exact, Factor, Money, RefusedError
+from onetape.runtime.config_values import Bps, Exact, Factor
 
 _ZERO = Decimal(0)
 
 Milliseconds = Annotated[Exact, Field(ge=0, le=3_600_000, decimal_places=6)]
-
-FeeBps = Annotated[Exact, Field(gt=-10_000, lt=10_000, decimal_places=4)]
-"""Basis points of a notional; negative: a rebate."""
 
 
 class NoSlippage(Section):
@@ -67,70 +65,6 @@ class Latency(Section):
     std_ms: Milliseconds = _ZERO
 
 
-class NoFees(Section):
-    """Trading is free."""
-
-    model: Literal["none"] = "none"
-
-
-class PerShareFees(Section):
-    """So much a unit, within a minimum and a maximum per order."""
-
-    model: Literal["per_share"]
-    rate: Money
-    """Currency per unit of the instrument."""
-    minimum: Money = _ZERO
-    """Least fee of an order, in currency."""
-    maximum_ratio: Factor | None = None
-    """Most an order may cost, as a fraction of its notional; null: no maximum."""
-
-
-class PerOrderFees(Section):
-    """So much an order."""
-
-    model: Literal["per_order"]
-    amount: Money
-
-
-class BpsFees(Section):
-    """A share of the notional, by who gave liquidity."""
-
-    model: Literal["bps"]
-    maker_bps: FeeBps
-    taker_bps: FeeBps
-
-
-class FeeTier(Section):
-    """Rates from a traded notional on."""
-
-    from_notional: Money
-    """Currency traded before in the calendar month."""
-    maker_bps: FeeBps
-    taker_bps: FeeBps
-
-
-class TieredFees(Section):
-    """A share of the notional that depends on what was traded before in the month."""
-
-    model: Literal["tiered"]
-    tiers: Annotated[tuple[FeeTier, ...], Field(min_length=1)]
-
-    @field_validator("tiers")
-    @classmethod
-    def _rising_from_zero(cls, tiers: tuple[FeeTier, ...]) -> tuple[FeeTier, ...]:
-        if tiers[0].from_notional != 0:
-            raise RefusedError("must begin at 0", at=(0, "from_notional"))
-        for index in range(1, len(tiers)):
-            if tiers[index].from_notional <= tiers[index - 1].from_notional:
-                raise RefusedError("must rise from tier to tier", at=(index, "from_notional"))
-        return tiers
-
-
-Fees = Annotated[
-    NoFees | PerShareFees | PerOrderFees | BpsFees | TieredFees, Field(discriminator="model")
-]
-
-
 class ExecutionConfig(Section):
     """How orders become fills."""
 
@@ -161,20 +95,4 @@ class ExecutionConfig(Section):
 
     def fee_model(self) -> fees.FeeModel:
         """The venue's fee model."""
-        match self.fees:
-            case NoFees():
-                return fees.NoFees()
-            case PerShareFees(rate=rate, minimum=minimum, maximum_ratio=maximum_ratio):
-                return fees.PerShareFees(rate=rate, minimum=minimum, maximum_ratio=maximum_ratio)
-            case PerOrderFees(amount=amount):
-                return fees.PerOrderFees(amount=amount)
-            case BpsFees(maker_bps=maker_bps, taker_bps=taker_bps):
-                return fees.BpsFees(maker_bps=maker_bps, taker_bps=taker_bps)
-            case TieredFees(tiers=tiers):
-                return fees.TieredFees(tiers=tuple(map(_build_tier, tiers)))
-
-
-def _build_tier(tier: FeeTier) -> fees.FeeTier:
-    return fees.FeeTier(
-        from_notional=tier.from_notional, maker_bps=tier.maker_bps, taker_bps=tier.taker_bps
-    )
+        return build_fee_model(self.fees)

@@ -7,9 +7,21 @@ and then looks at every row it has not seen yet: exact, and free for rows withou
 
 from __future__ import annotations
 
+import msgspec
+
 from onetape.domain.instrument import InstrumentId
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.market_state import MarketState
+
+
+class EquityWatchState(msgspec.Struct, frozen=True):
+    """What an `EquityWatch` has seen up to `row`; amounts in minor units, marks in ticks."""
+
+    row: int
+    marks: list[int]
+    equity: int
+    peak: int
+    session_start: int
 
 
 class EquityWatch:
@@ -51,6 +63,24 @@ class EquityWatch:
         self._equity = ledger.cash
         self.peak = ledger.cash
         self.session_start = ledger.cash
+
+    def save(self) -> EquityWatchState:
+        """What it has seen so far."""
+        return EquityWatchState(
+            self._row, list(self._marks), self._equity, self.peak, self.session_start
+        )
+
+    def restore(self, state: EquityWatchState) -> None:
+        """Go on where `state` was saved."""
+        self._row = state.row
+        self._marks = list(state.marks)
+        self._equity = state.equity
+        self.peak = state.peak
+        self.session_start = state.session_start
+
+    def split(self, index: int, ticks: int) -> None:
+        """The instrument at `index` has split; `ticks` is its mark until its next row."""
+        self._marks[index] = ticks
 
     def advance(self) -> None:
         """Look at every row up to the market's current one, with the positions held now.

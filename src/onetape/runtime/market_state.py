@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from onetape.domain.corporate_actions import ActionTerms, compute_terms
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import INT64_MAX
+from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.corporate_actions import compute_adjusted_ticks
 from onetape.portfolio.ledger import Ledger
 
 
@@ -20,11 +24,12 @@ class MarketState:
 
     A mark is the close of an instrument's newest bar, or its newest print, in ticks, rounded to the
     nearest; 0 before the first. All reads are lazy: a row that nobody asks about costs nothing.
+    From a split to the next row of its instrument the mark is that close adjusted by its ratio.
     """
 
     __slots__ = (
-        "_index", "_last_row", "_next_start", "_rows", "_single", "_synced", "_this_start",
-        "_timeline", "close_ticks", "row", "session_starts",
+        "_adjusted", "_index", "_last_row", "_next_start", "_rows", "_single", "_synced",
+        "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline) -> None:
@@ -36,11 +41,31 @@ class MarketState:
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
+        self._adjusted: dict[int, _AdjustedMark] = {}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         latest = np.maximum.accumulate(timeline.columns["session_close"])
         self._this_start = self._next_start = 0
         self.session_starts: list[int] = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
+
+    def restore(self, row: int, actions: int = 0) -> None:
+        """Stand at `row`, after so many of the timeline's corporate actions."""
+        self.row = self._synced = row
+        rows = np.arange(row + 1)
+        last = np.full(len(self._last_row), -1)
+        np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
+        self._last_row = last.tolist()
+        for index, newest in enumerate(self._last_row):
+            adjusted = _find_adjusted(self._timeline, index, newest, actions)
+            if adjusted is not None:
+                self._adjusted[index] = adjusted
+
+    def split(self, index: int, terms: ActionTerms) -> None:
+        """The instrument at `index` splits: its mark is adjusted until its next row."""
+        row = self.last_row(index)
+        if row >= 0:
+            before = _AdjustedMark(row, self.mark_ticks(index), self.close(index))
+            self._adjusted[index] = before.split(terms)
 
     def last_row(self, index: int) -> int:
         """Newest row of the instrument at `index`; -1 before its first bar."""
@@ -61,11 +86,15 @@ class MarketState:
     def mark_ticks(self, index: int) -> int:
         """Mark of the instrument at `index`, in ticks; 0 before its first bar."""
         row = self.row if self._single else self.last_row(index)
+        if self._adjusted and index in self._adjusted and self._adjusted[index].row == row:
+            return self._adjusted[index].ticks
         return self.close_ticks[row] if row >= 0 else 0
 
     def close(self, index: int) -> float:
-        """Newest close as it came; NaN before the first bar."""
+        """Newest close, as it came or adjusted by a split since; NaN before the first bar."""
         row = self.last_row(index)
+        if self._adjusted and index in self._adjusted and self._adjusted[index].row == row:
+            return self._adjusted[index].close
         return float(self._timeline.columns["close"][row]) if row >= 0 else float("nan")
 
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
@@ -89,6 +118,11 @@ class MarketState:
         row = self.row if self._single else self.last_row(self._index[instrument])
         return self._timeline.columns["ts_close"].item(row) if row >= 0 else -1
 
+    def session_close(self, instrument: InstrumentId) -> int:
+        """End of the session of the newest bar or print, ns UTC; -1 before the first."""
+        row = self.row if self._single else self.last_row(self._index[instrument])
+        return self._timeline.columns["session_close"].item(row) if row >= 0 else -1
+
     def _rows_of(self, instrument: InstrumentId) -> npt.NDArray[np.int64]:
         rows = self._rows.get(instrument)
         if rows is None:
@@ -103,6 +137,52 @@ class MarketState:
         self._this_start = start = self.session_starts[at - 1]
         self._next_start = self.session_starts[at] if at < len(self.session_starts) else INT64_MAX
         return start if start > after else -1
+
+
+class _AdjustedMark(NamedTuple):
+    """The mark of an instrument that has split since its newest row, `row`."""
+
+    row: int
+    ticks: int
+    close: float
+
+    def split(self, terms: ActionTerms) -> _AdjustedMark:
+        """After another split."""
+        ticks = compute_adjusted_ticks(self.ticks, terms.top, terms.bottom)
+        return _AdjustedMark(self.row, ticks, self.close * terms.bottom / terms.top)
+
+
+def compute_mark_ticks(timeline: Timeline, index: int, row: int, actions: int) -> int:
+    """Mark of the instrument at `index`, whose newest row is `row`, after so many `actions`.
+
+    What `MarketState.mark_ticks` gives there; 0 before the first row.
+    """
+    if row < 0:
+        return 0
+    found = _find_adjusted(timeline, index, row, actions) or _read_mark(timeline, index, row)
+    return found.ticks
+
+
+def _read_mark(timeline: Timeline, index: int, row: int) -> _AdjustedMark:
+    close = float(timeline.columns["close"][row])
+    ticks = compute_ticks(close, timeline.instruments[index].tick_float, 0)
+    return _AdjustedMark(row, ticks, close)
+
+
+def _find_adjusted(timeline: Timeline, index: int, row: int, actions: int) -> _AdjustedMark | None:
+    """The mark of the instrument at `index` if one of so many actions has split it since `row`."""
+    instrument = timeline.instruments[index]
+    adjusted: _AdjustedMark | None = None
+    applied = zip(timeline.actions[:actions], timeline.action_rows, strict=False)
+    for action, rows in applied if row >= 0 else ():
+        if (
+            action.instrument == instrument.id
+            and action.kind is CorporateActionKind.SPLIT
+            and rows > row
+        ):
+            before = adjusted or _read_mark(timeline, index, row)
+            adjusted = before.split(compute_terms(action, instrument))
+    return adjusted
 
 
 class Valuation:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     KillSwitchSet,
@@ -18,6 +21,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
@@ -32,10 +36,10 @@ from onetape.domain.orders import (
     Side,
 )
 from onetape.execution.oms import Oms, Order
-from onetape.execution.simulated.fees import (
+from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
     compute_affordable_lots,
-    compute_order_fee,
+    compute_fill_fee,
 )
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
@@ -52,6 +56,14 @@ _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
 
 
+class DeskState(msgspec.Struct, frozen=True):
+    """What an `OrderDesk` holds between two steps."""
+
+    orders: list[Order]
+    kill_active: bool
+    kill_reason: str
+
+
 class OrderDesk:
     """Takes intents and venue reports; holds the orders; writes every decision into the step.
 
@@ -60,8 +72,8 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost",
-        "_market", "_oms", "_runners", "commands",
+        "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
+        "_lot_cost", "_market", "_oms", "_runners", "commands",
     )  # fmt: skip
 
     def __init__(
@@ -83,7 +95,19 @@ class OrderDesk:
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
+        self._delisted: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
+
+    def save(self) -> DeskState:
+        """Open orders, oldest first, and the kill switch."""
+        switch = self._kill_switch
+        return DeskState(list(self._oms.open.values()), switch.active, switch.reason)
+
+    def restore(self, state: DeskState) -> None:
+        """Go on where `state` was saved."""
+        self._oms.open.update((each.client_order_id, each) for each in state.orders)
+        self._kill_switch.active = state.kill_active
+        self._kill_switch.reason = state.kill_reason
 
     def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
@@ -172,6 +196,8 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
+        if self._delisted and line.instrument.id in self._delisted:
+            return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         mark = market.mark_ticks(line.index)
         side, side_sign = (_BUY, 1) if side > 0 else (_SELL, -1)
         dearest = intent.limit_ticks or intent.stop_ticks
@@ -179,6 +205,16 @@ class OrderDesk:
             dearest = mark
         position = line.position.lots
         reduce_only = intent.reduce_only
+        coming, group = 0, ""
+        if intent.conditions is not None:
+            group = intent.conditions.group
+            coming = self._coming_lots(intent.conditions.parent)
+            if intent.conditions.parent and not coming:
+                return self._denied(
+                    intent, DenialCode.PARENT_CLOSED, 0, 1, intent.conditions.parent
+                )
+            if reduce_only:
+                position += coming
         plain = 0 < lots <= MAX_LOTS >= abs(position + lots * side_sign) and dearest
         if not plain or line.is_picky or reduce_only:
             refusal = self._refuse(intent, line.instrument, dearest, side, lots, position)
@@ -192,7 +228,9 @@ class OrderDesk:
         if taker_e8 is not None:
             fee = -(-notional * taker_e8 // E8)
         else:
-            fee = compute_order_fee(line.fees, _TAKER, lots, notional, 0)
+            fee = compute_fill_fee(
+                line.fees, side_sign, _TAKER, 0, 0, lots, notional, 0, self._log.now
+            )
         peak = session_start = 0
         watch = runner.watch
         if watch is not None:
@@ -201,7 +239,9 @@ class OrderDesk:
             session_start = watch.session_start
         buys = sells = bound = reducible = gross = net = 0
         if self._oms.open or reduce_only:
-            buys, sells, bound, reducible = self._open_orders(runner, line, side_sign, replaced)
+            buys, sells, bound, reducible = self._open_orders(
+                runner, line, side_sign, replaced, group, coming
+            )
         if not self._is_single:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
         now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
@@ -226,10 +266,32 @@ class OrderDesk:
             )
         )  # fmt: skip
 
+    def _coming_lots(self, parent: str) -> int:
+        """Signed lots that an order which leaves in this step can still bring; 0 without one."""
+        order = self._oms.open.get(parent)
+        if order is None or not any(each.client_order_id == parent for each in self.commands):
+            return 0
+        return order.leaves * order.side
+
     def _open_orders(
-        self, runner: Runner, line: DeskLine, side_sign: int, replaced: Order | None
+        self,
+        runner: Runner,
+        line: DeskLine,
+        side_sign: int,
+        replaced: Order | None,
+        group: str,
+        coming: int,
     ) -> tuple[int, int, int, int]:
         """What the strategy has open.
+
+        Args:
+            runner: Whose orders.
+            line: Where the new order goes.
+            side_sign: Which way it goes.
+            replaced: An order that no longer counts.
+            group: Name of the group of the new order. The others of it don't count, and what they
+                reduce it may reduce too: they can't all fill.
+            coming: Signed lots that its parent can bring.
 
         Returns:
             Leaves of its buys and of its sells in this instrument, the cash that all its buys bind,
@@ -241,6 +303,7 @@ class OrderDesk:
         buys = sells = bound = 0
         to_cover = -position if position < 0 else 0
         to_close = position if position > 0 else 0
+        bound_together = 0
         for each in self._oms.open.values():
             if each is replaced or each.strategy != name:
                 continue
@@ -257,11 +320,15 @@ class OrderDesk:
                 else:
                     leaves = min(leaves, to_close)
                     to_close -= leaves
+            if group and each.conditions is not None and each.conditions.group == group:
+                bound_together = max(bound_together, leaves if each.reduce_only else 0)
+                continue
             if buying:
                 buys += leaves
             else:
                 sells += leaves
-        return buys, sells, bound, to_cover if side_sign > 0 else to_close
+        free = to_cover if side_sign > 0 else to_close
+        return buys, sells, bound, free + bound_together + max(0, -coming * side_sign)
 
     def _other_instruments(
         self, runner: Runner, line: DeskLine, side_sign: int, replaced: Order | None
@@ -375,16 +442,17 @@ class OrderDesk:
             runner.name, intent.intent, order.instrument, order.side, QuantityBasis.LOTS,
             changed.lots - order.filled_lots, order.order_type, order.time_in_force,
             changed.limit_ticks, changed.stop_ticks, order.ts_expire, order.reduce_only,
+            conditions=order.conditions,
         )  # fmt: skip
-        has_limit = order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-        has_stop = order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+        has_limit = order.order_type.has_limit
+        has_stop = order.order_type.has_trigger
         if (
             not order.lots
             or (intent.limit_ticks and not has_limit)
             or (intent.stop_ticks and not has_stop)
         ):
             return self._denied(as_new, DenialCode.NOT_REPLACEABLE, 0, 0, order.order_type.name)
-        line = runner.lines[order.instrument]
+        line = runner.lines.get(order.instrument) or self._open_line(runner, order.instrument)
         return self._check(
             runner, line, as_new, order.client_order_id, order.side, as_new.amount, order
         )
@@ -446,6 +514,31 @@ class OrderDesk:
         if isinstance(report, OrderFilled):
             events.append((runner.settle(report), origin, seq))
         return runner
+
+    def adjust(self, action: CorporateAction, cause: int) -> None:
+        """Post a corporate action to the books of every strategy, and adjust the mark by a split.
+
+        Raises:
+            InvariantBroken: A position or a balance becomes too large.
+        """
+        log, market, index = self._log, self._market, self._index[action.instrument]
+        terms = compute_terms(action, self._instruments[action.instrument])
+        mark_ticks = market.mark_ticks(index)
+        for runner in self._runners.values():
+            change = runner.adjust(action, terms, mark_ticks)
+            if change is not None:
+                log.emit(change, log.origin, cause)
+        if action.kind is CorporateActionKind.SPLIT:
+            market.split(index, terms)
+            for runner in self._runners.values():
+                if runner.watch is not None:
+                    runner.watch.split(index, market.mark_ticks(index))
+        self.delist(action)
+
+    def delist(self, action: CorporateAction) -> None:
+        """From a delisting on every order of the instrument is denied."""
+        if action.kind is CorporateActionKind.DELISTING:
+            self._delisted.add(action.instrument)
 
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""

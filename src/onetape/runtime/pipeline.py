@@ -4,9 +4,9 @@
                                      (the events of every arrow) -> tape
 
 A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
-command) to its end and puts everything that it caused on the tape. Commands leave for the venue
-only after the tape has their step. All steps are in the order of DESIGN section 4: by time, and at
-one time control, execution reports, market, timers.
+command, a corporate action) to its end and puts everything that it caused on the tape. Commands
+leave for the venue only after the tape has their step. All steps are in the order of DESIGN section
+4: by time, and at one time control, execution reports, corporate actions, market, timers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress, islice
 from typing import Any
+
+import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
@@ -29,15 +31,23 @@ from onetape.domain.events import (
     StrategyQuarantined,
     TimerFired,
 )
-from onetape.domain.market import Bar, BarBlock, TimeSlice, TradeTick
+from onetape.domain.market import (
+    Bar,
+    BarBlock,
+    CorporateAction,
+    CorporateActionKind,
+    TimeSlice,
+    TradeTick,
+)
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
-from onetape.runtime.runner import Runner
+from onetape.runtime.runner import Runner, RunnerState
 from onetape.runtime.step_log import StepLog
-from onetape.runtime.timers import Timers
+from onetape.runtime.timers import Timers, TimersState
 from onetape.strategy.context import Context, TimerRequest
 
 OnRow = Callable[[Any, Context], None]
@@ -45,8 +55,21 @@ OnUpdate = Callable[[OrderEvent, Context], None]
 
 _REQUESTS = (TimerRequest, SignalRecorded)
 
+_CANCEL_REASONS = {
+    CorporateActionKind.SPLIT: "its instrument splits",
+    CorporateActionKind.DELISTING: "its instrument is delisted",
+}
+
 STEPS_WITHOUT_TIME_MAX = 10_000
 """Rounds of decisions at one time after which a strategy that keeps deciding is quarantined."""
+
+
+class PipelineState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `Pipeline` and its strategies remember between two steps."""
+
+    timers: TimersState
+    strategies: dict[str, RunnerState]
+    quarantined: list[StrategyQuarantined]
 
 
 class Pipeline:
@@ -54,6 +77,7 @@ class Pipeline:
 
     Attributes:
         quarantined: Strategies that have raised, in order.
+        pause_events: Events on the tape from which on `run_block` stops at the end of a slice.
     """
 
     def __init__(
@@ -76,6 +100,39 @@ class Pipeline:
         self._index: list[int] = timeline.instrument_index.tolist()
         self._stopping = False
         self.quarantined: list[StrategyQuarantined] = []
+        self.pause_events = INT64_MAX
+
+    # Between two steps.
+
+    def save(self) -> PipelineState:
+        """Timers and strategies, between two steps."""
+        row = self._market.row
+        return PipelineState(
+            timers=self._timers.save(),
+            strategies={name: each.save(row) for name, each in self._runners.items()},
+            quarantined=list(self.quarantined),
+        )
+
+    def restore(self, state: PipelineState) -> None:
+        """Go on at the market's row, where `state` was saved by a session of the same inputs.
+
+        Raises:
+            StrategyError: A strategy is another one than then.
+            InvariantBroken: The books that were saved don't balance.
+        """
+        row = self._market.row
+        self._timers.restore(state.timers)
+        for name, runner in self._runners.items():
+            runner.restore(state.strategies[name], row, self._heard_row(runner))
+        self._active = tuple(each for each in self._runners.values() if not each.quarantined)
+        self.quarantined = list(state.quarantined)
+
+    def _heard_row(self, runner: Runner) -> int:
+        """The last row that `runner` was called with; -1 if there was none."""
+        row = self._market.row if runner.on_row is not None else -1
+        while row >= 0 and not runner.wants(self._index[row]):
+            row -= 1
+        return row
 
     # A session from start to stop.
 
@@ -92,20 +149,29 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts)
 
-    def run_block(self, block: BarBlock, first_row: int) -> None:
+    def run_block(self, block: BarBlock, first_row: int) -> int:
         """Process the bars or prints of `block`: the timeline's rows from `first_row` on.
 
-        A block ends where a time slice ends. Rows at which nothing rests, nothing is due and nobody
-        decides take a quiet path that only calls the strategy; the result is the same.
+        A block ends where a time slice ends, and so does what is processed; it may be less than the
+        block, see `pause_events`. Rows at which nothing rests, nothing is due and nobody decides
+        take a quiet path that only calls the strategy; the result is the same.
+
+        Returns:
+            The next row to process.
         """
         stop = first_row + len(block)
         row = first_row
-        while row < stop:
+        while row < stop and not self._is_pause(row - 1):
             runner = self._active[0] if self._is_rows_only() else None
             if runner is not None and runner.on_row is not None:
                 row = self._run_alone(runner, runner.on_row, block, first_row, row)
             else:
                 row = self._run_rows(block, first_row, row)
+        return row
+
+    def _is_pause(self, row: int) -> bool:
+        """Whether enough has happened to pause behind `row`."""
+        return self._log.emitted >= self.pause_events and self._slice_end[row]
 
     def control(self, command: KillSwitchSet, ts: int) -> None:
         """An operator's command, as a step of its own."""
@@ -114,6 +180,30 @@ class Pipeline:
         self._log.begin(ts, self._market.row)
         self._log.emit(command, 0, 0)
         self._desk.apply_control(command)
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
+    def apply_action(self, action: CorporateAction) -> None:
+        """A corporate action, as a step of its own before the rows of its time.
+
+        First the books, so that whoever hears of it finds them adjusted; then the orders of the
+        instrument, which a dividend leaves as they are; then the strategies.
+        """
+        log = self._log
+        ts = max(action.ts_known, log.now)
+        self._deliver(ts, ts - 1)
+        log.begin(ts, self._market.row)
+        log.origin = log.cause = seq = log.emit(action, 0, 0)
+        self._desk.adjust(action, seq)
+        reason = _CANCEL_REASONS.get(action.kind)
+        if reason is not None:
+            for report in self._venue.cancel_all(action.instrument, reason):
+                self._settle(report, seq)
+        for runner in self._active:
+            hear = runner.on_corporate_action
+            if hear is not None and runner.hears(action.instrument):
+                self._call(runner, "on_corporate_action", hear, action, runner.context)
+                self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
 
@@ -163,6 +253,8 @@ class Pipeline:
                     return stop
                 self._log.begin_market(row, block.ts_known[row - first_row])
                 self._end_row(row)
+                if self._log.emitted >= self.pause_events and self._slice_end[row]:
+                    return row + 1
                 continue
             item = next(items, None)
             if item is None:
@@ -172,6 +264,8 @@ class Pipeline:
             runner.context.features = features
             self._call(runner, runner.row_callback, on_row, event, runner.context)
             self._end_row(row)
+            if self._log.emitted >= self.pause_events and self._slice_end[row]:
+                return row + 1
         return row + 1
 
     def _run_quiet(
@@ -215,7 +309,7 @@ class Pipeline:
             self._generate(index)
             self._end_row(row)
             row += 1
-            if self._is_rows_only():
+            if self._is_rows_only() or self._is_pause(row - 1):
                 break
         return row
 
@@ -270,7 +364,8 @@ class Pipeline:
             arrival, due = venue.next_arrival, timers.next_due
             if arrival <= ts and arrival <= due:
                 log.begin(max(arrival, log.now), self._market.row)
-                for report in venue.arrive(arrival, self._market.last_close):
+                market = self._market
+                for report in venue.arrive(arrival, market.last_close, market.session_close):
                     self._settle(report, 0)
             elif due <= timers_ts:
                 log.begin(max(due, log.now), self._market.row)
@@ -284,7 +379,7 @@ class Pipeline:
         log.origin = log.cause = log.emit(TimerFired(strategy, name, due), 0, 0)
         runner = self._runners[strategy]
         self._count_round(runner)
-        self._call(runner, "on_timer", runner.strategy.on_timer, name, runner.context)
+        self._call(runner, "on_timer", runner.on_timer, name, runner.context)
         self._ask(runner)
 
     def _settle(self, report: OrderReport, cause: int) -> None:

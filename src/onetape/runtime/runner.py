@@ -11,15 +11,19 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.events import OrderEvent, OrderFilled, PositionChanged
+from onetape.domain.corporate_actions import ActionTerms
+from onetape.domain.errors import StrategyError
+from onetape.domain.events import OrderEvent, OrderFilled, PositionAdjusted, PositionChanged
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import TimeSlice
+from onetape.domain.market import CorporateAction, TimeSlice
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
-from onetape.execution.simulated.fees import FeeSchedule, flat_ratio_e8
+from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import Ledger, Position
+from onetape.portfolio.ledger import Ledger, LedgerState, Position
 from onetape.risk.approval import RiskApproved, RiskEngine
-from onetape.runtime.equity_watch import EquityWatch
+from onetape.risk.gates.order_rate import OrderRate
+from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
@@ -58,6 +62,27 @@ class DeskLine:
         self.approve = approve
 
 
+class RunnerState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `Runner` remembers between two steps.
+
+    `values` is the declared state of the strategy, `features` its feature row, compared when a
+    session goes on. Whole numbers of the strategy beyond 64 bits are in `large`, as text.
+    """
+
+    intents: int
+    currency: str
+    quarantined: bool
+    decided: list[int]
+    rounds: int
+    ts_rounds: int
+    ledger: LedgerState
+    watch: EquityWatchState | None
+    order_rates: list[OrderRate]
+    values: dict[str, bool | int | float | str]
+    large: dict[str, str]
+    features: bytes
+
+
 class Runner:
     """Binds a strategy to a session.
 
@@ -84,9 +109,9 @@ class Runner:
 
     __slots__ = (
         "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "lines",
-        "name", "on_order_update", "on_row", "on_slice", "order_prefix", "quarantined", "risk",
-        "rounds", "row_callback", "row_type", "strategy", "subscribed", "ts_rounds",
-        "valuation", "watch",
+        "name", "on_corporate_action", "on_order_update", "on_row", "on_slice", "on_timer",
+        "order_prefix", "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy",
+        "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -135,6 +160,10 @@ class Runner:
         self.on_order_update: Callable[[OrderEvent, Context], None] | None = (
             strategy.on_order_update if self._overrides("on_order_update") else None
         )
+        self.on_corporate_action: Callable[[CorporateAction, Context], None] | None = market or (
+            strategy.on_corporate_action if self._overrides("on_corporate_action") else None
+        )
+        self.on_timer: Callable[[str, Context], None] = strategy.on_timer
         self.generate: Callable[[Context], Sequence[Intent]] | None = (
             strategy.generate_orders if self._overrides("generate_orders") else None
         )
@@ -142,9 +171,67 @@ class Runner:
     def _overrides(self, callback: str) -> bool:
         return getattr(type(self.strategy), callback) is not getattr(Strategy, callback)
 
+    def save(self, row: int) -> RunnerState:
+        """What it remembers after the timeline's `row`, between two steps."""
+        values = {name: getattr(self.strategy, name) for name in self.strategy.declared_state}
+        large = {
+            name: str(value)
+            for name, value in values.items()
+            if type(value) is int and not -INT64_MAX <= value <= INT64_MAX
+        }
+        return RunnerState(
+            intents=self.context.intent_count,
+            currency=self.ledger.currency,
+            quarantined=self.quarantined,
+            decided=sorted(self.decided),
+            rounds=self.rounds,
+            ts_rounds=self.ts_rounds,
+            ledger=self.ledger.save(),
+            watch=self.watch.save() if self.watch is not None else None,
+            order_rates=self.risk.save(),
+            values={name: value for name, value in values.items() if name not in large},
+            large=large,
+            features=self._feature_bytes(row),
+        )
+
+    def restore(self, state: RunnerState, row: int, heard_row: int) -> None:
+        """Go on after `row`, where `state` was saved; `heard_row` is the last it was called with.
+
+        Raises:
+            StrategyError: The state or the features of the strategy are not those of then.
+        """
+        declared = self.strategy.declared_state
+        values = state.values | {name: int(text) for name, text in state.large.items()}
+        if values.keys() != declared.keys() or self._feature_bytes(row) != state.features:
+            raise StrategyError(
+                "its declared state or its features are not those of the snapshot",
+                where=self.name,
+                remedy="run it again from the start",
+            )
+        for name, value in values.items():
+            setattr(self.strategy, name, value)
+        self.ledger.restore(state.ledger)
+        for identity, position in self.ledger.held.items():
+            self.context.units[identity] = self._definitions[identity].lots_to_float(position.lots)
+        if self.watch is not None and state.watch is not None:
+            self.watch.restore(state.watch)
+        self.risk.restore(state.order_rates)
+        self.context.intent_count = state.intents
+        self.context.features = self.feature_row(heard_row) if heard_row >= 0 else None
+        self.quarantined = state.quarantined
+        self.decided = set(state.decided)
+        self.rounds, self.ts_rounds = state.rounds, state.ts_rounds
+
+    def _feature_bytes(self, row: int) -> bytes:
+        return np.array([each[row] for each in self.columns.values()], dtype="<f8").tobytes()
+
     def wants(self, index: int) -> bool:
         """Whether it is subscribed to the instrument at `index`."""
         return self.subscribed is None or self.subscribed[index]
+
+    def hears(self, instrument: InstrumentId) -> bool:
+        """Whether it is subscribed to `instrument`."""
+        return instrument in self._definitions
 
     def settle(self, fill: OrderFilled) -> PositionChanged:
         """Post a fill and bring everything that looks at the books up to date."""
@@ -154,6 +241,20 @@ class Runner:
         self.valuation.expire()
         definition = self._definitions[fill.instrument]
         self.context.units[fill.instrument] = definition.lots_to_float(change.lots)
+        return change
+
+    def adjust(
+        self, action: CorporateAction, terms: ActionTerms, mark_ticks: int
+    ) -> PositionAdjusted | None:
+        """Post a corporate action, if its instrument is held; `mark_ticks` is from before it."""
+        if self.watch is not None:
+            self.watch.advance()
+        if action.instrument not in self.ledger.held:
+            return None
+        change = self.ledger.adjust(action.instrument, action.kind, terms, mark_ticks)
+        self.valuation.expire()
+        definition = self._definitions[action.instrument]
+        self.context.units[action.instrument] = definition.lots_to_float(change.lots)
         return change
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from onetape.domain.events import Payload
 from onetape.domain.ports import TapeWriter
+
+
+class StepLogState(msgspec.Struct, frozen=True):
+    """Where a `StepLog` stands between two steps."""
+
+    now: int
+    row: int
+    emitted: int
+    market_seq: int
 
 
 class StepLog:
@@ -36,6 +47,14 @@ class StepLog:
         self.origin = 0
         self.cause = 0
         self.now = 0
+
+    def save(self) -> StepLogState:
+        """Where the numbering stands between two steps."""
+        return StepLogState(self.now, self._row, self.emitted, self.market_seq)
+
+    def restore(self, state: StepLogState) -> None:
+        """Go on numbering where `state` was saved."""
+        self.now, self._row, self.emitted, self.market_seq = msgspec.structs.astuple(state)
 
     def begin_market(self, row: int, ts: int) -> None:
         """Begin the step of a market row."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import heapq
 
+import msgspec
+
 from onetape.domain.numbers import INT64_MAX
+
+
+class TimersState(msgspec.Struct, frozen=True):
+    """How many timers were set, and those that wait: (due, order of setting, strategy, name)."""
+
+    count: int
+    waiting: list[tuple[int, int, str, str]]
 
 
 class Timers:
@@ -16,6 +25,16 @@ class Timers:
         self._heap: list[tuple[int, int, str, str]] = []
         self._count = 0
         self.next_due = INT64_MAX
+
+    def save(self) -> TimersState:
+        """What is needed to go on from here."""
+        return TimersState(self._count, sorted(self._heap))
+
+    def restore(self, state: TimersState) -> None:
+        """Go on where `state` was saved."""
+        self._count = state.count
+        self._heap = list(state.waiting)  # a sorted list is a heap
+        self.next_due = self._heap[0][0] if self._heap else INT64_MAX
 
     @property
     def waiting(self) -> bool:

@@ -2,11 +2,12 @@
 
 | verdict          | when                                                                       |
 | ---------------- | -------------------------------------------------------------------------- |
-| `identical`      | every record of the re-run is the tape's, byte for byte, and no input has   |
+| `identical`      | every record of the re-run says what the tape's says, and no input has      |
 |                  | changed                                                                     |
 | `tape`           | the hash chain is broken, or seal or metrics.json know another tape         |
 | `incomplete`     | the tape has no end; as far as it goes it is identical                      |
-| `data`           | a pinned dataset holds other bars than were read, or can't be read          |
+| `data`           | a pinned dataset holds other bars, or the file of corporate actions other   |
+|                  | ones, than were read, or can't be read                                      |
 | `config`         | config.json beside the tape is not what the session ran with                |
 | `code`           | another version of onetape or of a strategy; or, when nothing else is left, |
 |                  | other code, libraries or definitions than at the time of the run            |
@@ -14,6 +15,9 @@
 
 The re-run always takes its configuration from the tape. A record is one engine step with all its
 payloads, seqs, times, correlation and causation ids, so equal bytes are equal in all of them.
+Where the bytes differ, both are read and written anew: fields that an older writer did not know
+have their defaults then, and only what is left is a difference. Operators' commands are inputs,
+like the bars: the re-run gets them from the tape.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ import msgspec
 
 from onetape.domain.events import (
     Event,
+    KillSwitchSet,
     OrderEvent,
     Payload,
     SessionStarted,
@@ -41,6 +46,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
     TimerFired,
 )
+from onetape.domain.market import CorporateAction
 from onetape.domain.orders import Intent
 from onetape.domain.timestamps import to_iso
 from onetape.runtime.sessions.backtest import OnProgress, encode_versions
@@ -49,13 +55,15 @@ from onetape.runtime.sessions.recorded import (
     InputKind,
     RecordedSession,
     compare_config,
+    find_actions,
     find_catalog,
     load_recorded,
+    read_controls,
     read_records,
 )
 from onetape.strategy.sdk import Strategy
 from onetape.tape.audit import Damage
-from onetape.tape.block import GENESIS, Record, decode_record
+from onetape.tape.block import GENESIS, Record, decode_record, is_same_record
 from onetape.tape.envelope import expand
 from onetape.tape.reader import SqliteTapeReader
 from onetape.tape.seal import check_seal
@@ -64,6 +72,8 @@ from onetape.telemetry.why import Link, Records, explain, trace_event
 _DECISIONS = frozenset(get_args(Intent))
 _ORDER = (InputKind.DATA, InputKind.CODE, InputKind.CONFIG)
 """Which change is told first; the re-run has its configuration from the tape."""
+
+_encode = msgspec.msgpack.Encoder().encode
 
 _HASH_SEEDS = ("1", "4711")
 """PYTHONHASHSEED of the re-runs that tell nondeterminism from changed code."""
@@ -158,6 +168,7 @@ class _Verifier:
         self._tape = tape
         self._reader = reader
         self._catalog = catalog
+        self._actions = find_actions(tape.parent)
 
     def verify(self, on_progress: OnProgress | None) -> Verification:
         audit = check_seal(self._tape, self._reader.audit())
@@ -167,12 +178,13 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(header, self._catalog)
+        session, changes = load_recorded(header, self._catalog, self._actions)
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None
         if session is not None:
-            difference = self._explained(_run(session, rerun, on_progress), session)
+            controls = read_controls(self._reader.encoded_records())
+            difference = self._explained(_run(session, rerun, controls, on_progress), session)
         verdict, what = self._judge(session, changes, difference, rerun)
         return Verification(
             verdict=verdict,
@@ -231,7 +243,7 @@ class _Verifier:
         if parting is None:
             return None
         index, recorded, rerun = parting
-        tape_event, rerun_event = _first_pair(recorded, rerun)
+        tape_event, rerun_event = first_pair(recorded, rerun)
         features = session.features()
 
         def told(records: Records, event: Event | None) -> tuple[Link, ...]:
@@ -261,7 +273,7 @@ class _Verifier:
                     return f"a re-run in a process of its own fails: {failure}"
             for index, (one, other) in enumerate(zip_longest(*map(read_records, files))):
                 if one != other:
-                    return _blame(session, files, index, _first_pair(one or b"", other or b""))
+                    return _blame(session, files, index, first_pair(one or b"", other or b""))
                 if index == difference.record:
                     events = list(expand(decode_record(one))) if one else []
                     if difference.rerun not in events:
@@ -273,8 +285,17 @@ class _Verifier:
     def _run_apart(self, hash_seed: str, file: Path) -> str:
         """Run the session in a process of its own; returns why it failed, or nothing."""
         module = "onetape.runtime.sessions.recorded"
+        actions = [] if self._actions is None else [str(self._actions)]
         done = subprocess.run(
-            [sys.executable, "-m", module, str(self._tape), str(self._catalog), str(file)],
+            [
+                sys.executable,
+                "-m",
+                module,
+                str(self._tape),
+                str(self._catalog),
+                str(file),
+                *actions,
+            ],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             encoding="utf-8",
@@ -322,7 +343,7 @@ class ComparedTape:
 
     @property
     def digest(self) -> str:
-        """Digest of the last record that was compared, hex."""
+        """Digest of the last record that was compared, hex: as the other tape has it."""
         return self._digest.hex()
 
     def append(
@@ -333,10 +354,11 @@ class ComparedTape:
         recorded = next(self._recorded, b"")
         if data != recorded:
             if not recorded and not self.is_whole:
-                raise _Ended
-            if self.records or not _same_but_header(data, recorded):
-                raise _Parted(self.records, recorded, data)
-        self._digest = hashlib.sha256(self._digest + data).digest()
+                raise Ended
+            is_same = recorded and is_same_record(data, recorded)
+            if not is_same and (self.records or not _same_but_header(data, recorded)):
+                raise Parted(self.records, recorded, data)
+        self._digest = hashlib.sha256(self._digest + recorded).digest()
         self.records += 1
         self.events += len(events)
         self.ts = ts
@@ -351,34 +373,37 @@ class ComparedTape:
         """Part where the other tape goes on."""
         left = next(self._recorded, b"")
         if left:
-            raise _Parted(self.records, left, b"")
+            raise Parted(self.records, left, b"")
 
 
-class _Parted(Exception):
+class Parted(Exception):
     """Ends a re-run at the record in which it differs: (record, recorded bytes, its bytes)."""
 
 
-class _Ended(Exception):
+class Ended(Exception):
     """Ends a re-run where an incomplete tape ends."""
 
 
 def _run(
-    session: RecordedSession, tape: ComparedTape, on_progress: OnProgress | None
+    session: RecordedSession,
+    tape: ComparedTape,
+    controls: Sequence[tuple[int, KillSwitchSet]],
+    on_progress: OnProgress | None,
 ) -> tuple[int, bytes, bytes] | None:
     """Run until the end or the first difference: (record, recorded bytes, bytes of the re-run)."""
     try:
-        session.run(tape, on_progress)
+        session.run(tape, on_progress, controls)
         tape.check_end()
-    except _Ended:
+    except Ended:
         return None
-    except _Parted as parted:
+    except Parted as parted:
         index, recorded, rerun = parted.args
         return index, recorded, rerun
     return None
 
 
 def _same_but_header(data: bytes, recorded: bytes) -> bool:
-    """Whether two first records agree in everything that the other code's name is not in."""
+    """Whether two first records agree in everything but what `load_recorded` tells of by itself."""
     if not recorded:
         return False
     one, other = decode_record(data), decode_record(recorded)
@@ -386,17 +411,21 @@ def _same_but_header(data: bytes, recorded: bytes) -> bool:
     if not isinstance(mine, SessionStarted) or not isinstance(theirs, SessionStarted):
         return False
     renamed = msgspec.structs.replace(
-        mine, code_version=theirs.code_version, strategy_versions=theirs.strategy_versions
+        mine,
+        code_version=theirs.code_version,
+        strategy_versions=theirs.strategy_versions,
+        instruments=theirs.instruments,
     )
     one.events[0] = (renamed, *one.events[0][1:])
-    return one == other
+    return _encode(one) == _encode(other)
 
 
-def _first_pair(one: bytes, other: bytes) -> tuple[Event | None, Event | None]:
+def first_pair(one: bytes, other: bytes) -> tuple[Event | None, Event | None]:
     """The first events of two records (empty: none) that differ."""
     mine, theirs = (list(expand(decode_record(each))) if each else [] for each in (one, other))
     pairs = list(zip_longest(mine, theirs))
-    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+    # As bytes: NaN never equals itself.
+    return next((pair for pair in pairs if _encode(pair[0]) != _encode(pair[1])), pairs[0])
 
 
 def _place(difference: Difference) -> str:
@@ -444,6 +473,8 @@ def _callback_of(session: RecordedSession, files: Sequence[Path], index: int, ev
         return "on_timer"
     if isinstance(cause, OrderEvent):
         return "on_order_update"
+    if isinstance(cause, CorporateAction):
+        return "on_corporate_action"
     if event.causation_id == 0:
         return "on_start"
     own = [name for name in _CALLBACKS if getattr(strategy, name) is not getattr(Strategy, name)]

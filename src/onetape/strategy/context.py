@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -16,7 +16,9 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
+    Contingency,
     Intent,
+    OrderConditions,
     OrderIntent,
     OrderStatus,
     OrderType,
@@ -25,10 +27,13 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.trailing import compute_trailing_stop
 
 GTC = TimeInForce.GTC
+_AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
 _LOTS = QuantityBasis.LOTS
-_MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType
+_MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
+_STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -43,6 +48,14 @@ class OpenOrder(msgspec.Struct, frozen=True):
     filled: float
     limit: float
     stop: float
+
+
+class Bracket(NamedTuple):
+    """Client order ids of an entry and its two exits."""
+
+    entry: str
+    take_profit: str
+    stop_loss: str
 
 
 class TimerRequest(msgspec.Struct, frozen=True):
@@ -228,6 +241,160 @@ class Context:
             label,
         )  # fmt: skip
 
+    def order(
+        self,
+        instrument: InstrumentId,
+        side: Side,
+        quantity: float,
+        *,
+        limit: float | None = None,
+        stop: float | None = None,
+        touch: float | None = None,
+        trail: float | None = None,
+        trail_ratio: float | None = None,
+        limit_offset: float | None = None,
+        time_in_force: TimeInForce = GTC,
+        ts_expire: int = 0,
+        reduce_only: bool = False,
+        post_only: bool = False,
+        parent: str = "",
+        group: str = "",
+        contingency: Contingency = Contingency.NONE,
+        label: str = "",
+    ) -> str:
+        """An order of any type for `quantity` units.
+
+        Args:
+            instrument: A subscribed instrument.
+            side: Buy or sell.
+            quantity: Units, positive.
+            limit: Worst price; with `stop` a stop-limit, with `touch` a limit-if-touched order.
+            stop: Trigger against the order: above the market to buy.
+            touch: Trigger in its favor: below the market to buy.
+            trail: Distance, in price, at which a stop follows the best price; the first stop is at
+                that distance from the newest price.
+            trail_ratio: The same as a fraction of the price, such as 0.02.
+            limit_offset: Makes a trailing stop a trailing stop-limit, with the limit so far beyond
+                the stop.
+            time_in_force: How long it lives; AT_THE_OPEN and AT_THE_CLOSE for the auctions.
+            ts_expire: End of a GTD order, ns UTC.
+            reduce_only: Never beyond flat.
+            post_only: A limit order that is canceled instead of taking liquidity.
+            parent: An order given just before whose fills this one waits for: what has filled there
+                may fill here.
+            group: Name that binds orders of this instrument as `contingency` says.
+            contingency: OCO: a fill cancels the others; OUO: it takes as much from them.
+            label: Stands on the tape.
+
+        Returns:
+            The id that the order will have.
+
+        Raises:
+            StrategyError: Unknown instrument, values off the grid, or prices that make no type.
+        """
+        definition = self.instrument(instrument)
+        lots = self._lots(definition, quantity)
+        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        trails = trail is not None or trail_ratio is not None
+        triggers = [each for each in (stop, touch, trail, trail_ratio) if each is not None]
+        if len(triggers) > 1 or (trails and limit is not None):
+            raise StrategyError(
+                f"stop {stop}, touch {touch}, trail {trail}, trail_ratio {trail_ratio}, limit "
+                f"{limit} at once",
+                where=self._strategy,
+                remedy="give one trigger; a trailing stop-limit takes limit_offset",
+            )
+        kind = _LIMIT if limit is not None else _MARKET
+        if stop is not None:
+            kind = _STOP if limit is None else _STOP_LIMIT
+        elif touch is not None:
+            kind = OrderType.MARKET_IF_TOUCHED if limit is None else OrderType.LIMIT_IF_TOUCHED
+        elif trails:
+            kind = OrderType.TRAILING_STOP
+            if limit_offset is not None:
+                kind = OrderType.TRAILING_STOP_LIMIT
+        trigger = stop if stop is not None else touch
+        stop_ticks = self._ticks(definition, trigger) if trigger is not None else 0
+        trail_ticks = trail_ratio_e8 = 0
+        if trail is not None:
+            trail_ticks = self._ticks(definition, trail)
+        elif trail_ratio is not None:
+            trail_ratio_e8 = to_ratio_e8(
+                round(trail_ratio, 8), f"{self._strategy} trail_ratio", error=StrategyError
+            )
+            self._require_positive(trail_ratio_e8, f"trail_ratio {trail_ratio!r}")
+        if trails:
+            mark = self._around.mark(instrument)
+            if mark != mark:
+                raise StrategyError(f"{instrument} has no price yet for a trailing stop",
+                                    where=self._strategy,
+                                    remedy="wait for its first bar")  # fmt: skip
+            stop_ticks = compute_trailing_stop(
+                side, 0, trail_ticks, trail_ratio_e8, mark, mark, definition.tick_float
+            )
+        offset_ticks = definition.price_to_ticks(limit_offset or 0, error=StrategyError)
+        conditions = OrderConditions(
+            trail_ticks, trail_ratio_e8, offset_ticks, post_only, parent, group, contingency
+        )
+        intent = OrderIntent(
+            self._strategy, self.intent_count + 1, definition.id, side, _LOTS, lots, kind,
+            time_in_force, self._ticks(definition, limit) if limit is not None else 0, stop_ticks,
+            ts_expire, reduce_only, label,
+            None if conditions == OrderConditions() else conditions,
+        )  # fmt: skip
+        self.check_intent(intent)
+        self.intent_count += 1
+        self.queue.append(intent)
+        return f"{self._order_prefix}{self.intent_count}"
+
+    def bracket(
+        self,
+        instrument: InstrumentId,
+        side: Side,
+        quantity: float,
+        *,
+        take_profit: float,
+        stop_loss: float | None = None,
+        trail: float | None = None,
+        limit: float | None = None,
+        stop: float | None = None,
+        label: str = "",
+    ) -> Bracket:
+        """An entry with two exits that wait for its fills and take from each other (OUO).
+
+        Args:
+            instrument: A subscribed instrument.
+            side: Of the entry; the exits are on the other side and may only reduce.
+            quantity: Units of each of the three.
+            take_profit: Limit of the one exit.
+            stop_loss: Stop of the other; or
+            trail: the distance of a trailing stop instead.
+            limit: Limit of the entry; none: at market.
+            stop: Stop of the entry.
+            label: Stands on the tape with all three.
+
+        Returns:
+            The ids of the three orders.
+
+        Raises:
+            StrategyError: As `order`; or not exactly one of `stop_loss` and `trail`.
+        """
+        if (stop_loss is None) == (trail is None):
+            raise StrategyError(f"stop_loss {stop_loss} and trail {trail}", where=self._strategy,
+                                remedy="give one of them")  # fmt: skip
+        entry = self.order(instrument, side, quantity, limit=limit, stop=stop, label=label)
+        group = f"bracket {self.intent_count}"
+        exit_side = Side.SELL if side is Side.BUY else Side.BUY
+        profit = self.order(
+            instrument, exit_side, quantity, limit=take_profit, reduce_only=True, parent=entry,
+            group=group, contingency=Contingency.OUO, label=label,
+        )  # fmt: skip
+        loss = self.order(
+            instrument, exit_side, quantity, stop=stop_loss, trail=trail, reduce_only=True,
+            parent=entry, group=group, contingency=Contingency.OUO, label=label,
+        )  # fmt: skip
+        return Bracket(entry, profit, loss)
+
     def target(self, instrument: InstrumentId, quantity: float, *, label: str = "") -> str:
         """Trade at market to hold `quantity` units (signed); nothing when that is held already."""
         lots = self._lots(self.instrument(instrument), abs(quantity))
@@ -285,14 +452,41 @@ class Context:
             return
         self.instrument(intent.instrument)
         kind = intent.order_type
-        wants_limit = kind in (_LIMIT, _STOP_LIMIT)
-        wants_stop = kind in (_STOP, _STOP_LIMIT)
-        if (intent.limit_ticks > 0) != wants_limit or (intent.stop_ticks > 0) != wants_stop:
+        conditions = intent.conditions or OrderConditions()
+        has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
+        is_auction = intent.time_in_force in _AUCTIONS
+        if (
+            (intent.limit_ticks > 0) != kind.has_limit
+            or (intent.stop_ticks > 0) != kind.has_trigger
+            or has_trail != kind.is_trailing
+            or min(conditions.trail_ticks, conditions.trail_ratio_e8) < 0
+            or (conditions.offset_ticks != 0 and kind is not OrderType.TRAILING_STOP_LIMIT)
+            or (conditions.post_only and kind is not _LIMIT)
+            or (is_auction and (kind.has_trigger or conditions.post_only or conditions.parent))
+        ):
             raise StrategyError(
-                f"a {kind.name} order with limit {intent.limit_ticks} and stop "
-                f"{intent.stop_ticks} ticks",
+                f"a {kind.name} order, {intent.time_in_force.name}, with limit "
+                f"{intent.limit_ticks} and stop {intent.stop_ticks} ticks and {conditions}",
                 where=self._strategy,
                 remedy="give the prices its type needs, and no others",
+            )
+        if conditions.parent and not any(
+            isinstance(each, OrderIntent)
+            and f"{self._order_prefix}{each.intent}" == conditions.parent
+            and each.instrument == intent.instrument
+            and each.basis is _LOTS
+            for each in self.queue
+        ):
+            raise StrategyError(
+                f"{conditions.parent!r} is not an order of {intent.instrument} that was just given",
+                where=self._strategy,
+                remedy="give the parent, sized in units, first, in the same callback",
+            )
+        if (conditions.contingency is not Contingency.NONE) != (conditions.group != ""):
+            raise StrategyError(
+                f"group {conditions.group!r} with contingency {conditions.contingency.name}",
+                where=self._strategy,
+                remedy="name the group and what a fill in it does",
             )
         self._check_expiry(intent.time_in_force, intent.ts_expire)
         if intent.basis >= QuantityBasis.NOTIONAL_AT_FILL and kind is not _MARKET:

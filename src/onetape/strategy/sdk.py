@@ -10,6 +10,7 @@ from onetape.domain.events import OrderEvent
 from onetape.domain.market import (
     Bar,
     BookDelta,
+    CorporateAction,
     FundingRate,
     MarketEvent,
     MarkPrice,
@@ -98,6 +99,8 @@ class Strategy:
             self.on_funding(event, ctx)
         elif isinstance(event, MarkPrice):
             self.on_mark(event, ctx)
+        else:
+            self.on_corporate_action(event, ctx)
 
     def on_bar(self, bar: Bar, ctx: Context) -> None:
         """A bar has closed."""
@@ -119,6 +122,9 @@ class Strategy:
 
     def on_mark(self, mark: MarkPrice, ctx: Context) -> None:
         """The venue has published a mark price."""
+
+    def on_corporate_action(self, action: CorporateAction, ctx: Context) -> None:
+        """A corporate action; the books are adjusted by it, and orders that end by it are gone."""
 
     def on_order_update(self, update: OrderEvent, ctx: Context) -> None:
         """Something happened to an order of this strategy, a denial included."""

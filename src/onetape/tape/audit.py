@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from hashlib import sha256
 
@@ -19,6 +19,7 @@ from onetape.tape.block import (
     digest_at,
     split_records,
 )
+from onetape.tape.snapshot import Snapshot, is_sound
 
 
 class DamageKind(Enum):
@@ -34,6 +35,12 @@ class DamageKind(Enum):
     """A block's sequence numbers, times or count disagree with its records."""
     UNREADABLE = "unreadable"
     """The file or a record can't be read."""
+    SNAPSHOT = "snapshot"
+    """A snapshot is not what was written, or not of this tape; the records are sound."""
+    SEAL = "seal"
+    """The seal beside the tape says otherwise than the tape, which is sound."""
+    SIGNATURE = "signature"
+    """The seal is not signed with the key that was asked for; the records are sound."""
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,16 +80,19 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         return f"sound and complete: {sound}, digest {self.digest}"
 
 
-def audit_blocks(blocks: Callable[[], Iterator[Block]]) -> Audit:
-    """Audit the tape that `blocks()` gives, up to its first damage.
+def audit_blocks(
+    blocks: Callable[[], Iterator[Block]], snapshots: Callable[[], Iterator[Snapshot]]
+) -> Audit:
+    """Audit the tape that `blocks()` gives, up to its first damage; then its snapshots.
 
-    It is called once more when a record does not follow from the one before it.
+    `blocks` is called once more when a record does not follow from the one before it.
 
     Raises:
         TryAgain: The tape is locked.
     """
     sound = Audit()
     stored = blocks()
+    chain: list[str] = [sound.digest]
     while sound.damage is None:
         try:
             block = next(stored, None)
@@ -91,6 +101,24 @@ def audit_blocks(blocks: Callable[[], Iterator[Block]]) -> Audit:
         if block is None:
             break
         sound = _audit_block(sound, block, blocks)
+        chain.append(sound.digest)
+    return sound if sound.damage else _audit_snapshots(sound, chain, snapshots)
+
+
+def _audit_snapshots(
+    sound: Audit, chain: Sequence[str], snapshots: Callable[[], Iterator[Snapshot]]
+) -> Audit:
+    """`sound`, or with the first snapshot that is damaged; `chain` is the digest at each block."""
+    number = -1
+    try:
+        for number, snapshot in enumerate(snapshots()):
+            place = snapshot.blocks
+            follows = place < len(chain) and chain[place] == snapshot.chain.hex()
+            if not is_sound(snapshot) or snapshot.number != number or not follows:
+                detail = f"snapshot {snapshot.number} does not match its digest or its place"
+                return _damaged(sound, DamageKind.SNAPSHOT, detail)
+    except DataError as error:
+        return _damaged(sound, DamageKind.SNAPSHOT, f"snapshot {number + 1}: {error.what}")
     return sound
 
 

@@ -70,6 +70,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 
 
+def encode_record(step: Step) -> bytes:
+    """The bytes of one step, as they are chained."""
+    return _encode(step)
+
+
 def encode_block(number: int, steps: Sequence[Step], digest: bytes) -> Block:
     """One block of `steps` (at least one), chained to `digest`, the digest of the record before.
 
@@ -134,6 +139,17 @@ def decode_record(record: bytes) -> Record:
             f"a record can't be read: {error}",
             remedy="it was written by another version of onetape, or is damaged",
         ) from error
+
+
+def is_same_record(one: bytes, other: bytes) -> bool:
+    """Whether two records say the same: as bytes, or as this version would write both.
+
+    An older writer left out fields that payloads have got since; read, they have their defaults.
+
+    Raises:
+        DataError: The bytes differ, and are no records that this version knows.
+    """
+    return one == other or _encode(decode_record(one)) == _encode(decode_record(other))
 
 
 def _unstorable(steps: Sequence[Step], error: Exception) -> InvariantBroken:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, SessionStarted, SessionStopped
+from onetape.domain.numbers import INT64_MAX
 from onetape.tape.audit import Audit, audit_blocks
 from onetape.tape.block import (
     FORMAT,
@@ -23,8 +25,11 @@ from onetape.tape.block import (
     split_records,
 )
 from onetape.tape.envelope import expand
+from onetape.tape.snapshot import Snapshot
 from onetape.tape.sqlite_file import readable_errors
 from onetape.tape.store import MemoryTape
+
+R = TypeVar("R", Block, Snapshot)
 
 LOCK_WAIT_SECONDS = 2.0
 """How long opening and reading wait for another program that holds a lock."""
@@ -53,9 +58,12 @@ class BlockReader(ABC):
                 if record.last_seq >= first_seq:
                     yield record
 
-    def encoded_records(self) -> Iterator[bytes]:
-        """The bytes of every engine step, as they were chained; raises like `events`."""
-        for block in self._blocks():
+    def encoded_records(self, first_seq: int = 0) -> Iterator[bytes]:
+        """The bytes of the engine steps, as they were chained; raises like `events`.
+
+        They begin with the first block that has an event with `seq >= first_seq`.
+        """
+        for block in self._blocks(first_seq):
             yield from split_records(block)
 
     @property
@@ -95,7 +103,18 @@ class BlockReader(ABC):
         Raises:
             TryAgain: The tape is locked.
         """
-        return audit_blocks(self._blocks)
+        return audit_blocks(self._blocks, self.snapshots)
+
+    @abstractmethod
+    def snapshots(self, first_rows: int = 0) -> Iterator[Snapshot]:
+        """The snapshots of `first_rows` market events or more, in order; raises like `events`."""
+
+    @abstractmethod
+    def newest_snapshot(self, *, events: int = INT64_MAX, ts: int = INT64_MAX) -> Snapshot | None:
+        """The newest snapshot with no more than `events` before it and no later than `ts` (ns UTC).
+
+        Raises like `events`.
+        """
 
     @abstractmethod
     def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
@@ -110,6 +129,16 @@ class MemoryTapeReader(BlockReader):
 
     def __init__(self, tape: MemoryTape) -> None:
         self._tape = tape
+
+    def snapshots(self, first_rows: int = 0) -> Iterator[Snapshot]:
+        """The snapshots, in order."""
+        return (each for each in self._tape.snapshots if each.rows >= first_rows)
+
+    def newest_snapshot(self, *, events: int = INT64_MAX, ts: int = INT64_MAX) -> Snapshot | None:
+        """The newest snapshot that is no later than these."""
+        fits = (each for each in reversed(self._tape.snapshots)
+                if each.events <= events and each.ts <= ts)  # fmt: skip
+        return next(fits, None)
 
     def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
         return (block for block in self._tape.blocks if block.last_seq >= first_seq)
@@ -147,10 +176,12 @@ class SqliteTapeReader(BlockReader):
         self._connection.close()
 
     def _check_version(self) -> None:
-        table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
         with readable_errors(self._path):
-            known = self._connection.execute(table).fetchone()
+            names = {name for (name,) in self._connection.execute(tables)}
+            known = "meta" in names
             meta = self._connection.execute("SELECT * FROM meta").fetchone() if known else None
+        self._keeps = "snapshot" in names
         match meta:
             case (name, int(version)) if name == FORMAT:
                 if version != FORMAT_VERSION:
@@ -180,16 +211,35 @@ class SqliteTapeReader(BlockReader):
     def _last_block(self) -> Block | None:
         return self._fetch("number >= ? ORDER BY number DESC", 0)
 
+    def snapshots(self, first_rows: int = 0) -> Iterator[Snapshot]:
+        """The snapshots, in order; none on a tape of before there were any."""
+        number = -1
+        while snapshot := self._fetch_snapshot(
+            "number > ? AND rows >= ? ORDER BY number", number, first_rows
+        ):
+            number = snapshot.number
+            yield snapshot
+
+    def newest_snapshot(self, *, events: int = INT64_MAX, ts: int = INT64_MAX) -> Snapshot | None:
+        """The newest snapshot that is no later than these."""
+        return self._fetch_snapshot("events <= ? AND ts <= ? ORDER BY number DESC", events, ts)
+
     def _fetch(self, which: str, *values: int) -> Block | None:
+        return self._fetch_row(Block, "block", which, values)
+
+    def _fetch_snapshot(self, which: str, *values: int) -> Snapshot | None:
+        return self._fetch_row(Snapshot, "snapshot", which, values) if self._keeps else None
+
+    def _fetch_row(self, kind: type[R], table: str, which: str, values: Sequence[int]) -> R | None:
         with readable_errors(self._path):
-            query = f"SELECT * FROM block WHERE {which} LIMIT 1"
+            query = f"SELECT * FROM {table} WHERE {which} LIMIT 1"
             row = self._connection.execute(query, values).fetchone()
         if row is None:
             return None
         try:
-            return msgspec.convert(row, Block)
+            return msgspec.convert(row, kind)
         except msgspec.ValidationError as error:
-            raise self._unreadable(f"a block's row is damaged: {error}") from error
+            raise self._unreadable(f"a {table}'s row is damaged: {error}") from error
 
     def _unreadable(self, what: str) -> DataError:
         return DataError(what, where=str(self._path), remedy="see the tape's audit")

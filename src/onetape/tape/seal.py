@@ -2,7 +2,8 @@
 
 A chain proves that records belong together; it can't prove that the end is still there, nor that
 the whole was not written anew. A seal holds the final digest and the counts, so both are found. Who
-can change the tape can change the seal beside it: keep the digest somewhere else too.
+can change the tape can change the seal beside it: sign it (`onetape.tape.signature`), or keep the
+digest somewhere else too.
 """
 
 from __future__ import annotations
@@ -49,23 +50,39 @@ def seal_tape(tape: Path) -> Seal:
         if audit.damage is not None or not audit.complete:
             raise DataError(f"not sealed: the tape is {audit}", where=str(tape),
                             remedy="seal a tape that is sound and complete")  # fmt: skip
-        seal = Seal(
-            seal_version=SEAL_VERSION,
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            session=reader.header.session,
-            records=audit.records,
-            events=audit.events,
-            digest=audit.digest,
-        )
+        seal = _make_seal(reader, audit)
     finally:
         reader.close()
     path = seal_path(tape)
     if not path.exists():
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(seal), indent=2) + b"\n")
-    for each in (path, tape):
-        each.chmod(each.stat().st_mode & ~0o222)
+        write_readable(path, seal)
+    make_read_only(path, tape)
     return seal
+
+
+def write_readable(path: Path, content: msgspec.Struct) -> None:
+    """Write a new JSON file for people and programs; raises OSError."""
+    with path.open("xb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def make_read_only(*paths: Path) -> None:
+    """Take away the right to write; raises OSError."""
+    for each in paths:
+        each.chmod(each.stat().st_mode & ~0o222)
+
+
+def _make_seal(reader: SqliteTapeReader, audit: Audit) -> Seal:
+    """The seal of a tape that was audited."""
+    return Seal(
+        seal_version=SEAL_VERSION,
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        session=reader.header.session,
+        records=audit.records,
+        events=audit.events,
+        digest=audit.digest,
+    )
 
 
 def read_seal(tape: Path) -> Seal | None:
@@ -89,7 +106,8 @@ def check_seal(tape: Path, audit: Audit) -> Audit:
 
     The witness is the seal, or else the digest that metrics.json of the run recorded when it was
     complete. Where the chain is sound but ends earlier or otherwise than the witness says, that is
-    the damage, at the first record that is missing, or at the last one.
+    the damage, at the first record that is missing, or at the last one; where the seal has the
+    digest of the tape but says something else that is not so, the seal is.
 
     Raises:
         DataError: The seal can't be read.
@@ -98,14 +116,35 @@ def check_seal(tape: Path, audit: Audit) -> Audit:
         return audit
     seal = read_seal(tape)
     digest = seal.digest if seal else _recorded_digest(tape)
-    if not digest or digest == audit.digest:
+    if not digest:
         return audit
+    if digest == audit.digest:
+        altered = compare_seal(tape, audit, seal) if seal else ""
+        if not altered:
+            return audit
+        return _damaged(
+            audit, DamageKind.SEAL, audit.records - 1, f"the seal was altered: {altered}"
+        )
     witness = f"its seal ({seal.records} records)" if seal else "metrics.json"
     if not audit.complete:
         detail = f"cut off here: {witness} knows the tape as complete"
         return _damaged(audit, DamageKind.MISSING, audit.records, detail)
     detail = f"the chain is sound, but it is not the tape that {witness} knows: digest {digest}"
     return _damaged(audit, DamageKind.ALTERED, audit.records - 1, detail)
+
+
+def compare_seal(tape: Path, audit: Audit, seal: Seal) -> str:
+    """The first thing that the seal says otherwise than the tape, which is sound; or nothing."""
+    reader = SqliteTapeReader(tape)
+    try:
+        true = _make_seal(reader, audit)
+    finally:
+        reader.close()
+    for name in true.__struct_fields__:
+        said, found = getattr(seal, name), getattr(true, name)
+        if said != found:
+            return f"its {name} is {said}, and that of the tape {found}"
+    return ""
 
 
 def _damaged(audit: Audit, kind: DamageKind, record: int, detail: str) -> Audit:

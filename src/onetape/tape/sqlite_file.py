@@ -24,6 +24,19 @@ CREATE TABLE block (
 );
 """
 
+SNAPSHOT_TABLE = """
+CREATE TABLE IF NOT EXISTS snapshot (
+    number INTEGER PRIMARY KEY,
+    blocks INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    chain BLOB NOT NULL,
+    state BLOB NOT NULL,
+    digest BLOB NOT NULL
+);
+"""
+
 
 @contextmanager
 def readable_errors(path: Path) -> Generator[None, None, None]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from enum import Enum
 from pathlib import Path
 
 import msgspec
 
-from onetape.domain.errors import DataError, OnetapeError
+from onetape.domain.errors import DataError, OnetapeError, TryAgain
+from onetape.tape.audit import Audit
 from onetape.tape.block import FORMAT, FORMAT_VERSION, Block
-from onetape.tape.sqlite_file import SCHEMA, readable_errors
+from onetape.tape.snapshot import Snapshot
+from onetape.tape.sqlite_file import SCHEMA, SNAPSHOT_TABLE, readable_errors
 from onetape.tape.store import TapeStore
 
 _PAGE_BYTES = 16_384
@@ -35,13 +38,28 @@ class SqliteTape(TapeStore):
     """A tape in a SQLite file; each block is one row and one transaction.
 
     The file is in WAL mode while it is written, so it can be read meanwhile. `close` makes it a
-    plain file without companions, the same bytes for the same events and commits.
+    plain file without companions, the same bytes for the same events and commits. One process at a
+    time may write; a lock that ends with the process says which.
+
+    Raises:
+        TryAgain: Another process writes this tape.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, durability: Durability) -> None:
         super().__init__()
         self.path = path
-        self._connection = connection
+        self._lock = path.open("rb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with readable_errors(path):
+                self._connection = _open_file(path, durability)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise TryAgain("another process writes this tape", where=str(path),
+                           remedy="wait for its end, or stop it") from error  # fmt: skip
+        except OnetapeError:
+            self._lock.close()
+            raise
 
     @classmethod
     def create(cls, path: Path, durability: Durability = Durability.PROCESS_END) -> SqliteTape:
@@ -64,11 +82,70 @@ class SqliteTape(TapeStore):
         except OSError as error:
             raise DataError(f"the tape can't be made: {error.strerror}", where=str(path)) from error
         try:
+            tape = cls(path, durability)
             with readable_errors(path):
-                return cls(path, _new_file(path, durability))
+                tape._connection.executescript(f"BEGIN; {SCHEMA} {SNAPSHOT_TABLE}")
+                tape._connection.execute("INSERT INTO meta VALUES (?, ?)", (FORMAT, FORMAT_VERSION))
+                tape._connection.execute("COMMIT")
         except OnetapeError:
             path.unlink()
             raise
+        return tape
+
+    @classmethod
+    def remove_empty(cls, path: Path) -> bool:
+        """Remove a tape whose session was killed before its first event; whether none is left.
+
+        Raises:
+            DataError: The file is no tape, or is damaged.
+            TryAgain: Another process writes it.
+        """
+        if not path.exists():
+            return True
+        cls._recover(path)
+        with readable_errors(path):
+            reader = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            try:
+                tables = reader.execute("SELECT name FROM sqlite_master").fetchall()
+                rows = "SELECT 1 FROM block LIMIT 1"
+                if tables and reader.execute(rows).fetchone() is not None:
+                    return False
+            finally:
+                reader.close()
+        cls(path, Durability.PROCESS_END).close()  # nobody else writes it
+        path.unlink()
+        return True
+
+    @classmethod
+    def _recover(cls, path: Path) -> None:
+        """Make one file again of a tape whose process was killed."""
+        if any(path.with_name(f"{path.name}-{end}").exists() for end in ("wal", "journal")):
+            cls(path, Durability.PROCESS_END).close()
+
+    @classmethod
+    def reopen(
+        cls, path: Path, audit: Audit, durability: Durability = Durability.PROCESS_END
+    ) -> SqliteTape:
+        """The tape at `path`, to be continued behind its last block.
+
+        Args:
+            path: The tape's file.
+            audit: What a reader's audit has just found: the tape is sound.
+            durability: What a commit survives.
+
+        Raises:
+            DataError: The tape is damaged, complete, or can't be written.
+            TryAgain: The tape is locked.
+        """
+        if audit.damage is not None or audit.complete:
+            raise DataError(f"it can't be continued: the tape is {audit}", where=str(path),
+                            remedy="continue a tape that is sound and has no end")  # fmt: skip
+        tape = cls(path, durability)
+        with readable_errors(path):
+            tape._connection.executescript(f"BEGIN; {SNAPSHOT_TABLE} COMMIT;")
+            counted = tape._connection.execute("SELECT COUNT(*) FROM snapshot").fetchone()
+        tape._continue_behind(audit, *counted)
+        return tape
 
     def close(self) -> None:
         """Commit and close the file; raises like `commit`, but closes all the same.
@@ -80,12 +157,20 @@ class SqliteTape(TapeStore):
         finally:
             self._leave_wal()
             self._connection.close()
+            self._lock.close()
 
     def _store(self, block: Block) -> None:
         with readable_errors(self.path):
             self._connection.execute(
                 "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 msgspec.structs.astuple(block),
+            )
+
+    def _store_snapshot(self, snapshot: Snapshot) -> None:
+        with readable_errors(self.path):
+            self._connection.execute(
+                "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                msgspec.structs.astuple(snapshot),
             )
 
     def _leave_wal(self) -> None:
@@ -101,12 +186,9 @@ class SqliteTape(TapeStore):
             return
 
 
-def _new_file(path: Path, durability: Durability) -> sqlite3.Connection:
+def _open_file(path: Path, durability: Durability) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a new file only
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {durability.value}")
-    connection.executescript(f"BEGIN; {SCHEMA}")
-    connection.execute("INSERT INTO meta VALUES (?, ?)", (FORMAT, FORMAT_VERSION))
-    connection.execute("COMMIT")
     return connection

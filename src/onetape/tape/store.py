@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from onetape.domain.events import Payload
+from onetape.tape.audit import Audit
 from onetape.tape.block import GENESIS, Block, Step, digest_at, encode_block
+from onetape.tape.snapshot import Snapshot, make_snapshot
 
 BLOCK_EVENTS = 2048
 """Events that fill a block (120 KiB or so). Smaller blocks pay more per write, larger ones keep
@@ -28,6 +30,7 @@ class TapeStore(ABC):
         self._blocks = 0
         self._digest = GENESIS
         self._stored_events = 0
+        self._snapshots = 0
 
     def append(
         self, first_seq: int, ts: int, market_index: int, events: Sequence[tuple[Payload, int, int]]
@@ -58,6 +61,18 @@ class TapeStore(ABC):
         self._steps.clear()
         self._room = BLOCK_EVENTS
 
+    def keep(self, rows: int, ts: int, state: bytes) -> None:
+        """Keep the state of the session here (see `SnapshotKeeper`); raises like `append`.
+
+        The records before it are stored first.
+        """
+        self.commit()
+        snapshot = make_snapshot(
+            self._snapshots, self._blocks, self._stored_events, rows, ts, self._digest, state
+        )
+        self._store_snapshot(snapshot)
+        self._snapshots += 1
+
     @property
     def digest(self) -> str:
         """Digest of the last record, hex: it covers every event of the tape. Commits."""
@@ -69,6 +84,13 @@ class TapeStore(ABC):
         """How many events were appended."""
         return self._stored_events + BLOCK_EVENTS - self._room
 
+    def _continue_behind(self, sound: Audit, snapshots: int) -> None:
+        """Take up where an audited tape with so many snapshots ends."""
+        self._blocks = sound.blocks
+        self._digest = bytes.fromhex(sound.digest)
+        self._stored_events = sound.events
+        self._snapshots = snapshots
+
     @abstractmethod
     def close(self) -> None:
         """Commit, and give back what the store holds."""
@@ -77,6 +99,10 @@ class TapeStore(ABC):
     def _store(self, block: Block) -> None:
         """Keep `block`, all of it or nothing."""
 
+    @abstractmethod
+    def _store_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep `snapshot`, all of it or nothing."""
+
 
 class MemoryTape(TapeStore):
     """A tape without a file, for tests and benchmarks; `MemoryTapeReader` reads it."""
@@ -84,6 +110,7 @@ class MemoryTape(TapeStore):
     def __init__(self) -> None:
         super().__init__()
         self.blocks: list[Block] = []
+        self.snapshots: list[Snapshot] = []
 
     def close(self) -> None:
         """Commit."""
@@ -91,3 +118,6 @@ class MemoryTape(TapeStore):
 
     def _store(self, block: Block) -> None:
         self.blocks.append(block)
+
+    def _store_snapshot(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)

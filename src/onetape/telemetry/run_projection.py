@@ -12,17 +12,20 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import (
     CapitalDeposited,
     Event,
+    OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
     OrderDenied,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
+    OrderReduced,
     OrderRejected,
     OrderReplaced,
     OrderReplaceRejected,
     OrderReport,
     OrderSubmitted,
+    PositionAdjusted,
     PositionChanged,
     PositionClosed,
     PositionOpened,
@@ -40,7 +43,8 @@ class OrderState(msgspec.Struct, gc=False, kw_only=True):
     """An order as its newest event left it. Money in minor units, times ns UTC.
 
     `lots` is the total quantity, 0 while the venue has yet to size it; prices are ticks, 0 where
-    the order has none. `reason` is why it was rejected, canceled or expired.
+    the order has none. `reason` is why it was rejected, canceled or expired; `ts_accepted` None
+    while the venue has not taken it.
     """
 
     client_order_id: str
@@ -59,6 +63,7 @@ class OrderState(msgspec.Struct, gc=False, kw_only=True):
     ts_submitted: int
     ts_last: int
     reason: str
+    ts_accepted: int | None = None
 
     @property
     def classic_status(self) -> str:
@@ -73,9 +78,12 @@ class RunProjection:
         header: What the session was.
         stopped: How it ended; None: the tape is incomplete.
         orders: Every submitted order in its final state by id, in the order of submission.
-        account_events: Deposits and fills with their engine time, in tape order.
+        account_events: Deposits, fills and what corporate actions made of positions, with their
+            engine time, in tape order.
         fills: (seq, engine time, fill) each.
         positions: (engine time, what a fill made of its position) each.
+        adjustments: (seq, engine time, what a corporate action made of a position) each.
+        cash: What the books of each strategy said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
         counts: How many events there are of each type.
@@ -89,6 +97,8 @@ class RunProjection:
         self.account_events: list[TimedAccountEvent] = []
         self.fills: list[tuple[int, int, OrderFilled]] = []
         self.positions: list[tuple[int, PositionChanged]] = []
+        self.adjustments: list[tuple[int, int, PositionAdjusted]] = []
+        self.cash: dict[str, int] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
         self.counts: Counter[str] = Counter()
@@ -101,6 +111,7 @@ class RunProjection:
             PositionChanged: self._position,
             PositionOpened: self._position,
             PositionClosed: self._position,
+            PositionAdjusted: self._adjust,
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
@@ -126,6 +137,12 @@ class RunProjection:
 
     def _position(self, event: Event, change: PositionChanged) -> None:
         self.positions.append((event.ts_event, change))
+        self.cash[change.strategy] = change.cash
+
+    def _adjust(self, event: Event, change: PositionAdjusted) -> None:
+        self.account_events.append((event.ts_event, change))
+        self.adjustments.append((event.seq, event.ts_event, change))
+        self.cash[change.strategy] = change.cash
 
     def _deny(self, event: Event, refusal: OrderDenied) -> None:
         self.denied.append((event.ts_event, refusal))
@@ -174,6 +191,8 @@ class RunProjection:
             )
         order.ts_last = event.ts_event
         match report:
+            case OrderAccepted():
+                order.ts_accepted = event.ts_event
             case OrderFilled():
                 order.filled_lots += report.lots
                 order.filled_notional += report.notional
@@ -183,6 +202,8 @@ class RunProjection:
                 order.lots = report.lots
                 order.limit_ticks = report.limit_ticks
                 order.stop_ticks = report.stop_ticks
+            case OrderReduced():
+                order.lots = report.lots
             case OrderRejected() if after is OrderStatus.REJECTED:
                 order.reason = f"{report.code.value}: {report.reason}"
             case OrderCanceled() | OrderExpired():

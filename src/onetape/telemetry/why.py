@@ -17,10 +17,17 @@ from onetape.domain import events as on_tape
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, OrderApproved, OrderDenied, Payload, PositionChanged
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BAR_FLOAT_COLUMNS
+from onetape.domain.market import BAR_FLOAT_COLUMNS, CorporateAction, CorporateActionKind
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import minor_to_decimal
-from onetape.domain.orders import CancelIntent, OrderIntent, OrderType, QuantityBasis, ReplaceIntent
+from onetape.domain.numbers import show_minor
+from onetape.domain.orders import (
+    CancelIntent,
+    OrderConditions,
+    OrderIntent,
+    OrderType,
+    QuantityBasis,
+    ReplaceIntent,
+)
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.timeline import Timeline
 from onetape.tape.block import Record
@@ -254,16 +261,27 @@ class _Words:
                 return (
                     f"{payload.side.name} {_quantity(instrument, payload.lots)} "
                     f"{payload.instrument} at {instrument.ticks_to_price(payload.ticks):,f} as "
-                    f"{payload.liquidity.name.lower()}, notional {_money(payload.notional)}, fee "
-                    f"{_money(payload.fee)}, {_quantity(instrument, payload.leaves)} left"
+                    f"{payload.liquidity.name.lower()}, notional {show_minor(payload.notional)}, "
+                    f"fee {show_minor(payload.fee)}, {_quantity(instrument, payload.leaves)} left"
                 )
             case PositionChanged():
                 instrument = self._instruments[payload.instrument]
                 return (
                     f"{payload.strategy} holds {_quantity(instrument, payload.lots)} "
-                    f"{payload.instrument}, cost {_money(payload.cost)}, realized "
-                    f"{_money(payload.realized)}, cash {_money(payload.cash)}"
+                    f"{payload.instrument}, cost {show_minor(payload.cost)}, realized "
+                    f"{show_minor(payload.realized)}, cash {show_minor(payload.cash)}"
                 )
+            case on_tape.PositionAdjusted():
+                instrument = self._instruments[payload.instrument]
+                verb = "pays" if payload.amount < 0 else "receives"
+                moved = f" {verb} {show_minor(abs(payload.amount))} and" if payload.amount else ""
+                return (
+                    f"{payload.strategy}{moved} holds {_quantity(instrument, payload.lots)} "
+                    f"{payload.instrument}, cost {show_minor(payload.cost)}, cash "
+                    f"{show_minor(payload.cash)}"
+                )
+            case CorporateAction():
+                return _tell_action(payload)
             case on_tape.OrderAccepted():
                 return f"the venue has it as {payload.venue_order_id}"
             case on_tape.OrderRejected() | on_tape.OrderCancelRejected():
@@ -272,6 +290,11 @@ class _Words:
                 return f"the venue refuses the change: {payload.code.value}, {payload.reason}"
             case on_tape.OrderCanceled() | on_tape.OrderExpired():
                 return f"off the book: {payload.reason}"
+            case on_tape.OrderReduced():
+                instrument = self._of_order.get(payload.client_order_id)
+                if instrument is None:
+                    return _fields(payload)
+                return f"down to {_quantity(instrument, payload.lots)}: {payload.reason}"
             case on_tape.StrategyQuarantined():
                 return f"{payload.strategy} raised in {payload.callback}: {payload.error}"
             case CancelIntent():
@@ -290,17 +313,36 @@ class _Words:
             case QuantityBasis.TARGET_LOTS:
                 what = f"hold {_quantity(instrument, intent.amount)}"
             case QuantityBasis.TARGET_WEIGHT:
-                what = f"hold {_money(intent.amount)} of equity in"
+                what = f"hold {show_minor(intent.amount)} of equity in"
             case QuantityBasis.NOTIONAL_AT_FILL:
-                what = f"{intent.side.name} for {_money(intent.amount)}"
+                what = f"{intent.side.name} for {show_minor(intent.amount)}"
             case QuantityBasis.EQUITY_AT_FILL:
-                what = f"{intent.side.name} for {_money(intent.amount)} of equity"
+                what = f"{intent.side.name} for {show_minor(intent.amount)} of equity"
         label = f", label {intent.label!r}" if intent.label else ""
         reduce = ", reduce-only" if intent.reduce_only else ""
+        special = self._conditions(instrument, intent.conditions)
         return (
             f"{intent.strategy} asks: {what} {intent.instrument} {terms} "
-            f"{intent.time_in_force.name}{reduce}{label}"
+            f"{intent.time_in_force.name}{reduce}{special}{label}"
         )
+
+    def _conditions(self, instrument: Instrument, terms: OrderConditions | None) -> str:
+        if terms is None:
+            return ""
+        parts: list[str] = []
+        if terms.trail_ticks:
+            parts.append(f"trails by {instrument.ticks_to_price(terms.trail_ticks):,f}")
+        if terms.trail_ratio_e8:
+            parts.append(f"trails by {show_minor(terms.trail_ratio_e8)} of the price")
+        if terms.offset_ticks:
+            parts.append(f"limit {instrument.ticks_to_price(terms.offset_ticks):,f} beyond")
+        if terms.post_only:
+            parts.append("post-only")
+        if terms.parent:
+            parts.append(f"once {terms.parent} fills")
+        if terms.group:
+            parts.append(f"{terms.contingency.name} in {terms.group!r}")
+        return "".join(f", {each}" for each in parts)
 
     def _change(
         self, change: ReplaceIntent | on_tape.OrderReplacePending | on_tape.OrderReplaced
@@ -326,15 +368,21 @@ class _Words:
         return text
 
 
+def _tell_action(action: CorporateAction) -> str:
+    match action.kind:
+        case CorporateActionKind.SPLIT:
+            what = f"splits, {action.value!r} new for {action.divisor!r} old"
+        case CorporateActionKind.CASH_DIVIDEND:
+            what = f"goes ex dividend, {action.value!r} a share"
+        case CorporateActionKind.DELISTING:
+            what = f"is delisted at {action.value!r} a share"
+        case CorporateActionKind.SYMBOL_CHANGE:
+            what = "changes its symbol"
+    return f"{action.instrument} {what}"
+
+
 def _quantity(instrument: Instrument, lots: int) -> str:
     return f"{instrument.lots_to_quantity(lots):,f}"
-
-
-def _money(minor: int) -> str:
-    """An exact amount with at least two digits behind the point."""
-    text = f"{minor_to_decimal(minor):,.8f}".rstrip("0")
-    whole, _, rest = text.partition(".")
-    return f"{whole}.{rest:0<2}"
 
 
 def _fields(payload: Payload) -> str:

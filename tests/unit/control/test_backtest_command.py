@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import onetape.runtime.sessions.backtest
+import onetape.strategy.library.sma_cross
 from onetape.control.cli import app
 from onetape.runtime.config import SessionConfig
 from tests.support.cli_data import import_wave
@@ -30,7 +35,8 @@ class Raises(Strategy):
 
 FILES = {
     "config.json", "versions.json", "tape.db", "metrics.json", "equity.parquet", "orders.parquet",
-    "fills.parquet", "round_trips.parquet", "report.html", "report.md",
+    "executions.parquet", "fills.parquet", "round_trips.parquet", "report.html", "report.md",
+    "performance.json", "performance.js",
 }  # fmt: skip
 
 
@@ -57,6 +63,8 @@ def test_backtest_prints_figures_and_leaves_a_whole_run() -> None:
     assert result.exit_code == 0, result.stderr
     assert "Total return" in result.stdout
     assert "Bars:   120 in " in result.stdout
+    assert re.search(r"^Speed:  [\d,]+ rows/s, \d+ % of the time in strategies, 99 % of events "
+                     r"within [\d,.]+ us, [\d,]+ MiB at most$", result.stdout, re.M)  # fmt: skip
     assert result.stderr == ""
     (run_dir,) = Path("runs").iterdir()
     assert {each.name for each in run_dir.iterdir()} == FILES
@@ -69,6 +77,9 @@ def test_backtest_json_is_one_document_with_exact_figures() -> None:
     document = json.loads(result.stdout)
     run_dir = Path(document["run_dir"])
     assert document["metrics"] == json.loads((run_dir / "metrics.json").read_text())
+    measured = json.loads((run_dir / "performance.json").read_text())
+    assert document["performance"] == measured
+    assert (measured["first_row"], measured["rows"], measured["sampled_rows"]) == (0, 120, 120)
     assert document["market_events"] == 120
     assert document["metrics"]["account"]["fills"] > 0
 
@@ -155,7 +166,7 @@ def break_off(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, keep_tap
     """Let the session end with `error` after its tape was begun."""
     complete = onetape.runtime.sessions.backtest.run_backtest
 
-    def broken(config: SessionConfig, run_dir: Path, on_progress: object) -> None:
+    def broken(config: SessionConfig, run_dir: Path, *_: object) -> None:
         complete(config, run_dir, None)
         if not keep_tape:
             (run_dir / "tape.db").unlink()
@@ -172,8 +183,72 @@ def test_backtest_interrupted_keeps_what_it_has_with_exit_code_130(
     (run_dir,) = Path("runs").iterdir()
     assert result.exit_code == 130
     assert result.stderr == (
-        f"error: interrupted; {run_dir} holds an incomplete run (see onetape report)\n"
+        f"error: interrupted; go on with: onetape backtest --resume {run_dir}\n"
     )
+
+
+def test_backtest_that_is_asked_to_stop_goes_on_to_the_same_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Path(run("backtest", "run.yaml", "--quiet").stdout.strip())
+    monkeypatch.setattr(onetape.runtime.sessions.backtest, "BLOCK_ROWS", 10)
+    advance = onetape.runtime.sessions.backtest.BacktestSession.advance
+
+    def advance_and_ask(self: Any, stop: int, *rest: Any) -> None:
+        if stop == 60 and self.row == 50:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(self, stop, *rest)
+
+    session = onetape.runtime.sessions.backtest.BacktestSession
+    monkeypatch.setattr(session, "advance", advance_and_ask)
+    result = run("backtest", "run.yaml", "--quiet")
+    assert result.exit_code == 130
+    run_dir = Path(result.stderr.strip().rpartition(" ")[2])
+    assert not (run_dir / "metrics.json").exists()
+    monkeypatch.setattr(session, "advance", advance)
+    result = run("backtest", "--resume", str(run_dir), "--quiet")
+    assert (result.exit_code, result.stdout) == (0, f"{run_dir}\n"), result.stderr
+    names = {each.name for each in whole.iterdir() if "performance" not in each.name} - {"tape.db"}
+    assert {name: (run_dir / name).read_bytes() for name in names} == {
+        name: (whole / name).read_bytes() for name in names
+    }
+    measured = json.loads((run_dir / "performance.json").read_bytes())
+    assert (measured["first_row"], measured["rows"]) == (60, 60)
+    again = run("backtest", "--resume", str(run_dir))
+    assert "Bars:   120 in " in again.stdout
+    assert "Speed:" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "there is no configuration: onetape backtest CONFIG, or --resume RUN_DIR"),
+        (("run.yaml", "--resume", "x"), "leave CONFIG and --set out"),
+        (("run.yaml", "--catalog", "x"), "set data.path for a new run"),
+        (("--resume", "nowhere"), "there is no run to go on with here"),
+    ],
+)
+def test_backtest_resume_with_wrong_arguments_is_one_line(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    result = run("backtest", *arguments)
+    assert result.exit_code == 2
+    assert message.split(": ")[-1] in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_backtest_resume_after_the_strategy_changed_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    break_off(monkeypatch, KeyboardInterrupt(), keep_tape=True)
+    run("backtest", "run.yaml")
+    (run_dir,) = Path("runs").iterdir()
+    monkeypatch.setattr(onetape.strategy.library.sma_cross.SmaCross, "version", "2")
+    before = (run_dir / "tape.db").read_bytes()
+    result = run("backtest", "--resume", str(run_dir))
+    assert result.exit_code == 2
+    assert "it can't go on: strategy sma_cross" in result.stderr
+    assert (run_dir / "tape.db").read_bytes() == before
 
 
 def test_backtest_interrupted_before_the_tape_leaves_nothing(
@@ -243,8 +318,8 @@ def test_report_of_a_run_that_broke_off_says_so(monkeypatch: pytest.MonkeyPatch)
 
     complete = session.run
 
-    def run_half(self: object, on_progress: object, pacer: object) -> None:
-        complete(self, stop_half_way, pacer)  # pyright: ignore[reportArgumentType]
+    def run_half(self: object, *_: object, **__: object) -> None:
+        complete(self, stop_half_way)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(session, "run", run_half)
     assert run("backtest", "run.yaml").exit_code == 130

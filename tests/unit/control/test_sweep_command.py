@@ -249,7 +249,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-MANY = [*SLOW, "--param", "size=1:40:1", "--host", "python", "--workers", "2"]
+MANY = [*SLOW, "--param", "size=1:60:1", "--host", "python", "--workers", "2"]
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_sweep_goes_on_to_the_same_bytes() -> None:
@@ -261,16 +261,16 @@ def test_ctrl_c_keeps_what_is_done_and_the_sweep_goes_on_to_the_same_bytes() -> 
     _, told = session.communicate(timeout=30)
     assert session.returncode == 130, told
     (directory,) = sweeps()
-    assert f"of 40 sets are kept in {directory}; go on with: onetape sweep run.yaml" in told
+    assert f"of 60 sets are kept in {directory}; go on with: onetape sweep run.yaml" in told
     assert "Traceback" not in told
     wait_for(lambda: not any(map(is_alive, workers)), 10)
     done = sum(pl.read_parquet(part).height for part in parts())
-    assert 0 < done < 40
+    assert 0 < done < 60
 
     command = told.rpartition("go on with: ")[2]
     resumed = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
     assert resumed.exit_code == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["ran"] == 40 - done
+    assert json.loads(resumed.stdout)["ran"] == 60 - done
     whole = run(*MANY, "--quiet")
     assert whole.exit_code == 0
     assert tables(directory) == tables(Path(whole.stdout.strip()))
@@ -286,7 +286,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on_from_what_was_written() ->
     (directory,) = sweeps()
     done = sum(pl.read_parquet(part).height for part in parts())
     resumed = run(*MANY, "--resume", str(directory), "--json")
-    assert json.loads(resumed.stdout)["ran"] == 40 - done < 40
+    assert json.loads(resumed.stdout)["ran"] == 60 - done < 60
 
 
 def test_a_killed_worker_costs_nothing_and_is_told_once() -> None:
@@ -297,7 +297,7 @@ def test_a_killed_worker_costs_nothing_and_is_told_once() -> None:
     out, told = session.communicate(timeout=120)
     assert session.returncode == 0, told
     assert told.count("a worker process was lost (killed by signal 9)") == 1
-    assert "40 ran in" in out
+    assert "60 ran in" in out
     whole = run(*MANY, "--quiet")
     assert tables(sweeps()[0]) == tables(Path(whole.stdout.strip()))
 

@@ -16,6 +16,7 @@ from onetape.domain.events import (
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
+    OrderReduced,
     OrderRejected,
     OrderReplaced,
     OrderReplacePending,
@@ -81,6 +82,7 @@ REPORTS: dict[type[OrderReport], OrderReport] = {
     OrderCanceled: OrderCanceled("s-1", "requested"),
     OrderReplacePending: OrderReplacePending("s-1", 120, 10_100, 0),
     OrderReplaced: OrderReplaced("s-1", 120, 10_100, 0),
+    OrderReduced: OrderReduced("s-1", 80, "one updates the other"),
     OrderExpired: OrderExpired("s-1", "time in force"),
     OrderUnknown: OrderUnknown("s-1"),
 }
@@ -106,18 +108,18 @@ def reach(oms: Oms, order: Order, status: OrderStatus) -> None:
 
 
 TABLE = """
-                  Acc Rej Fil Par Tri CanP Can CanR RepP Rep RepR Exp Unk
-SUBMITTED         acc REJ FIL par -   can  CAN -    rep  -   -    EXP unk
-ACCEPTED          -   -   FIL par acc can  CAN -    rep  -   -    EXP unk
-PARTIALLY_FILLED  -   -   FIL par -   can  CAN -    rep  -   -    EXP unk
-CANCEL_PENDING    can REJ FIL can can -    CAN acc  -    can can  EXP unk
-REPLACE_PENDING   rep REJ FIL rep rep can  CAN -    -    acc acc  EXP unk
-UNKNOWN           acc REJ FIL par -   -    CAN -    -    -   -    EXP -
+                  Acc Rej Fil Par Tri CanP Can CanR RepP Rep RepR Exp Unk  Red
+SUBMITTED         acc REJ FIL par -   can  CAN -    rep  -   -    EXP unk  -
+ACCEPTED          -   -   FIL par acc can  CAN -    rep  -   -    EXP unk  acc
+PARTIALLY_FILLED  -   -   FIL par -   can  CAN -    rep  -   -    EXP unk  par
+CANCEL_PENDING    can REJ FIL can can -    CAN acc  -    can can  EXP unk  can
+REPLACE_PENDING   rep REJ FIL rep rep can  CAN -    -    acc acc  EXP unk  rep
+UNKNOWN           acc REJ FIL par -   -    CAN -    -    -   -    EXP -  -
 """
 """What every event makes of an order that is not closed; `-`: no move. Written by hand.
 
 Columns: Accepted, Rejected, Filled, PartiallyFilled, Triggered, CancelPending, Canceled,
-CancelRejected, ReplacePending, Replaced, ReplaceRejected, Expired, Unknown.
+CancelRejected, ReplacePending, Replaced, ReplaceRejected, Expired, Unknown, Reduced.
 """
 
 WORDS = {
@@ -129,7 +131,8 @@ WORDS = {
 def read_table() -> dict[tuple[OrderStatus, type[OrderReport]], OrderStatus]:
     events = (OrderAccepted, OrderRejected, OrderFilled, OrderPartiallyFilled, OrderTriggered,
               OrderCancelPending, OrderCanceled, OrderCancelRejected, OrderReplacePending,
-              OrderReplaced, OrderReplaceRejected, OrderExpired, OrderUnknown)  # fmt: skip
+              OrderReplaced, OrderReplaceRejected, OrderExpired, OrderUnknown,
+              OrderReduced)  # fmt: skip
     return {
         (S[row.split()[0]], event): WORDS[word]
         for row in TABLE.strip().splitlines()[1:]

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from onetape.domain.errors import ConfigError, DataError, StrategyError, TryAgain
 from onetape.portfolio.performance_summary import PerformanceSummary
-from onetape.research import run_files, sweep_run, sweep_store
+from onetape.research import sweep_run, sweep_store
 from onetape.research.sweep_run import SweepInterrupted, SweepResult, run_sweep
 from onetape.research.sweep_store import SweepStore
 from onetape.research.trials import TrialLedger
+from onetape.runtime import run_files
 from onetape.runtime.set_outcome import SetOutcome
 from tests.support.cli_data import import_wave
 from tests.support.sweep_fakes import (

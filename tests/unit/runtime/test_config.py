@@ -23,7 +23,8 @@ from onetape.runtime.config import (
     resolved_json,
     validate_document,
 )
-from onetape.runtime.config_execution import PerShareFees, VolumeSlippage
+from onetape.runtime.config_execution import VolumeSlippage
+from onetape.runtime.config_fees import PerShareFees
 
 GOOD = """\
 mode: backtest
@@ -319,7 +320,8 @@ BAD_OVERRIDES = [
     ("clok.end=2024-01-01", "--set clok.end: clok is not a known key (did you mean 'clock'?)"),
     ("execution.fees={model: per_shar}",
      "--set execution.fees: execution.fees.model is 'per_shar', expected one of none, per_share, "
-     "per_order, bps, tiered (did you mean 'per_share'?)"),
+     "per_share_tiered, per_contract, per_order, bps, tiered, ibkr_us_fixed, ibkr_us_tiered, "
+     "alpaca_us, binance_spot (did you mean 'per_share'?)"),
     ("clock.end=soon", "--set clock.end: clock.end is 'soon', expected a date or time "
                        "(write it like 2024-01-31 or 2024-01-31T09:30:00Z)"),
     ("data.instruments=[A", "--set data.instruments:1: not YAML: expected ',' or ']', but got "

@@ -6,8 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from onetape.execution.simulated import fees, slippage
+from onetape.domain.errors import ConfigError
+from onetape.execution.simulated import fee_presets, fees, slippage
+from onetape.execution.simulated.fee_rates import US_EQUITY_SALES
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_execution import ExecutionConfig
 
@@ -46,6 +49,73 @@ FEES = [
         {"model": "tiered", "tiers": [{"from_notional": 0, "maker_bps": 1, "taker_bps": 2}]},
         fees.TieredFees(tiers=(fees.FeeTier(from_notional=D(0), maker_bps=D(1), taker_bps=D(2)),)),
     ),
+    (
+        {"model": "per_share", "rate": 0, "maximum": 9.5, "sales": {"round_up_to": 0.01}},
+        fees.PerShareFees(
+            rate=D(0),
+            minimum=D(0),
+            maximum=D("9.5"),
+            sales=fees.SaleFees(rates=US_EQUITY_SALES, round_up_to=D("0.01")),
+        ),
+    ),
+    (
+        {"model": "per_order", "amount": 1, "sales": {"rates": "us_equity"}},
+        fees.PerOrderFees(
+            amount=D(1), sales=fees.SaleFees(rates=US_EQUITY_SALES, round_up_to=D("1e-8"))
+        ),
+    ),
+    (
+        {"model": "per_contract", "rate": 0.85, "exchange_rate": 1.38, "minimum": 1, "maximum": 9},
+        fees.PerContractFees(rate=D("0.85"), exchange_rate=D("1.38"), minimum=D(1), maximum=D(9)),
+    ),
+    (
+        {
+            "model": "per_share_tiered",
+            "tiers": [{"from_quantity": 0, "rate": 2}, {"from_quantity": 7.5, "rate": 1}],
+            "minimum": 1,
+            "maximum": 99,
+            "maximum_ratio": 0.01,
+            "maker_rate": -0.002,
+            "taker_rate": 0.003,
+            "clearing_rate": 0.0002,
+            "clearing_maximum_ratio": 0.005,
+            "pass_through_ratio": 0.0007,
+            "sales": {},
+        },
+        fees.PerShareTieredFees(
+            tiers=(
+                fees.ShareTier(from_quantity=D(0), rate=D(2)),
+                fees.ShareTier(from_quantity=D("7.5"), rate=D(1)),
+            ),
+            minimum=D(1),
+            maximum=D(99),
+            maximum_ratio=D("0.01"),
+            maker_rate=D("-0.002"),
+            taker_rate=D("0.003"),
+            clearing_rate=D("0.0002"),
+            clearing_maximum_ratio=D("0.005"),
+            pass_through_ratio=D("0.0007"),
+            sales=fees.SaleFees(rates=US_EQUITY_SALES, round_up_to=D("1e-8")),
+        ),
+    ),
+]
+
+PRESETS = [
+    ({"model": "ibkr_us_fixed"}, fee_presets.make_ibkr_us_fixed()),
+    (
+        {"model": "ibkr_us_tiered"},
+        fee_presets.make_ibkr_us_tiered(maker_rate=D(0), taker_rate=D("0.003")),
+    ),
+    (
+        {"model": "ibkr_us_tiered", "maker_rate": -0.0021, "taker_rate": 0.0029},
+        fee_presets.make_ibkr_us_tiered(maker_rate=D("-0.0021"), taker_rate=D("0.0029")),
+    ),
+    ({"model": "alpaca_us"}, fee_presets.make_alpaca_us()),
+    ({"model": "binance_spot"}, fee_presets.make_binance_spot()),
+    (
+        {"model": "binance_spot", "vip": 9, "pays_in_bnb": True},
+        fee_presets.make_binance_spot(9, pays_in_bnb=True),
+    ),
 ]
 
 
@@ -55,9 +125,37 @@ def test_slippage_section_becomes_the_venue_model(given: dict[str, Any], expecte
     assert config.slippage_model() == expected
 
 
-@pytest.mark.parametrize(("given", "expected"), FEES)
+@pytest.mark.parametrize(("given", "expected"), FEES + PRESETS)
 def test_fee_section_becomes_the_venue_model(given: dict[str, Any], expected: object) -> None:
     assert ExecutionConfig.model_validate({"fees": given}).fee_model() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "binance_spot", "vip": 10}, "less than or equal to 9"),
+        ({"model": "per_share_tiered", "tiers": []}, "at least 1 item"),
+        (
+            {"model": "per_share_tiered", "tiers": [{"from_quantity": 1, "rate": 1}]},
+            "must begin at 0",
+        ),
+        (
+            {"model": "per_share_tiered", "tiers": [{"from_quantity": 0, "rate": 1}] * 2},
+            "must rise from tier to tier",
+        ),
+        ({"model": "per_order", "amount": 1, "sales": {"round_up_to": 0}}, "greater than 0"),
+        ({"model": "ibkr_us_fixed", "rate": 1}, "is not a known key"),
+        ({"model": "ibkr"}, "ibkr_us_fixed"),
+    ],
+)
+def test_impossible_fees_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ExecutionConfig.model_validate({"fees": given})
+
+
+def test_binance_without_such_a_level_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no VIP level 10"):
+        fee_presets.make_binance_spot(10)
 
 
 def test_latency_section_becomes_the_venue_model() -> None:

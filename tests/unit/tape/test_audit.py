@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event
 from onetape.tape.audit import Audit, DamageKind
+from onetape.tape.block import encode_record
 from onetape.tape.reader import SqliteTapeReader
 from onetape.tape.sqlite_store import SqliteTape
 from tests.support.tape_steps import make_session
@@ -76,13 +78,15 @@ def without(number: int) -> str:
     return f"DELETE FROM block WHERE number = {number}"
 
 
-SIZE = 205
-"""Bytes of records 8 and 9; 10 and 11 have 209."""
+SIZES = [len(encode_record(step)) for step in make_session(orders=RECORDS - 2)[8:12]]
+"""Bytes of the records of block 2."""
+SIZE = SIZES[0]
 
 WITHOUT_9 = on_2(
     f"records = 3, {cut('lengths', 4, 4)}, {cut('digests', 32, 32)}, {cut('payload', SIZE, SIZE)}"
 )
-OTHER_LENGTHS = on_2("lengths = x'cc000000ce000000d1000000d1000000'")
+MOVED = struct.pack("<4I", SIZES[0] - 1, SIZES[1] + 1, *SIZES[2:]).hex()
+OTHER_LENGTHS = on_2(f"lengths = x'{MOVED}'")
 CLOSE_GAP = "UPDATE block SET number = number - 1 WHERE number > 2"
 TWICE = (
     "UPDATE block SET number = -number - 1 WHERE number > 2",
@@ -91,7 +95,7 @@ TWICE = (
     "digests, payload FROM block WHERE number = 2",
 )
 
-ALTERED, REORDERED, MISSING, INDEX, UNREADABLE = DamageKind
+ALTERED, REORDERED, MISSING, INDEX, UNREADABLE, *_ = DamageKind
 # fmt: off
 DAMAGES: list[tuple[str, tuple[str, ...], DamageKind, int]] = [
     # what was done                SQL                                      found       at record

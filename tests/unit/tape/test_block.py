@@ -9,8 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError
-from onetape.tape.block import GENESIS, Record, decode_record, encode_block, split_records
-from tests.support.tape_steps import make_session, payload_types, structs
+from onetape.domain.events import OrderDenied, OrderSubmitted, Payload, SignalRecorded
+from onetape.domain.orders import DenialCode, OrderType, Side, TimeInForce
+from onetape.tape.block import (
+    GENESIS,
+    Record,
+    decode_record,
+    encode_block,
+    encode_record,
+    is_same_record,
+    split_records,
+)
+from tests.support.older_writers import cut_fields, older_record
+from tests.support.tape_steps import AAPL, make_session, payload_types, structs
 
 
 @pytest.mark.parametrize("kind", payload_types(), ids=lambda kind: kind.__name__)
@@ -70,3 +81,76 @@ def test_split_of_a_block_whose_parts_do_not_fit_raises(change: dict[str, Any]) 
 def test_decode_of_what_is_no_record_raises(value: object) -> None:
     with pytest.raises(DataError, match="a record can't be read"):
         decode_record(msgspec.msgpack.encode(value))
+
+
+# A record by an older writer, which knew fewer fields.
+
+
+def submitted(**last: Any) -> OrderSubmitted:
+    return OrderSubmitted("s-1", "s", AAPL, Side.BUY, OrderType.MARKET, TimeInForce.GTC, 1, 0, 0, 0,
+                          **last)  # fmt: skip
+
+
+def denied(actual: float) -> OrderDenied:
+    return OrderDenied("s", 1, AAPL, DenialCode.LEVERAGE, actual, 2.0, "times equity")
+
+
+def record_of(*payloads: Payload) -> bytes:
+    return encode_record((1, 2, 3, [(each, 4, 5) for each in payloads]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_record_of_an_older_writer_says_the_same(data: st.DataObject) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(payload_types()), min_size=1, max_size=4))
+    new = record_of(*(data.draw(structs(kind)) for kind in kinds))
+    old = older_record(new)
+    assert is_same_record(new, old)
+    assert is_same_record(old, new)
+    assert decode_record(old) == decode_record(new)
+
+
+def test_record_of_an_older_writer_has_other_bytes() -> None:
+    new = record_of(submitted())
+    count = len(OrderSubmitted.__struct_defaults__)
+    assert older_record(new) == cut_fields(new, "order.submitted", count) != new
+
+
+NAN, ZERO = float("nan"), SignalRecorded("s", "score", 0.0)
+# fmt: off
+MEANINGS: list[tuple[str, bytes, bytes, bool]] = [
+    # what                     one                                   other                    same
+    ("a default left out",     record_of(submitted()),
+                               cut_fields(record_of(submitted()), "order.submitted", 1),     True),
+    ("three left out",         record_of(submitted()),
+                               cut_fields(record_of(submitted()), "order.submitted", 3),     True),
+    ("a value left out",       record_of(submitted(reduce_only=True)),
+                               cut_fields(record_of(submitted()), "order.submitted", 1),     False),
+    ("beside NaN",             record_of(submitted(), denied(NAN)),
+                               older_record(record_of(submitted(), denied(NAN))),            True),
+    ("NaN became a number",    record_of(submitted(), denied(1.0)),
+                               older_record(record_of(submitted(), denied(NAN))),            False),
+    ("a whole float as int",   record_of(denied(3)), record_of(denied(3.0)),                 True),
+    ("minus zero",             record_of(ZERO),
+                               record_of(msgspec.structs.replace(ZERO, value=-0.0)),         False),
+    ("another type",           record_of(ZERO), record_of(submitted()),                      False),
+    ("an event more",          record_of(ZERO), record_of(ZERO, ZERO),                       False),
+    ("another time",           record_of(ZERO), encode_record((1, 3, 3, [(ZERO, 4, 5)])),    False),
+    ("another cause",          record_of(ZERO), encode_record((1, 2, 3, [(ZERO, 4, 6)])),    False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [row[1:] for row in MEANINGS], ids=[row[0] for row in MEANINGS]
+)
+def test_records_are_compared_by_what_they_say(one: bytes, other: bytes, same: bool) -> None:
+    assert is_same_record(one, other) == same
+    assert is_same_record(other, one) == same
+    assert is_same_record(one, one)
+
+
+def test_record_that_lost_a_field_that_has_no_default_raises() -> None:
+    whole = record_of(ZERO)
+    with pytest.raises(DataError, match="can't be read"):
+        is_same_record(whole, cut_fields(whole, "signal", 1))

@@ -27,7 +27,7 @@ def test_line_of_an_intent_shows_time_source_fields_and_chain() -> None:
         "       12  2020-09-13T12:27:40Z  intent.order             strategy:sma_cross "
         "strategy=sma_cross intent=1 instrument=AAPL.XNAS side=BUY basis=LOTS amount=100 "
         "order_type=LIMIT time_in_force=GTC limit_ticks=10001 stop_ticks=0 ts_expire=0 "
-        'reduce_only=false label="" <- 11 of 11'
+        'reduce_only=false label="" conditions=null <- 11 of 11'
     )
 
 

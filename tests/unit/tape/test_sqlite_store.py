@@ -13,7 +13,7 @@ import pytest
 
 from onetape.domain.errors import DataError, TryAgain
 from onetape.tape.block import Step
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.reader import MemoryTapeReader, SqliteTapeReader
 from onetape.tape.sqlite_store import Durability, SqliteTape
 from onetape.tape.store import MemoryTape, TapeStore
 from tests.support.tape_steps import make_session
@@ -174,3 +174,144 @@ def test_tape_of_a_killed_process_reads_up_to_the_last_commit(
         shutil.copy(tmp_path / name, copy)
     with closing(SqliteTapeReader(copy / "tape.db")) as reader:
         assert reader.audit().digest == audit.digest
+
+
+# A tape that goes on.
+
+
+def reopen(path: Path) -> SqliteTape:
+    with closing(SqliteTapeReader(path)) as reader:
+        audit = reader.audit()
+    return SqliteTape.reopen(path, audit)
+
+
+@pytest.mark.parametrize("stored", [1, 2, 7, 21])
+def test_reopened_tape_ends_like_one_that_was_written_at_once(tmp_path: Path, stored: int) -> None:
+    session = make_session(orders=20)
+    path, whole = tmp_path / "tape.db", MemoryTape()
+    write(path, session[:stored])
+    with closing(reopen(path)) as tape:
+        assert tape.events_written == sum(len(step[3]) for step in session[:stored])
+        append_all(tape, session[stored:])
+    append_all(whole, session)
+    with closing(SqliteTapeReader(path)) as reader:
+        audit = reader.audit()
+        assert (audit.damage, audit.complete, audit.digest) == (None, True, whole.digest)
+        assert list(reader.records()) == list(MemoryTapeReader(whole).records())
+    assert [each.name for each in tmp_path.iterdir()] == ["tape.db"]
+
+
+def test_reopened_tape_goes_on_counting_snapshots(tmp_path: Path) -> None:
+    session = make_session(orders=20)
+    path = tmp_path / "tape.db"
+    with closing(SqliteTape.create(path)) as tape:
+        append_all(tape, session[:5])
+        tape.keep(5, 5, b"first")
+    with closing(reopen(path)) as tape:
+        append_all(tape, session[5:10])
+        tape.keep(10, 10, b"second")
+    with closing(SqliteTapeReader(path)) as reader:
+        found = [(each.number, each.blocks, each.state) for each in reader.snapshots()]
+        assert found == [(0, 1, b"first"), (1, 2, b"second")]
+        assert reader.audit().damage is None
+
+
+def test_reopened_tape_of_before_snapshots_can_keep_one(tmp_path: Path) -> None:
+    session = make_session(orders=20)
+    path = tmp_path / "tape.db"
+    write(path, session[:5])
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("DROP TABLE snapshot")
+        file.commit()
+    with closing(SqliteTapeReader(path)) as reader:
+        assert (list(reader.snapshots()), reader.newest_snapshot()) == ([], None)
+        assert reader.audit().damage is None
+    with closing(reopen(path)) as tape:
+        tape.keep(5, 5, b"first")
+    with closing(SqliteTapeReader(path)) as reader:
+        assert [each.state for each in reader.snapshots()] == [b"first"]
+
+
+def test_reopen_of_what_is_complete_or_damaged_refuses_and_leaves_it(tmp_path: Path) -> None:
+    whole, damaged = tmp_path / "whole.db", tmp_path / "damaged.db"
+    write(whole, make_session(orders=3))
+    write(damaged, make_session(orders=3)[:-1])
+    with closing(sqlite3.connect(damaged)) as file:
+        file.execute("UPDATE block SET first_seq = 9")
+        file.commit()
+    for path, told in ((whole, "sound and complete"), (damaged, "damaged: index at record 0")):
+        before = path.read_bytes()
+        with pytest.raises(DataError, match=f"it can't be continued: the tape is {told}"):
+            reopen(path)
+        assert path.read_bytes() == before
+
+
+# One writer at a time.
+
+
+def test_tape_that_is_written_can_not_be_opened_for_writing_again(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    session = make_session(orders=5)
+    with closing(SqliteTape.create(path)) as tape:
+        append_all(tape, session[:3])
+        tape.commit()
+        for attempt in (lambda: reopen(path), lambda: SqliteTape.remove_empty(path)):
+            with pytest.raises(TryAgain, match="another process writes this tape") as caught:
+                attempt()
+            assert "\n" not in str(caught.value)
+        append_all(tape, session[3:])
+    with closing(SqliteTapeReader(path)) as reader:
+        assert reader.audit().complete
+
+
+def test_lock_ends_with_close_and_with_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    command = [sys.executable, "-c", WRITE_FOR_LONG, str(path)]
+    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(TryAgain, match="another process writes this tape"):
+            reopen(path)
+        writer.send_signal(signal.SIGKILL)
+    for _ in range(2):
+        reopen(path).close()
+
+
+def test_lock_is_given_back_when_a_tape_can_not_be_opened(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    path.write_bytes(b"no database at all" * 100)
+    for _ in range(2):
+        with pytest.raises(DataError, match="not a tape"):
+            SqliteTape.remove_empty(path)
+
+
+# A session that was killed before its first event.
+
+
+def test_remove_empty_removes_what_holds_no_event(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    assert SqliteTape.remove_empty(path)
+    path.touch()  # killed before there was a table
+    assert SqliteTape.remove_empty(path)
+    assert not path.exists()
+    SqliteTape.create(path).close()
+    assert SqliteTape.remove_empty(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_remove_empty_leaves_a_tape_with_an_event(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    write(path, make_session(orders=3)[:1])
+    before = path.read_bytes()
+    assert not SqliteTape.remove_empty(path)
+    assert path.read_bytes() == before
+
+
+def test_remove_empty_leaves_what_is_another_database(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE mine (value)")
+        file.commit()
+    with pytest.raises(DataError):
+        SqliteTape.remove_empty(path)
+    assert path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from onetape.control.boundary import DAMAGED
+from onetape.control.commands.tape_state import state
 from onetape.control.options import DebugOption, JsonOption
 from onetape.control.tape_target import TapeArgument, tape_of
 from onetape.control.terminal import print_json
@@ -16,7 +18,16 @@ from onetape.domain.errors import ConfigError, FixInput
 
 app = typer.Typer(help="Look at tapes, check, seal and export them.", no_args_is_help=True)
 
+PasswordOption = Annotated[
+    str,
+    typer.Option(
+        metavar="REF", help="Where the password of the key is: env:NAME, file:PATH; never itself."
+    ),
+]
+
 _INCOMPLETE = "the tape is incomplete: its session did not come to an end"
+
+app.command()(state)
 
 
 @app.command()
@@ -62,22 +73,38 @@ def show(
 
 @app.command()
 def audit(
-    target: TapeArgument, *, as_json: JsonOption = False, _debug: DebugOption = False
+    target: TapeArgument,
+    *,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The key that must have signed the seal (PEM)."),
+    ] = None,
+    as_json: JsonOption = False,
+    _debug: DebugOption = False,
 ) -> None:
     """Find out whether a tape is what was written, and locate the first damage."""
     from onetape.tape.reader import SqliteTapeReader
     from onetape.tape.seal import check_seal
+    from onetape.tape.signature import check_signature, read_signature
 
     path = tape_of(target)
     reader = SqliteTapeReader(path)
     try:
-        found = check_seal(path, reader.audit())
+        found = reader.audit()
     finally:
         reader.close()
+    if public_key is None:
+        found = check_seal(path, found)
+    else:
+        found = check_signature(path, found, public_key)
     if as_json:
         print_json(found)
     else:
         print(found)
+        signature = read_signature(path) if found.damage is None else None
+        if signature is not None:
+            hint = "" if public_key else ", which is not checked without --public-key"
+            print(f"signed with key {signature.fingerprint}{hint}")
     if found.damage is not None:
         raise typer.Exit(DAMAGED)
     if not found.complete:
@@ -85,15 +112,46 @@ def audit(
 
 
 @app.command()
-def seal(target: TapeArgument, *, _debug: DebugOption = False) -> None:
+def seal(
+    target: TapeArgument,
+    *,
+    sign: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYFILE", help="Sign the seal with this private key (PEM)."),
+    ] = None,
+    password: PasswordOption = "",
+    _debug: DebugOption = False,
+) -> None:
     """Make a finished tape read-only and remember its digest beside it."""
     from onetape.tape.seal import seal_path, seal_tape
+    from onetape.tape.signature import sign_seal, signature_path
 
     path = tape_of(target)
     made = seal_tape(path)
     print(
         f"{seal_path(path)}: {made.events} events in {made.records} records, digest {made.digest}"
     )
+    if sign is not None:
+        signature = sign_seal(path, sign, _fetch(password))
+        print(f"{signature_path(path)}: signed with key {signature.fingerprint}")
+
+
+@app.command()
+def keygen(
+    private: Annotated[
+        Path, typer.Argument(metavar="KEYFILE", help="Where to; the public key: KEYFILE.pub.")
+    ],
+    *,
+    password: PasswordOption = "",
+    _debug: DebugOption = False,
+) -> None:
+    """Make a pair of Ed25519 keys to sign seals with."""
+    from onetape.tape.signature import make_keys
+
+    public = private.with_name(f"{private.name}.pub")
+    fingerprint = make_keys(private, public, _fetch(password))
+    print(f"{private}: private key, for nobody else")
+    print(f"{public}: public key {fingerprint}, for those who audit")
 
 
 @app.command()
@@ -121,6 +179,19 @@ def export(
     print(f"{file}: {count:,} events")
     if not is_complete:
         typer.echo(_INCOMPLETE, err=True)
+
+
+def _fetch(reference: str) -> bytes | None:
+    """The password behind a reference; None when there is no reference.
+
+    Raises:
+        ConfigError: It is no reference, or there is no password behind it.
+    """
+    from onetape.runtime.config_values import SecretRef
+
+    if not reference:
+        return None
+    return SecretRef.parse(reference).resolve(os.environ).get_secret_value().encode()
 
 
 def _belongs(event_type: str, wanted: str) -> bool:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.rules import rule
+from onetape.domain.trailing import compute_trailing_stop
 
 _MARKET = 0
 _LIMIT = 1
 _STOP = 2
+_STOP_LIMIT = 3
+_MARKET_IF_TOUCHED = 4
 _MAKER = 0
 _TAKER = 1
 
@@ -157,6 +160,72 @@ def compute_stop_limit_fill(
 
 
 @rule
+def compute_limit_if_touched_fill(
+    side_sign: int,
+    limit_ticks: int,
+    touch_ticks: int,
+    open_price: float,
+    high: float,
+    low: float,
+    tick_size: float,
+    limit_reach: float,
+) -> tuple[int, int]:
+    """(`NO_FILL` | `TRIGGER_ONLY` | `FILL_*`, ticks) of a limit-if-touched order not triggered yet.
+
+    Fills when: triggered at the open, like a limit order live for the whole bar. Triggered inside
+        the bar, at the touched price if that satisfies the limit, else at the limit if the bar goes
+        on to it (it passes the touched price first). Otherwise the order is triggered and waits for
+        the next bar as a limit order. The touch itself needs no trade beyond it.
+    Ignores: the queue at the limit.
+    Units: ticks; bar prices in currency.
+    Source: ours.
+    """
+    trigger, ticks = compute_limit_fill(
+        side_sign, touch_ticks, open_price, high, low, tick_size, LIMIT_TOUCHED
+    )
+    if trigger == NO_FILL:
+        return NO_FILL, 0
+    if trigger == FILL_INSIDE and (touch_ticks - limit_ticks) * side_sign <= limit_reach:
+        return FILL_INSIDE, touch_ticks
+    code, ticks = compute_limit_fill(
+        side_sign, limit_ticks, open_price, high, low, tick_size, limit_reach
+    )
+    return (TRIGGER_ONLY, 0) if code == NO_FILL else (code, ticks)
+
+
+@rule
+def compute_trailing_fill(
+    side_sign: int,
+    stop_ticks: int,
+    trail_ticks: int,
+    trail_ratio_e8: int,
+    open_price: float,
+    high: float,
+    low: float,
+    close: float,
+    tick_size: float,
+) -> tuple[int, int, int]:
+    """(`NO_FILL` | `FILL_*`, ticks, stop after the bar) of a trailing stop order.
+
+    Fills when: the bar touches the stop as it stood before the bar, like any stop. Else the stop
+        follows the best price of the bar, and is hit for certain where the close is at it or
+        beyond: the market came back from its best price through it.
+    Ignores: moves of the stop inside a bar that also touches the old one; gaps inside the bar.
+    Units: ticks; bar prices in currency.
+    Source: ours.
+    """
+    code, ticks = compute_stop_fill(side_sign, stop_ticks, open_price, high, low, tick_size)
+    if code != NO_FILL:
+        return code, ticks, stop_ticks
+    stop = compute_trailing_stop(
+        side_sign, stop_ticks, trail_ticks, trail_ratio_e8, high, low, tick_size
+    )
+    if (close / tick_size - stop) * side_sign >= -_ON_TICK:
+        return FILL_INSIDE, stop, stop
+    return NO_FILL, 0, stop
+
+
+@rule
 def compute_bar_fill(
     order_type: int,
     side_sign: int,
@@ -169,9 +238,9 @@ def compute_bar_fill(
     tick_size: float,
     limit_reach: float,
 ) -> tuple[int, int]:
-    """(code, ticks) of an order of any `OrderType` against a bar; ticks are 0 without a fill. Ours.
+    """(code, ticks) of an order that does not trail; ticks are 0 without a fill. Ours.
 
-    A market order fills at the open. A triggered stop-limit order is a limit order from then on.
+    A market order fills at the open. A triggered order is of its base type from then on.
     """
     if order_type == _MARKET:
         return FILL_AT_OPEN, compute_ticks(open_price, tick_size, side_sign)
@@ -181,8 +250,16 @@ def compute_bar_fill(
         )
     if order_type == _STOP:
         return compute_stop_fill(side_sign, stop_ticks, open_price, high, low, tick_size)
-    return compute_stop_limit_fill(
-        side_sign, limit_ticks, stop_ticks, open_price, high, low, close, tick_size, limit_reach
+    if order_type == _STOP_LIMIT:
+        return compute_stop_limit_fill(
+            side_sign, limit_ticks, stop_ticks, open_price, high, low, close, tick_size, limit_reach
+        )
+    if order_type == _MARKET_IF_TOUCHED:
+        return compute_limit_fill(
+            side_sign, stop_ticks, open_price, high, low, tick_size, LIMIT_TOUCHED
+        )
+    return compute_limit_if_touched_fill(
+        side_sign, limit_ticks, stop_ticks, open_price, high, low, tick_size, limit_reach
     )
 
 

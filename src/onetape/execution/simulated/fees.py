@@ -1,8 +1,7 @@
-"""Fees of the simulated venue: what an order costs, exact to the minor unit.
+"""Fee models: what a broker or venue charges, as people write it.
 
-A fee belongs to an order as a whole; each fill pays what it adds, so partial fills cost together
-what one fill would have cost. Every model becomes one `FeeSchedule` of integers, and one rule reads
-it in both hosts. What is not exact is rounded up, against us.
+`build_fee_schedule` turns any of them into the integers of one `FeeSchedule`, which the rules of
+`fee_rules` read in both hosts. Ready models of known brokers are in `fee_presets`.
 """
 
 from __future__ import annotations
@@ -14,18 +13,10 @@ import msgspec
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument
-from onetape.domain.numbers import (
-    INT64_MAX,
-    Number,
-    compute_ratio_ceil,
-    to_decimal,
-    to_minor,
-    to_ratio_e8,
-)
-from onetape.domain.rules import rule
-from onetape.domain.timestamps import compute_month
-
-_MAKER = 0
+from onetape.domain.numbers import E8, INT64_MAX, Number, to_decimal, to_minor, to_ratio_e8
+from onetape.domain.timestamps import from_iso
+from onetape.execution.simulated.fee_rates import SaleRates
+from onetape.execution.simulated.fee_rules import FeeSchedule
 
 
 class NoFees(msgspec.Struct, frozen=True, tag="none", tag_field="model"):
@@ -38,20 +29,96 @@ class NoFees(msgspec.Struct, frozen=True, tag="none", tag_field="model"):
     """
 
 
-class PerShareFees(msgspec.Struct, frozen=True, kw_only=True, tag="per_share", tag_field="model"):
-    """`min(max(rate * quantity, minimum), maximum_ratio * notional)` an order; the maximum wins.
+class SaleFees(msgspec.Struct, frozen=True, kw_only=True):
+    """What sales of US equities pay to regulators, at the rates of the day of the fill.
 
-    Fills when: every fill; maker and taker pay alike.
-    Ignores: exchange, clearing and regulatory fees; volume discounts.
-    Units: `rate` currency per unit of quantity, `minimum` currency per order, `maximum_ratio`
-        fraction of the order's notional (absent: no maximum).
+    `rates[i]` holds from 00:00 UTC of its date until the next; the first also before its date. Both
+    parts are rounded up to a multiple of `round_up_to` (currency; 0.01 is a cent), and the order
+    counts as one trade.
+
+    Fills when: every fill of a sale, short sales too.
+    Ignores: Consolidated Audit Trail fees (less than 0.0001 a share); that brokers may add up a
+        day's sales before they round; that the day ends at midnight in New York.
+    Source: `fee_rates`.
+    """
+
+    rates: tuple[SaleRates, ...]
+    round_up_to: Number = Decimal("1e-8")
+
+
+class PerShareFees(msgspec.Struct, frozen=True, kw_only=True, tag="per_share", tag_field="model"):
+    """`min(max(rate * quantity, minimum), maximum, maximum_ratio * notional)` an order.
+
+    Fills when: every fill; maker and taker pay alike. The maximum wins over the minimum.
+    Ignores: exchange and clearing fees; volume discounts.
+    Units: `rate` currency per unit of quantity, `minimum` and `maximum` currency per order,
+        `maximum_ratio` fraction of the order's notional (absent: no maximum).
     Source: Interactive Brokers, fixed pricing for US stocks ("the maximum per order will be
         assessed" where it is below the minimum).
     """
 
     rate: Number
     minimum: Number = 0
+    maximum: Number | None = None
     maximum_ratio: Number | None = None
+    sales: SaleFees | None = None
+
+
+class ShareTier(msgspec.Struct, frozen=True, kw_only=True):
+    """The rate (currency per unit) that holds from a month's traded quantity on."""
+
+    from_quantity: Number
+    rate: Number
+
+
+class PerShareTieredFees(
+    msgspec.Struct, frozen=True, kw_only=True, tag="per_share_tiered", tag_field="model"
+):
+    """A commission per unit that falls with the quantity traded in the calendar month (UTC).
+
+    Tiers are marginal: an order that crosses one pays each part at its own rate. The commission is
+    kept within `minimum`, `maximum` and `maximum_ratio` as in `PerShareFees`. On top come
+    `maker_rate` or `taker_rate` a unit for the exchange (negative: a rebate), `clearing_rate` a
+    unit but at most `clearing_maximum_ratio` of the notional, and `pass_through_ratio` of the
+    commission.
+
+    Fills when: every fill, at the tiers in which the month of the strategy stands.
+    Ignores: that each exchange has its own fees; volume of other accounts.
+    Units: `from_quantity` units of quantity, ascending from 0; rates currency per unit.
+    Source: Interactive Brokers, tiered pricing for US stocks.
+    """
+
+    tiers: tuple[ShareTier, ...]
+    minimum: Number = 0
+    maximum: Number | None = None
+    maximum_ratio: Number | None = None
+    maker_rate: Number = 0
+    taker_rate: Number = 0
+    clearing_rate: Number = 0
+    clearing_maximum_ratio: Number = 1
+    pass_through_ratio: Number = 0
+    sales: SaleFees | None = None
+
+
+class PerContractFees(
+    msgspec.Struct, frozen=True, kw_only=True, tag="per_contract", tag_field="model"
+):
+    """A commission per contract within a minimum and a maximum, and exchange fees on top.
+
+    `min(max(rate * contracts, minimum), maximum) + exchange_rate * contracts` an order.
+
+    Fills when: every fill; maker and taker pay alike.
+    Ignores: volume discounts; what only sales pay; that a broker may count each leg or day anew.
+    Units: `rate` and `exchange_rate` currency per contract (unit of quantity), `minimum` and
+        `maximum` currency per order.
+    Source: ours (futures and options brokers quote commission, and exchange, clearing and
+        regulatory fees beside it).
+    """
+
+    rate: Number
+    exchange_rate: Number = 0
+    minimum: Number = 0
+    maximum: Number | None = None
 
 
 class PerOrderFees(msgspec.Struct, frozen=True, kw_only=True, tag="per_order", tag_field="model"):
@@ -64,6 +131,7 @@ class PerOrderFees(msgspec.Struct, frozen=True, kw_only=True, tag="per_order", t
     """
 
     amount: Number
+    sales: SaleFees | None = None
 
 
 class BpsFees(msgspec.Struct, frozen=True, kw_only=True, tag="bps", tag_field="model"):
@@ -99,147 +167,15 @@ class TieredFees(msgspec.Struct, frozen=True, kw_only=True, tag="tiered", tag_fi
     tiers: tuple[FeeTier, ...]
 
 
-FeeModel = NoFees | PerShareFees | PerOrderFees | BpsFees | TieredFees
-
-
-class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Any fee model for one instrument, as integers: the record that the rules read.
-
-    Amounts are minor units (`per_lot`: for one lot), ratios 1e-8. The three `tier_*` and `*_e8`
-    arrays have `tiers` entries; the first tier starts at 0.
-    """
-
-    per_order: int = 0
-    per_lot: int = 0
-    minimum: int = 0
-    is_capped: bool = False
-    maximum_ratio_e8: int = 0
-    tiers: int = 1
-    tier_from: tuple[int, ...] = (0,)
-    maker_e8: tuple[int, ...] = (0,)
-    taker_e8: tuple[int, ...] = (0,)
-
-
-class MonthNotional(msgspec.Struct):
-    """Notional (minor) traded so far in `month`, a calendar month as `compute_month` counts."""
-
-    month: int = -INT64_MAX
-    notional: int = 0
-
-
-@rule
-def compute_order_fee(
-    schedule: FeeSchedule, liquidity: int, lots: int, notional: int, month_notional: int
-) -> int:
-    """Fee (minor) of an order that filled `lots` worth `notional` (minor, not negative) in all.
-
-    `liquidity` is a `LiquiditySide`, `month_notional` what the month had before. Never falls when
-    lots and notional grow, unless a rebate is paid. Ours.
-    """
-    if lots == 0:
-        return 0
-    tier = schedule.tiers - 1
-    while month_notional < schedule.tier_from[tier]:
-        tier -= 1
-    ratio_e8 = schedule.maker_e8[tier] if liquidity == _MAKER else schedule.taker_e8[tier]
-    fee = schedule.per_order + schedule.per_lot * lots
-    if ratio_e8 != 0:
-        fee += compute_ratio_ceil(notional, ratio_e8)
-    if fee < schedule.minimum and schedule.minimum > 0:
-        fee = schedule.minimum
-    if schedule.is_capped:
-        fee = min(fee, compute_ratio_ceil(notional, schedule.maximum_ratio_e8))
-    return fee
-
-
-@rule
-def compute_fill_fee(
-    schedule: FeeSchedule,
-    liquidity: int,
-    lots_before: int,
-    notional_before: int,
-    lots: int,
-    notional: int,
-    month_notional: int,
-) -> int:
-    """Fee (minor) that a fill of `lots` adds to an order that had filled `lots_before`.
-
-    At one rate the fees of an order's fills add up exactly to the fee of the whole order. Where the
-    rate changes between fills (maker and taker, tiers) each fill pays its own rate, and the sum is
-    exact to less than one minor unit a change. Ours.
-    """
-    fee = compute_order_fee(
-        schedule, liquidity, lots_before + lots, notional_before + notional, month_notional
-    )
-    if lots_before != 0:
-        fee -= compute_order_fee(schedule, liquidity, lots_before, notional_before, month_notional)
-    return fee
-
-
-@rule
-def compute_affordable_lots(
-    schedule: FeeSchedule,
-    liquidity: int,
-    budget: int,
-    ticks: int,
-    minor_per_tick_lot: int,
-    month_notional: int,
-) -> int:
-    """Largest lots of a new order with `lots * ticks * minor_per_tick_lot + fee <= budget`. Ours.
-
-    0 when nothing is affordable or the price is not positive. A rebate is not spent before it is
-    received. Fee and cost grow with lots, so the fee at an upper bound gives a lower bound and the
-    other way round; the bounds meet after one round in the usual case, and halving what is left
-    between them ends every case in O(log lots).
-    """
-    lot_notional = ticks * minor_per_tick_lot
-    if budget <= 0 or lot_notional <= 0:
-        return 0
-    low = 0
-    high = budget // lot_notional
-    while low < high:
-        fee = compute_order_fee(schedule, liquidity, high, high * lot_notional, month_notional)
-        low = max(low, min(high, (budget - max(fee, 0)) // lot_notional))
-        if low < high:
-            fee = compute_order_fee(schedule, liquidity, low, low * lot_notional, month_notional)
-            high = min(high, (budget - max(fee, 0)) // lot_notional)
-        if low < high:
-            middle = (low + high + 1) // 2
-            cost = middle * lot_notional
-            fee = compute_order_fee(schedule, liquidity, middle, cost, month_notional)
-            if cost + max(fee, 0) <= budget:
-                low = middle
-            else:
-                high = middle - 1
-    return low
-
-
-@rule
-def add_month_notional(month: MonthNotional, ts: int, notional: int) -> int:
-    """Counts a trade at `ts` (never back); returns what its month had before it (minor). Ours."""
-    number = compute_month(ts)
-    if number > month.month:
-        month.month = number
-        month.notional = 0
-    before = month.notional
-    month.notional = before + notional
-    return before
-
-
-def flat_ratio_e8(schedule: FeeSchedule, liquidity: int) -> int | None:
-    """The ratio of a schedule that charges nothing but one share of the notional, else None.
-
-    The fee of lots worth `notional` is then `-(-notional * ratio // E8)`: `compute_order_fee` in
-    one line, where integers have no bounds. `tests/property/test_matching_rules.py` compares them.
-    """
-    is_flat = (
-        schedule.tiers == 1
-        and schedule.per_order == schedule.per_lot == 0
-        and schedule.minimum <= 0
-        and not schedule.is_capped
-    )
-    ratios = schedule.maker_e8 if liquidity == _MAKER else schedule.taker_e8
-    return ratios[0] if is_flat else None
+FeeModel = (
+    NoFees
+    | PerShareFees
+    | PerShareTieredFees
+    | PerContractFees
+    | PerOrderFees
+    | BpsFees
+    | TieredFees
+)
 
 
 def build_fee_schedule(fees: FeeModel, instrument: Instrument) -> FeeSchedule:
@@ -247,21 +183,39 @@ def build_fee_schedule(fees: FeeModel, instrument: Instrument) -> FeeSchedule:
 
     Raises:
         ConfigError: A value is negative, finer than 1e-8, or the rate of a lot is not a whole
-            number of minor units; tiers are empty or not ascending from 0.
+            number of minor units; tiers are empty or not ascending from 0; a model that counts
+            units meets a lot finer than 1e-8.
     """
     match fees:
         case NoFees():
             return FeeSchedule()
         case PerShareFees():
-            ratio = fees.maximum_ratio
+            return _with_sales(
+                FeeSchedule(
+                    per_lot=_minor_per_lot(fees.rate, instrument),
+                    minimum=_amount(fees.minimum, "minimum"),
+                    maximum=_maximum(fees.maximum),
+                    is_capped=fees.maximum_ratio is not None,
+                    maximum_ratio_e8=_ratio_e8(fees.maximum_ratio or 0, "maximum_ratio"),
+                ),
+                fees.sales,
+                instrument,
+            )
+        case PerShareTieredFees():
+            return _with_sales(_build_share_tiers(fees, instrument), fees.sales, instrument)
+        case PerContractFees():
             return FeeSchedule(
                 per_lot=_minor_per_lot(fees.rate, instrument),
                 minimum=_amount(fees.minimum, "minimum"),
-                is_capped=ratio is not None,
-                maximum_ratio_e8=0 if ratio is None else _ratio_e8(ratio, "maximum_ratio"),
+                maximum=_maximum(fees.maximum),
+                lot_e8=_lot_e8(instrument),
+                has_extras=True,
+                maker_rate=_amount(fees.exchange_rate, "exchange_rate"),
+                taker_rate=_amount(fees.exchange_rate, "exchange_rate"),
             )
         case PerOrderFees():
-            return FeeSchedule(per_order=_amount(fees.amount, "amount"))
+            schedule = FeeSchedule(per_order=_amount(fees.amount, "amount"))
+            return _with_sales(schedule, fees.sales, instrument)
         case BpsFees():
             return FeeSchedule(
                 maker_e8=(_bps_e8(fees.maker_bps, "maker_bps"),),
@@ -272,26 +226,75 @@ def build_fee_schedule(fees: FeeModel, instrument: Instrument) -> FeeSchedule:
 
 
 def _build_tiers(tiers: tuple[FeeTier, ...]) -> FeeSchedule:
-    starts = tuple(
-        _amount(tier.from_notional, f"tiers.{row}.from_notional") for row, tier in enumerate(tiers)
-    )
-    if starts[:1] != (0,) or any(a >= b for a, b in pairwise(starts)):
-        raise ConfigError(
-            f"fee tiers start at {[str(tier.from_notional) for tier in tiers]}",
-            where="execution.fees.tiers",
-            remedy="start the first tier at 0 and let from_notional rise",
-        )
     return FeeSchedule(
         tiers=len(tiers),
-        tier_from=starts,
+        tier_from=_starts([tier.from_notional for tier in tiers], "from_notional"),
         maker_e8=tuple(_bps_e8(t.maker_bps, f"tiers.{i}.maker_bps") for i, t in enumerate(tiers)),
         taker_e8=tuple(_bps_e8(t.taker_bps, f"tiers.{i}.taker_bps") for i, t in enumerate(tiers)),
     )
 
 
+def _build_share_tiers(fees: PerShareTieredFees, instrument: Instrument) -> FeeSchedule:
+    tiers = fees.tiers
+    return FeeSchedule(
+        minimum=_amount(fees.minimum, "minimum"),
+        maximum=_maximum(fees.maximum),
+        is_capped=fees.maximum_ratio is not None,
+        maximum_ratio_e8=_ratio_e8(fees.maximum_ratio or 0, "maximum_ratio"),
+        lot_e8=_lot_e8(instrument),
+        tiers=len(tiers),
+        tier_from=_starts([tier.from_quantity for tier in tiers], "from_quantity"),
+        by_quantity=True,
+        tier_rate=tuple(_amount(each.rate, f"tiers.{i}.rate") for i, each in enumerate(tiers)),
+        has_extras=True,
+        maker_rate=_signed_amount(fees.maker_rate, "maker_rate"),
+        taker_rate=_signed_amount(fees.taker_rate, "taker_rate"),
+        clearing_rate=_amount(fees.clearing_rate, "clearing_rate"),
+        clearing_maximum_e8=_ratio_e8(fees.clearing_maximum_ratio, "clearing_maximum_ratio"),
+        pass_through_e8=_ratio_e8(fees.pass_through_ratio, "pass_through_ratio"),
+    )
+
+
+def _with_sales(
+    schedule: FeeSchedule, sales: SaleFees | None, instrument: Instrument
+) -> FeeSchedule:
+    if sales is None:
+        return schedule
+    rates = sales.rates
+    starts = tuple(from_iso(each.since, "date of a sale rate", error=ConfigError) for each in rates)
+    step = _amount(sales.round_up_to, "sales.round_up_to")
+    if step < 1 or not starts or any(a >= b for a, b in pairwise(starts)):
+        raise ConfigError(
+            f"sales round up to {sales.round_up_to} at rates since {[r.since for r in rates]}",
+            where="execution.fees.sales",
+            remedy="round up to more than 0, and let the dates rise",
+        )
+    return msgspec.structs.replace(
+        schedule,
+        lot_e8=_lot_e8(instrument),
+        sale_periods=len(rates),
+        sale_from=starts,
+        sale_e8=tuple(_ratio_e8(each.notional_ratio, "sales") for each in rates),
+        sale_rate=tuple(_amount(each.share_rate, "sales") for each in rates),
+        sale_maximum=tuple(_amount(each.share_maximum, "sales") for each in rates),
+        sale_step=step,
+    )
+
+
+def _starts(values: list[Number], key: str) -> tuple[int, ...]:
+    starts = tuple(_amount(value, f"tiers.{row}.{key}") for row, value in enumerate(values))
+    if starts[:1] != (0,) or any(a >= b for a, b in pairwise(starts)):
+        raise ConfigError(
+            f"fee tiers start at {[str(value) for value in values]}",
+            where="execution.fees.tiers",
+            remedy=f"start the first tier at 0 and let {key} rise",
+        )
+    return starts
+
+
 def _minor_per_lot(rate: Number, instrument: Instrument) -> int:
     number = _not_negative(rate, "rate")
-    exact = number * instrument.lot_size * 100_000_000
+    exact = number * instrument.lot_size * E8
     if exact != exact.to_integral_value():
         raise ConfigError(
             f"rate {number:f} x lot {instrument.lot_size:f} of {instrument.id} is {exact:f} minor "
@@ -302,8 +305,27 @@ def _minor_per_lot(rate: Number, instrument: Instrument) -> int:
     return int(exact)
 
 
+def _lot_e8(instrument: Instrument) -> int:
+    exact = instrument.lot_size * E8
+    if exact != exact.to_integral_value():
+        raise ConfigError(
+            f"the lot {instrument.lot_size:f} of {instrument.id} is finer than 1e-8",
+            where="execution.fees",
+            remedy="choose fees in bps",
+        )
+    return int(exact)
+
+
+def _maximum(value: Number | None) -> int:
+    return INT64_MAX if value is None else _amount(value, "maximum")
+
+
 def _amount(value: Number, key: str) -> int:
     return to_minor(_not_negative(value, key), f"execution.fees.{key}", error=ConfigError)
+
+
+def _signed_amount(value: Number, key: str) -> int:
+    return to_minor(value, f"execution.fees.{key}", error=ConfigError)
 
 
 def _ratio_e8(value: Number, key: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
-from onetape.execution.simulated.fees import FeeSchedule
+from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 

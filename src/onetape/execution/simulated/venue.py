@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter
 
 import msgspec
 
@@ -27,6 +26,7 @@ from onetape.domain.events import (
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
+    OrderReduced,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -44,52 +44,62 @@ from onetape.execution.simulated.bar_matching import (
     FILL_AT_OPEN,
     FILL_INSIDE,
     NO_FILL,
-    WINDOW_NONE,
-    WINDOW_WHOLE,
     compute_bar_capacity_lots,
-    compute_bar_fill,
-    compute_bar_window,
     compute_fill_time,
     compute_limit_fill,
     compute_liquidity_side,
 )
-from onetape.execution.simulated.fees import (
-    MonthNotional,
-    add_month_notional,
+from onetape.execution.simulated.fee_rules import (
+    MonthVolume,
+    add_month_volume,
     compute_affordable_lots,
     compute_fill_fee,
+    compute_volume,
     flat_ratio_e8,
 )
 from onetape.execution.simulated.latency import compute_latency_ns
+from onetape.execution.simulated.order_matching import (
+    RANK_CLOSE,
+    BarPrices,
+    Place,
+    match_child,
+    match_order,
+)
+from onetape.execution.simulated.resting import Book, RestingOrder, follow_end, follow_fill
 from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
 from onetape.execution.simulated.terms import VenueTerms
 
 _LIQUIDITY = tuple(LiquiditySide)
 _FILLS = (FILL_AT_OPEN, FILL_INSIDE)
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
-_MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType
-_GTC, _DAY, _GTD, _IOC, _FOK = TimeInForce
+_AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
+_AT_ONCE = (*_IMMEDIATE, *_AUCTIONS)
+_OF_A_SESSION = (TimeInForce.DAY, TimeInForce.AT_THE_CLOSE)
+_MARKET, _LIMIT, _STOP = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP
+_GTC, _FOK = TimeInForce.GTC, TimeInForce.FOK
 
 
-class _Resting(msgspec.Struct, gc=False):
-    """An order on this venue's book.
+def _no_session(_: InstrumentId) -> int:
+    return 0
 
-    A plain one is a market or limit order of a given size that is good till canceled, may open a
-    position, and meets neither slippage nor a bound on volume.
+
+def _rank(met: tuple[Place, RestingOrder]) -> int:
+    return met[0].rank
+
+
+class VenueState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a `SimulatedVenue` holds between two steps.
+
+    `orders` are those on the books, by instrument and then oldest first; `queue` the commands that
+    have not arrived, with their arrival (ns UTC).
     """
 
-    command: OrderSubmitted
-    order_type: OrderType
-    arrival: int
-    leaves: int
-    limit_ticks: int
-    stop_ticks: int
-    ts_expire: int
-    is_plain: bool
-    bars_waited: int = 0
-    filled_lots: int = 0
-    filled_notional: int = 0
-    changes: list[tuple[int, OrderCancelPending | OrderReplacePending]] = []
+    orders: list[RestingOrder]
+    months: dict[str, MonthVolume]
+    queue: list[tuple[int, VenueCommand]]
+    last_arrival: int
+    received: int
+    accepted: int
 
 
 class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,10 +111,6 @@ class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
     factor: int
     tick_size: float
     ratios_e8: tuple[int | None, ...]
-
-
-_Met = tuple[int, _Resting, int, int, int]
-"""(rank inside the bar, order, code, ticks, ts_fill) of an order that may use the bar."""
 
 
 class SimulatedVenue:
@@ -119,16 +125,16 @@ class SimulatedVenue:
     """
 
     __slots__ = (
-        "_accepted", "_books", "_fill_terms", "_instruments", "_is_instant", "_last_arrival",
-        "_months", "_plain_types", "_queue", "_received", "_slips", "_terms", "active",
-        "next_arrival",
+        "_accepted", "_books", "_capacity", "_ended", "_fill_terms", "_instruments",
+        "_is_instant", "_last_arrival", "_months", "_plain_types", "_queue", "_received", "_slips",
+        "_terms", "active", "next_arrival",
     )  # fmt: skip
 
     def __init__(self, instruments: Sequence[Instrument], terms: VenueTerms) -> None:
         self._instruments = {each.id: each for each in instruments}
         self._terms = terms
-        self._books: dict[InstrumentId, dict[str, _Resting]] = {each.id: {} for each in instruments}
-        self._months: dict[str, MonthNotional] = {}
+        self._books: dict[InstrumentId, Book] = {each.id: {} for each in instruments}
+        self._months: dict[str, MonthVolume] = {}
         self._queue: deque[tuple[int, VenueCommand]] = deque()
         self._last_arrival = 0
         self._received = 0
@@ -147,29 +153,64 @@ class SimulatedVenue:
             )
             for each in instruments
         }
+        self._capacity = INT64_MAX
+        self._ended: list[RestingOrder] = []
         self.active = 0
         self.next_arrival = INT64_MAX
+
+    def save(self) -> VenueState:
+        """Books and commands under way, between two steps."""
+        return VenueState(
+            orders=[order for book in self._books.values() for order in book.values()],
+            months=dict(sorted(self._months.items())),
+            queue=list(self._queue),
+            last_arrival=self._last_arrival,
+            received=self._received,
+            accepted=self._accepted,
+        )
+
+    def restore(self, state: VenueState) -> None:
+        """Go on where `state` was saved."""
+        for order in state.orders:
+            self._books[order.command.instrument][order.command.client_order_id] = order
+        self._months = state.months
+        self._queue = deque(state.queue)
+        self._last_arrival = state.last_arrival
+        self._received = state.received
+        self._accepted = state.accepted
+        waiting = sum(len(order.changes) for order in state.orders)
+        self.active = len(state.orders) + waiting + len(self._queue)
+        self.next_arrival = self._queue[0][0] if self._queue else INT64_MAX
 
     def receive(self, commands: Sequence[VenueCommand], now: int) -> None:
         """Commands leave us at `now`; each arrives after the latency of its number."""
         queue = self._queue
         is_instant = self._is_instant
         for command in commands:
-            queue.append((now if is_instant else self._delay(now), command))
+            queue.append((now if is_instant else self._delay(command, now), command))
         self.next_arrival = queue[0][0]
         self.active += len(commands)
 
-    def _delay(self, now: int) -> int:
+    def _delay(self, command: VenueCommand, now: int) -> int:
+        conditions = command.conditions if isinstance(command, OrderSubmitted) else None
+        if conditions is not None and conditions.parent:
+            return self._last_arrival  # one message with its parent
         self._received += 1
         arrival = now + compute_latency_ns(self._terms.latency, self._received)
         self._last_arrival = arrival = max(arrival, self._last_arrival)
         return arrival
 
-    def arrive(self, ts: int, last_close: Callable[[InstrumentId], int]) -> list[OrderReport]:
+    def arrive(
+        self,
+        ts: int,
+        last_close: Callable[[InstrumentId], int],
+        session_close: Callable[[InstrumentId], int] = _no_session,
+    ) -> list[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
         A cancel or replace that arrives after `last_close`, the close of the newest known bar of
         the instrument, waits for the next bar: only that tells whether the order has filled before.
+        `session_close` is the end of that bar's session.
         """
         queue = self._queue
         reports: list[OrderReport] = []
@@ -177,7 +218,7 @@ class SimulatedVenue:
             arrival, command = queue.popleft()
             identity = command.client_order_id
             if isinstance(command, OrderSubmitted):
-                reports.append(self._accept(command, arrival))
+                reports += self._accept(command, arrival, session_close)
                 continue
             book = self._book_of(identity)
             order = book[identity] if book is not None else None
@@ -185,27 +226,68 @@ class SimulatedVenue:
                 order.changes.append((arrival, command))
             else:
                 reports.append(self._change(book, command, arrival))
+                if book is not None:
+                    reports += self._end_children(book)
         self.next_arrival = queue[0][0] if queue else INT64_MAX
         return reports
 
-    def _accept(self, command: OrderSubmitted, arrival: int) -> OrderAccepted:
+    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterator[OrderReport]:
+        """Take every order of an instrument off, on its book or on its way here.
+
+        A change of one that has arrived is answered; one on its way will find no order.
+        """
+        book = self._books[instrument]
+        resting = list(book.values())
+        for order in resting:
+            self._remove(book, order.identity)
+        self._ended.clear()  # what they were parents of goes with them
+        coming = [
+            (arrival, command)
+            for arrival, command in self._queue
+            if isinstance(command, OrderSubmitted) and command.instrument == instrument
+        ]
+        for each in coming:
+            self._queue.remove(each)
+            self.active -= 1
+        self.next_arrival = self._queue[0][0] if self._queue else INT64_MAX
+        for order in resting:
+            yield OrderCanceled(order.identity, reason)
+            yield from self._answer_changes(book, order)
+        for _, command in coming:
+            yield OrderCanceled(command.client_order_id, reason)
+
+    def _accept(
+        self, command: OrderSubmitted, arrival: int, session_close: Callable[[InstrumentId], int]
+    ) -> tuple[OrderReport, ...]:
         identity, kind, lots = command.client_order_id, command.order_type, command.lots
         is_plain = (
             lots > 0
             and kind in self._plain_types
             and command.time_in_force is _GTC
             and not command.reduce_only
+            and command.conditions is None
         )
-        self._books[command.instrument][identity] = _Resting(
+        book = self._books[command.instrument]
+        order = book[identity] = RestingOrder(
             command, kind, arrival, lots, command.limit_ticks, command.stop_ticks,
             command.ts_expire, is_plain,
         )  # fmt: skip
         self._accepted += 1
-        return OrderAccepted(identity, f"sim-{self._accepted}")
+        accepted = OrderAccepted(identity, f"sim-{self._accepted}")
+        if command.time_in_force is TimeInForce.AT_THE_OPEN:
+            order.session_close = session_close(command.instrument)
+        if order.conditions.parent:
+            parent = book.get(order.conditions.parent)
+            if parent is None:
+                self._remove(book, identity)
+                return accepted, OrderCanceled(identity, "its parent is not on the book")
+            parent.is_plain = False
+            parent.is_parent = order.held = True
+        return (accepted,)
 
     def _change(
         self,
-        book: dict[str, _Resting] | None,
+        book: Book | None,
         command: OrderCancelPending | OrderReplacePending,
         arrival: int,
     ) -> OrderReport:
@@ -232,15 +314,17 @@ class SimulatedVenue:
         order.bars_waited = 0
         return OrderReplaced(identity, command.lots, command.limit_ticks, command.stop_ticks)
 
-    def _book_of(self, client_order_id: str) -> dict[str, _Resting] | None:
+    def _book_of(self, client_order_id: str) -> Book | None:
         for book in self._books.values():
             if client_order_id in book:
                 return book
         return None
 
-    def _remove(self, book: dict[str, _Resting], client_order_id: str) -> None:
-        del book[client_order_id]
+    def _remove(self, book: Book, client_order_id: str) -> None:
+        order = book.pop(client_order_id)
         self.active -= 1
+        if order.is_parent:
+            self._ended.append(order)
 
     def on_bar(self, bar: Bar, account: AccountView) -> Iterable[OrderReport]:
         """Meet the book of an instrument with its next bar.
@@ -258,7 +342,7 @@ class SimulatedVenue:
         return self._meet(bar, account)
 
     def _meet_alone(
-        self, bar: Bar, account: AccountView, book: dict[str, _Resting], order: _Resting
+        self, bar: Bar, account: AccountView, book: Book, order: RestingOrder
     ) -> Iterable[OrderReport]:
         """`_meet` where one plain order is all that the book holds: it fills whole or not at all.
 
@@ -287,134 +371,171 @@ class SimulatedVenue:
         """Meet any book with a bar, in the pessimistic sequence."""
         book = self._books[bar.instrument]
         instrument = self._instruments[bar.instrument]
-        tick_size = instrument.tick_float
-        ts_open, ts_close, session_close, open_, high, low, close, volume = bar.values()
-        reach = self._terms.limit_reach
-        met: list[_Met] = []
-        changed: list[_Resting] = []
+        tick_size, reach = instrument.tick_float, self._terms.limit_reach
+        prices = BarPrices(*bar.values())
+        met: list[tuple[Place, RestingOrder]] = []
+        changed: list[RestingOrder] = []
         for order in list(book.values()):
-            command = order.command
+            if order.identity not in book:  # it went with its parent
+                continue
             if order.changes:
-                while order.changes and order.changes[0][0] <= ts_open:
+                while order.changes and order.changes[0][0] <= prices.ts_open:
                     arrival, change = order.changes.pop(0)
                     yield self._change(book, change, arrival)
-                if command.client_order_id not in book:
+                    yield from self._end_children(book)
+                if order.identity not in book:
                     yield from self._answer_changes(book, order)
                     continue
                 if order.changes:
                     changed.append(order)
-            if 0 < order.ts_expire <= ts_open:
-                self._remove(book, command.client_order_id)
-                yield OrderExpired(command.client_order_id, "time in force")
+            if 0 < order.ts_expire <= prices.ts_open:
+                self._remove(book, order.identity)
+                yield OrderExpired(order.identity, "time in force")
                 yield from self._answer_changes(book, order)
+                yield from self._end_children(book)
                 continue
-            window = compute_bar_window(order.arrival, ts_open, ts_close)
-            if window == WINDOW_NONE:
+            place = match_order(order, prices, tick_size, reach) if not order.held else None
+            if (
+                order.command.time_in_force in _OF_A_SESSION
+                and not order.ts_expire
+                and order.arrival < prices.ts_close
+            ):
+                order.ts_expire = prices.session_close
+            if place is None:
                 continue
-            if command.time_in_force is _DAY and not order.ts_expire:
-                order.ts_expire = session_close
-            kind = order.order_type
-            if window == WINDOW_WHOLE:
-                code, ticks = compute_bar_fill(
-                    kind, command.side, order.limit_ticks, order.stop_ticks, open_, high, low,
-                    close, tick_size, reach,
-                )  # fmt: skip
-                ts_fill = compute_fill_time(code, ts_open, ts_close)
-                rank = 0 if code == FILL_AT_OPEN else 2 if kind is _LIMIT else 1
-            else:
-                code, ticks = compute_bar_fill(
-                    kind, command.side, order.limit_ticks, order.stop_ticks, close, close, close,
-                    close, tick_size, reach,
-                )  # fmt: skip
-                ts_fill = ts_close
-                rank = 3
-            changes = order.changes and order.changes[0][0] < ts_close
-            if rank and (changes or 0 < order.ts_expire < ts_close):
-                code = NO_FILL  # it ends or changes inside the bar: only the open is surely before
-            met.append((rank, order, code, ticks, ts_fill))
+            changes = order.changes and order.changes[0][0] < prices.ts_close
+            if place.rank and (changes or 0 < order.ts_expire < prices.ts_close):
+                # It ends or changes inside the bar: only the open is surely before.
+                place = place._replace(code=NO_FILL)
+            met.append((place, order))
         if len(met) > 1:
-            met.sort(key=itemgetter(0))
-        capacity = INT64_MAX
+            met.sort(key=_rank)
+        self._capacity = INT64_MAX
         if self._terms.max_volume_ratio is not None:
-            capacity = compute_bar_capacity_lots(
-                volume, instrument.lot_float, self._terms.max_volume_ratio
+            self._capacity = compute_bar_capacity_lots(
+                prices.volume, instrument.lot_float, self._terms.max_volume_ratio
             )
-        for _, order, code, ticks, ts_fill in met:
-            command = order.command
-            immediate = command.time_in_force in _IMMEDIATE
-            if immediate and code != FILL_AT_OPEN:
-                self._remove(book, command.client_order_id)
-                yield OrderCanceled(command.client_order_id, "not filled at once")
-                continue
-            if code != NO_FILL:
-                before = order.filled_lots
-                yield from self._execute(book, order, code, ticks, ts_fill, capacity, bar, account)
-                capacity -= order.filled_lots - before
-            order.bars_waited += 1
-            if 0 < order.ts_expire <= ts_close and command.client_order_id in book:
-                self._remove(book, command.client_order_id)
-                yield OrderExpired(command.client_order_id, "time in force")
+        held = [order.identity for order in book.values() if order.held]
+        while met:
+            born: list[tuple[Place, RestingOrder]] = []
+            for place, order in met:
+                if order.identity not in book:
+                    continue
+                yield from self._meet_one(book, order, place, bar, account)
+                if order.is_parent and place.rank < RANK_CLOSE and order.filled_lots:
+                    born += [
+                        (match_child(child, place, prices, tick_size, reach), child)
+                        for child in book.values()
+                        if child.identity in held and child.conditions.parent == order.identity
+                    ]
+            met = sorted(born, key=_rank)
         for order in changed:
-            over = order.command.client_order_id not in book
-            yield from self._answer_changes(book, order, INT64_MAX if over else ts_close)
+            over = order.identity not in book
+            yield from self._answer_changes(book, order, INT64_MAX if over else prices.ts_close)
+
+    def _meet_one(
+        self, book: Book, order: RestingOrder, place: Place, bar: Bar, account: AccountView
+    ) -> Iterator[OrderReport]:
+        """What becomes of one order at its place in the bar."""
+        identity, time_in_force = order.identity, order.command.time_in_force
+        code = place.code
+        ends = ""
+        if time_in_force in _IMMEDIATE and code != FILL_AT_OPEN:
+            ends = "not filled at once"
+        elif time_in_force in _AUCTIONS and code == NO_FILL:
+            ends = "not filled in the auction"
+        elif order.conditions.post_only and code == FILL_AT_OPEN and not order.bars_waited:
+            ends = "post only, and it would take"
+        if ends:
+            self._remove(book, identity)
+            yield OrderCanceled(identity, ends)
+            yield from self._end_children(book)
+            return
+        if code != NO_FILL:
+            yield from self._execute(book, order, place, bar, account)
+            yield from self._end_children(book)
+        order.bars_waited += 1
+        if 0 < order.ts_expire <= bar.ts_close and identity in book:
+            self._remove(book, identity)
+            yield OrderExpired(identity, "time in force")
+            yield from self._end_children(book)
+
+    def _end_children(self, book: Book) -> Iterator[OrderReport]:
+        """Tell the children of orders that have ended, and theirs."""
+        while self._ended:
+            for report in follow_end(book, self._ended.pop(0)):
+                yield from self._bind(book, report)
+
+    def _bind(self, book: Book, report: OrderCanceled | OrderReduced) -> Iterator[OrderReport]:
+        """A report about an order that follows from another one; a canceled one is taken off."""
+        order = book[report.client_order_id]
+        if isinstance(report, OrderCanceled):
+            self._remove(book, report.client_order_id)
+            yield report
+            yield from self._answer_changes(book, order)
+        else:
+            yield report
 
     def _answer_changes(
-        self, book: dict[str, _Resting], order: _Resting, ts: int = INT64_MAX
+        self, book: Book, order: RestingOrder, ts: int = INT64_MAX
     ) -> Iterator[OrderReport]:
         """Carry out the changes of an order that have arrived by `ts`."""
         while order.changes and order.changes[0][0] <= ts:
             arrival, change = order.changes.pop(0)
             yield self._change(book, change, arrival)
+            yield from self._end_children(book)
 
     def _execute(
-        self,
-        book: dict[str, _Resting],
-        order: _Resting,
-        code: int,
-        ticks: int,
-        ts_fill: int,
-        capacity: int,
-        bar: Bar,
-        account: AccountView,
-    ) -> list[OrderReport]:
-        """What becomes of one order in one bar: trigger, fill, cancel of what may not wait."""
+        self, book: Book, order: RestingOrder, place: Place, bar: Bar, account: AccountView
+    ) -> Iterator[OrderReport]:
+        """What becomes of an order that the bar reaches: trigger, fill, cancel of what can't wait.
+
+        Each report is processed before what follows from it is looked at.
+        """
         command = order.command
         identity = command.client_order_id
         kind = order.order_type
-        reports: list[OrderReport] = []
+        code, ticks = place.code, place.ticks
         if kind >= _STOP:
-            order.order_type = _MARKET if kind is _STOP else _LIMIT
-            reports.append(OrderTriggered(identity, order.stop_ticks))
+            order.order_type = kind.triggered
+            yield OrderTriggered(identity, order.stop_ticks)
         if code in _FILLS:
             wanted = order.leaves
+            capacity = min(self._capacity, order.ready)
             reducible = INT64_MAX
             if command.reduce_only:
                 held = account.position_lots(command.strategy, command.instrument)
                 reducible = max(0, -held * command.side)
                 capacity = min(capacity, reducible)
-            if not command.lots or (self._slips and (kind is _MARKET or kind is _STOP)):
+            if not command.lots or (self._slips and order.order_type is _MARKET):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)
                 if not wanted:
                     self._remove(book, identity)
-                    return [OrderCanceled(identity, "the budget buys nothing")]
+                    yield OrderCanceled(identity, "the budget buys nothing")
+                    return
             lots = wanted if wanted < capacity else capacity
             if not command.lots:
                 wanted = lots  # what the bar can't give is not waited for
             if lots < wanted and command.time_in_force is _FOK:
                 lots = 0
             if lots > 0:
-                fill = self._fill(book, order, kind, code, ticks, ts_fill, lots, wanted - lots)
-                reports.append(fill)
-            if identity in book and lots == reducible:
+                self._capacity -= lots
+                if order.ready != INT64_MAX:
+                    order.ready -= lots
+                leaves = wanted - lots
+                yield self._fill(book, order, kind, code, ticks, place.ts_fill, lots, leaves)
+                if order.is_parent or command.conditions is not None:
+                    for report in follow_fill(book, order, lots):
+                        yield from self._bind(book, report)
+            if identity in book and lots == reducible and order.conditions.parent not in book:
                 self._remove(book, identity)
-                reports.append(OrderCanceled(identity, "nothing to reduce"))
-        if command.time_in_force in _IMMEDIATE and identity in book:
+                yield OrderCanceled(identity, "nothing to reduce")
+        if command.time_in_force in _AT_ONCE and identity in book:
             self._remove(book, identity)
-            reports.append(OrderCanceled(identity, "not filled at once"))
-        return reports
+            yield OrderCanceled(identity, "not filled at once")
 
     def _price(
-        self, order: _Resting, ticks: int, capacity: int, bar: Bar, account: AccountView
+        self, order: RestingOrder, ticks: int, capacity: int, bar: Bar, account: AccountView
     ) -> tuple[int, int]:
         """Ticks after slippage and lots wanted, sizing an order that is sized at its fill."""
         command = order.command
@@ -432,13 +553,13 @@ class SimulatedVenue:
             slipped = self._slip(order, ticks, min(wanted, capacity), bar)
         return slipped, wanted
 
-    def _slip(self, order: _Resting, ticks: int, lots: int, bar: Bar) -> int:
+    def _slip(self, order: RestingOrder, ticks: int, lots: int, bar: Bar) -> int:
         quantity = lots * self._instruments[bar.instrument].lot_float
         return compute_slipped_ticks(
             self._terms.slippage, ticks, order.command.side, quantity, bar.volume
         )
 
-    def _affordable(self, order: _Resting, ticks: int, account: AccountView) -> int:
+    def _affordable(self, order: RestingOrder, ticks: int, account: AccountView) -> int:
         command = order.command
         budget = command.budget
         if command.budget_is_ratio:
@@ -451,8 +572,8 @@ class SimulatedVenue:
 
     def _fill(
         self,
-        book: dict[str, _Resting],
-        order: _Resting,
+        book: Book,
+        order: RestingOrder,
         kind: OrderType,
         code: int,
         ticks: int,
@@ -482,13 +603,16 @@ class SimulatedVenue:
             _LIQUIDITY[liquidity], leaves, ts_fill,
         )  # fmt: skip
 
-    def _fee(self, order: _Resting, liquidity: int, lots: int, notional: int, ts_fill: int) -> int:
+    def _fee(
+        self, order: RestingOrder, liquidity: int, lots: int, notional: int, ts_fill: int
+    ) -> int:
         command = order.command
         schedule = self._terms.fees[command.instrument]
         month = 0
         if schedule.tiers > 1:
-            record = self._months.setdefault(command.strategy, MonthNotional())
-            month = add_month_notional(record, ts_fill, notional)
+            record = self._months.setdefault(command.strategy, MonthVolume())
+            month = add_month_volume(record, ts_fill, compute_volume(schedule, lots, notional))
         return compute_fill_fee(
-            schedule, liquidity, order.filled_lots, order.filled_notional, lots, notional, month
-        )
+            schedule, command.side, liquidity, order.filled_lots, order.filled_notional, lots,
+            notional, month, ts_fill,
+        )  # fmt: skip

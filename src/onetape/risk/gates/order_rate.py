@@ -54,6 +54,15 @@ class OrderRateGate:
     def __init__(self, max_orders: int, window_ns: int) -> None:
         self._rate = OrderRate(max_orders, window_ns, [_LONG_AGO] * max_orders)
 
+    def save(self) -> OrderRate:
+        """What it has counted; it counts on in there."""
+        return self._rate
+
+    def restore(self, state: OrderRate) -> None:
+        """Go on where `state` was saved."""
+        self._rate.times[:] = state.times
+        self._rate.oldest = state.oldest
+
     def limit_for(self, instrument: Instrument) -> OrderRate:
         """One count for all instruments."""
         return self._rate

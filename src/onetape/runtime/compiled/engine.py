@@ -40,11 +40,11 @@ from onetape.execution.simulated.bar_matching import (
     compute_fill_time,
     compute_liquidity_side,
 )
-from onetape.execution.simulated.fees import (
-    add_month_notional,
+from onetape.execution.simulated.fee_rules import (
+    add_month_volume,
     compute_affordable_lots,
     compute_fill_fee,
-    compute_order_fee,
+    compute_volume,
 )
 from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.slippage import compute_slipped_ticks
@@ -68,13 +68,13 @@ from onetape.runtime.compiled.state import LOG_WIDTH, Engine
 globals().update(NAMES)  # what the checked twins of the functions below call
 
 for _rule in (
-    add_month_notional, apply_worst_case, check_buying_power, check_concentration,
+    add_month_volume, apply_worst_case, check_buying_power, check_concentration,
     check_daily_loss, check_drawdown, check_gross_exposure, check_kill_switch, check_net_exposure,
     check_order_notional, check_order_quantity, check_order_rate, check_position_quantity,
     check_position_ratio, compute_affordable_lots, compute_bar_capacity_lots, compute_bar_fill,
     compute_bar_window, compute_fill_fee, compute_fill_time, compute_latency_ns,
-    compute_liquidity_side, compute_order_fee, compute_position_fold, compute_ratio_floor,
-    compute_slipped_ticks, compute_worst_lots,
+    compute_liquidity_side, compute_position_fold, compute_ratio_floor, compute_slipped_ticks,
+    compute_volume, compute_worst_lots,
 ):  # fmt: skip
     make_compilable(_rule)
 
@@ -1004,10 +1004,11 @@ def _fill(
     schedule = record_at(engine.schedules, instrument)
     month = 0
     if schedule.tiers > 1:
-        month = add_month_notional(engine.month, ts_fill, notional)
+        volume = compute_volume(schedule, lots, notional)
+        month = add_month_volume(engine.month, ts_fill, volume)
     fee = compute_fill_fee(
-        schedule, liquidity, engine.order_filled[slot], engine.order_filled_notional[slot], lots,
-        notional, month,
+        schedule, engine.order_side[slot], liquidity, engine.order_filled[slot],
+        engine.order_filled_notional[slot], lots, notional, month, ts_fill,
     )  # fmt: skip
     if leaves == 0:
         leave_book(engine, slot)
@@ -1186,7 +1187,7 @@ def check_risk(
     order.lot_notional = (mark if mark != 0 else dearest) * factor
     order.notional = notional
     schedule = record_at(engine.schedules, instrument)
-    order.fee = compute_order_fee(schedule, _TAKER, lots, notional, 0)
+    order.fee = compute_fill_fee(schedule, side, _TAKER, 0, 0, lots, notional, 0, engine.now)
     order.ts = engine.now
     order.side_sign = side
     order.lots = lots

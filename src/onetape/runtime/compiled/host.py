@@ -25,7 +25,7 @@ from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import OrderStatus
 from onetape.domain.rule_compiler import Packed
 from onetape.execution.oms import MOVES
-from onetape.execution.simulated.fees import MonthNotional
+from onetape.execution.simulated.fee_rules import MonthVolume
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -107,6 +107,12 @@ class CompiledHost:
             raise ConfigError(
                 f"strategy {spec.name} trades a part of the session's instruments",
                 remedy="the compiled host needs data.instruments to be those of the strategy",
+            )
+        if timeline.actions:
+            raise ConfigError(
+                "the session has corporate actions, which the compiled host does not carry",
+                where="data.corporate_actions",
+                remedy="run it in the Python host",
             )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
@@ -294,7 +300,7 @@ class CompiledHost:
                 "position_lots": zeros,
                 "position_cost": zeros,
                 "position_units": [0.0] * count,
-                "month": _pack(parts["MonthNotional"], MonthNotional()),
+                "month": _pack(parts["MonthVolume"], MonthVolume()),
                 "order": Packed(parts["RiskInput"], order),
                 "book_count": zeros,
                 "other_buys": zeros,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from onetape.domain.rule_compiler import Fields, Kind, RecordType, get_fields
-from onetape.execution.simulated.fees import FeeSchedule, MonthNotional
+from onetape.execution.simulated.fee_rules import FeeSchedule, MonthVolume
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.risk.gates.buying_power import BuyingPower
@@ -111,7 +111,7 @@ class Engine:
     position_lots: Ints
     position_cost: Ints
     position_units: Floats
-    month: MonthNotional
+    month: MonthVolume
     order: RiskInput
 
     # Open orders: slots, and which are open, oldest first.
@@ -253,7 +253,7 @@ _KINDS: dict[object, Kind] = {
     IntColumn: "int_column", FloatColumn: "float_column",
 }  # fmt: skip
 
-_PARTS = (FeeSchedule, SlippageTerms, LatencyTerms, BuyingPower, OrderRate, MonthNotional)
+_PARTS = (FeeSchedule, SlippageTerms, LatencyTerms, BuyingPower, OrderRate, MonthVolume)
 _OUTSIDE = ("intent", "instrument", "client_order_id")
 
 

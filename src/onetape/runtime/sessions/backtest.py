@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import onetape
-from onetape.domain.errors import ConfigError, OnetapeError, StrategyError
+from onetape.domain.errors import ConfigError, DataError, OnetapeError, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
     KillSwitchSet,
@@ -23,8 +23,8 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.numbers import to_minor
-from onetape.domain.ports import TapeWriter
+from onetape.domain.numbers import INT64_MAX, to_minor
+from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import build_fee_schedule
@@ -52,8 +52,11 @@ from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.run_files import write_whole
+from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
+from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
@@ -62,6 +65,12 @@ from onetape.strategy.sdk import Strategy
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
+
+SNAPSHOT_EVENTS = 50_000
+"""Events between two snapshots: about a second of work, which is what a kill loses."""
+
+SNAPSHOT_ROWS_PER_EVENT = 10
+"""Rows that count as much as an event: quiet rows are that much quicker."""
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +85,12 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the header of the tape says about a session besides its inputs."""
+    """What the header of the tape says about a session besides its inputs.
 
+    `session` is the id of one that runs again; empty: made by `compute_session_id`.
+    """
+
+    session: str = ""
     config: str = "{}"
     config_hash: str = ""
     seed: int = 0
@@ -97,7 +110,10 @@ OnProgress = Callable[[Progress], None]
 
 
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a backtest leaves behind. `digest` is the tape's, `seconds` wall time of the run."""
+    """What a backtest leaves behind. `digest` is the tape's, `seconds` wall time of the run.
+
+    `measurements` are None when nothing had to run any more.
+    """
 
     run_dir: Path
     session: str
@@ -106,17 +122,41 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     timeline: Timeline
     quarantined: tuple[StrategyQuarantined, ...]
     seconds: float
+    measurements: Measurements | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a session keeps its state, and how often: each so many events or 10 times the rows.
+
+    The place of a snapshot depends on the session alone. `is_stop_asked` is asked after each block
+    of rows; where it says yes the state is kept and the session is interrupted.
+    """
+
+    keeper: SnapshotKeeper
+    events: int = SNAPSHOT_EVENTS
+    is_stop_asked: Callable[[], bool] = _never
 
 
 def run_backtest(
-    config: SessionConfig, run_dir: Path, on_progress: OnProgress | None = None
+    config: SessionConfig,
+    run_dir: Path,
+    on_progress: OnProgress | None = None,
+    is_stop_asked: Callable[[], bool] = _never,
 ) -> BacktestResult:
     """Run a configured backtest; writes config.json, versions.json and tape.db into `run_dir`.
+
+    The tape keeps a snapshot every `output.snapshot_events` events, from which `resume_backtest`
+    goes on after a kill. At the end performance.json and performance.js tell what it took.
 
     Raises:
         ConfigError: The configuration does not fit the instruments.
         DataError: The catalog lacks what is asked for.
         StrategyError: A strategy can't be loaded, or refuses its params.
+        KeyboardInterrupt: `is_stop_asked`, asked after each block of rows, said yes.
     """
     begun = time.perf_counter()
     clock = config.clock
@@ -126,21 +166,29 @@ def run_backtest(
     catalog = Catalog(Path(config.data.path))
     timeline = load_timeline(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions,
+        config.data.versions, config.data.actions_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed
     )
-    (run_dir / "config.json").write_text(resolved_json(config), encoding="utf-8")
-    (run_dir / "versions.json").write_bytes(encode_versions(specs))
+    write_whole(run_dir / "versions.json", encode_versions(specs))
+    write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
         session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        snapshots = Snapshots(
+            keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
+        )
+        monitor = RunMonitor()
+        session.measure(monitor)
         with watching([type(spec.strategy) for spec in specs]):
-            session.run(on_progress, Pacer(clock.speed))
+            session.run(on_progress, Pacer(clock.speed), snapshots=snapshots)
     finally:
         tape.close()
+    measurements = monitor.finish()
+    if measurements is not None:
+        save_measurements(run_dir, measurements)
     return BacktestResult(
         run_dir=run_dir,
         session=session.session,
@@ -149,6 +197,7 @@ def run_backtest(
         timeline=timeline,
         quarantined=tuple(session.pipeline.quarantined),
         seconds=time.perf_counter() - begun,
+        measurements=measurements,
     )
 
 
@@ -244,24 +293,28 @@ class BacktestSession:
         self._specs = specs
         self._tape = tape
         self._identity = identity
-        self.session = compute_session_id(timeline, identity)
+        self.session = identity.session or compute_session_id(timeline, identity)
         self._log = StepLog(tape)
         self._market = MarketState(timeline)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
         self._view.runners = self.runners
+        self._desk = OrderDesk(
+            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
+        )
+        self._venue = SimulatedVenue(timeline.instruments, terms)
         self.pipeline = Pipeline(
-            timeline,
-            self._market,
-            list(self.runners.values()),
-            OrderDesk(
-                self._log, self._market, self._oms, timeline.instruments,
-                terms.fees, self.runners,
-            ),
-            SimulatedVenue(timeline.instruments, terms),
-            self._log,
-        )  # fmt: skip
+            timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log
+        )
+        self._run_block = self.pipeline.run_block
+        self._snapshot_rows = self._snapshot_events = 0
+        self._actions_done = 0
+        self._controls: deque[tuple[int, KillSwitchSet]] = deque()
+
+    def measure(self, monitor: RunMonitor) -> None:
+        """Have `monitor` measure what runs from now on; the session is the same."""
+        self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
 
     def _build_runner(self, spec: StrategySpec, limits: RiskLimits) -> Runner:
         timeline = self._timeline
@@ -303,49 +356,163 @@ class BacktestSession:
             timeline.kind,
         )
 
+    def save(self) -> SessionState:
+        """The state of the session between two steps."""
+        return SessionState(
+            version=STATE_VERSION,
+            row=self._market.row,
+            log=self._log.save(),
+            desk=self._desk.save(),
+            venue=self._venue.save(),
+            pipeline=self.pipeline.save(),
+            actions=self._actions_done,
+        )
+
+    def restore(self, state: SessionState) -> None:
+        """Go on where `state` was saved by a session of the same inputs; this one has not begun.
+
+        Raises:
+            DataError: The state is of another version of onetape, or of other market data.
+            StrategyError: A strategy is another one than then.
+        """
+        if (
+            state.version != STATE_VERSION
+            or not 0 <= state.row < len(self._timeline)
+            or not 0 <= state.actions <= len(self._timeline.actions)
+        ):
+            raise DataError(
+                f"a snapshot of version {state.version} after row {state.row}, and this onetape "
+                f"goes on from version {STATE_VERSION} in {len(self._timeline)} rows",
+                remedy="run the session again",
+            )
+        self._market.restore(state.row, state.actions)
+        for action in self._timeline.actions[: state.actions]:
+            self._desk.delist(action)
+        self._actions_done = state.actions
+        self._log.restore(state.log)
+        self._desk.restore(state.desk)
+        self._venue.restore(state.venue)
+        self.pipeline.restore(state.pipeline)
+        self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
+
     def run(
         self,
         on_progress: OnProgress | None = None,
         pacer: Pacer | None = None,
         controls: Sequence[tuple[int, KillSwitchSet]] = (),
+        snapshots: Snapshots | None = None,
     ) -> None:
-        """Run from the first row to the last, in blocks, or a time slice at a time when paced.
+        """Run to the last row, in blocks, or a time slice at a time when paced.
 
         Args:
             on_progress: Told after each block.
             pacer: Holds the session back.
             controls: Operators' commands with their times (ns UTC), in order; one that is later
                 than the last row never comes.
+            snapshots: Where and how often the state is kept.
 
         Raises:
             InvariantBroken: A promise of ours does not hold; the tape ends where it was found.
+            KeyboardInterrupt: `snapshots` was asked to stop; the state is kept.
         """
-        timeline = self._timeline
-        ts_known = timeline.columns["ts_known"]
+        if self._market.row < 0:
+            self.start()
+        self.expect(controls)
+        paced = pacer is not None and pacer.is_paced
+        ts_known = self._timeline.columns["ts_known"]
+        for start, stop in self.cut_blocks(1 if paced else BLOCK_ROWS):
+            if pacer is not None:
+                pacer.wait_until(int(ts_known[start]))
+            self.advance(stop, snapshots)
+            if on_progress is not None:
+                equity = sum(self._view.equity(name) for name in self.runners)
+                on_progress(Progress(stop, len(ts_known), int(ts_known[stop - 1]), equity))
+        self.finish()
+
+    def start(self) -> None:
+        """The first steps: header, capital, `on_start`."""
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        self.pipeline.start(self._header(), deposits, int(timeline.columns["ts_open"].min()))
+        ts_first = int(self._timeline.columns["ts_open"].min())
+        self.pipeline.start(self._header(), deposits, ts_first)
         self._tape.commit()  # whatever happens now, the tape says what session it was
-        paced = pacer is not None and pacer.is_paced
-        waiting = deque(controls)
-        for start, stop in cut_blocks(timeline.slice_end, 1 if paced else BLOCK_ROWS):
-            if pacer is not None:
-                pacer.wait_until(int(ts_known[start]))
-            row = start
-            while waiting and waiting[0][0] <= ts_known[stop - 1]:
-                ts, command = waiting.popleft()
-                before = int(np.searchsorted(ts_known, ts))
-                if before > row:
-                    self.pipeline.run_block(next(timeline.blocks(before - row, row)), row)
-                    row = before
-                self.pipeline.control(command, ts)
-            self.pipeline.run_block(next(timeline.blocks(stop - row, row)), row)
-            if on_progress is not None:
-                equity = sum(self._view.equity(name) for name in self.runners)
-                on_progress(Progress(stop, len(timeline), int(ts_known[stop - 1]), equity))
-        self.pipeline.stop("end of data", int(ts_known[-1]))
+
+    def expect(self, controls: Sequence[tuple[int, KillSwitchSet]]) -> None:
+        """Operators' commands that will come, with their times (ns UTC), in order."""
+        self._controls = deque(controls)
+
+    def advance(self, stop: int, snapshots: Snapshots | None = None) -> None:
+        """Process the rows up to `stop` (not included), which begins a time slice.
+
+        And the corporate actions and expected commands before each of them; actions between the
+        last one and `stop` wait.
+        """
+        ts_known = self._timeline.columns["ts_known"]
+        while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
+            ts, command = self._controls.popleft()
+            self._advance_rows(int(np.searchsorted(ts_known, ts)), snapshots)
+            self._apply_actions(ts)
+            self.pipeline.control(command, ts)
+        self._advance_rows(stop, snapshots)
+
+    def _advance_rows(self, stop: int, snapshots: Snapshots | None) -> None:
+        row = self.row
+        while row < stop:
+            self._apply_actions()
+            if snapshots is not None:
+                self.pipeline.pause_events = self._snapshot_events + snapshots.events
+            until = stop
+            if self._actions_done < len(self._timeline.actions):
+                until = min(stop, self._timeline.action_rows[self._actions_done])
+            row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            if snapshots is not None:
+                self._keep(snapshots)
+
+    def _apply_actions(self, ts: int = INT64_MAX) -> None:
+        """Apply the corporate actions before the next row, and before `ts`."""
+        timeline = self._timeline
+        while (
+            self._actions_done < len(timeline.actions)
+            and timeline.action_rows[self._actions_done] <= self.row
+            and timeline.actions[self._actions_done].ts_known < ts
+        ):
+            self._actions_done += 1  # first: who looks at the step finds it done
+            self.pipeline.apply_action(timeline.actions[self._actions_done - 1])
+
+    def finish(self) -> None:
+        """The last steps: actions after the last row, then `on_stop` and the footer."""
+        self._apply_actions()
+        self.pipeline.stop("end of data", int(self._timeline.columns["ts_known"][-1]))
         self._tape.commit()
+
+    @property
+    def row(self) -> int:
+        """The next row to process."""
+        return self._market.row + 1
+
+    def cut_blocks(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Ranges of what is left, of at least `rows` rows, that end where a slice ends.
+
+        They end at the same rows wherever the session stands.
+        """
+        for start, stop in cut_blocks(self._timeline.slice_end, rows):
+            if stop > self.row:
+                yield max(start, self.row), stop
+
+    def _keep(self, snapshots: Snapshots) -> None:
+        """Keep the state where it is time to, or where the session is asked to stop."""
+        rows, events = self.row, self._log.emitted
+        is_asked = snapshots.is_stop_asked()
+        if (
+            is_asked
+            or events - self._snapshot_events >= snapshots.events
+            or rows - self._snapshot_rows >= snapshots.events * SNAPSHOT_ROWS_PER_EVENT
+        ):
+            self._snapshot_rows, self._snapshot_events = rows, events
+            snapshots.keeper.keep(rows, self._log.now, encode_state(self.save()))
+        if is_asked:
+            raise KeyboardInterrupt
 
     def _header(self) -> SessionStarted:
         return SessionStarted(
@@ -356,14 +523,16 @@ class BacktestSession:
             code_version=onetape.__version__,
             strategy_versions={spec.name: spec.version for spec in self._specs},
             seed=self._identity.seed,
-            datasets=list(self._timeline.datasets),
+            datasets=list(self._timeline.pins),
+            instruments=list(self._timeline.instruments),
         )
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
-    """16 hex digits of what the session is made of: configuration, seed and data."""
+    """16 hex digits of what the session is made of: configuration, seed, instruments and data."""
     parts = [identity.config_hash, str(identity.seed)]
-    parts += [f"{pin.instrument}:{pin.timeframe}:{pin.content_hash}" for pin in timeline.datasets]
+    parts += [msgspec.json.encode(each).decode() for each in timeline.instruments]
+    parts += [f"{pin.instrument}:{pin.timeframe}:{pin.content_hash}" for pin in timeline.pins]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -16,6 +16,7 @@ from onetape.domain.events import (
     OrderFilled,
     OrderPartiallyFilled,
     Payload,
+    PositionAdjusted,
     PositionChanged,
     PositionClosed,
     PositionOpened,
@@ -43,10 +44,11 @@ from onetape.strategy.sdk import Strategy
 
 
 class AccountTape:
-    """A tape that keeps what the figures need: deposits and fills, and how often risk said what.
+    """A tape that keeps what the figures need of the account, and how often risk said what.
 
     Attributes:
-        events: Deposits and fills with their engine time, in order.
+        events: Deposits, fills and what corporate actions made of positions, with their engine
+            time, in order.
         orders: Orders that risk approved.
         denied: What it refused.
         cash: What the ledger said last, in minor units; None before the first fill.
@@ -66,6 +68,7 @@ class AccountTape:
             PositionChanged: self._position,
             PositionOpened: self._position,
             PositionClosed: self._position,
+            PositionAdjusted: self._adjust,
             OrderApproved: self._approve,
             OrderDenied: self._deny,
             StrategyQuarantined: self._quarantine,
@@ -85,6 +88,10 @@ class AccountTape:
 
     def _account(self, ts: int, event: CapitalDeposited | OrderFilled) -> None:
         self.events.append((ts, event))
+
+    def _adjust(self, ts: int, change: PositionAdjusted) -> None:
+        self.events.append((ts, change))
+        self.cash = change.cash
 
     def _position(self, _ts: int, change: PositionChanged) -> None:
         self.cash = change.cash

@@ -1,7 +1,7 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS` runs one again and writes its
-records into a file: how `verify` gets a run of another process, with another hash seed.
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
+writes its records into a file: how `verify` gets a run of another process, with another hash seed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import copy
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,34 @@ from pydantic import ValidationError
 
 import onetape
 from onetape.domain.errors import ConfigError, DataError, StrategyError
-from onetape.domain.events import Payload, SessionStarted
+from onetape.domain.events import DatasetPin, KillSwitchSet, Payload, SessionStarted
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
+from onetape.marketdata.corporate_actions import ACTIONS
 from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
     OnProgress,
     SessionIdentity,
+    Snapshots,
     StrategySpec,
     build_spec,
     build_terms,
     compute_features,
 )
 from onetape.strategy.guard import watching
+from onetape.tape.block import decode_record
 from onetape.tape.reader import SqliteTapeReader
 
 _LENGTH_BYTES = 4
 
-_NOT_DECIDING = ("output", "data.path", "clock.speed")
+_CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
+"""Bytes of every record that holds one; reading all records would cost as much as the session."""
+
+_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
 """Keys of config.json that change no decision and are not on the tape."""
 
 
@@ -73,22 +81,37 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     timeline: Timeline
     terms: VenueTerms
 
-    def run(self, tape: TapeWriter, on_progress: OnProgress | None = None) -> None:
-        """Run it into `tape`, unpaced; once, because strategies hold state.
-
-        Raises:
-            InvariantBroken: A promise of ours does not hold.
-        """
+    def open(self, tape: TapeWriter) -> BacktestSession:
+        """The session, about to begin, into `tape`; once, because strategies hold state."""
         identity = SessionIdentity(
+            session=self.header.session,
             config=self.header.config,
             config_hash=self.header.config_hash,
             seed=self.header.seed,
             mode=self.header.mode,
         )
         limits = self.config.risk.limits()
-        session = BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
-        with watching([type(each.strategy) for each in self.specs]):
-            session.run(on_progress)
+        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
+
+    def run(
+        self,
+        tape: TapeWriter,
+        on_progress: OnProgress | None = None,
+        controls: Sequence[tuple[int, KillSwitchSet]] = (),
+        snapshots: Snapshots | None = None,
+    ) -> None:
+        """Run it into `tape`, unpaced, with the operators' commands that `read_controls` gives.
+
+        Raises:
+            InvariantBroken: A promise of ours does not hold.
+        """
+        session = self.open(tape)
+        with self.watching():
+            session.run(on_progress, controls=controls, snapshots=snapshots)
+
+    def watching(self) -> AbstractContextManager[None]:
+        """The guard of its strategies; see `onetape.strategy.guard`."""
+        return watching([type(each.strategy) for each in self.specs])
 
     def features(self) -> dict[str, Mapping[str, Any]]:
         """Feature columns of each strategy, in the order of the timeline."""
@@ -102,13 +125,14 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def load_recorded(
-    header: SessionStarted, catalog: Path
+    header: SessionStarted, catalog: Path, actions: Path | None = None
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
 
     Args:
         header: First event of the tape.
         catalog: Where the catalog is now.
+        actions: Where the corporate actions are now; None: there are none.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -123,7 +147,7 @@ def load_recorded(
     for each in config.enabled_strategies:
         spec = _load_strategy(each, header, changes)
         specs += [spec] if spec else []
-    timeline = _load_pinned(header, config, catalog, changes)
+    timeline = _load_pinned(header, config, catalog, actions, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -138,12 +162,41 @@ def load_recorded(
     )
 
 
+def read_controls(records: Iterable[bytes]) -> list[tuple[int, KillSwitchSet]]:
+    """Operators' commands among the records of a tape, with their times (ns UTC), in order.
+
+    They are inputs of a session. Each is a step of its own, which nothing has caused.
+
+    Raises:
+        DataError: A record can't be read.
+    """
+    controls: list[tuple[int, KillSwitchSet]] = []
+    for data in records:
+        if _CONTROL in data:
+            record = decode_record(data)
+            payload, _, cause = record.events[0]
+            if isinstance(payload, KillSwitchSet) and not cause:
+                controls.append((record.ts, payload))
+    return controls
+
+
 def find_catalog(run_dir: Path) -> Path:
     """Where config.json of a run says that the catalog is; the default where it does not say."""
     try:
         return Path(msgspec.json.decode((run_dir / "config.json").read_bytes())["data"]["path"])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return Path(DataConfig.model_fields["path"].default)
+
+
+def find_actions(run_dir: Path) -> Path | None:
+    """Where config.json of a run says that the corporate actions are; None where it does not."""
+    try:
+        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][
+            "corporate_actions"
+        ]
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return None
+    return Path(path) if isinstance(path, str) else None
 
 
 def compare_config(header: SessionStarted, path: Path) -> list[Change]:
@@ -238,18 +291,30 @@ def _load_strategy(
 
 
 def _load_pinned(
-    header: SessionStarted, config: SessionConfig, catalog: Path, changes: list[Change]
+    header: SessionStarted,
+    config: SessionConfig,
+    catalog: Path,
+    actions: Path | None,
+    changes: list[Change],
 ) -> Timeline | None:
-    """The pinned bars as they are now; what is other than recorded goes into `changes`."""
+    """The pinned bars and actions as they are now; what is another one goes into `changes`."""
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = header.datasets
+    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
+    action_pins = {each.instrument: each for each in header.datasets if each.timeframe == ACTIONS}
+    if action_pins and actions is None:
+        what = (
+            f"the corporate actions of {', '.join(action_pins)} can't be read any more: "
+            "config.json names no file of them"
+        )
+        changes.append(_change(InputKind.DATA, what))
+        return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
     try:
         timeline = load_timeline(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions,
+            clock.ts_start, clock.ts_end, versions, actions,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -264,9 +329,47 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
+    changes += _compare_actions(action_pins, timeline, actions)
+    defined = {each.id: each for each in timeline.instruments}
+    for each in header.instruments:
+        if each != defined[each.id]:
+            changes.append(_redefined(each, defined[each.id], catalog))
     pinned = copy.copy(timeline)
-    pinned.datasets = tuple(pins)  # the session's id, and so its orders' ids, are made of them
+    pinned.datasets = tuple(pins)  # as they stand in the header
+    pinned.action_pins = tuple(action_pins.values())
     return pinned
+
+
+def _compare_actions(
+    pins: Mapping[InstrumentId, DatasetPin], timeline: Timeline, actions: Path | None
+) -> list[Change]:
+    """Instruments whose corporate actions are other ones than the session read."""
+    now = {each.instrument: each for each in timeline.action_pins}
+    changes: list[Change] = []
+    for name in sorted(pins.keys() | now.keys()):
+        before, found = (
+            (side[name].rows, side[name].content_hash) if name in side else (0, "")
+            for side in (pins, now)
+        )
+        if before != found:
+            what = (
+                f"{actions} holds {found[0]} corporate actions of {name}"
+                f"{f' with content {found[1][:12]}' if found[1] else ''}, and the session read "
+                f"{before[0]}{f' with {before[1][:12]}' if before[1] else ''}"
+            )
+            changes.append(_change(InputKind.DATA, what, before[1], found[1]))
+    return changes
+
+
+def _redefined(recorded: Instrument, found: Instrument, catalog: Path) -> Change:
+    """The change of an instrument's definition: its fields that differ."""
+    before, now = (msgspec.to_builtins(each, enc_hook=str) for each in (recorded, found))
+    fields = [name for name in before if before[name] != now[name]]
+    differing = ", ".join(f"{name} {before[name]} -> {now[name]}" for name in fields)
+    what = f"{recorded.id} is defined otherwise in {catalog} than at the time: {differing}"
+    return _change(InputKind.DATA, what, *(
+        json.dumps({name: each[name] for name in fields}) for each in (before, now)
+    ))  # fmt: skip
 
 
 class RecordFile:
@@ -310,17 +413,18 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records = map(Path, arguments)
+    tape, catalog, records, *actions = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog)
+        session, changes = load_recorded(reader.header, catalog, next(iter(actions), None))
+        controls = read_controls(reader.encoded_records())
     finally:
         reader.close()
     if session is None:
         raise DataError(changes[0].what)
     file = RecordFile(records)
     try:
-        session.run(file)
+        session.run(file, controls=controls)
     finally:
         file.close()
 

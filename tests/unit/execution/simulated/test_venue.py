@@ -53,7 +53,7 @@ from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from tests.support.timelines import AAPL, EQUITY, MSFT, OTHER, SECOND, T0, opens
 
-GTC, DAY, GTD, IOC, FOK = TimeInForce
+GTC, DAY, GTD, IOC, FOK, *_ = TimeInForce
 FREE, NO_SLIPPAGE, AT_ONCE = NoFees(), NoSlippage(), LatencyModel()
 
 

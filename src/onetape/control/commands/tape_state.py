@@ -1,0 +1,122 @@
+"""`onetape tape state`: books and open orders at any place of a tape, from the tape alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onetape.control.options import DebugOption, JsonOption
+from onetape.control.tape_target import TapeArgument, tape_of
+from onetape.control.terminal import console, plain, print_json
+from onetape.domain.numbers import INT64_MAX, minor_to_decimal
+from onetape.domain.timestamps import to_iso
+
+if TYPE_CHECKING:
+    from onetape.runtime.sessions.recovery import FoldedState
+
+
+def state(
+    target: TapeArgument,
+    *,
+    until: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, help="Behind this event; the last by default.")
+    ] = INT64_MAX,
+    as_json: JsonOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Print positions, open orders and balances at a place of a tape; nothing else is needed."""
+    from onetape.runtime.sessions.recovery import fold_tape
+    from onetape.tape.reader import SqliteTapeReader
+
+    reader = SqliteTapeReader(tape_of(target))
+    try:
+        folded = fold_tape(reader, until)
+    finally:
+        reader.close()
+    described = _describe(folded)
+    if as_json:
+        print_json(described)
+    else:
+        _print(described)
+
+
+def _describe(folded: FoldedState) -> dict[str, Any]:
+    """Exact decimals as text, so that nothing is lost on the way."""
+    return {
+        "session": folded.header.session,
+        "seq": folded.seq,
+        "time": to_iso(folded.ts),
+        "complete": folded.is_complete,
+        "kill_switch": folded.kill_switch.reason if folded.kill_switch.active else None,
+        "quarantined": [each.strategy for each in folded.quarantined],
+        "balances": [
+            {
+                "strategy": name,
+                "currency": ledger.currency,
+                **{
+                    each: f"{minor_to_decimal(getattr(ledger, each)):f}"
+                    for each in ("cash", "inventory", "fees", "capital", "realized", "income")
+                },
+            }
+            for name, ledger in folded.ledgers.items()
+        ],
+        "positions": [
+            {
+                "strategy": name,
+                "instrument": position.instrument,
+                "quantity": _quantity(folded, position.instrument, position.lots),
+                "cost": f"{minor_to_decimal(position.cost):f}",
+            }
+            for name, ledger in folded.ledgers.items()
+            for position in ledger.held.values()
+        ],
+        "orders": [
+            {
+                "client_order_id": order.client_order_id,
+                "instrument": order.instrument,
+                "side": order.side.name.lower(),
+                "type": order.order_type.name.lower(),
+                "status": order.status.name.lower(),
+                "quantity": _quantity(folded, order.instrument, order.lots or order.estimated_lots),
+                "filled": _quantity(folded, order.instrument, order.filled_lots),
+                "limit": _price(folded, order.instrument, order.limit_ticks),
+                "stop": _price(folded, order.instrument, order.stop_ticks),
+            }
+            for order in folded.orders.values()
+        ],
+    }
+
+
+def _quantity(folded: FoldedState, instrument: str, lots: int) -> str:
+    return f"{folded.instruments[instrument].lots_to_quantity(lots):f}"
+
+
+def _price(folded: FoldedState, instrument: str, ticks: int) -> str | None:
+    return f"{folded.instruments[instrument].ticks_to_price(ticks):f}" if ticks else None
+
+
+def _print(described: dict[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    end = "the session has stopped" if described["complete"] else "the session goes on behind"
+    print(f"session {described['session']} behind event {described['seq']} "
+          f"({described['time']}); {end}")  # fmt: skip
+    if described["kill_switch"] is not None:
+        print(f"KILL SWITCH: {plain(described['kill_switch'])}")
+    for name in described["quarantined"]:
+        print(f"QUARANTINED: {plain(name)}")
+    screen = console()
+    for title in ("balances", "positions", "orders"):
+        rows = described[title]
+        if not rows:
+            print(f"no {title}")
+            continue
+        table = Table(title=title, title_justify="left", box=box.SIMPLE)
+        for column, value in rows[0].items():
+            is_number = isinstance(value, str) and value.lstrip("-")[:1].isdecimal()
+            table.add_column(column, justify="right" if is_number else "left")
+        for row in rows:
+            table.add_row(*("" if each is None else plain(each) for each in row.values()))
+        screen.print(table)

@@ -1,0 +1,273 @@
+"""Corporate actions of a session: read from a CSV file, put in time among the bars.
+
+| column       | is                                                                             |
+| ------------ | ------------------------------------------------------------------------------ |
+| `instrument` | id, `SYMBOL.VENUE`                                                             |
+| `kind`       | `split`, `cash_dividend` or `delisting`                                        |
+| `ex_date`    | local date of the instrument: the action is at the open of its first bar then  |
+|              | or later; after its last bar at the beginning of that day                      |
+| `ts`         | instead of `ex_date`: the time, ISO 8601, UTC unless it has an offset          |
+| `value`      | new shares for old ones, or currency a share                                   |
+| `divisor`    | may be left out: a split gives `value / divisor` shares                        |
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from onetape.domain.corporate_actions import compute_terms
+from onetape.domain.errors import DataError
+from onetape.domain.events import DatasetPin
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.nearest import nearest
+from onetape.domain.numbers import to_decimal
+from onetape.domain.timestamps import from_iso, to_iso
+from onetape.marketdata.bars import BarColumns
+from onetape.marketdata.calendars import AroundTheClock, build_calendar
+from onetape.marketdata.timezones import utc_to_local_days
+
+ACTIONS = "actions"
+"""`timeframe` of a pin of corporate actions."""
+
+_NEEDED = ("instrument", "kind", "value")
+_COLUMNS = (*_NEEDED, "ex_date", "ts", "divisor")
+_EPOCH = date(1970, 1, 1)
+
+
+class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the file: `day` (local, days since 1970) or `ts` (ns UTC). `where` is its place."""
+
+    where: str
+    instrument: InstrumentId
+    kind: CorporateActionKind
+    day: int | None
+    ts: int | None
+    value: float
+    divisor: float
+
+
+def read_actions(path: Path, known: Collection[str]) -> list[ActionRow]:
+    """The rows of a file in their order.
+
+    Args:
+        path: The file.
+        known: Every instrument that there is; others are errors.
+
+    Raises:
+        DataError: There is no such file, its header is another one, or a row is wrong; file and
+            line are told.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _check_header(path, reader.fieldnames or [])
+            rows: list[ActionRow] = []
+            seen: dict[ActionRow, str] = {}
+            for record in reader:
+                where = f"{path}:{reader.line_num}"
+                row = _read_row(record, where, known)
+                identity = msgspec.structs.replace(row, where="")
+                if identity in seen:
+                    raise DataError(f"the same action stands at {seen[identity]}", where=where)
+                seen[identity] = where
+                rows.append(row)
+    except FileNotFoundError:
+        raise DataError("there is no such file of corporate actions", where=str(path)) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"can't be read: {error}", where=str(path)) from None
+    return rows
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    where = f"{path}:1"
+    for name in names:
+        if name not in _COLUMNS:
+            raise DataError(f"column {name!r} is unknown", where=where,
+                            remedy=nearest(name, _COLUMNS))  # fmt: skip
+        if names.count(name) > 1:
+            raise DataError(f"column {name!r} comes twice", where=where)
+    missing = [name for name in _NEEDED if name not in names]
+    if missing or not {"ex_date", "ts"} & set(names):
+        what = f"column {missing[0]!r}" if missing else "a column 'ex_date' or 'ts'"
+        raise DataError(f"{what} is missing", where=where, remedy=f"columns: {', '.join(_COLUMNS)}")
+
+
+def _read_row(record: Mapping[str | None, object], where: str, known: Collection[str]) -> ActionRow:
+    if None in record or None in record.values():
+        raise DataError("has not as many fields as the header", where=where)
+    fields = {name: str(value).strip() for name, value in record.items()}
+    if fields["instrument"] not in known:
+        raise DataError(f"instrument {fields['instrument']!r} is unknown", where=where,
+                        remedy=nearest(fields["instrument"], known))  # fmt: skip
+    kinds = {each.value: each for each in CorporateActionKind}
+    kind = kinds.get(fields["kind"])
+    if kind is None:
+        raise DataError(f"kind {fields['kind']!r} is unknown", where=where,
+                        remedy=nearest(fields["kind"], kinds))  # fmt: skip
+    day, ts = fields.get("ex_date", ""), fields.get("ts", "")
+    if bool(day) == bool(ts):
+        raise DataError(f"{'both' if day else 'neither'} of ex_date and ts", where=where,
+                        remedy="give one of them")  # fmt: skip
+    try:
+        return ActionRow(
+            where=where,
+            instrument=InstrumentId(fields["instrument"]),
+            kind=kind,
+            day=_read_day(day) if day else None,
+            ts=from_iso(ts, "ts", error=DataError) if ts else None,
+            value=float(to_decimal(fields["value"], "value", error=DataError)),
+            divisor=float(to_decimal(fields.get("divisor") or "1", "divisor", error=DataError)),
+        )
+    except DataError as error:
+        raise DataError(error.what, where=where, remedy=error.remedy) from None
+
+
+def _read_day(text: str) -> int:
+    try:
+        return (date.fromisoformat(text) - _EPOCH).days
+    except ValueError:
+        raise DataError(
+            f"ex_date {text!r} is not an ISO 8601 date", remedy="write it like 2024-01-31"
+        ) from None
+
+
+def place_rows(
+    rows: Sequence[ActionRow], series: Sequence[tuple[Instrument, BarColumns]], ts_end: int
+) -> list[CorporateAction]:
+    """The actions of a session, in the order of the rows.
+
+    Left out are rows of other instruments, those from before an instrument's first bar, which
+    nobody can hold then, and those at or after `ts_end` (ns UTC).
+
+    Raises:
+        DataError: A row is no action of its instrument; file and line are told.
+    """
+    bars = {instrument.id: (instrument, columns) for instrument, columns in series}
+    zones = {
+        name: _zone_of(bars[name][0])
+        for name in dict.fromkeys(row.instrument for row in rows if row.day is not None)
+        if name in bars
+    }
+    days = {name: utc_to_local_days(bars[name][1]["ts_open"], zones[name]) for name in zones}
+    placed: list[CorporateAction] = []
+    for row in rows:
+        if row.instrument not in bars:
+            continue
+        instrument, columns = bars[row.instrument]
+        ts_open = columns["ts_open"]
+        ts = row.ts
+        if row.day is not None:
+            if row.day < days[row.instrument][0]:
+                continue
+            at = int(np.searchsorted(days[row.instrument], row.day))
+            ts = int(ts_open[at]) if at < len(ts_open) else _midnight(row, zones[row.instrument])
+        if ts is None or not ts_open[0] <= ts < ts_end:
+            continue
+        action = CorporateAction(
+            instrument=row.instrument, kind=row.kind, ts_event=ts, ts_known=ts, value=row.value,
+            divisor=row.divisor, source="file",
+        )  # fmt: skip
+        try:
+            compute_terms(action, instrument)
+            placed += order_actions([action], [(instrument, columns)])
+        except DataError as error:
+            raise DataError(error.what, where=row.where, remedy=error.remedy) from None
+    return placed
+
+
+def _zone_of(instrument: Instrument) -> str:
+    return build_calendar(instrument.calendar).timezone
+
+
+def _midnight(row: ActionRow, zone: str) -> int:
+    bounds = AroundTheClock(zone).bounds(np.array([row.day], dtype=np.int64))
+    if not bounds.known[0]:
+        raise DataError(f"the day does not begin at midnight in {zone}", where=row.where,
+                        remedy="give its ts")  # fmt: skip
+    return int(bounds.opens[0])
+
+
+def order_actions(
+    actions: Sequence[CorporateAction], series: Sequence[tuple[Instrument, BarColumns]]
+) -> tuple[CorporateAction, ...]:
+    """The actions in the order in which a session meets them, each with the time when it does.
+
+    That is their own time, or a nanosecond after the newest bar that had closed by then is known,
+    if that is later. At one time the order is that of the instruments, then that given.
+
+    Raises:
+        DataError: An action is of another instrument, not carried, inside a bar, between two bars
+            that were known at once, or comes after a delisting of its instrument.
+    """
+    index = {instrument.id: at for at, (instrument, _) in enumerate(series)}
+    known: list[CorporateAction] = []
+    for action in actions:
+        if action.instrument not in index:
+            raise DataError(
+                f"there is a corporate action of {action.instrument}, which has no bars",
+                remedy=nearest(action.instrument, index),
+            )
+        instrument, columns = series[index[action.instrument]]
+        compute_terms(action, instrument)
+        known.append(msgspec.structs.replace(action, ts_known=_find_time(action, columns)))
+    known.sort(key=lambda each: (each.ts_known, index[each.instrument]))
+    gone: dict[InstrumentId, CorporateAction] = {}
+    for action in known:
+        if action.instrument in gone:
+            raise DataError(f"{_tell(action)} comes after its delisting")
+        if action.kind is CorporateActionKind.DELISTING:
+            gone[action.instrument] = action
+    return tuple(known)
+
+
+def _find_time(action: CorporateAction, columns: BarColumns) -> int:
+    ts = action.ts_event
+    ts_open, ts_close, ts_known = (columns[n] for n in ("ts_open", "ts_close", "ts_known"))
+    closed = int(np.searchsorted(ts_close, ts, side="right"))
+    if closed < len(ts_open) and ts_open[closed] < ts:
+        raise DataError(
+            f"{_tell(action)} falls into the bar from {to_iso(int(ts_open[closed]))} to "
+            f"{to_iso(int(ts_close[closed]))}",
+            remedy="give the time at which the bar opens or closes",
+        )
+    if not closed:
+        return ts
+    if closed < len(ts_open) and ts_known[closed] == ts_known[closed - 1]:
+        raise DataError(f"{_tell(action)} falls between two bars that were known at once")
+    return max(ts, int(ts_known[closed - 1]) + 1)
+
+
+def _tell(action: CorporateAction) -> str:
+    return f"the {action.kind.value} of {action.instrument} at {to_iso(action.ts_event)}"
+
+
+def pin_actions(actions: Sequence[CorporateAction]) -> tuple[DatasetPin, ...]:
+    """One pin for each instrument that has actions; the hash is over time, kind and numbers."""
+    by_instrument: dict[InstrumentId, list[CorporateAction]] = {}
+    for action in actions:
+        by_instrument.setdefault(action.instrument, []).append(action)
+    return tuple(
+        DatasetPin(
+            instrument=name,
+            timeframe=ACTIONS,
+            table_version=0,
+            content_hash=_hash(own),
+            rows=len(own),
+            ts_first=own[0].ts_event,
+            ts_last=own[-1].ts_event,
+        )
+        for name, own in sorted(by_instrument.items())
+    )
+
+
+def _hash(actions: Sequence[CorporateAction]) -> str:
+    lines = [f"{a.ts_event} {a.kind.value} {a.value!r} {a.divisor!r}\n" for a in actions]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

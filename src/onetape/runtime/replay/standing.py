@@ -1,0 +1,261 @@
+"""What a session knows after one engine step, and what can be read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import BAR_FLOAT_COLUMNS
+from onetape.execution.oms import Order
+from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.ledger import LedgerState
+from onetape.runtime.market_state import compute_mark_ticks
+from onetape.runtime.sessions.backtest import BacktestSession, StrategySpec
+from onetape.telemetry.why import FeatureColumns
+
+Value = bool | int | float | str
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a session after an engine step, or after the last row of a time slice.
+
+    Attributes:
+        seq: That of the newest event, a pinned bar counted.
+        ts: Engine time, ns UTC.
+        row: The newest row of the timeline; -1 before any.
+        ledgers: The books of each strategy, in minor units.
+        orders: Open orders, oldest first.
+        state: What each strategy has declared as its state.
+        quarantined: Strategies that have raised.
+        timers: (due, strategy, name) of each timer that is set, in the order in which they fire.
+        kill_reason: Why an operator's kill switch is on; None: it is off.
+        actions: How many corporate actions have come.
+    """
+
+    seq: int
+    ts: int
+    row: int
+    ledgers: dict[str, LedgerState]
+    orders: tuple[Order, ...]
+    state: dict[str, dict[str, Value]]
+    quarantined: tuple[str, ...]
+    timers: tuple[tuple[int, str, str], ...]
+    kill_reason: str | None
+    actions: int = 0
+
+
+def take_standing(session: BacktestSession, events: int, ts: int) -> Standing:
+    """The state of `session` now, after so many `events`, at engine time `ts` (ns UTC)."""
+    saved = session.save()
+    strategies = saved.pipeline.strategies
+    return Standing(
+        seq=events + saved.row,
+        ts=ts,
+        row=saved.row,
+        ledgers={name: each.ledger for name, each in strategies.items()},
+        # Orders change as the session goes on.
+        orders=tuple(msgspec.structs.replace(each) for each in saved.desk.orders),
+        state={
+            name: each.values | {value: int(text) for value, text in each.large.items()}
+            for name, each in strategies.items()
+        },
+        quarantined=tuple(each.strategy for each in saved.pipeline.quarantined),
+        timers=tuple(
+            (due, strategy, name) for due, _, strategy, name in saved.pipeline.timers.waiting
+        ),
+        kill_reason=saved.desk.kill_reason if saved.desk.kill_active else None,
+        actions=saved.actions,
+    )
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """A position at its mark. `cost`, `value` and `unrealized_pnl` are minor units."""
+
+    strategy: str
+    instrument: InstrumentId
+    quantity: Decimal
+    cost: int
+    mark: Decimal
+    value: int
+    unrealized_pnl: int
+
+
+class Books(msgspec.Struct, frozen=True, kw_only=True):
+    """The balances of one strategy, in minor units; see `Ledger`. `equity` is at the marks."""
+
+    strategy: str
+    currency: str
+    capital: int
+    cash: int
+    inventory: int
+    fees: int
+    realized_pnl: int
+    unrealized_pnl: int
+    equity: int
+    income: int
+
+
+class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An open order in units of its instrument; a price that its type lacks is None.
+
+    `quantity` is 0 while the venue has yet to size it.
+    """
+
+    client_order_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: str
+    order_type: str
+    time_in_force: str
+    status: str
+    quantity: Decimal
+    filled: Decimal
+    limit: Decimal | None
+    stop: Decimal | None
+
+
+class Surroundings:
+    """What does not change while a session runs: its market data and the columns of its features.
+
+    Args:
+        timeline: The market data.
+        features: Columns by strategy and name.
+        specs: The strategies.
+
+    Attributes:
+        declared: Types of the declared state of each strategy, by name.
+    """
+
+    def __init__(
+        self, timeline: Timeline, features: FeatureColumns, specs: Sequence[StrategySpec]
+    ) -> None:
+        self.timeline = timeline
+        self.features = features
+        self.strategies = tuple(each.name for each in specs)
+        self.declared = {
+            each.name: {
+                name: state.type_name for name, state in each.strategy.declared_state.items()
+            }
+            for each in specs
+        }
+        self._currencies = {each.name: each.currency for each in specs}
+        self.instruments: dict[InstrumentId, Instrument] = {
+            each.id: each for each in timeline.instruments
+        }
+
+    def newest_row(self, instrument: InstrumentId, row: int) -> int:
+        """The newest row of `instrument` at `row`; -1 before its first."""
+        if len(self.instruments) == 1:
+            return row
+        rows = self.timeline.rows_of(instrument)
+        at = int(np.searchsorted(rows, row, side="right"))
+        return int(rows[at - 1]) if at else -1
+
+    def instrument_at(self, row: int) -> InstrumentId:
+        """Whose bar a row is."""
+        return self.timeline.instruments[int(self.timeline.instrument_index[row])].id
+
+    def market_at(self, instrument: InstrumentId, row: int) -> dict[str, float]:
+        """The newest bar of an instrument at `row` by column; NaN before its first."""
+        return {name: self.column_at(name, instrument, row) for name in BAR_FLOAT_COLUMNS}
+
+    def column_at(self, name: str, instrument: InstrumentId, row: int) -> float:
+        """A column of the newest bar of an instrument at `row`; NaN before its first."""
+        newest = self.newest_row(instrument, row)
+        return float(self.timeline.columns[name][newest]) if newest >= 0 else float("nan")
+
+    def features_at(self, strategy: str, instrument: InstrumentId, row: int) -> dict[str, float]:
+        """The features of a strategy for the newest bar of an instrument; NaN before its first."""
+        newest = self.newest_row(instrument, row)
+        return {
+            name: float(column[newest]) if newest >= 0 else float("nan")
+            for name, column in self.features[strategy].items()
+        }
+
+    def mark_ticks(self, instrument: InstrumentId, standing: Standing) -> int:
+        """The mark of an instrument: its newest close in ticks; 0 before its first."""
+        newest = self.newest_row(instrument, standing.row)
+        index = list(self.instruments).index(instrument)
+        return compute_mark_ticks(self.timeline, index, newest, standing.actions)
+
+    def holdings(self, standing: Standing, strategy: str | None = None) -> list[Holding]:
+        """Positions that are not flat, of one strategy or of all."""
+        found: list[Holding] = []
+        for name, ledger in standing.ledgers.items():
+            for identity, lots, cost in ledger.held if strategy in (None, name) else ():
+                instrument = self.instruments[identity]
+                ticks = self.mark_ticks(identity, standing)
+                value = lots * instrument.minor_per_tick_lot * ticks
+                found.append(
+                    Holding(
+                        strategy=name,
+                        instrument=identity,
+                        quantity=instrument.lots_to_quantity(lots),
+                        cost=cost,
+                        mark=instrument.ticks_to_price(ticks),
+                        value=value,
+                        unrealized_pnl=value - cost,
+                    )
+                )
+        return found
+
+    def books(self, standing: Standing, strategy: str) -> Books:
+        """The balances of one strategy."""
+        ledger = standing.ledgers[strategy]
+        unrealized = sum(each.unrealized_pnl for each in self.holdings(standing, strategy))
+        return Books(
+            strategy=strategy,
+            currency=self._currencies[strategy],
+            capital=ledger.capital,
+            cash=ledger.cash,
+            inventory=ledger.inventory,
+            fees=ledger.fees,
+            realized_pnl=ledger.realized,
+            unrealized_pnl=unrealized,
+            equity=ledger.cash + ledger.inventory + unrealized,
+            income=ledger.income,
+        )
+
+    def equity(self, standing: Standing, strategy: str | None = None) -> int:
+        """Equity of one strategy, or of the account, in minor units."""
+        ledgers = standing.ledgers
+        names = ledgers if strategy is None else (strategy,)
+        cash = sum(ledgers[name].cash for name in names)
+        return cash + sum(each.value for each in self.holdings(standing, strategy))
+
+    def position(self, standing: Standing, instrument: InstrumentId) -> float:
+        """Units of an instrument that all strategies hold together."""
+        lots = sum(
+            count
+            for ledger in standing.ledgers.values()
+            for identity, count, _ in ledger.held
+            if identity == instrument
+        )
+        return self.instruments[instrument].lots_to_float(lots)
+
+    def orders(self, standing: Standing) -> list[OpenOrderLine]:
+        """Open orders, oldest first."""
+        lines: list[OpenOrderLine] = []
+        for order in standing.orders:
+            instrument = self.instruments[order.instrument]
+            limit, stop = order.limit_ticks, order.stop_ticks
+            lines.append(
+                OpenOrderLine(
+                    client_order_id=order.client_order_id,
+                    strategy=order.strategy,
+                    instrument=order.instrument,
+                    side=order.side.name,
+                    order_type=order.order_type.name,
+                    time_in_force=order.time_in_force.name,
+                    status=order.status.name,
+                    quantity=instrument.lots_to_quantity(order.lots),
+                    filled=instrument.lots_to_quantity(order.filled_lots),
+                    limit=instrument.ticks_to_price(limit) if limit else None,
+                    stop=instrument.ticks_to_price(stop) if stop else None,
+                )
+            )
+        return lines

@@ -1,0 +1,199 @@
+"""State = fold(tape): books and orders from a tape alone, without catalog, strategies or venue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from onetape.domain.errors import DataError
+from onetape.domain.events import (
+    CapitalDeposited,
+    KillSwitchSet,
+    OrderApproved,
+    OrderCancelRejected,
+    OrderFilled,
+    OrderReplacePending,
+    OrderReplaceRejected,
+    OrderReport,
+    OrderSubmitted,
+    Payload,
+    PositionAdjusted,
+    SessionStarted,
+    SessionStopped,
+    StrategyQuarantined,
+)
+from onetape.domain.instrument import Instrument
+from onetape.domain.numbers import INT64_MAX
+from onetape.execution.oms import Oms, Order
+from onetape.portfolio.ledger import Ledger
+from onetape.risk.kill_switch import KillSwitch
+from onetape.runtime.sessions.session_state import decode_state
+from onetape.tape.reader import BlockReader
+from onetape.tape.snapshot import Snapshot
+
+
+class FoldedState:
+    """Books and orders of a session behind the event `seq`, as its tape tells them.
+
+    What an open order can cost at the most follows from marks, which are not on the tape of a
+    backtest: `Order.lot_cost` is that of the snapshot that the fold began with, or 0.
+
+    Attributes:
+        header: What the session ran on.
+        seq: The newest event; -1 before any.
+        ts: Its engine time, ns UTC.
+        folded: Events that were folded, those of the snapshot not among them.
+        orders: The open ones, oldest first, by client order id.
+        ledgers: Of each strategy.
+        kill_switch: Whether it is set, and why.
+        quarantined: Strategies that have raised.
+        is_complete: The session has stopped.
+    """
+
+    def __init__(self, header: SessionStarted) -> None:
+        self.header = header
+        self.seq = -1
+        self.ts = 0
+        self.folded = 0
+        self.ledgers: dict[str, Ledger] = {}
+        self.kill_switch = KillSwitch()
+        self.quarantined: list[StrategyQuarantined] = []
+        self.is_complete = False
+        self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
+        self._oms = Oms()
+        self._approved: dict[str, OrderApproved] = {}
+        self._folds: dict[type, Callable[[Any, int, int], None]] = {
+            CapitalDeposited: self._deposit,
+            OrderApproved: self._approve,
+            OrderSubmitted: self._submit,
+            KillSwitchSet: self._set_kill_switch,
+            StrategyQuarantined: self._quarantine,
+            SessionStopped: self._stop,
+            PositionAdjusted: self._adjust,
+            **dict.fromkeys(_REPORTS, self._move),
+        }
+
+    @property
+    def orders(self) -> dict[str, Order]:
+        """Open orders by client order id, oldest first."""
+        return self._oms.open
+
+    def begin_at(self, snapshot: Snapshot) -> None:
+        """Take over books and orders of a snapshot.
+
+        Raises:
+            DataError: It is of another version of onetape.
+            InvariantBroken: Its books don't balance.
+        """
+        state = decode_state(snapshot.state)
+        self.orders.update((each.client_order_id, each) for each in state.desk.orders)
+        self.kill_switch.active = state.desk.kill_active
+        self.kill_switch.reason = state.desk.kill_reason
+        self.quarantined += state.pipeline.quarantined
+        for name, runner in state.pipeline.strategies.items():
+            self.ledgers[name] = self._open_ledger(name, runner.currency)
+            self.ledgers[name].restore(runner.ledger)
+        self.seq = snapshot.rows + snapshot.events - 1
+        self.ts = snapshot.ts
+
+    def apply(self, payload: Payload, seq: int, correlation_id: int) -> None:
+        """Fold one event.
+
+        Raises:
+            InvariantBroken: It can't follow what came before.
+        """
+        fold = self._folds.get(type(payload))
+        if fold is not None:
+            fold(payload, seq, correlation_id)
+        self.seq = seq
+        self.folded += 1
+
+    def _open_ledger(self, strategy: str, currency: str) -> Ledger:
+        held = [each for each in self.header.instruments if each.quote_currency == currency]
+        return Ledger(strategy, currency, held)
+
+    def _deposit(self, event: CapitalDeposited, _seq: int, _origin: int) -> None:
+        ledger = self.ledgers.get(event.strategy)
+        if ledger is None:
+            ledger = self._open_ledger(event.strategy, event.currency)
+            self.ledgers[event.strategy] = ledger
+        ledger.deposit(event.amount)
+
+    def _approve(self, event: OrderApproved, _seq: int, _origin: int) -> None:
+        self._approved[event.client_order_id] = event
+
+    def _submit(self, event: OrderSubmitted, seq: int, origin: int) -> None:
+        approved = self._approved.pop(event.client_order_id)
+        self.orders[event.client_order_id] = Order(
+            event.client_order_id, event.strategy, event.instrument, event.side, event.order_type,
+            event.time_in_force, event.lots, event.limit_ticks, event.stop_ticks, event.ts_expire,
+            event.reduce_only, approved.lots, 0, origin, seq, conditions=event.conditions,
+        )  # fmt: skip
+
+    def _move(self, event: OrderReport, seq: int, _origin: int) -> None:
+        order = self.orders.get(event.client_order_id)
+        if order is None:
+            if isinstance(event, OrderCancelRejected | OrderReplaceRejected):
+                return  # it closed while the command was under way
+            raise DataError(f"seq {seq}: no open order {event.client_order_id}",
+                            remedy="audit the tape")  # fmt: skip
+        if isinstance(event, OrderReplacePending):
+            self._approved.pop(event.client_order_id, None)
+            order.asked_lots = event.lots
+        self._oms.move(order, event, seq)
+        if isinstance(event, OrderFilled):
+            self.ledgers[order.strategy].apply(event)
+
+    def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
+        self.ledgers[event.strategy].follow(event)
+
+    def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
+        self.kill_switch.apply(event)
+
+    def _quarantine(self, event: StrategyQuarantined, _seq: int, _origin: int) -> None:
+        self.quarantined.append(event)
+
+    def _stop(self, _event: SessionStopped, _seq: int, _origin: int) -> None:
+        self.is_complete = True
+
+
+_REPORTS: tuple[type[OrderReport], ...] = get_args(OrderReport)
+
+
+def fold_tape(
+    reader: BlockReader, until_seq: int = INT64_MAX, *, use_snapshots: bool = True
+) -> FoldedState:
+    """Books and orders behind the event `until_seq`, from the newest snapshot before it on.
+
+    Raises:
+        DataError: The tape can't be read, or names no instruments (of an older onetape).
+        InvariantBroken: Its events can't follow one another.
+        TryAgain: The tape is locked.
+    """
+    header = reader.header
+    if not header.instruments:
+        raise DataError(
+            f"the tape of session {header.session} does not say what its instruments are",
+            remedy="it is of an older onetape: see `onetape replay`, which reads the catalog",
+        )
+    state = FoldedState(header)
+    snapshot = _snapshot_before(reader, until_seq) if use_snapshots else None
+    if snapshot is not None:
+        state.begin_at(snapshot)
+    first = state.seq + 1
+    for record in reader.records(first):
+        for seq, (payload, correlation_id, _) in enumerate(record.events, record.first_seq):
+            if seq > until_seq:
+                return state
+            if seq >= first:
+                state.apply(payload, seq, correlation_id)
+        state.ts = record.ts
+    return state
+
+
+def _snapshot_before(reader: BlockReader, until_seq: int) -> Snapshot | None:
+    """The newest snapshot that is not behind `until_seq`."""
+    newest = reader.newest_snapshot(events=until_seq)
+    while newest is not None and newest.rows + newest.events - 1 > until_seq:
+        newest = reader.newest_snapshot(events=newest.events - 1)
+    return newest

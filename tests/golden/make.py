@@ -1,0 +1,302 @@
+"""Writes golden runs: `python -m tests.golden.make NAME` makes `tests/golden/NAME`, once.
+
+To be run by hand for each new version of the format, and before payloads get new fields. What is
+there is never written again: later versions of onetape must read and verify it as it is.
+
+| run           | what is in it                                                                  |
+| ------------- | ------------------------------------------------------------------------------ |
+| `orders`      | one instrument; orders of every type without conditions; a strategy that is    |
+|               | quarantined; the kill switch on and off                                        |
+| `portfolio`   | three instruments, of which one has gaps and one begins late; two strategies   |
+| `killed`      | orders, killed with SIGKILL behind its second snapshot                         |
+| `conditional` | if-touched and trailing orders, auctions, groups and brackets, part fills      |
+
+Each has the catalog that it pins, its strategies, the run, and expected.json: the numbers that the
+onetape which wrote it has folded: money in minor units, positions in lots.
+
+The runs in `v1-first` are by the onetape before snapshots, before instruments' definitions stood on
+the tape, and before orders had conditions; those in `v1-conditions` have all three.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+import onetape
+from onetape.control.cli import app
+from onetape.domain.events import KillSwitchSet
+from onetape.research.artifacts import load_run
+from onetape.runtime.config import SessionConfig
+from onetape.runtime.sessions.backtest import BacktestSession, run_backtest
+from onetape.runtime.verification import verify_tape
+from onetape.tape import store
+from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.sqlite_store import SqliteTape
+from onetape.telemetry.run_projection import project_run
+
+HERE = Path(__file__).parent
+STRATEGIES = HERE / "strategies"
+BEGIN = date(2024, 1, 1)
+BLOCK_EVENTS = 60
+"""Small blocks, so that short tapes have several."""
+
+_CONTROLS = [
+    (datetime(2024, 3, 1, 12, tzinfo=UTC), KillSwitchSet(active=True, reason="operator: halt")),
+    (datetime(2024, 3, 8, 12, tzinfo=UTC), KillSwitchSet(active=False, reason="operator: go on")),
+]
+_DYING_BLOCK = 5
+
+Line = tuple[date, float, float, float, float, int]
+
+
+def wave(day: int, *, phase: float, center: float) -> float:
+    """A close, on the grid of cents."""
+    return round(center + center / 5 * math.sin(phase + day / 5) + day % 3 * 0.25, 2)
+
+
+def make_lines(days: range, *, phase: float = 0.0, center: float = 100.0) -> list[Line]:
+    """Daily bars with a volume that is at times too small for an order."""
+    lines: list[Line] = []
+    for day in days:
+        open_ = wave(day - 1, phase=phase, center=center)
+        close = wave(day, phase=phase, center=center)
+        high, low = max(open_, close) + 0.75, min(open_, close) - 0.75
+        volume = 1_000 + day * 137 % 700
+        lines.append((BEGIN + timedelta(days=day), open_, high, low, close, volume))
+    return lines
+
+
+def import_bars(symbol: str, lines: list[Line]) -> None:
+    """Put the bars into the catalog of the working directory."""
+    rows = [f"{day},{o:.2f},{h:.2f},{low:.2f},{c:.2f},{v}" for day, o, h, low, c, v in lines]
+    file = Path("bars.csv")
+    file.write_text("\n".join(["Date,Open,High,Low,Close,Volume", *rows]) + "\n")
+    arguments = ["data", "import", "bars.csv", "--instrument", symbol, "--timeframe", "1d"]
+    arguments += ["--calendar", "24/7", "--tz", "UTC", "--catalog", "catalog"]
+    done = CliRunner().invoke(app, arguments)
+    if done.exit_code:
+        raise SystemExit(done.output)
+    file.unlink()
+
+
+def configure(instruments: list[str], strategies: list[dict[str, Any]], **more: Any) -> None:
+    """Write the configuration of the run that is to be made."""
+    document = {
+        "mode": "backtest",
+        "seed": 7,
+        "clock": {"type": "historical", "start": "2024-01-01", "end": "2025-01-01"},
+        "data": {"instruments": instruments, "timeframe": "1d", "path": "catalog"},
+        "strategies": strategies,
+    }
+    Path("asked.json").write_text(json.dumps(document | more))
+
+
+def make_orders() -> None:
+    """Every order and every event."""
+    shutil.copy(STRATEGIES / "every_order.py", ".")
+    shutil.copy(STRATEGIES / "fragile.py", ".")
+    import_bars("WAVE.SIM", make_lines(range(96)))
+    configure(
+        ["WAVE.SIM"],
+        [
+            {"name": "every", "path": "every_order.py", "capital": 100_000},
+            {"name": "fragile", "path": "fragile.py", "capital": 10_000},
+        ],
+        execution={
+            "latency": {"mean_ms": 40_000, "std_ms": 30_000},
+            "fees": {"model": "per_share", "rate": 0.01, "minimum": 1},
+            "slippage": {"model": "fixed", "bps": 2},
+            "max_volume_ratio": 0.1,
+        },
+        risk={"max_leverage": 2, "max_order_quantity": 50_000},
+        output={"snapshot_events": 200},
+    )
+    apart(run_with_controls)
+
+
+def make_portfolio() -> None:
+    """Several instruments and strategies."""
+    shutil.copy(STRATEGIES / "rotation.py", ".")
+    lines = make_lines(range(60))
+    import_bars("ALFA.SIM", lines)
+    import_bars("BRAVO.SIM", lines[:20] + lines[31:45] + lines[46:])
+    import_bars("COCOA.SIM", make_lines(range(17, 60), phase=2.0, center=40.0))
+    names = ["ALFA.SIM", "BRAVO.SIM", "COCOA.SIM"]
+    configure(
+        names,
+        [
+            {"name": "rotation", "path": "rotation.py:Rotation", "capital": 50_000},
+            {"name": "dipper", "path": "rotation.py:Dipper", "capital": 20_000,
+             "instruments": names[1:]},
+        ],
+        execution={
+            "fees": {"model": "per_share", "rate": 0.005, "minimum": 0.5},
+            "slippage": {"model": "volume", "base_bps": 1, "volume_factor": 0.1},
+            "limit_fill": "touch",
+        },
+        risk={"max_leverage": 1, "max_drawdown_pct": 80, "max_concentration_pct": 75},
+    )  # fmt: skip
+    apart(run)
+
+
+def make_conditional() -> None:
+    """Orders with conditions; an order of 400 fills in parts."""
+    shutil.copy(STRATEGIES / "conditional.py", ".")
+    import_bars("WAVE.SIM", make_lines(range(64)))
+    configure(
+        ["WAVE.SIM"],
+        [{"name": "conditional", "path": "conditional.py", "capital": 100_000}],
+        execution={
+            "latency": {"mean_ms": 40_000, "std_ms": 30_000},
+            "slippage": {"model": "fixed", "bps": 2},
+            "max_volume_ratio": 0.1,
+        },
+        risk={"max_leverage": 2},
+        output={"snapshot_events": 100},
+    )
+    apart(run)
+
+
+def make_killed() -> None:
+    """A run without an end."""
+    shutil.copy(STRATEGIES / "every_order.py", ".")
+    import_bars("WAVE.SIM", make_lines(range(96)))
+    configure(
+        ["WAVE.SIM"],
+        [{"name": "every", "path": "every_order.py", "capital": 100_000}],
+        execution={
+            "latency": {"mean_ms": 40_000, "std_ms": 30_000},
+            "slippage": {"model": "fixed", "bps": 2},
+            "max_volume_ratio": 0.1,
+        },
+        risk={"max_leverage": 2},
+        output={"snapshot_events": 100},
+    )
+    apart(run_and_die, -signal.SIGKILL)
+    with closing(sqlite3.connect("run/tape.db")) as file:  # one file, without its WAL
+        file.execute("PRAGMA journal_mode = DELETE")
+    apart(run_whole)
+
+
+def run(name: str = "run") -> None:
+    """The session that was asked for, in a process of its own."""
+    store.BLOCK_EVENTS = BLOCK_EVENTS
+    config = SessionConfig.model_validate_json(Path("asked.json").read_bytes())
+    folder = Path(name)
+    folder.mkdir()
+    run_backtest(config, folder)
+    for each in folder.glob("performance.*"):
+        each.unlink()
+
+
+def run_whole() -> None:
+    """The run that was killed, without that; what is left of it are its numbers."""
+    run("whole")
+    Path("whole.json").write_text(json.dumps(describe(Path("whole"))))
+    shutil.rmtree("whole")
+
+
+def run_with_controls() -> None:
+    """The same, with an operator who stops it for a week."""
+    controls = [(int(when.timestamp()) * 1_000_000_000, event) for when, event in _CONTROLS]
+    without = BacktestSession.run
+
+    def with_controls(session: BacktestSession, *args: Any, **options: Any) -> None:
+        without(session, *args, **options, controls=controls)
+
+    BacktestSession.run = with_controls
+    run()
+
+
+def run_and_die() -> None:
+    """The same, killed behind a block."""
+    without = SqliteTape._store
+
+    def dying(tape: SqliteTape, block: Any) -> None:
+        without(tape, block)
+        if block.number == _DYING_BLOCK:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SqliteTape._store = dying  # type: ignore[method-assign]
+    run()
+
+
+def apart(target: Callable[[], None], exit_code: int = 0) -> None:
+    """Run `target` in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=target)
+    process.start()
+    process.join()
+    if process.exitcode != exit_code:
+        raise SystemExit(f"{target.__name__} ended with {process.exitcode}")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What the tape of a run says, folded by this onetape."""
+    with closing(SqliteTapeReader(folder / "tape.db")) as reader:
+        projection = project_run(reader.events())
+        audit = reader.audit()
+        snapshots = sum(1 for _ in reader.snapshots())
+    summary = load_run(folder)
+    positions: dict[str, dict[str, int]] = {}
+    cash: dict[str, int] = {}
+    for _, change in projection.positions:
+        positions.setdefault(change.strategy, {})[change.instrument] = change.lots
+        cash[change.strategy] = change.cash
+    return {
+        "onetape": onetape.__version__,
+        "session": projection.header.session,
+        "complete": audit.complete,
+        "digest": audit.digest,
+        "records": audit.records,
+        "events": audit.events,
+        "snapshots": snapshots,
+        "equity": int(summary.curves.account.equity[-1]),
+        "cash": cash,
+        "positions": positions,
+        "types": dict(sorted(projection.counts.items())),
+    }
+
+
+def make(folder: Path, write: Callable[[], None]) -> None:
+    """One golden run in a new folder."""
+    folder.mkdir(parents=True)
+    os.chdir(folder)
+    write()
+    Path("asked.json").unlink()
+    found = describe(Path("run"))
+    whole = Path("whole.json")
+    if whole.exists():
+        found["whole"] = json.loads(whole.read_bytes())
+        whole.unlink()
+    verdict = verify_tape(Path("run/tape.db")).verdict.value
+    if verdict != ("identical" if found["complete"] else "incomplete"):
+        raise SystemExit(f"{folder}: {verdict}")
+    Path("expected.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(f"{folder.relative_to(HERE)}: {found['events']} events, {found['snapshots']} snapshots")
+
+
+def main(name: str) -> None:
+    """All of them."""
+    folder = HERE / name
+    if folder.exists():
+        raise SystemExit(f"{folder} is there, and golden runs are never written again")
+    for write in (make_orders, make_portfolio, make_killed, make_conditional):
+        make(folder / write.__name__.removeprefix("make_"), write)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
