@@ -20,7 +20,7 @@ from onetape.tape.reader import SqliteTapeReader
 from tests.support.killed_runs import make_processes, resume, run, write_run
 
 KILLS = int(os.environ.get("ONETAPE_KILLS", "300"))
-DAYS = 300
+DAYS = 400
 
 
 def contents(run_dir: Path) -> dict[str, bytes]:
@@ -47,6 +47,7 @@ class Whole(NamedTuple):
     files: dict[str, bytes]
     records: list[bytes]
     snapshots: int
+    begins: float
     seconds: float
 
     def start(self, target: Callable[..., None], *args: object) -> Any:
@@ -77,12 +78,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         patch.chdir(folder)
         config = str(write_run(folder, DAYS))
         processes = make_processes()
-        seconds = 0.0
+        begins = seconds = 0.0
         for name in ("warm", "whole"):
             (folder / name).mkdir()
             begun = time.monotonic()
             process = processes.Process(target=run, args=(config, str(folder / name)))
             process.start()
+            while not (folder / name / "config.json").exists():
+                time.sleep(0.001)
+            begins = time.monotonic() - begun
             assert wait(process) == 0
             seconds = time.monotonic() - begun
     reader = SqliteTapeReader(folder / "whole" / "tape.db")
@@ -92,7 +96,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     assert len(records) > 300
     assert snapshots > 5
     files = contents(folder / "whole")
-    return Whole(folder, config, processes, files, records, snapshots, seconds)
+    return Whole(folder, config, processes, files, records, snapshots, begins, seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +114,7 @@ def test_run_killed_at_random_ends_like_one_that_was_not(whole: Whole) -> None:
         for _ in range(chance.randint(1, 4)):
             resumed += (run_dir / "config.json").exists()
             process = whole.go_on(run_dir)
-            time.sleep(chance.uniform(0.0, whole.seconds))
+            time.sleep(chance.uniform(0.9 * whole.begins, whole.seconds))
             process.kill()
             kills += wait(process) != 0
         place = f"seed {seed}, {kills} kills so far, {run_dir}"

@@ -67,7 +67,9 @@ def _forward(typing: Any, function: Callable[..., Any], inputs: tuple[Any, ...])
             values = [context.cast(builder, *each) for each in wanted]
         return context.get_function(kind, plain)(builder, values)
 
-    return plain.return_type(*words) if any(is_member) else plain, generate
+    # Under types of its own: Numba keeps the code of an intrinsic by those of its signature.
+    kinds = tuple(types.unliteral(each) for each in inputs)
+    return plain.return_type(*kinds) if any(is_member) else plain, generate
 
 
 def _make_arithmetic(function: Callable[..., Any], name: str) -> Any:

@@ -218,6 +218,17 @@ def test_member_of_an_int_enum_counts_beside_a_float() -> None:
     assert compile_checked(compare)(0, Side.BUY, OrderType.LIMIT) is True
 
 
+def test_member_compared_with_a_float_leaves_comparisons_of_whole_numbers_as_they_are() -> None:
+    """Numba keeps the code of a comparison by the types that its signature names."""
+
+    def compile_anew(name: str) -> Callable[..., Any]:
+        return njit(rehome(compare, f"test_compare_{name}"), **OPTIONS)
+
+    assert compile_anew("first")(0, 2**53 + 1, 2.0**53) is False
+    assert compile_anew("member")(0, Side.SELL, 2.5) is False
+    assert compile_anew("last")(0, 2**53 + 1, 2.0**53) is False
+
+
 near_words = st.one_of(words, st.integers(-3, 3).map(lambda off: 2**62 + off))
 
 
