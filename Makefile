@@ -19,7 +19,8 @@ demo: $(UV)  ## Run a backtest on real daily bars and write its report
 test: setup  ## Run all tests
 	$(BIN)/pytest
 
-soak: setup  ## Compare both hosts on 20,000 more random cases (about an hour)
+soak: setup  ## Compare both hosts on 20,000 more random cases, kill 300 runs (about an hour)
+	ONETAPE_KILLS=300 $(BIN)/pytest tests/simulation/test_resume.py
 	ONETAPE_SOAK=200 $(BIN)/pytest tests/parity/test_compiled_host.py
 
 check: setup  ## Lint, formatting, types, architecture, dependencies, lock file

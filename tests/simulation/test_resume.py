@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from onetape.runtime.sessions.resume import resume_backtest
 from onetape.tape.reader import SqliteTapeReader
 from tests.support.killed_runs import make_processes, resume, run, write_run
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "300"))
+KILLS = int(os.environ.get("ONETAPE_KILLS", "100"))
 DAYS = 400
 
 
@@ -153,6 +154,18 @@ def test_run_that_another_process_writes_is_refused(whole: Whole) -> None:
     assert tape.read_bytes() == before
     assert wait(whole.go_on(run_dir)) == 0
     whole.check(run_dir, "after the other process has gone")
+
+
+def test_tape_that_was_killed_while_it_left_its_wal_becomes_one_file(whole: Whole) -> None:
+    """The WAL is gone, and the header still says that there is one."""
+    run_dir = whole.folder / "leaving"
+    shutil.copytree(whole.folder / "whole", run_dir)
+    connection = sqlite3.connect(run_dir / "tape.db")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert not (run_dir / "tape.db-wal").exists()
+    assert wait(whole.go_on(run_dir)) == 0
+    whole.check(run_dir, "after it left its WAL")
 
 
 def test_run_whose_tape_is_damaged_is_refused(whole: Whole) -> None:

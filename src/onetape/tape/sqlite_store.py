@@ -16,6 +16,10 @@ from onetape.tape.snapshot import Snapshot
 from onetape.tape.sqlite_file import SCHEMA, SNAPSHOT_TABLE, readable_errors
 from onetape.tape.store import TapeStore
 
+_READ_VERSION = 19
+"""Where the header of a SQLite file says whether it is in WAL mode (2) or not (1)."""
+_HEADER_BYTES = _READ_VERSION + 1
+
 _PAGE_BYTES = 16_384
 """Blocks are large; SQLite's default of 4 KiB costs a third more per event (measured)."""
 
@@ -118,8 +122,16 @@ class SqliteTape(TapeStore):
 
     @classmethod
     def _recover(cls, path: Path) -> None:
-        """Make one file again of a tape whose process was killed."""
-        if any(path.with_name(f"{path.name}-{end}").exists() for end in ("wal", "journal")):
+        """Make one file again of a tape whose process was killed.
+
+        Its header may still say that there is a WAL when that is gone already, and then whoever
+        reads the file makes a new one.
+        """
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        is_wal = header[_READ_VERSION:] == b"\x02"
+        ends = ("wal", "journal")
+        if is_wal or any(path.with_name(f"{path.name}-{end}").exists() for end in ends):
             cls(path, Durability.PROCESS_END).close()
 
     @classmethod

@@ -16,11 +16,19 @@ TIMELINE = with_actions(
 )
 
 
-def test_changed_and_missing_rows_leave_them_where_they_are() -> None:
+def test_changed_and_deleted_rows_leave_out_those_among_them_and_gaps_none() -> None:
     for change in Change:
         timeline = Perturber(TIMELINE).apply(Perturbation(change), 8)
-        assert timeline.actions == TIMELINE.actions
+        kept = 3 if change is Change.GAPS else 2
+        assert timeline.actions == TIMELINE.actions[:kept]
         assert timeline.action_rows[:2] == TIMELINE.action_rows[:2] == [4, 6]
+
+
+def test_rows_of_one_instrument_leave_out_its_own_actions_only() -> None:
+    other = Perturber(TIMELINE).apply(Perturbation(Change.DELETED, MSFT), 8)
+    assert other.actions == TIMELINE.actions
+    own = Perturber(TIMELINE).apply(Perturbation(Change.DELETED, AAPL), 8)
+    assert own.actions == TIMELINE.actions[:2]
 
 
 def test_a_shorter_history_has_those_that_follow_and_delistings() -> None:
