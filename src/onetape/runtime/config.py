@@ -198,6 +198,14 @@ class SessionConfig(Section):
                         did_you_mean(instrument, self.data.instruments),
                         ("strategies", index, "instruments", place),
                     )
+        unknown = self.execution.fill.unknown(self.data.instruments)
+        if unknown is not None:
+            number, place, instrument = unknown
+            raise RefusedError(
+                f"is {instrument!r}, which data.instruments does not list",
+                did_you_mean(instrument, self.data.instruments),
+                ("execution", "fill", "overrides", number, "instruments", place),
+            )
         if not self.enabled_strategies:
             raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
         if self.mode == "backtest" and not isinstance(self.clock, HistoricalClock):

@@ -8,6 +8,7 @@ import msgspec
 
 from onetape.domain.instrument import InstrumentId
 from onetape.execution.simulated.fee_rules import FeeSchedule
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 
@@ -16,7 +17,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How this venue fills and what it charges.
 
     `limit_reach` is `LIMIT_TOUCHED` or `LIMIT_TRADED_THROUGH`; `max_volume_ratio` the share of a
-    bar's volume that all orders together may fill, None without a bound.
+    bar's volume that all orders together may fill, None without a bound. `fills` are the terms of
+    instruments that have other fills than market orders at the next open, limits by `limit_reach`.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -24,3 +26,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     latency: LatencyTerms
     limit_reach: float
     max_volume_ratio: float | None = None
+    fills: Mapping[InstrumentId, FillTerms] = msgspec.field(default_factory=dict)
+
+    def fill_of(self, instrument: InstrumentId) -> FillTerms:
+        """How orders of an instrument fill."""
+        return self.fills.get(instrument) or FillTerms(limit_reach=self.limit_reach)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from onetape.domain.orders import OrderStatus
 from onetape.domain.rule_compiler import Packed
 from onetape.execution.oms import MOVES
 from onetape.execution.simulated.fee_rules import MonthVolume
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -120,6 +122,7 @@ class CompiledHost:
                 where="data.timeframe",
                 remedy="run it in the Python host",
             )
+        _refuse_fills(terms)
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()
@@ -400,6 +403,23 @@ def _final_equity(engine: Packed, market: Market) -> int:
         marks = engine.read("mark").tolist()
     held = sum(a * b * c for a, b, c in zip(lots, factors, marks, strict=True))
     return engine.read("cash") + held
+
+
+def _refuse_fills(terms: VenueTerms) -> None:
+    """Raise `ConfigError` for fills that compiled code does not carry."""
+    plain = FillTerms(limit_reach=terms.limit_reach)
+    for instrument, fill in terms.fills.items():
+        if fill != plain:
+            told = ", ".join(
+                f"{name} {value.name.lower() if isinstance(value, IntEnum) else value}"
+                for name, value in msgspec.structs.asdict(fill).items()
+                if value != getattr(plain, name)
+            )
+            raise ConfigError(
+                f"{instrument} fills with {told}, which the compiled host does not carry",
+                where="execution.fill",
+                remedy="run it in the Python host",
+            )
 
 
 def _pack(record: Any, value: Any) -> Packed:

@@ -28,6 +28,7 @@ from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import build_fee_schedule
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import VenueTerms
@@ -239,7 +240,25 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        fills={
+            each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
+        },
     )
+
+
+def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    for each in timeline.instruments:
+        fill = terms.fill_of(each.id)
+        if timeline.kind != "bars" and (fill.market, fill.path) != (
+            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
+        ):  # fmt: skip
+            raise ConfigError(
+                f"{each.id} is to fill at {fill.market.name.lower()} on the "
+                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
+                where="execution.fill",
+                remedy="leave market and path out",
+            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -289,6 +308,7 @@ class BacktestSession:
                 where="strategies",
                 remedy="give all the same currency; one account has one currency in this version",
             )
+        check_fills(timeline, terms)
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
@@ -303,7 +323,9 @@ class BacktestSession:
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
         )
-        self._venue = SimulatedVenue(timeline.instruments, terms)
+        self._venue = SimulatedVenue(
+            timeline.instruments, terms, self._market.newest_bar, self._desk
+        )
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
         )
