@@ -85,9 +85,10 @@ def action_rows(summary: RunSummary) -> list[Row]:
 def posting_rows(summary: RunSummary) -> list[Row]:
     """Cash that moved without a fill, by kind; nothing where there was none."""
     return [
-        Row(kind.replace("_", " ").capitalize(), text.money(amount, summary.currency),
+        Row(kind.replace("_", " ").capitalize(), text.money(amount, currency),
             _tone(float(amount)))
-        for kind, amount in summary.sum_postings().items()
+        for kind, sums in summary.sum_postings().items()
+        for currency, amount in sums.items()
     ]  # fmt: skip
 
 

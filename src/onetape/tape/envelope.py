@@ -38,6 +38,8 @@ SOURCES: dict[type, str] = {
     events.CashPosted: "portfolio",
     events.TimerFired: "clock",
     events.KillSwitchSet: "operator",
+    events.TransferOrdered: "operator",
+    events.TransferRefused: "portfolio",
     market.QuoteTick: "feed",
     market.TradeTick: "feed",
     market.BookDelta: "feed",

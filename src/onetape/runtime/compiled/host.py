@@ -123,6 +123,24 @@ class CompiledHost:
                 remedy="run it in the Python host",
             )
         _refuse_fills(terms)
+        if terms.carrying is not None:
+            raise ConfigError(
+                "the session has borrow fees or interest, which the compiled host does not carry",
+                where="execution.carrying",
+                remedy="run it in the Python host",
+            )
+        if terms.transfers:
+            raise ConfigError(
+                "the session has transfers of capital, which the compiled host does not carry",
+                where="execution.transfers",
+                remedy="run it in the Python host",
+            )
+        if any(each.quote_currency != spec.currency for each in timeline.instruments):
+            raise ConfigError(
+                "the session trades in several currencies, which the compiled host does not carry",
+                where="execution.currencies",
+                remedy="run it in the Python host",
+            )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()

@@ -21,24 +21,28 @@ from onetape.domain.events import (
     KillSwitchSet,
     SessionStarted,
     StrategyQuarantined,
+    TransferOrdered,
 )
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX, to_minor
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
-from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.terms import Transfer, VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
-from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
+from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.carrying_costs import CarryingCosts
 from onetape.runtime.config import (
     ExecutionConfig,
     HistoricalClock,
@@ -48,6 +52,8 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.currency_exchange import CurrencyExchange
+from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
@@ -230,7 +236,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument.
+        ConfigError: A fee can't be exact for an instrument, or is of one that is not there.
     """
     ratio = config.max_volume_ratio
     fees = config.fee_model()
@@ -243,6 +249,23 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         fills={
             each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
         },
+        carrying=(
+            build_carrying(config.carrying.model(), timeline.instruments)
+            if config.carrying is not None
+            else None
+        ),
+        conversion_e8=(
+            int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
+        ),
+        transfers=tuple(
+            sorted(
+                (
+                    Transfer(each.at, each.source, each.target, to_minor(each.amount, "transfer"))
+                    for each in config.transfers
+                ),
+                key=lambda each: each.ts,
+            )
+        ),
     )
 
 
@@ -289,7 +312,8 @@ class BacktestSession:
         identity: What the header says.
 
     Raises:
-        ConfigError: A strategy trades an instrument of another currency, or an unknown one.
+        ConfigError: A strategy trades an instrument of another currency without
+            `conversion_e8`, or one to which there is no pair, or an unknown one.
     """
 
     def __init__(
@@ -314,6 +338,7 @@ class BacktestSession:
         self._tape = tape
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
+        self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
         self._market = MarketState(timeline)
         self._oms = Oms()
@@ -336,6 +361,17 @@ class BacktestSession:
         self._day_ends: list[DayEnd] = []
         self._day_ends_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
+        self._transfers = terms.transfers
+        self._transfer_rows: list[int] = np.searchsorted(
+            timeline.columns["ts_known"], [each.ts for each in terms.transfers]
+        ).tolist()
+        self._transfers_done = 0
+        self._carrying: CarryingCosts | None = None
+        if terms.carrying is not None:
+            self._carrying = CarryingCosts(
+                terms.carrying, timeline.instruments, self._market, self.runners, self.desk
+            )
+            self.at_day_ends(self._carrying)
 
     def at_day_ends(self, task: DayEndTask) -> None:
         """Ask `task` at the end of every trading day; before the session begins or goes on."""
@@ -355,17 +391,23 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
-        for each in instruments:
-            if each.quote_currency != spec.currency:
-                raise ConfigError(
-                    f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
-                    f"{spec.name} is in {spec.currency}",
-                    remedy="give the strategy capital in that currency",
-                )
-        ledger = Ledger(spec.name, spec.currency, instruments)
+        if self._conversion_e8 is None:
+            _require_one_currency(spec, instruments)
+        ledger = open_ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
-        watch = None
-        if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+        watch = exchange = None
+        valuation = Valuation(ledger, self._market, index)
+        if isinstance(ledger, CurrencyLedger):
+            currencies = {each.id: each.quote_currency for each in instruments}
+            pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
+            exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
+            valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
+            if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+                watch = CurrencyWatch(
+                    ledger, self._market, index, timeline.instrument_index.tolist(),
+                    timeline.slice_end.tolist(), currencies, pairs,
+                )  # fmt: skip
+        elif limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
             rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
             watch = EquityWatch(
                 ledger, self._market, index, rows_index, timeline.slice_end.tolist()
@@ -376,7 +418,7 @@ class BacktestSession:
             spec.strategy,
             Context(spec.name, instruments, self._view, prefix),
             ledger,
-            Valuation(ledger, self._market, index),
+            valuation,
             watch,
             compute_features(timeline, spec.strategy, wanted),
             instruments,
@@ -384,6 +426,7 @@ class BacktestSession:
             prefix,
             RiskEngine(build_gates(limits)),
             timeline.kind,
+            exchange,
         )
 
     def save(self) -> SessionState:
@@ -397,6 +440,8 @@ class BacktestSession:
             pipeline=self.pipeline.save(),
             actions=self._actions_done,
             day_ends=self._day_ends_done,
+            transfers=self._transfers_done,
+            nights=self._carrying.save() if self._carrying is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -411,6 +456,7 @@ class BacktestSession:
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
             or not 0 <= state.day_ends <= len(self._day_ends)
+            or not 0 <= state.transfers <= len(self._transfers)
         ):
             raise DataError(
                 f"a snapshot of version {state.version} after row {state.row}, and this onetape "
@@ -422,6 +468,9 @@ class BacktestSession:
             self.desk.delist(action)
         self._actions_done = state.actions
         self._day_ends_done = state.day_ends
+        self._transfers_done = state.transfers
+        if self._carrying is not None:
+            self._carrying.restore(state.nights)
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
@@ -478,8 +527,8 @@ class BacktestSession:
     def advance(self, stop: int, snapshots: Snapshots | None = None) -> None:
         """Process the rows up to `stop` (not included), which begins a time slice.
 
-        And the corporate actions, ends of trading days and expected commands before each of them;
-        what comes between the last one and `stop` waits.
+        And the transfers, corporate actions, ends of trading days and expected commands before each
+        of them; what comes between the last one and `stop` waits.
         """
         ts_known = self._timeline.columns["ts_known"]
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
@@ -498,6 +547,8 @@ class BacktestSession:
             until = stop
             if self._actions_done < len(self._timeline.actions):
                 until = min(stop, self._timeline.action_rows[self._actions_done])
+            if self._transfers_done < len(self._transfers):
+                until = min(until, self._transfer_rows[self._transfers_done])
             if self._day_ends_done < len(self._day_ends):
                 until = min(until, self._day_ends[self._day_ends_done].rows)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
@@ -505,12 +556,21 @@ class BacktestSession:
                 self._keep(snapshots)
 
     def _come_to_row(self, ts: int = INT64_MAX) -> None:
-        """Corporate actions and ends of days before the next row, and before `ts`, in order."""
+        """What is due before the next row, and before `ts`, in order.
+
+        At one time transfers come before corporate actions, and the end of a day last.
+        """
         while True:
             action_ts, day_ts = self._next_action(), self._next_day_end()
-            if min(action_ts, day_ts) >= ts:
+            transfer_ts = self._next_transfer()
+            if min(transfer_ts, action_ts, day_ts) >= ts:
                 return
-            if action_ts <= day_ts:
+            if transfer_ts <= min(action_ts, day_ts):
+                each = self._transfers[self._transfers_done]
+                self._transfers_done += 1
+                order = TransferOrdered(each.source, each.target, each.amount)
+                self.pipeline.transfer(order, each.ts)
+            elif action_ts <= day_ts:
                 self._actions_done += 1  # first: who looks at the step finds it done
                 self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
             else:
@@ -523,6 +583,13 @@ class BacktestSession:
         timeline, done = self._timeline, self._actions_done
         is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
         return timeline.actions[done].ts_known if is_next else INT64_MAX
+
+    def _next_transfer(self) -> int:
+        """When the next transfer before the next row is; INT64_MAX: there is none."""
+        done = self._transfers_done
+        rows = self._transfer_rows[done : done + 1] or [len(self._timeline)]
+        is_next = rows[0] <= self.row < len(self._timeline)
+        return self._transfers[done].ts if is_next else INT64_MAX
 
     def _next_day_end(self) -> int:
         """When the next day before the next row ends; INT64_MAX: there is none."""
@@ -576,6 +643,16 @@ class BacktestSession:
             datasets=list(self._timeline.pins),
             instruments=list(self._timeline.instruments),
         )
+
+
+def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
+    for each in instruments:
+        if each.quote_currency != spec.currency:
+            raise ConfigError(
+                f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
+                f"{spec.name} is in {spec.currency}",
+                remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
