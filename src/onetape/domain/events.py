@@ -55,7 +55,8 @@ class SessionStarted(
     """First event of a tape: everything that the session ran on.
 
     `config` is the resolved configuration as canonical JSON, `instruments` the definitions of what
-    it could trade, so that ticks and lots can be read without the catalog.
+    it could trade, so that ticks and lots can be read without the catalog. `feature_versions` are
+    those of each strategy's features, by strategy and name.
     """
 
     session: str
@@ -67,6 +68,7 @@ class SessionStarted(
     seed: int
     datasets: list[DatasetPin]
     instruments: list[Instrument] = []
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class SessionStopped(

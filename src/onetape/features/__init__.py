@@ -20,6 +20,7 @@ from onetape.features.moments import Kurtosis, Skewness
 from onetape.features.oscillators import Cci, Macd
 from onetape.features.quantile import Median, Quantile
 from onetape.features.regime import Hysteresis, Levels, TrendRegime, VolatilityRegime
+from onetape.features.registry import FeatureRegistry
 from onetape.features.returns import Lag, LogReturn, Momentum, RateOfChange, SimpleReturn
 from onetape.features.timeframe import Timeframed
 from onetape.features.volatility import (
@@ -57,6 +58,7 @@ __all__ = [
     "Estimator",
     "FastStochastic",
     "FeatureMap",
+    "FeatureRegistry",
     "GarmanKlassVolatility",
     "Hurst",
     "Hysteresis",

@@ -36,6 +36,7 @@ from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
@@ -63,6 +64,8 @@ from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
+from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
@@ -81,7 +84,10 @@ SNAPSHOT_ROWS_PER_EVENT = 10
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy of a session: the object, its name, its capital (minor units), its universe."""
+    """One strategy of a session: the object, its name, its capital (minor units), its universe.
+
+    `features` stand in for those of the strategy; None: its own.
+    """
 
     name: str
     strategy: Strategy
@@ -89,6 +95,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
     version: str = ""
     instruments: tuple[InstrumentId, ...] | None = None
+    features: FeatureMap | None = None
 
 
 class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +109,7 @@ class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str = ""
     seed: int = 0
     mode: str = "backtest"
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -176,10 +184,16 @@ def run_backtest(
         config.data.versions, config.data.actions_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
+    archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
-        config=decision_json(config), config_hash=config_hash(config), seed=config.seed
-    )
+        config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
+        feature_versions={
+            name: {feature: each.version for feature, each in features.items()}
+            for name, features in archive.items()
+        },
+    )  # fmt: skip
     write_whole(run_dir / "versions.json", encode_versions(specs))
+    write_whole(run_dir / run_features.FILE, run_features.encode_archive(archive))
     write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
@@ -420,7 +434,7 @@ class BacktestSession:
             ledger,
             valuation,
             watch,
-            compute_features(timeline, spec.strategy, wanted),
+            compute_features(timeline, spec.strategy, wanted, spec.features),
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
@@ -642,6 +656,7 @@ class BacktestSession:
             seed=self._identity.seed,
             datasets=list(self._timeline.pins),
             instruments=list(self._timeline.instruments),
+            feature_versions=self._identity.feature_versions,
         )
 
 
@@ -664,16 +679,22 @@ def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
 
 
 def compute_features(
-    timeline: Timeline, strategy: Strategy, instruments: Sequence[InstrumentId]
+    timeline: Timeline,
+    strategy: Strategy,
+    instruments: Sequence[InstrumentId],
+    features: FeatureMap | None = None,
 ) -> Mapping[str, npt.NDArray[np.float64]]:
     """Feature columns in the order of the timeline; NaN for instruments not subscribed.
+
+    `features` stand in for those of the strategy.
 
     Raises:
         StrategyError: `features` or an estimator of the strategy's own raises.
     """
     name = type(strategy).__name__
     try:
-        features = strategy.features()
+        if features is None:
+            features = strategy.features()
         if not features:
             return {}
         if len(timeline.instruments) == 1:
