@@ -21,6 +21,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
+    FeatureDrifted,
     KillSwitchSet,
     OrderEvent,
     OrderFilled,
@@ -206,6 +207,13 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def tell(self, drifted: FeatureDrifted) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(log.now, self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
 
     def stop(self, reason: str, ts: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""

@@ -12,6 +12,7 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import (
     CapitalDeposited,
     Event,
+    FeatureDrifted,
     OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
@@ -86,6 +87,7 @@ class RunProjection:
         cash: What the books of each strategy said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
+        drifted: (engine time, alert of a feature) each.
         counts: How many events there are of each type.
         ts_last: Engine time of the last event, ns UTC.
     """
@@ -101,6 +103,7 @@ class RunProjection:
         self.cash: dict[str, int] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
+        self.drifted: list[tuple[int, FeatureDrifted]] = []
         self.counts: Counter[str] = Counter()
         self.ts_last = 0
         self._folds: dict[type, Callable[[Event, Any], None]] = {
@@ -115,6 +118,7 @@ class RunProjection:
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
+            FeatureDrifted: self._drift,
             SessionStopped: self._stop,
         }
 
@@ -152,6 +156,9 @@ class RunProjection:
 
     def _quarantine(self, event: Event, failure: StrategyQuarantined) -> None:
         self.quarantined.append((event.ts_event, failure))
+
+    def _drift(self, event: Event, drifted: FeatureDrifted) -> None:
+        self.drifted.append((event.ts_event, drifted))
 
     def _stop(self, _event: Event, stopped: SessionStopped) -> None:
         self.stopped = stopped

@@ -33,6 +33,7 @@ from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, load_timeline
@@ -58,6 +59,7 @@ from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measureme
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
@@ -190,7 +192,10 @@ def run_backtest(
     write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
-        session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        session = BacktestSession(
+            timeline, specs, terms, config.risk.limits(), tape, identity,
+            config.drift.settings() if config.drift else None,
+        )  # fmt: skip
         snapshots = Snapshots(
             keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
         )
@@ -282,6 +287,7 @@ class BacktestSession:
         limits: Risk limits, for each strategy on its own books.
         tape: Where the events go.
         identity: What the header says.
+        drift: How features are watched; None: not at all.
 
     Raises:
         ConfigError: A strategy trades an instrument of another currency, or an unknown one.
@@ -295,6 +301,7 @@ class BacktestSession:
         limits: RiskLimits,
         tape: TapeWriter,
         identity: SessionIdentity,
+        drift: DriftSettings | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
         if len(currencies) > 1:
@@ -323,6 +330,8 @@ class BacktestSession:
         )
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
+        self._alerts = self._find_alerts(drift) if drift is not None else []
+        self._alerts_done = 0
         self._actions_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
 
@@ -370,6 +379,17 @@ class BacktestSession:
             timeline.kind,
         )
 
+    def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
+        everything = tuple(each.id for each in self._timeline.instruments)
+        found: list[Alert] = []
+        for spec in self._specs:
+            features = spec.strategy.features() if spec.features is None else spec.features
+            found += find_alerts(
+                self._timeline, self.runners[spec.name], features,
+                spec.instruments or everything, drift,
+            )  # fmt: skip
+        return sorted(found, key=lambda each: each.row)
+
     def save(self) -> SessionState:
         """The state of the session between two steps."""
         return SessionState(
@@ -403,6 +423,7 @@ class BacktestSession:
         for action in self._timeline.actions[: state.actions]:
             self._desk.delist(action)
         self._actions_done = state.actions
+        self._alerts_done = sum(each.row <= state.row for each in self._alerts)
         self._log.restore(state.log)
         self._desk.restore(state.desk)
         self._venue.restore(state.venue)
@@ -479,7 +500,14 @@ class BacktestSession:
             until = stop
             if self._actions_done < len(self._timeline.actions):
                 until = min(stop, self._timeline.action_rows[self._actions_done])
+            if self._alerts_done < len(self._alerts):
+                until = min(until, self._alerts[self._alerts_done].row + 1)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            while (
+                self._alerts_done < len(self._alerts) and self._alerts[self._alerts_done].row < row
+            ):
+                self.pipeline.tell(self._alerts[self._alerts_done].drifted)
+                self._alerts_done += 1
             if snapshots is not None:
                 self._keep(snapshots)
 
