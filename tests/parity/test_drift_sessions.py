@@ -41,6 +41,13 @@ class Trades(Strategy):
             ctx.sell(bar.instrument, 1)
 
 
+class Watches(Trades):
+    """Quiet rows, that the pipeline passes by."""
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        pass
+
+
 def make_rows(seed: int) -> list[float]:
     chance = np.random.default_rng(seed)
     steps = np.concatenate([chance.normal(0, 0.1, 120), chance.normal(0, 1.5, 130)])
@@ -50,21 +57,26 @@ def make_rows(seed: int) -> list[float]:
 TIMELINE = make_timeline(flat(*make_rows(1)), flat(*make_rows(2)))
 
 
-def open_session(tape: MemoryTape, drift: DriftSettings | None) -> BacktestSession:
-    spec = StrategySpec(name="s0", strategy=Trades(), capital=10**13)
+def open_session(
+    tape: MemoryTape, drift: DriftSettings | None, kind: type[Strategy] = Trades
+) -> BacktestSession:
+    spec = StrategySpec(name="s0", strategy=kind(), capital=10**13)
     return BacktestSession(TIMELINE, [spec], make_terms(TIMELINE), RiskLimits(max_leverage=4),
                            tape, SessionIdentity(), drift)  # fmt: skip
 
 
-def run(drift: DriftSettings | None) -> tuple[MemoryTape, list[tuple[int, object]]]:
+def run(
+    drift: DriftSettings | None, kind: type[Strategy] = Trades
+) -> tuple[MemoryTape, list[tuple[int, object]]]:
     tape = MemoryTape()
-    open_session(tape, drift).run()
+    open_session(tape, drift, kind).run()
     events = [(each.ts_event, each.payload) for each in MemoryTapeReader(tape).events()]
     return tape, events
 
 
-def test_alerts_stand_where_the_live_monitor_raises_them() -> None:
-    _, events = run(SETTINGS)
+@pytest.mark.parametrize("kind", [Trades, Watches])
+def test_alerts_stand_where_the_live_monitor_raises_them(kind: type[Strategy]) -> None:
+    _, events = run(SETTINGS, kind)
     told = [(ts, each) for ts, each in events if isinstance(each, FeatureDrifted)]
     assert {each.statistic for _, each in told} >= {"variance", "ks"}
     assert {each.instrument for _, each in told} == {"AAPL.XNAS", "MSFT.XNAS"}

@@ -13,20 +13,34 @@ import numpy.typing as npt
 
 from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import StrategyError
-from onetape.domain.events import OrderEvent, OrderFilled, PositionAdjusted, PositionChanged
+from onetape.domain.events import (
+    CashPosted,
+    OrderEvent,
+    OrderFilled,
+    PositionAdjusted,
+    PositionChanged,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, TimeSlice
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
+from onetape.domain.postings import PostingKind
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import Ledger, LedgerState, Position
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, Position
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
+
+_ROW_CALLBACKS: dict[TimelineKind, tuple[str, ...]] = {
+    "bars": ("on_bar",),
+    "trades": ("on_trade",),
+    "quotes": ("on_quote", "on_trade"),
+    "book": ("on_book", "on_trade"),
+}
 
 
 class DeskLine:
@@ -150,10 +164,14 @@ class Runner:
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )
         market = strategy.on_market_event if self._overrides("on_market_event") else None
-        self.row_callback = "on_bar" if kind == "bars" else "on_trade"
-        self.on_row: Callable[[Any, Context], None] | None = market or (
-            getattr(strategy, self.row_callback) if self._overrides(self.row_callback) else None
-        )
+        heard = [each for each in _ROW_CALLBACKS[kind] if self._overrides(each)]
+        self.row_callback = _ROW_CALLBACKS[kind][0]
+        self.on_row: Callable[[Any, Context], None] | None = market
+        if market is None and heard:
+            self.on_row = getattr(strategy, self.row_callback)
+            if len(_ROW_CALLBACKS[kind]) > 1:  # the rows are of several kinds
+                self.row_callback = "on_market_event"
+                self.on_row = strategy.on_market_event
         self.on_slice: Callable[[TimeSlice, Context], None] | None = None
         if kind == "bars":
             self.on_slice = market or (strategy.on_slice if self._overrides("on_slice") else None)
@@ -256,6 +274,20 @@ class Runner:
         definition = self._definitions[action.instrument]
         self.context.units[action.instrument] = definition.lots_to_float(change.lots)
         return change
+
+    def post(
+        self,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+    ) -> CashPosted:
+        """Book cash that moves without a fill; see `Ledger.post`."""
+        if self.watch is not None:
+            self.watch.advance()
+        posted = self.ledger.post(kind, amount, instrument, reason)
+        self.valuation.expire()
+        return posted
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of the timeline's rows [start, stop)."""
