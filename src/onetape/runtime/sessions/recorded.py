@@ -165,7 +165,9 @@ def load_recorded(
     for each in config.enabled_strategies:
         spec = _load_strategy(each, header, changes)
         if spec is not None:
-            recorded = header.feature_versions.get(spec.name, {})
+            # Of a strategy that was edited the features of now count, as its code does.
+            is_same = spec.version == header.strategy_versions.get(spec.name)
+            recorded = header.feature_versions.get(spec.name, {}) if is_same else {}
             pinned = pin_features(spec.name, spec.strategy, recorded, archive)
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
