@@ -33,6 +33,7 @@ from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
@@ -67,6 +68,7 @@ from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
@@ -630,15 +632,22 @@ def compute_features(
             features = strategy.features()
         if not features:
             return {}
+        check_slice_features(strategy, features)
+        single, crossing = split_cross_sections(dict(features))
         if len(timeline.instruments) == 1:
-            return compute_feature_columns(features, timeline.columns)
+            merged = compute_feature_columns(single, timeline.columns)
+            for feature, cross in crossing.items():
+                merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+            return merged
         merged = {name: np.full(len(timeline), np.nan) for name in features}
         for identity in instruments:
             rows = timeline.rows_of(identity)
             columns = {name: values[rows] for name, values in timeline.columns.items()}
-            computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+            computed = compute_feature_columns(single, columns, rows_total=len(timeline))
             for feature, values in computed.items():
                 merged[feature][rows] = values
+        for feature, cross in crossing.items():
+            merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
     except OnetapeError:
         raise
     except Exception as error:
