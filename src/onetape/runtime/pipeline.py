@@ -22,6 +22,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
+    FeatureDrifted,
     KillSwitchSet,
     OrderEvent,
     OrderFilled,
@@ -225,6 +226,13 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(max(ts, log.now), self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
 
     def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
         """The end of trading days, as a step of its own behind the rows and timers of its time.

@@ -57,6 +57,7 @@ from onetape.runtime.sessions.python_host import PythonHost
 from onetape.runtime.set_outcome import SetOutcome
 from onetape.strategy.checks.finding import Finding
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 
 __all__ = ["CompiledHost", "NotCompilable"]
 
@@ -152,7 +153,9 @@ class CompiledHost:
         self._gates = GateLimits(build_gates(limits), timeline.instruments)
         self._controls = controls
         self._run: Any = run_trades if timeline.kind == "trades" else run_bars
-        names = tuple(spec.strategy.features())
+        named = spec.strategy.features()
+        check_slice_features(spec.strategy, named)
+        names = tuple(named)
         self._code = read_strategy(type(spec.strategy), names)
         self._tracer = Tracer(
             timeline.instruments, spec.name, f"{compute_session_id(timeline, identity)[:8]}-"
@@ -223,6 +226,7 @@ class CompiledHost:
         named = dict(strategy.features())
         if named.keys() != set(names):
             return None
+        check_slice_features(strategy, named)
         features = self._market.features({name: named[name] for name in names})
         try:
             start = Packed(self._code.type, self._code.values(strategy))

@@ -36,6 +36,8 @@ from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.cross_section import split_cross_sections
+from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
@@ -65,6 +67,7 @@ from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measureme
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
@@ -72,6 +75,7 @@ from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
@@ -197,7 +201,10 @@ def run_backtest(
     write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
-        session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        session = BacktestSession(
+            timeline, specs, terms, config.risk.limits(), tape, identity,
+            config.drift.settings() if config.drift else None,
+        )  # fmt: skip
         snapshots = Snapshots(
             keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
         )
@@ -324,6 +331,7 @@ class BacktestSession:
         limits: Risk limits, for each strategy on its own books.
         tape: Where the events go.
         identity: What the header says.
+        drift: How features are watched; None: not at all.
 
     Raises:
         ConfigError: A strategy trades an instrument of another currency without
@@ -338,6 +346,7 @@ class BacktestSession:
         limits: RiskLimits,
         tape: TapeWriter,
         identity: SessionIdentity,
+        drift: DriftSettings | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
         if len(currencies) > 1:
@@ -370,6 +379,8 @@ class BacktestSession:
         )
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
+        self._alerts = self._find_alerts(drift) if drift is not None else []
+        self._alerts_done = 0
         self._actions_done = 0
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._day_ends: list[DayEnd] = []
@@ -443,6 +454,17 @@ class BacktestSession:
             exchange,
         )
 
+    def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
+        everything = tuple(each.id for each in self._timeline.instruments)
+        found: list[Alert] = []
+        for spec in self._specs:
+            features = spec.strategy.features() if spec.features is None else spec.features
+            found += find_alerts(
+                self._timeline, self.runners[spec.name], features,
+                spec.instruments or everything, drift,
+            )  # fmt: skip
+        return sorted(found, key=lambda each: each.row)
+
     def save(self) -> SessionState:
         """The state of the session between two steps."""
         return SessionState(
@@ -481,6 +503,7 @@ class BacktestSession:
         for action in self._timeline.actions[: state.actions]:
             self.desk.delist(action)
         self._actions_done = state.actions
+        self._alerts_done = sum(each.row <= state.row for each in self._alerts)
         self._day_ends_done = state.day_ends
         self._transfers_done = state.transfers
         if self._carrying is not None:
@@ -563,11 +586,22 @@ class BacktestSession:
                 until = min(stop, self._timeline.action_rows[self._actions_done])
             if self._transfers_done < len(self._transfers):
                 until = min(until, self._transfer_rows[self._transfers_done])
+            if self._alerts_done < len(self._alerts):
+                until = min(until, self._alerts[self._alerts_done].row + 1)
             if self._day_ends_done < len(self._day_ends):
                 until = min(until, self._day_ends[self._day_ends_done].rows)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            self._tell_alerts(row)
             if snapshots is not None:
                 self._keep(snapshots)
+
+    def _tell_alerts(self, stop: int) -> None:
+        """Put the alerts of the rows before `stop` on the tape."""
+        alerts, ts_known = self._alerts, self._timeline.columns["ts_known"]
+        while self._alerts_done < len(alerts) and alerts[self._alerts_done].row < stop:
+            row, drifted = alerts[self._alerts_done]
+            self.pipeline.tell(drifted, int(ts_known[row]))
+            self._alerts_done += 1
 
     def _come_to_row(self, ts: int = INT64_MAX) -> None:
         """What is due before the next row, and before `ts`, in order.
@@ -697,15 +731,22 @@ def compute_features(
             features = strategy.features()
         if not features:
             return {}
+        check_slice_features(strategy, features)
+        single, crossing = split_cross_sections(dict(features))
         if len(timeline.instruments) == 1:
-            return compute_feature_columns(features, timeline.columns)
+            merged = compute_feature_columns(single, timeline.columns)
+            for feature, cross in crossing.items():
+                merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+            return merged
         merged = {name: np.full(len(timeline), np.nan) for name in features}
         for identity in instruments:
             rows = timeline.rows_of(identity)
             columns = {name: values[rows] for name, values in timeline.columns.items()}
-            computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+            computed = compute_feature_columns(single, columns, rows_total=len(timeline))
             for feature, values in computed.items():
                 merged[feature][rows] = values
+        for feature, cross in crossing.items():
+            merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
     except OnetapeError:
         raise
     except Exception as error:
