@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onetape.control.commands.data_pull import pull
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, DatasetView
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
+app.command()(pull)
 
 CatalogOption = Annotated[
     Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
