@@ -68,9 +68,19 @@ def print_books(around: Surroundings, standing: Standing) -> None:
     """The balances of every strategy, and of the account where there are several."""
     books = [around.books(standing, name) for name in around.strategies]
     names = (
-        "capital", "cash", "inventory", "fees", "realized_pnl", "unrealized_pnl",
-        *(("income",) if any(each.income for each in books) else ()), "equity",
-    )  # fmt: skip
+        "capital",
+        "cash",
+        "inventory",
+        "fees",
+        "realized_pnl",
+        "unrealized_pnl",
+        *(
+            name
+            for name in ("income", "financing", "exchanged")
+            if any(getattr(each, name) for each in books)
+        ),
+        "equity",
+    )
     amounts = [[getattr(each, name) for name in names] for each in books]
     rows = [
         (f"{each.strategy} ({each.currency})", *map(show_minor, line))

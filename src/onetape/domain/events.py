@@ -30,6 +30,7 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.postings import PostingKind
 
 SCHEMA_VERSION = 1
 """Version of every payload below; a change that old readers can't read raises it."""
@@ -288,6 +289,22 @@ class PositionAdjusted(
     cash: int
 
 
+class CashPosted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.posted"):
+    """Cash that moved without a fill, and the cash of that currency then (minor units).
+
+    `amount` is positive when it was received. `instrument` is empty where it is of none; `reason`
+    is how the amount came about, for people.
+    """
+
+    strategy: str
+    kind: PostingKind
+    instrument: InstrumentId
+    amount: int
+    currency: str
+    cash: int
+    reason: str = ""
+
+
 class TimerFired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="timer.fired"):
     """A timer that a strategy set has come due."""
 
@@ -360,6 +377,7 @@ Payload = (
     | OrderEvent
     | PositionEvent
     | PositionAdjusted
+    | CashPosted
     | TimerFired
     | KillSwitchSet
     | SignalRecorded

@@ -1,15 +1,15 @@
 """The equity curve: what the books were worth at the end of every slice, exact to the minor unit.
 
 Ours. Vectorized over columns; `tests/unit/portfolio/test_equity_curve.py` holds the naive fold that
-it equals. A slice is all bars of one `ts_known`; a fill, or what a corporate action made of a
-position, counts from the first slice that is not before the engine step that made it.
+it equals. A slice is all bars of one `ts_known`; a fill, what a corporate action made of a
+position, or another posting of cash counts from the first slice that is not before its step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import msgspec
 import numpy as np
@@ -17,16 +17,17 @@ import numpy.typing as npt
 
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.domain.numbers import INT64_MAX
+from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.corporate_actions import compute_adjusted_ticks
 
 Ints = npt.NDArray[np.int64]
 
-AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted
+AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted | CashPosted
 TimedAccountEvent = tuple[int, AccountEvent]
 """An account event with the engine time of its step (`Event.ts_event`), in tape order."""
 
@@ -107,8 +108,8 @@ class Marks:
         return self._marks[instrument]
 
     def time_of(self, ts: int, event: AccountEvent) -> int:
-        """When an event counts: an adjustment after the last bar counts with that."""
-        if isinstance(event, PositionAdjusted) and len(self.slice_ts):
+        """When an event counts: an adjustment or posting after the last bar counts with that."""
+        if isinstance(event, PositionAdjusted | CashPosted) and len(self.slice_ts):
             return min(ts, int(self.slice_ts[-1]))
         return ts
 
@@ -243,14 +244,13 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     slots = marks.slots(marks.time_of(ts, event) for ts, event in events)
     cash = _running([_cash_change(event) for _, event in events], "cash")
     deposited = _running(
-        [event.amount if isinstance(event, CapitalDeposited) else 0 for _, event in events],
-        "capital",
+        [event.amount if _is_capital(event) else 0 for _, event in events], "capital"
     )
     bound = float(np.abs(cash).max(initial=0))
 
     moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
     for slot, (_, event) in zip(slots.tolist(), events, strict=True):
-        if isinstance(event, CapitalDeposited):
+        if isinstance(event, CapitalDeposited | CashPosted):
             continue
         at, lots = moves.setdefault(event.instrument, ([], []))
         at.append(slot)
@@ -304,8 +304,14 @@ def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list
     return bound
 
 
+def _is_capital(event: AccountEvent) -> TypeGuard[CapitalDeposited | CashPosted]:
+    if isinstance(event, CashPosted):
+        return event.kind is PostingKind.TRANSFER
+    return isinstance(event, CapitalDeposited)
+
+
 def _cash_change(event: AccountEvent) -> int:
-    if isinstance(event, CapitalDeposited | PositionAdjusted):
+    if isinstance(event, CapitalDeposited | PositionAdjusted | CashPosted):
         return event.amount
     return (-event.notional if event.side > 0 else event.notional) - event.fee
 

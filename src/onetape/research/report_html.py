@@ -12,7 +12,7 @@ from onetape.research import report_measures as measures
 from onetape.research import report_tables as tables
 from onetape.research.report_page import chart, figures_grid, render_page, section, table
 from onetape.research.report_performance import performance_section
-from onetape.research.result_table import action_rows, alarms, figure_rows
+from onetape.research.result_table import action_rows, alarms, figure_rows, posting_rows
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
@@ -45,7 +45,13 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
     yield _header(summary, name)
     yield section(
         "Key figures",
-        figures_grid([*figure_rows(account, summary.currency), *action_rows(summary)]),
+        figures_grid(
+            [
+                *figure_rows(account, summary.currency),
+                *action_rows(summary),
+                *posting_rows(summary),
+            ]
+        ),
     )
     if figures:
         yield section("Equity and drawdown", chart("equity"))

@@ -34,6 +34,7 @@ def result_rows(summary: RunSummary) -> list[Row]:
         period,
         *figure_rows(account, summary.currency),
         *action_rows(summary),
+        *posting_rows(summary),
         Row("Denied orders", text.count(len(summary.projection.denied))),
     ]
 
@@ -78,6 +79,15 @@ def action_rows(summary: RunSummary) -> list[Row]:
         Row("Dividends", text.money(dividends, summary.currency), _tone(float(dividends))),
         Row("Settled in cash", text.money(settled, summary.currency)),
     ]
+
+
+def posting_rows(summary: RunSummary) -> list[Row]:
+    """Cash that moved without a fill, by kind; nothing where there was none."""
+    return [
+        Row(kind.replace("_", " ").capitalize(), text.money(amount, summary.currency),
+            _tone(float(amount)))
+        for kind, amount in summary.sum_postings().items()
+    ]  # fmt: skip
 
 
 def cost_rows(figures: PerformanceSummary, currency: str) -> list[Row]:

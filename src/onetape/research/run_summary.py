@@ -150,7 +150,27 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "orders": self.orders_by_status,
             "events": dict(projection.counts),
             **self._actions_metrics(),
+            **self._postings_metrics(),
         }
+
+    def sum_postings(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """Cash that moved without a fill by kind, of one strategy or all, received: positive."""
+        totals: Counter[str] = Counter()
+        for _, _, posted in self.projection.postings:
+            if strategy in (None, posted.strategy):
+                totals[posted.kind.value] += posted.amount
+        return {kind: minor_to_decimal(totals[kind]) for kind in sorted(totals)}
+
+    def _postings_metrics(self) -> dict[str, Any]:
+        """A part of metrics.json that only a run has in which cash moved without a fill."""
+        if not self.projection.postings:
+            return {}
+
+        def amounts(strategy: str | None = None) -> dict[str, Any]:
+            return {kind: _shorten(each) for kind, each in self.sum_postings(strategy).items()}
+
+        strategies = {name: amounts(name) for name in self.strategies}
+        return {"postings": {"account": amounts(), "strategies": strategies}}
 
     def sum_dividends(self, strategy: str | None = None) -> Decimal:
         """Dividends that one strategy, or all, received less those that it paid, in currency."""

@@ -9,6 +9,7 @@ import msgspec
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderCancelPending,
@@ -35,12 +36,14 @@ from onetape.domain.orders import (
     ReplaceIntent,
     Side,
 )
+from onetape.domain.postings import PostingKind
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
     compute_affordable_lots,
     compute_fill_fee,
 )
+from onetape.portfolio.ledger import NO_INSTRUMENT
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
@@ -534,6 +537,30 @@ class OrderDesk:
                 if runner.watch is not None:
                     runner.watch.split(index, market.mark_ticks(index))
         self.delist(action)
+
+    def post(
+        self,
+        strategy: str,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+    ) -> CashPosted:
+        """Book cash that moves without a fill, on the tape in the current step.
+
+        Args:
+            strategy: Whose books.
+            kind: Why it moves; says the account.
+            amount: Minor units, received: positive.
+            instrument: On whose account; empty where it is of none.
+            reason: How the amount came about, for people.
+
+        Raises:
+            InvariantBroken: A balance becomes too large.
+        """
+        posted = self._runners[strategy].post(kind, amount, instrument, reason)
+        self._log.emit(posted, self._log.origin, self._log.cause)
+        return posted
 
     def delist(self, action: CorporateAction) -> None:
         """From a delisting on every order of the instrument is denied."""

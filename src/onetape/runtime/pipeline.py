@@ -4,9 +4,10 @@
                                      (the events of every arrow) -> tape
 
 A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
-command, a corporate action) to its end and puts everything that it caused on the tape. Commands
-leave for the venue only after the tape has their step. All steps are in the order of DESIGN section
-4: by time, and at one time control, execution reports, corporate actions, market, timers.
+command, a corporate action, the end of a trading day) to its end and puts everything that it caused
+on the tape. Commands leave for the venue only after the tape has their step. All steps are in the
+order of DESIGN section 4: by time, and at one time control, execution reports, corporate actions,
+market, timers; the end of a day comes last.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress, islice
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -42,7 +43,7 @@ from onetape.domain.market import (
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent
 from onetape.domain.ports import SimulatedExchange
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.timeline import DayEnd, Timeline
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner, RunnerState
@@ -70,6 +71,14 @@ class PipelineState(msgspec.Struct, frozen=True, kw_only=True):
     timers: TimersState
     strategies: dict[str, RunnerState]
     quarantined: list[StrategyQuarantined]
+
+
+class DayEndTask(Protocol):
+    """What is due when trading days end."""
+
+    def end_day(self, day_end: DayEnd) -> None:
+        """Put what is due into the current step; a day at which nothing is due leaves no step."""
+        ...
 
 
 class Pipeline:
@@ -206,6 +215,20 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
+        """The end of trading days, as a step of its own behind the rows and timers of its time.
+
+        Without anything that is due it leaves nothing on the tape.
+        """
+        log = self._log
+        ts = max(day_end.ts, log.now)
+        self._deliver(ts, ts)
+        log.begin(ts, self._market.row)
+        for task in tasks:
+            task.end_day(day_end)
+        self._end_step()
+        self._deliver(ts, ts)
 
     def stop(self, reason: str, ts: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""

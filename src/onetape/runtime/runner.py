@@ -13,14 +13,21 @@ import numpy.typing as npt
 
 from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import StrategyError
-from onetape.domain.events import OrderEvent, OrderFilled, PositionAdjusted, PositionChanged
+from onetape.domain.events import (
+    CashPosted,
+    OrderEvent,
+    OrderFilled,
+    PositionAdjusted,
+    PositionChanged,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, TimeSlice
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
+from onetape.domain.postings import PostingKind
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import Ledger, LedgerState, Position
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, Position
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
@@ -256,6 +263,20 @@ class Runner:
         definition = self._definitions[action.instrument]
         self.context.units[action.instrument] = definition.lots_to_float(change.lots)
         return change
+
+    def post(
+        self,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+    ) -> CashPosted:
+        """Book cash that moves without a fill; see `Ledger.post`."""
+        if self.watch is not None:
+            self.watch.advance()
+        posted = self.ledger.post(kind, amount, instrument, reason)
+        self.valuation.expire()
+        return posted
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of the timeline's rows [start, stop)."""

@@ -35,6 +35,7 @@ SOURCES: dict[type, str] = {
     events.PositionOpened: "portfolio",
     events.PositionClosed: "portfolio",
     events.PositionAdjusted: "portfolio",
+    events.CashPosted: "portfolio",
     events.TimerFired: "clock",
     events.KillSwitchSet: "operator",
     market.QuoteTick: "feed",

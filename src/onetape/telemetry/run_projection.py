@@ -11,6 +11,7 @@ import msgspec
 from onetape.domain.errors import DataError
 from onetape.domain.events import (
     CapitalDeposited,
+    CashPosted,
     Event,
     OrderAccepted,
     OrderCanceled,
@@ -78,11 +79,12 @@ class RunProjection:
         header: What the session was.
         stopped: How it ended; None: the tape is incomplete.
         orders: Every submitted order in its final state by id, in the order of submission.
-        account_events: Deposits, fills and what corporate actions made of positions, with their
-            engine time, in tape order.
+        account_events: Deposits, fills, what corporate actions made of positions and other
+            postings of cash, with their engine time, in tape order.
         fills: (seq, engine time, fill) each.
         positions: (engine time, what a fill made of its position) each.
         adjustments: (seq, engine time, what a corporate action made of a position) each.
+        postings: (seq, engine time, cash that moved without a fill) each.
         cash: What the books of each strategy said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
@@ -98,6 +100,7 @@ class RunProjection:
         self.fills: list[tuple[int, int, OrderFilled]] = []
         self.positions: list[tuple[int, PositionChanged]] = []
         self.adjustments: list[tuple[int, int, PositionAdjusted]] = []
+        self.postings: list[tuple[int, int, CashPosted]] = []
         self.cash: dict[str, int] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
@@ -112,6 +115,7 @@ class RunProjection:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            CashPosted: self._post,
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
@@ -143,6 +147,11 @@ class RunProjection:
         self.account_events.append((event.ts_event, change))
         self.adjustments.append((event.seq, event.ts_event, change))
         self.cash[change.strategy] = change.cash
+
+    def _post(self, event: Event, posted: CashPosted) -> None:
+        self.account_events.append((event.ts_event, posted))
+        self.postings.append((event.seq, event.ts_event, posted))
+        self.cash[posted.strategy] = posted.cash
 
     def _deny(self, event: Event, refusal: OrderDenied) -> None:
         self.denied.append((event.ts_event, refusal))

@@ -56,7 +56,16 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
                 "currency": ledger.currency,
                 **{
                     each: f"{minor_to_decimal(getattr(ledger, each)):f}"
-                    for each in ("cash", "inventory", "fees", "capital", "realized", "income")
+                    for each in (
+                        "cash",
+                        "inventory",
+                        "fees",
+                        "financing",
+                        "capital",
+                        "realized",
+                        "income",
+                        "exchanged",
+                    )
                 },
             }
             for name, ledger in folded.ledgers.items()

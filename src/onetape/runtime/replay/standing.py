@@ -97,6 +97,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     unrealized_pnl: int
     equity: int
     income: int
+    financing: int
+    exchanged: int
 
 
 class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,6 +220,8 @@ class Surroundings:
             unrealized_pnl=unrealized,
             equity=ledger.cash + ledger.inventory + unrealized,
             income=ledger.income,
+            financing=ledger.financing,
+            exchanged=ledger.exchanged,
         )
 
     def equity(self, standing: Standing, strategy: str | None = None) -> int:

@@ -34,7 +34,7 @@ from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.risk.limits import RiskLimits, build_gates
@@ -51,7 +51,7 @@ from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
-from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.pipeline import DayEndTask, Pipeline
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
@@ -300,17 +300,25 @@ class BacktestSession:
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
         self._view.runners = self.runners
-        self._desk = OrderDesk(
+        self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
         )
         self._venue = SimulatedVenue(timeline.instruments, terms)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log
+            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
         )
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
         self._actions_done = 0
+        self._day_end_tasks: tuple[DayEndTask, ...] = ()
+        self._day_ends: list[DayEnd] = []
+        self._day_ends_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
+
+    def at_day_ends(self, task: DayEndTask) -> None:
+        """Ask `task` at the end of every trading day; before the session begins or goes on."""
+        self._day_end_tasks += (task,)
+        self._day_ends = self._timeline.day_ends
 
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
@@ -362,10 +370,11 @@ class BacktestSession:
             version=STATE_VERSION,
             row=self._market.row,
             log=self._log.save(),
-            desk=self._desk.save(),
+            desk=self.desk.save(),
             venue=self._venue.save(),
             pipeline=self.pipeline.save(),
             actions=self._actions_done,
+            day_ends=self._day_ends_done,
         )
 
     def restore(self, state: SessionState) -> None:
@@ -379,6 +388,7 @@ class BacktestSession:
             state.version != STATE_VERSION
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
+            or not 0 <= state.day_ends <= len(self._day_ends)
         ):
             raise DataError(
                 f"a snapshot of version {state.version} after row {state.row}, and this onetape "
@@ -387,10 +397,11 @@ class BacktestSession:
             )
         self._market.restore(state.row, state.actions)
         for action in self._timeline.actions[: state.actions]:
-            self._desk.delist(action)
+            self.desk.delist(action)
         self._actions_done = state.actions
+        self._day_ends_done = state.day_ends
         self._log.restore(state.log)
-        self._desk.restore(state.desk)
+        self.desk.restore(state.desk)
         self._venue.restore(state.venue)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
@@ -445,44 +456,61 @@ class BacktestSession:
     def advance(self, stop: int, snapshots: Snapshots | None = None) -> None:
         """Process the rows up to `stop` (not included), which begins a time slice.
 
-        And the corporate actions and expected commands before each of them; actions between the
-        last one and `stop` wait.
+        And the corporate actions, ends of trading days and expected commands before each of them;
+        what comes between the last one and `stop` waits.
         """
         ts_known = self._timeline.columns["ts_known"]
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
             ts, command = self._controls.popleft()
             self._advance_rows(int(np.searchsorted(ts_known, ts)), snapshots)
-            self._apply_actions(ts)
+            self._come_to_row(ts)
             self.pipeline.control(command, ts)
         self._advance_rows(stop, snapshots)
 
     def _advance_rows(self, stop: int, snapshots: Snapshots | None) -> None:
         row = self.row
         while row < stop:
-            self._apply_actions()
+            self._come_to_row()
             if snapshots is not None:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
             until = stop
             if self._actions_done < len(self._timeline.actions):
                 until = min(stop, self._timeline.action_rows[self._actions_done])
+            if self._day_ends_done < len(self._day_ends):
+                until = min(until, self._day_ends[self._day_ends_done].rows)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
             if snapshots is not None:
                 self._keep(snapshots)
 
-    def _apply_actions(self, ts: int = INT64_MAX) -> None:
-        """Apply the corporate actions before the next row, and before `ts`."""
-        timeline = self._timeline
-        while (
-            self._actions_done < len(timeline.actions)
-            and timeline.action_rows[self._actions_done] <= self.row
-            and timeline.actions[self._actions_done].ts_known < ts
-        ):
-            self._actions_done += 1  # first: who looks at the step finds it done
-            self.pipeline.apply_action(timeline.actions[self._actions_done - 1])
+    def _come_to_row(self, ts: int = INT64_MAX) -> None:
+        """Corporate actions and ends of days before the next row, and before `ts`, in order."""
+        while True:
+            action_ts, day_ts = self._next_action(), self._next_day_end()
+            if min(action_ts, day_ts) >= ts:
+                return
+            if action_ts <= day_ts:
+                self._actions_done += 1  # first: who looks at the step finds it done
+                self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
+            else:
+                self._day_ends_done += 1
+                day_end = self._day_ends[self._day_ends_done - 1]
+                self.pipeline.end_day(day_end, self._day_end_tasks)
+
+    def _next_action(self) -> int:
+        """When the next corporate action before the next row is known; INT64_MAX: there is none."""
+        timeline, done = self._timeline, self._actions_done
+        is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
+        return timeline.actions[done].ts_known if is_next else INT64_MAX
+
+    def _next_day_end(self) -> int:
+        """When the next day before the next row ends; INT64_MAX: there is none."""
+        ends, done = self._day_ends, self._day_ends_done
+        is_next = done < len(ends) and ends[done].rows <= self.row
+        return ends[done].ts if is_next else INT64_MAX
 
     def finish(self) -> None:
-        """The last steps: actions after the last row, then `on_stop` and the footer."""
-        self._apply_actions()
+        """The last steps: what comes after the last row, then `on_stop` and the footer."""
+        self._come_to_row()
         self.pipeline.stop("end of data", int(self._timeline.columns["ts_known"][-1]))
         self._tape.commit()
 

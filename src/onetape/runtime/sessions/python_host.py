@@ -10,6 +10,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderDenied,
@@ -47,8 +48,8 @@ class AccountTape:
     """A tape that keeps what the figures need of the account, and how often risk said what.
 
     Attributes:
-        events: Deposits, fills and what corporate actions made of positions, with their engine
-            time, in order.
+        events: Deposits, fills, what corporate actions made of positions and other postings of
+            cash, with their engine time, in order.
         orders: Orders that risk approved.
         denied: What it refused.
         cash: What the ledger said last, in minor units; None before the first fill.
@@ -69,6 +70,7 @@ class AccountTape:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            CashPosted: self._adjust,
             OrderApproved: self._approve,
             OrderDenied: self._deny,
             StrategyQuarantined: self._quarantine,
@@ -89,7 +91,7 @@ class AccountTape:
     def _account(self, ts: int, event: CapitalDeposited | OrderFilled) -> None:
         self.events.append((ts, event))
 
-    def _adjust(self, ts: int, change: PositionAdjusted) -> None:
+    def _adjust(self, ts: int, change: PositionAdjusted | CashPosted) -> None:
         self.events.append((ts, change))
         self.cash = change.cash
 

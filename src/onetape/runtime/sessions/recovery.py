@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-from onetape.domain.errors import DataError
+from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderCancelRejected,
@@ -70,6 +71,7 @@ class FoldedState:
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
+            CashPosted: self._post,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -146,6 +148,15 @@ class FoldedState:
 
     def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
         self.ledgers[event.strategy].follow(event)
+
+    def _post(self, event: CashPosted, seq: int, _origin: int) -> None:
+        ledger = self.ledgers[event.strategy]
+        posted = ledger.post(event.kind, event.amount, event.instrument, event.reason)
+        if posted != event:
+            raise InvariantBroken(
+                f"seq {seq}: cash of {event.strategy} is {event.cash} {event.currency} minor units "
+                f"on the tape, and {posted.cash} {posted.currency} by its postings"
+            )
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)

@@ -18,7 +18,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What a session knows after the timeline's `row`, the pinned market data aside.
 
     Marks, exposures and features follow from the data, `row` and how many of the corporate actions
-    have come, so they are not here.
+    and ends of trading days have come, so they are not here.
     """
 
     version: int
@@ -28,6 +28,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     venue: VenueState
     pipeline: PipelineState
     actions: int = 0
+    day_ends: int = 0
 
 
 def encode_state(state: SessionState) -> bytes:
