@@ -23,11 +23,11 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
-    Intent,
     LiquiditySide,
     OrderIntent,
     OrderStatus,
@@ -72,11 +72,12 @@ class OrderDesk:
 
     Attributes:
         commands: What the current step wants sent to the venue, in order.
+        is_cash_account: Whether what is bought must be paid from cash.
     """
 
     __slots__ = (
-        "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
-        "_lot_cost", "_market", "_oms", "_runners", "commands",
+        "_delisted", "_expired", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
+        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +88,10 @@ class OrderDesk:
         instruments: Sequence[Instrument],
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
+        *,
+        is_cash_account: bool = True,
     ) -> None:
+        self.is_cash_account = is_cash_account
         self._log = log
         self._market = market
         self._oms = oms
@@ -99,6 +103,7 @@ class OrderDesk:
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
         self._delisted: set[InstrumentId] = set()
+        self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
 
     def save(self) -> DeskState:
@@ -112,7 +117,9 @@ class OrderDesk:
         self._kill_switch.active = state.kill_active
         self._kill_switch.reason = state.kill_reason
 
-    def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
+    def decide(
+        self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent
+    ) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
         if isinstance(intent, OrderIntent):
             return self._order(runner, intent)
@@ -168,7 +175,10 @@ class OrderDesk:
             if basis is not QuantityBasis.NOTIONAL_AT_FILL:
                 runner.valuation.refresh()
                 budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
-            lots = compute_affordable_lots(line.fees, _TAKER, budget, mark, line.factor, 0)
+            price, factor = mark, line.factor
+            if line.inverse_factor:
+                price, factor = 1, compute_notional(1, mark, 0, line.inverse_factor)
+            lots = compute_affordable_lots(line.fees, _TAKER, budget, price, factor, 0)
             if basis in _AT_FILL:
                 return intent.side, lots
             amount = lots if amount >= 0 else -lots
@@ -201,11 +211,16 @@ class OrderDesk:
         market = self._market
         if self._delisted and line.instrument.id in self._delisted:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
+        if self._expired and line.instrument.id in self._expired:
+            return self._denied(intent, DenialCode.EXPIRED, lots, 0, "lots")
         mark = market.mark_ticks(line.index)
         side, side_sign = (_BUY, 1) if side > 0 else (_SELL, -1)
         dearest = intent.limit_ticks or intent.stop_ticks
         if dearest < mark and (side_sign < 0 or not intent.limit_ticks):
             dearest = mark
+        if line.inverse_factor:  # worth the more, the lower the price
+            own = intent.limit_ticks or intent.stop_ticks
+            dearest = min(own, mark) if own and mark else own or mark
         position = line.position.lots
         reduce_only = intent.reduce_only
         coming, group = 0, ""
@@ -226,7 +241,7 @@ class OrderDesk:
         valuation = runner.valuation
         if valuation.row != market.row:
             valuation.refresh()
-        notional = lots * dearest * line.factor
+        notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
         taker_e8 = line.taker_e8
         if taker_e8 is not None:
             fee = -(-notional * taker_e8 // E8)
@@ -249,6 +264,8 @@ class OrderDesk:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
         now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
         lot_notional = (mark or dearest) * line.factor
+        if line.inverse_factor:
+            lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
         kill_active = self._kill_switch.active
         self._lot_cost = -(-(notional + fee) // lots)
         approved = line.approve(
@@ -345,9 +362,9 @@ class OrderDesk:
         here = line.instrument.id
         position = line.position
         mark_ticks = self._market.mark_ticks
-        price = mark_ticks(line.index) * position.factor
-        gross = runner.valuation.gross - abs(position.lots) * price
-        net = runner.valuation.net - position.lots * price
+        exposure = position.exposure(mark_ticks(line.index)) if position.lots else 0
+        gross = runner.valuation.gross - abs(exposure)
+        net = runner.valuation.net - exposure
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
         for each in self._oms.open.values():
@@ -359,7 +376,8 @@ class OrderDesk:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            price = mark_ticks(self._index[name]) * position.factor
+            mark = mark_ticks(self._index[name])
+            price = compute_notional(1, mark, position.factor, position.inverse_factor)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
@@ -375,9 +393,10 @@ class OrderDesk:
         position: int,
     ) -> OrderDenied | None:
         """What the instrument itself forbids, whatever the limits of the account."""
-        notional = lots * reference * instrument.minor_per_tick_lot
         if not reference:
             return self._denied(intent, DenialCode.NO_MARK, 0, 1, "bars")
+        factor = instrument.minor_per_tick_lot
+        notional = compute_notional(lots, reference, factor, instrument.inverse_factor)
         if lots <= 0:
             return self._denied(intent, DenialCode.ZERO_QUANTITY, lots, 1, "lots")
         most = min(instrument.max_lots or MAX_LOTS, MAX_LOTS)
@@ -388,7 +407,7 @@ class OrderDesk:
         if notional < instrument.min_notional * E8:
             return self._denied(
                 intent, DenialCode.MIN_NOTIONAL, notional / E8, float(instrument.min_notional),
-                instrument.quote_currency,
+                instrument.settlement_currency,
             )  # fmt: skip
         if abs(position + lots * side) > MAX_LOTS:
             return self._denied(
@@ -567,6 +586,23 @@ class OrderDesk:
         if action.kind is CorporateActionKind.DELISTING:
             self._delisted.add(action.instrument)
 
+    def free_lots(self, runner: Runner, instrument: InstrumentId) -> int:
+        """Lots that a strategy holds and has not for sale; 0 where it is short."""
+        free = runner.ledger.positions[instrument].lots
+        for each in self._oms.open.values():
+            if (
+                each.strategy == runner.name
+                and each.instrument == instrument
+                and each.side is _SELL
+                and not each.reduce_only
+            ):
+                free -= each.leaves
+        return max(0, free)
+
+    def expire(self, instrument: InstrumentId) -> None:
+        """From an expiry on every order of the instrument is denied."""
+        self._expired.add(instrument)
+
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""
         self._kill_switch.apply(command)
@@ -581,4 +617,6 @@ class OrderDesk:
         runner.valuation.refresh()
         position = runner.ledger.positions[instrument]
         mark = self._market.mark_ticks(self._index[instrument])
-        return runner.valuation.equity + position.lots * position.factor * (ticks - mark)
+        if not position.lots:
+            return runner.valuation.equity
+        return runner.valuation.equity + position.worth(ticks) - position.worth(mark)

@@ -4,10 +4,10 @@
                                      (the events of every arrow) -> tape
 
 A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
-command, a corporate action, the end of a trading day) to its end and puts everything that it caused
-on the tape. Commands leave for the venue only after the tape has their step. All steps are in the
-order of DESIGN section 4: by time, and at one time control, execution reports, corporate actions,
-market, timers; the end of a day comes last.
+command, a corporate action, a contract step, the end of a trading day) to its end and puts
+everything that it caused on the tape. Commands leave for the venue only after the tape has their
+step. All steps are in the order of DESIGN section 4: by time, and at one time control, execution
+reports, corporate actions, contract steps, market, timers; the end of a day comes last.
 """
 
 from __future__ import annotations
@@ -35,18 +35,21 @@ from onetape.domain.events import (
 from onetape.domain.market import (
     Bar,
     BarBlock,
+    ContractExpiry,
+    ContractStep,
     CorporateAction,
     CorporateActionKind,
     TimeSlice,
     TradeTick,
 )
 from onetape.domain.numbers import INT64_MAX
-from onetape.domain.orders import Intent
+from onetape.domain.orders import ExerciseIntent, Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import DayEnd, Timeline
+from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
-from onetape.runtime.runner import Runner, RunnerState
+from onetape.runtime.runner import STEP_CALLBACKS, Runner, RunnerState
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.timers import Timers, TimersState
 from onetape.strategy.context import Context, TimerRequest
@@ -97,8 +100,10 @@ class Pipeline:
         desk: OrderDesk,
         venue: SimulatedExchange,
         log: StepLog,
+        contracts: ContractDesk,
     ) -> None:
         self._market = market
+        self._contracts = contracts
         self._runners = {each.name: each for each in runners}
         self._active = tuple(runners)
         self._desk = desk
@@ -212,6 +217,29 @@ class Pipeline:
             hear = runner.on_corporate_action
             if hear is not None and runner.hears(action.instrument):
                 self._call(runner, "on_corporate_action", hear, action, runner.context)
+                self._ask(runner)
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
+    def apply_step(self, step: ContractStep) -> None:
+        """What happens to a contract, as a step of its own before the rows of its time.
+
+        First the books and, where the contract expires, its orders; then the margin; then the
+        strategies.
+        """
+        log = self._log
+        ts = max(step.ts_known, log.now)
+        self._deliver(ts, ts - 1)
+        log.begin(ts, self._market.row)
+        log.origin = log.cause = seq = log.emit(step, 0, 0)
+        self._contracts.apply(step, seq)
+        if isinstance(step, ContractExpiry):
+            for report in self._venue.cancel_all(step.instrument, "its instrument has expired"):
+                self._settle(report, seq)
+        for runner in self._active:
+            hear = runner.on_step.get(type(step))
+            if hear is not None and runner.hears(step.instrument):
+                self._call(runner, STEP_CALLBACKS[type(step)], hear, step, runner.context)
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
@@ -481,7 +509,10 @@ class Pipeline:
         self._take_queue(runner, waiting)
         while waiting and not runner.quarantined:
             intent, log.origin, log.cause = waiting.popleft()
-            denied = self._desk.decide(runner, intent)
+            if isinstance(intent, ExerciseIntent):
+                denied = self._contracts.exercise(runner, intent)
+            else:
+                denied = self._desk.decide(runner, intent)
             if denied is not None and runner.on_order_update is not None:
                 log.cause = log.first_seq + len(log.events) - 1
                 self._call(

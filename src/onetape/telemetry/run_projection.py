@@ -13,6 +13,7 @@ from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
     Event,
+    MarginStatusChanged,
     OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
@@ -30,6 +31,7 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -84,6 +86,8 @@ class RunProjection:
         fills: (seq, engine time, fill) each.
         positions: (engine time, what a fill made of its position) each.
         adjustments: (seq, engine time, what a corporate action made of a position) each.
+        settlements: (seq, engine time, what a contract's position was settled by) each.
+        margin: (engine time, another status of a strategy's margin) each.
         postings: (seq, engine time, cash that moved without a fill) each.
         cash: What the books of each strategy said last, in minor units.
         denied: (engine time, refusal of our risk) each.
@@ -100,6 +104,8 @@ class RunProjection:
         self.fills: list[tuple[int, int, OrderFilled]] = []
         self.positions: list[tuple[int, PositionChanged]] = []
         self.adjustments: list[tuple[int, int, PositionAdjusted]] = []
+        self.settlements: list[tuple[int, int, PositionSettled]] = []
+        self.margin: list[tuple[int, MarginStatusChanged]] = []
         self.postings: list[tuple[int, int, CashPosted]] = []
         self.cash: dict[str, int] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
@@ -115,6 +121,8 @@ class RunProjection:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._settle,
+            MarginStatusChanged: self._note_margin,
             CashPosted: self._post,
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
@@ -147,6 +155,14 @@ class RunProjection:
         self.account_events.append((event.ts_event, change))
         self.adjustments.append((event.seq, event.ts_event, change))
         self.cash[change.strategy] = change.cash
+
+    def _settle(self, event: Event, settled: PositionSettled) -> None:
+        self.account_events.append((event.ts_event, settled))
+        self.settlements.append((event.seq, event.ts_event, settled))
+        self.cash[settled.strategy] = settled.cash
+
+    def _note_margin(self, event: Event, status: MarginStatusChanged) -> None:
+        self.margin.append((event.ts_event, status))
 
     def _post(self, event: Event, posted: CashPosted) -> None:
         self.account_events.append((event.ts_event, posted))

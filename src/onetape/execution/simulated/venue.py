@@ -37,6 +37,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar
+from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, INT64_MAX, MAX_LOTS, compute_ratio_floor, compute_ticks
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
 from onetape.domain.ports import AccountView
@@ -105,10 +106,12 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
 class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What fills of one instrument need: looked up once.
 
-    `factor` is its `minor_per_tick_lot`, `ratios_e8` the `flat_ratio_e8` of each `LiquiditySide`.
+    `factor` is its `minor_per_tick_lot`, `inverse_factor` its own, `ratios_e8` the `flat_ratio_e8`
+    of each `LiquiditySide`.
     """
 
     factor: int
+    inverse_factor: int
     tick_size: float
     ratios_e8: tuple[int | None, ...]
 
@@ -148,6 +151,7 @@ class SimulatedVenue:
         self._fill_terms = {
             each.id: _FillTerms(
                 factor=each.minor_per_tick_lot,
+                inverse_factor=each.inverse_factor,
                 tick_size=each.tick_float,
                 ratios_e8=tuple(flat_ratio_e8(terms.fees[each.id], side) for side in _LIQUIDITY),
             )
@@ -565,10 +569,13 @@ class SimulatedVenue:
         if command.budget_is_ratio:
             equity = account.equity_at(command.strategy, command.instrument, ticks)
             budget = compute_ratio_floor(max(equity, 0), budget)
+        factor = self._fill_terms[command.instrument].factor
+        inverse_factor = self._fill_terms[command.instrument].inverse_factor
+        if inverse_factor:
+            ticks, factor = 1, compute_notional(1, ticks, 0, inverse_factor)
         return compute_affordable_lots(
-            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks,
-            self._instruments[command.instrument].minor_per_tick_lot, 0,
-        )  # fmt: skip
+            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks, factor, 0
+        )
 
     def _fill(
         self,
@@ -587,6 +594,8 @@ class SimulatedVenue:
         )  # fmt: skip
         terms = self._fill_terms[instrument]
         notional = lots * ticks * terms.factor
+        if terms.inverse_factor:
+            notional = compute_fill_notional(lots, ticks, 0, terms.inverse_factor, command.side)
         liquidity = compute_liquidity_side(kind, order.bars_waited, code)
         ratio_e8 = terms.ratios_e8[liquidity]
         if ratio_e8 is not None and not order.filled_lots:

@@ -114,6 +114,13 @@ class CompiledHost:
                 where="data.corporate_actions",
                 remedy="run it in the Python host",
             )
+        for each in timeline.instruments:
+            if each.is_contract:
+                raise ConfigError(
+                    f"{each.id} is a {each.kind.value}, which the compiled host does not carry",
+                    where="data.instruments",
+                    remedy="run it in the Python host",
+                )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()

@@ -22,7 +22,7 @@ from onetape.domain.events import (
     SessionStarted,
     StrategyQuarantined,
 )
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import InstrumentId, OptionTerms
 from onetape.domain.numbers import INT64_MAX, to_minor
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
@@ -47,6 +47,7 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
@@ -166,7 +167,7 @@ def run_backtest(
     catalog = Catalog(Path(config.data.path))
     timeline = load_timeline(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path,
+        config.data.versions, config.data.actions_path, config.data.funding_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     identity = SessionIdentity(
@@ -301,15 +302,21 @@ class BacktestSession:
         self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
         self._view.runners = self.runners
         self.desk = OrderDesk(
-            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
-        )
+            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
+            is_cash_account=limits.max_leverage is None,
+        )  # fmt: skip
         self._venue = SimulatedVenue(timeline.instruments, terms)
-        self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
+        self._contracts = ContractDesk(
+            self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self.pipeline = Pipeline(
+            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
+            self._contracts,
+        )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
         self._actions_done = 0
+        self._steps_done = 0
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._day_ends: list[DayEnd] = []
         self._day_ends_done = 0
@@ -334,11 +341,18 @@ class BacktestSession:
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
         for each in instruments:
-            if each.quote_currency != spec.currency:
+            if each.settlement_currency != spec.currency:
+                verb = "settled" if each.is_inverse else "quoted"
                 raise ConfigError(
-                    f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
-                    f"{spec.name} is in {spec.currency}",
+                    f"{each.id} is {verb} in {each.settlement_currency}, but the capital of "
+                    f"strategy {spec.name} is in {spec.currency}",
                     remedy="give the strategy capital in that currency",
+                )
+            if isinstance(each.terms, OptionTerms) and each.terms.underlying not in wanted:
+                raise ConfigError(
+                    f"strategy {spec.name} trades {each.id} and not {each.terms.underlying}, by "
+                    "which it settles",
+                    remedy="add it to the instruments of the strategy",
                 )
         ledger = Ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
@@ -374,6 +388,7 @@ class BacktestSession:
             venue=self._venue.save(),
             pipeline=self.pipeline.save(),
             actions=self._actions_done,
+            steps=self._steps_done,
             day_ends=self._day_ends_done,
         )
 
@@ -388,6 +403,7 @@ class BacktestSession:
             state.version != STATE_VERSION
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
+            or not 0 <= state.steps <= len(self._timeline.steps)
             or not 0 <= state.day_ends <= len(self._day_ends)
         ):
             raise DataError(
@@ -395,10 +411,13 @@ class BacktestSession:
                 f"goes on from version {STATE_VERSION} in {len(self._timeline)} rows",
                 remedy="run the session again",
             )
-        self._market.restore(state.row, state.actions)
+        self._market.restore(state.row, state.actions, state.steps)
         for action in self._timeline.actions[: state.actions]:
             self.desk.delist(action)
+        for step in self._timeline.steps[: state.steps]:
+            self._contracts.follow(step)
         self._actions_done = state.actions
+        self._steps_done = state.steps
         self._day_ends_done = state.day_ends
         self._log.restore(state.log)
         self.desk.restore(state.desk)
@@ -476,6 +495,8 @@ class BacktestSession:
             until = stop
             if self._actions_done < len(self._timeline.actions):
                 until = min(stop, self._timeline.action_rows[self._actions_done])
+            if self._steps_done < len(self._timeline.steps):
+                until = min(until, self._timeline.step_rows[self._steps_done])
             if self._day_ends_done < len(self._day_ends):
                 until = min(until, self._day_ends[self._day_ends_done].rows)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
@@ -483,12 +504,17 @@ class BacktestSession:
                 self._keep(snapshots)
 
     def _come_to_row(self, ts: int = INT64_MAX) -> None:
-        """Corporate actions and ends of days before the next row, and before `ts`, in order."""
+        """Actions, contract steps and ends of days before the next row and `ts`, in order."""
         while True:
-            action_ts, day_ts = self._next_action(), self._next_day_end()
-            if min(action_ts, day_ts) >= ts:
+            action_ts, step_ts, day_ts = (
+                self._next_action(), self._next_step(), self._next_day_end()
+            )  # fmt: skip
+            if min(action_ts, step_ts, day_ts) >= ts:
                 return
-            if action_ts <= day_ts:
+            if step_ts < action_ts and step_ts <= day_ts:
+                self._steps_done += 1
+                self.pipeline.apply_step(self._timeline.steps[self._steps_done - 1])
+            elif action_ts <= day_ts:
                 self._actions_done += 1  # first: who looks at the step finds it done
                 self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
             else:
@@ -501,6 +527,12 @@ class BacktestSession:
         timeline, done = self._timeline, self._actions_done
         is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
         return timeline.actions[done].ts_known if is_next else INT64_MAX
+
+    def _next_step(self) -> int:
+        """When the next contract step before the next row is known; INT64_MAX: there is none."""
+        timeline, done = self._timeline, self._steps_done
+        is_next = done < len(timeline.steps) and timeline.step_rows[done] <= self.row
+        return timeline.steps[done].ts_known if is_next else INT64_MAX
 
     def _next_day_end(self) -> int:
         """When the next day before the next row ends; INT64_MAX: there is none."""

@@ -21,6 +21,7 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -70,6 +71,7 @@ class AccountTape:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._adjust,
             CashPosted: self._adjust,
             OrderApproved: self._approve,
             OrderDenied: self._deny,
@@ -91,7 +93,7 @@ class AccountTape:
     def _account(self, ts: int, event: CapitalDeposited | OrderFilled) -> None:
         self.events.append((ts, event))
 
-    def _adjust(self, ts: int, change: PositionAdjusted | CashPosted) -> None:
+    def _adjust(self, ts: int, change: PositionAdjusted | PositionSettled | CashPosted) -> None:
         self.events.append((ts, change))
         self.cash = change.cash
 

@@ -19,6 +19,7 @@ from onetape.domain.events import (
     OrderSubmitted,
     Payload,
     PositionAdjusted,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -71,6 +72,7 @@ class FoldedState:
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._settle,
             CashPosted: self._post,
             **dict.fromkeys(_REPORTS, self._move),
         }
@@ -111,7 +113,7 @@ class FoldedState:
         self.folded += 1
 
     def _open_ledger(self, strategy: str, currency: str) -> Ledger:
-        held = [each for each in self.header.instruments if each.quote_currency == currency]
+        held = [each for each in self.header.instruments if each.settlement_currency == currency]
         return Ledger(strategy, currency, held)
 
     def _deposit(self, event: CapitalDeposited, _seq: int, _origin: int) -> None:
@@ -148,6 +150,15 @@ class FoldedState:
 
     def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
         self.ledgers[event.strategy].follow(event)
+
+    def _settle(self, event: PositionSettled, seq: int, _origin: int) -> None:
+        ledger = self.ledgers[event.strategy]
+        ledger.follow_settled(event)
+        if ledger.cash != event.cash:
+            raise InvariantBroken(
+                f"seq {seq}: cash of {event.strategy} is {event.cash} minor units on the tape, and "
+                f"{ledger.cash} by its events"
+            )
 
     def _post(self, event: CashPosted, seq: int, _origin: int) -> None:
         ledger = self.ledgers[event.strategy]

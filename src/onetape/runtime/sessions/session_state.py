@@ -17,8 +17,8 @@ STATE_VERSION = 1
 class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a session knows after the timeline's `row`, the pinned market data aside.
 
-    Marks, exposures and features follow from the data, `row` and how many of the corporate actions
-    and ends of trading days have come, so they are not here.
+    Marks, exposures and features follow from the data, `row` and how many of the corporate actions,
+    contract steps and ends of trading days have come, so they are not here.
     """
 
     version: int
@@ -29,6 +29,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pipeline: PipelineState
     actions: int = 0
     day_ends: int = 0
+    steps: int = 0
 
 
 def encode_state(state: SessionState) -> bytes:
