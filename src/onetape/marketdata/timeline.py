@@ -13,7 +13,14 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import TRADES, BarBlock, ContractStep, CorporateAction, TradeBlock
+from onetape.domain.market import (
+    TRADES,
+    BarBlock,
+    ContractStep,
+    CorporateAction,
+    TickBlock,
+    TradeBlock,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import (
@@ -40,7 +47,11 @@ if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
 
 
-TimelineKind = Literal["bars", "trades"]
+TimelineKind = Literal["bars", "trades", "quotes", "book"]
+
+_BLOCKS: dict[TimelineKind, type[BarBlock]] = {
+    "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
+}  # fmt: skip
 
 PINNED_FILES = (ACTIONS, FUNDING)
 """`timeframe` of pins that are of files beside the catalog."""
@@ -61,24 +72,26 @@ class Timeline:
     """Market data of several instruments merged by (`ts_known`, position of the instrument).
 
     Attributes:
-        kind: Whether the rows are bars or trade prints.
+        kind: What the rows are: bars, trade prints, quotes, or changes of the depth; prints may
+            stand between the latter two.
         instruments: In the order that breaks ties.
         instrument_index: int32 of shape (rows,): position in `instruments` of each row.
         columns: `BAR_COLUMNS`, each of shape (rows,). Of prints: `TRADE_COLUMNS`, and of the bars
             that they are matched as `ts_open` (`ts_event` less a nanosecond), and under further
             names `ts_close` (of `ts_event`), `open`, `high`, `low`, `close` (of `price`) and
-            `volume` (of `size`).
+            `volume` (of `size`). Of quotes and depth: those that `complete_ticks` makes.
         slice_end: bool of shape (rows,): True on the last row of each `ts_known`.
         datasets: What was read from a catalog, one pin for each instrument; empty from memory.
         source: Provenance of the rows.
-        timeframe: Length of the bars; `trades` where the rows are prints.
+        timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
         action_pins: What was read of actions and funding, a pin for each instrument that has any.
         steps: What happens to contracts, in the order in which a session meets it.
         step_rows: How many rows come before each of them.
 
-    Made by `build_timeline`, `build_trade_timeline` and `load_timeline`.
+    Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
+    and `load_timeline`.
     """
 
     def __init__(
@@ -150,7 +163,7 @@ class Timeline:
 
     def blocks(self, rows: int, start: int = 0) -> Iterator[BarBlock]:
         """The rows from `start` on, in blocks of up to `rows`; columns are views."""
-        make = BarBlock if self.kind == "bars" else TradeBlock
+        make = _BLOCKS[self.kind]
         ids = [instrument.id for instrument in self.instruments]
         for first in range(start, len(self), rows):
             stop = min(first + rows, len(self))
@@ -188,11 +201,11 @@ def build_timeline(
         DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
             action or step does not fit (see `order_actions` and `order_steps`).
     """
-    instruments = _check_instruments([instrument for instrument, _ in series])
+    instruments = check_instruments([instrument for instrument, _ in series])
     for instrument, columns in series:
         check_columns(columns, instrument.id)
     ordered = order_actions(actions, series) if actions else ()
-    merged, index, rows = _merge([columns for _, columns in series], BAR_COLUMNS)
+    merged, index, rows = merge_series([columns for _, columns in series], BAR_COLUMNS)
     return Timeline(
         instruments,
         index,
@@ -229,11 +242,11 @@ def build_trade_timeline(
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
             an action or step does not fit (see `order_actions` and `order_steps`).
     """
-    instruments = _check_instruments([instrument for instrument, _ in series])
+    instruments = check_instruments([instrument for instrument, _ in series])
     completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
     bars = list(zip(instruments, map(add_bar_columns, completed), strict=True))
     ordered = order_actions(actions, bars) if actions else ()
-    merged, index, rows = _merge(completed, TRADE_COLUMNS)
+    merged, index, rows = merge_series(completed, TRADE_COLUMNS)
     return Timeline(
         instruments,
         index,
@@ -256,7 +269,8 @@ def _order_steps(
     return ()
 
 
-def _check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
+def check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
+    """They are what a timeline needs: one at least, and each once; raises `DataError`."""
     ids = [each.id for each in instruments]
     if not ids:
         raise DataError("a timeline needs an instrument")
@@ -266,7 +280,7 @@ def _check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, .
     return tuple(instruments)
 
 
-def _merge(
+def merge_series(
     series: Sequence[BarColumns], names: Sequence[str]
 ) -> tuple[BarColumns, npt.NDArray[np.int32], list[IntArray]]:
     """Columns in one order, the position in `series` of each row, the rows of each of `series`."""

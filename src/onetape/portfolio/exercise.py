@@ -14,7 +14,8 @@ from onetape.portfolio.corporate_actions import compute_payment
 def compute_intrinsic(price: int, strike: int, right_sign: int) -> int:
     """What a unit gains by exercise, 0 out of the money; `right_sign` +1 call, -1 put.
 
-    Source: Hull, "Options, Futures, and Other Derivatives", chapter 10: max(S - K, 0), max(K - S, 0).
+    Source: Hull, "Options, Futures, and Other Derivatives", chapter 10: max(S - K, 0) of a call,
+    max(K - S, 0) of a put.
     """
     return max(0, right_sign * (price - strike))
 

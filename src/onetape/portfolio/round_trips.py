@@ -38,7 +38,8 @@ class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     end of the newest bar. A split scales lots that were entered and exited like those that are
     held; what it settles in cash is an exit, and so is a delisting. Lots that are settled,
     delivered or liquidated are entries and exits like those of a fill; funding counts like a
-    dividend. Of an inverse contract notionals are in the base currency, and the gain is entries less exits.
+    dividend. Of an inverse contract notionals are in the base currency, and the gain is entries
+    less exits.
     """
 
     strategy: str

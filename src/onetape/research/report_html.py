@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from onetape.domain.market import TRADES
+from onetape.domain.market import BOOK, QUOTES, TRADES
 from onetape.research import report_charts as charts
 from onetape.research import report_format as text
 from onetape.research import report_measures as measures
@@ -16,6 +16,7 @@ from onetape.research.result_table import action_rows, alarms, figure_rows, post
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
+_ROWS = {TRADES: "trade prints", QUOTES: "quotes", BOOK: "changes of the depth"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _OUTERMOST = "<small>The outermost bars hold everything beyond four standard deviations.</small>"
 
@@ -96,7 +97,7 @@ def _header(summary: RunSummary, name: str) -> str:
     )
     account = summary.account
     timeframe = summary.timeline.timeframe
-    rows = "trade prints" if timeframe == TRADES else f"bars of {timeframe}"
+    rows = _ROWS.get(timeframe, f"bars of {timeframe}")
     return (
         f"<header><h1>{name}{badges}</h1>"
         f"<p>{escape(summary.projection.header.mode)}, {text.day(account.ts_start)} to "

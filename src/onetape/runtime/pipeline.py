@@ -39,8 +39,8 @@ from onetape.domain.market import (
     ContractStep,
     CorporateAction,
     CorporateActionKind,
+    RowEvent,
     TimeSlice,
-    TradeTick,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import ExerciseIntent, Intent
@@ -320,7 +320,7 @@ class Pipeline:
         return row + 1
 
     def _run_quiet(
-        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, Bar | TradeTick, Any]]
+        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, RowEvent, Any]]
     ) -> int:
         """Call the strategy until it asks for something; returns that row, -1 at the end."""
         context = runner.context
@@ -364,7 +364,7 @@ class Pipeline:
                 break
         return row
 
-    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: Bar | TradeTick) -> int:
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: RowEvent) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:

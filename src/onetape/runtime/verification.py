@@ -456,7 +456,7 @@ def _blame(
     return f"{at}: {_callback_of(session, files, index, event)} of strategy {payload.strategy}"
 
 
-_CALLBACKS = ("on_market_event", "on_bar", "on_trade", "on_slice")
+_CALLBACKS = ("on_market_event", "on_bar", "on_trade", "on_quote", "on_book", "on_slice")
 
 
 def _callback_of(session: RecordedSession, files: Sequence[Path], index: int, event: Event) -> str:

@@ -67,7 +67,8 @@ def test_inverse_notional_is_the_exact_quotient_rounded(lots: int, ticks: int, f
     assert compute_value(-lots, ticks, 0, factor) == floor(exact)
 
 
-# Binance, "Introduction to funding": 0.1 BTC at a mark of 50,000 is 5,000; at 0.01 % longs pay 0.50.
+# Binance, "Introduction to funding": 0.1 BTC at a mark of 50,000 is 5,000; at 0.01 % longs pay
+# 0.50.
 # Of 1,000 inverse contracts at 50,000.0 the notional is 2 BTC, 0.01 % of it 0.0002 BTC.
 @pytest.mark.parametrize(
     ("instrument", "lots", "ticks", "rate_e10", "amount"),

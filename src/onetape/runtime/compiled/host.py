@@ -121,6 +121,12 @@ class CompiledHost:
                     where="data.instruments",
                     remedy="run it in the Python host",
                 )
+        if timeline.kind not in ("bars", "trades"):
+            raise ConfigError(
+                f"the session runs on {timeline.timeframe}, which the compiled host does not carry",
+                where="data.timeframe",
+                remedy="run it in the Python host",
+            )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()
