@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from onetape.domain.instrument import (
     ExerciseStyle,
@@ -15,8 +16,13 @@ from onetape.domain.instrument import (
     OptionTerms,
     PerpetualTerms,
 )
+from onetape.domain.margin import MarginAgreement, MarginSchedule, make_schedule
 from onetape.domain.market import ContractStep, FundingRate
 from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.portfolio.equity_curve import Marks, compute_equity_curves
+from onetape.portfolio.round_trips import pair_round_trips
+from onetape.telemetry.run_projection import project_run
+from tests.support.session_runs import SessionRun
 from tests.support.timelines import AAPL, Prices, make_columns
 
 LINEAR = Instrument(
@@ -83,3 +89,31 @@ def make_funding(
 ) -> FundingRate:
     """Funding at `ts` (ns UTC)."""
     return FundingRate(instrument=instrument.id, ts_event=ts, ts_known=ts, rate=rate, mark=mark)
+
+
+def make_margin(
+    timeline: Timeline,
+    initial_pct: str = "10",
+    maintenance_pct: str = "5",
+    schedule: MarginSchedule | None = None,
+    **terms: Any,
+) -> MarginAgreement:
+    """The same schedule for every instrument; `terms` are fields of the agreement."""
+    every = schedule or make_schedule(Decimal(initial_pct), Decimal(maintenance_pct))
+    return MarginAgreement(schedules={each.id: every for each in timeline.instruments}, **terms)
+
+
+def check_whole(run: SessionRun, timeline: Timeline) -> None:
+    """Curve and round trips say of a run what its books say, to the minor unit."""
+    events = project_run(run.events).account_events
+    marks = Marks(timeline)
+    curve = compute_equity_curves(marks, events).account
+    trips = pair_round_trips(marks, events)
+    ledgers = [each.ledger for each in run.session.runners.values()]
+    equity = sum(run.equity(each.strategy) for each in ledgers)
+    assert int(curve.equity[-1]) == equity
+    assert int(curve.cash[-1]) == sum(each.cash for each in ledgers)
+    capital = sum(each.capital for each in ledgers)
+    assert sum(each.pnl_net for each in trips) == equity - capital
+    for each in ledgers:
+        each.check()

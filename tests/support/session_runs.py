@@ -8,6 +8,7 @@ from typing import Any
 
 from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
@@ -67,6 +68,7 @@ def make_terms(
     limit_reach: float = LIMIT_TRADED_THROUGH,
     max_volume_ratio: float | None = None,
     seed: int = 0,
+    margin: MarginAgreement | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -76,6 +78,7 @@ def make_terms(
         latency=build_latency(latency or LatencyModel(), seed),
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
+        margin=margin,
     )
 
 
@@ -83,6 +86,7 @@ def run_session(
     timeline: Timeline,
     *strategies: Strategy,
     capital: float = 100_000,
+    currency: str = "USD",
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
@@ -94,6 +98,7 @@ def run_session(
             name=f"s{number}",
             strategy=strategy,
             capital=to_minor(capital, "capital"),
+            currency=currency,
             instruments=instruments[number] if instruments else None,
         )
         for number, strategy in enumerate(strategies)

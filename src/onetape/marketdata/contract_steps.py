@@ -6,7 +6,7 @@ futures and options expire: that follows from their definitions and the times of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ from onetape.marketdata.bars import BarColumns
 Series = Sequence[tuple[Instrument, BarColumns]]
 
 
-def order_steps(given: Iterable[ContractStep], series: Series) -> tuple[ContractStep, ...]:
+def order_steps(given: Sequence[ContractStep], series: Series) -> tuple[ContractStep, ...]:
     """The steps of a session, those given and those that follow, with the time of each.
 
     That is their own time, or a nanosecond after the newest bar that had opened before it is known,
@@ -38,6 +38,8 @@ def order_steps(given: Iterable[ContractStep], series: Series) -> tuple[Contract
         DataError: There are bars of an instrument after its expiry, an option's underlying has no
             bars, or a step is of an instrument that has none.
     """
+    if not given and not any(instrument.is_contract for instrument, _ in series):
+        return ()
     index = {instrument.id: at for at, (instrument, _) in enumerate(series)}
     steps = [*given]
     for instrument, columns in series:

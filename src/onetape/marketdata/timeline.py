@@ -216,7 +216,7 @@ def build_timeline(
         timeframe=timeframe,
         actions=ordered,
         action_pins=tuple(action_pins),
-        steps=_order_steps(steps, series),
+        steps=order_steps(steps, series),
     )
 
 
@@ -257,16 +257,8 @@ def build_trade_timeline(
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
-        steps=_order_steps(steps, bars),
+        steps=order_steps(steps, bars),
     )
-
-
-def _order_steps(
-    steps: Sequence[ContractStep], series: Sequence[tuple[Instrument, BarColumns]]
-) -> tuple[ContractStep, ...]:
-    if steps or any(instrument.is_contract for instrument, _ in series):
-        return order_steps(steps, series)
-    return ()
 
 
 def check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:

@@ -14,6 +14,7 @@ from pydantic import Field
 from onetape.execution.simulated import fees, slippage
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
+from onetape.runtime.config_margin import Margin
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import Bps, Exact, Factor
 
@@ -76,6 +77,8 @@ class ExecutionConfig(Section):
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
+    margin: Margin | None = None
+    """What a broker asks for positions; null: they are paid for."""
 
     def slippage_model(self) -> slippage.SlippageModel:
         """The venue's slippage model."""

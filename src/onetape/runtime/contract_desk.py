@@ -39,11 +39,13 @@ class ContractDesk:
         runners: Whose books, by name, in the order in which they are asked.
         desk: Denies orders of what has expired.
 
+    `options` are the options among the instruments.
+
     Raises:
         ConfigError: An option can't be settled by its underlying (see `read_option`).
     """
 
-    __slots__ = ("_desk", "_index", "_instruments", "_log", "_market", "_options", "_runners")
+    __slots__ = ("_desk", "_index", "_instruments", "_log", "_market", "_runners", "options")
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class ContractDesk:
         self._market = market
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
-        self._options: dict[InstrumentId, OptionContract] = {
+        self.options: dict[InstrumentId, OptionContract] = {
             each.id: read_option(each, each.terms, self._instruments)
             for each in instruments
             if isinstance(each.terms, OptionTerms)
@@ -101,7 +103,7 @@ class ContractDesk:
         if refusal is not None:
             log.emit(refusal, log.origin, seq)
             return refusal
-        self._exercise(runner, self._options[intent.instrument], intent.lots, seq)
+        self._exercise(runner, self.options[intent.instrument], intent.lots, seq)
         return None
 
     def _refuse(self, runner: Runner, intent: ExerciseIntent) -> OrderDenied | None:
@@ -110,7 +112,7 @@ class ContractDesk:
                 runner.name, intent.intent, intent.instrument, code, actual, limit, unit
             )
 
-        option = self._options.get(intent.instrument)
+        option = self.options.get(intent.instrument)
         if option is None or option.terms.exercise is not ExerciseStyle.AMERICAN:
             return deny(DenialCode.NOT_EXERCISABLE, 0, 1, "american options")
         if intent.lots <= 0:
@@ -164,7 +166,7 @@ class ContractDesk:
 
     def _expire(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
         lots = runner.ledger.held[instrument].lots
-        option = self._options.get(instrument)
+        option = self.options.get(instrument)
         if option is None:
             self._settle(runner, instrument, SettlementKind.FINAL, -lots, cause)
             return

@@ -47,6 +47,7 @@ from onetape.portfolio.ledger import NO_INSTRUMENT
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.step_log import StepLog
@@ -73,11 +74,12 @@ class OrderDesk:
     Attributes:
         commands: What the current step wants sent to the venue, in order.
         is_cash_account: Whether what is bought must be paid from cash.
+        margin: What measures margin; None: there is no agreement on it.
     """
 
     __slots__ = (
         "_delisted", "_expired", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
-        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account",
+        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account", "margin",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +94,7 @@ class OrderDesk:
         is_cash_account: bool = True,
     ) -> None:
         self.is_cash_account = is_cash_account
+        self.margin: MarginDesk | None = None
         self._log = log
         self._market = market
         self._oms = oms
@@ -267,11 +270,18 @@ class OrderDesk:
         if line.inverse_factor:
             lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
         kill_active = self._kill_switch.active
+        needed = power = 0
+        if self.margin is not None:
+            others = [each for each in self._oms.open.values() if each is not replaced]
+            signed = 0 if reduce_only else lots * side_sign
+            needed, power = self.margin.compute_needs(
+                runner, others, line.instrument.id, signed, dearest
+            )
         self._lot_cost = -(-(notional + fee) // lots)
         approved = line.approve(
             intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
             cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells, gross,
-            net, bound, kill_active,
+            net, bound, kill_active, needed, power,
         )  # fmt: skip
         if approved is not None:
             return approved
@@ -283,6 +293,7 @@ class OrderDesk:
                 reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
                 open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
                 other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
+                margin_needed=needed, margin_power=power,
             )
         )  # fmt: skip
 

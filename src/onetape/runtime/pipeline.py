@@ -32,6 +32,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
     TimerFired,
 )
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import (
     Bar,
     BarBlock,
@@ -47,6 +48,7 @@ from onetape.domain.orders import ExerciseIntent, Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import DayEnd, Timeline
 from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import STEP_CALLBACKS, Runner, RunnerState
@@ -101,9 +103,11 @@ class Pipeline:
         venue: SimulatedExchange,
         log: StepLog,
         contracts: ContractDesk,
+        margin: MarginDesk | None = None,
     ) -> None:
         self._market = market
         self._contracts = contracts
+        self._margin = margin
         self._runners = {each.name: each for each in runners}
         self._active = tuple(runners)
         self._desk = desk
@@ -236,6 +240,8 @@ class Pipeline:
         if isinstance(step, ContractExpiry):
             for report in self._venue.cancel_all(step.instrument, "its instrument has expired"):
                 self._settle(report, seq)
+        if self._margin is not None:
+            self._check_margin(self._margin, seq)
         for runner in self._active:
             hear = runner.on_step.get(type(step))
             if hear is not None and runner.hears(step.instrument):
@@ -276,7 +282,7 @@ class Pipeline:
 
     def _is_rows_only(self) -> bool:
         """Whether one strategy is active and listens to every row and nothing else."""
-        if len(self._active) != 1:
+        if len(self._active) != 1 or self._margin is not None:
             return False
         runner = self._active[0]
         return (
@@ -376,6 +382,8 @@ class Pipeline:
             for report in self._venue.on_bar(bar, self._desk):
                 self._settle(report, log.market_seq)
         self._market.row = row
+        if self._margin is not None and self._slice_end[row]:
+            self._check_margin(self._margin, log.market_seq)
         return ts
 
     def _end_row(self, row: int) -> None:
@@ -432,6 +440,25 @@ class Pipeline:
         self._count_round(runner)
         self._call(runner, "on_timer", runner.on_timer, name, runner.context)
         self._ask(runner)
+
+    def _check_margin(self, margin: MarginDesk, cause: int) -> None:
+        """Judge the margin of every strategy at the marks, liquidate, and tell them."""
+        log = self._log
+        for runner in self._runners.values():
+            for status in margin.check(runner, cause, self._cancel_orders):
+                if runner.on_margin is None:
+                    continue
+                origin, before = log.origin, log.cause
+                log.cause = log.first_seq + len(log.events) - 1
+                self._call(runner, "on_margin", runner.on_margin, status, runner.context)
+                self._ask(runner)
+                log.origin, log.cause = origin, before
+
+    def _cancel_orders(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
+        """Take the orders of a strategy off, in one instrument or (empty) in all."""
+        for name in (instrument,) if instrument else runner.context.instruments:
+            for report in self._venue.cancel_all(name, "liquidation", runner.name):
+                self._settle(report, cause)
 
     def _settle(self, report: OrderReport, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.margin import MarginAgreement
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
@@ -16,7 +17,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How this venue fills and what it charges.
 
     `limit_reach` is `LIMIT_TOUCHED` or `LIMIT_TRADED_THROUGH`; `max_volume_ratio` the share of a
-    bar's volume that all orders together may fill, None without a bound.
+    bar's volume that all orders together may fill, None without a bound. `margin` is what a broker
+    asks; None: positions are paid for.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -24,3 +26,4 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     latency: LatencyTerms
     limit_reach: float
     max_volume_ratio: float | None = None
+    margin: MarginAgreement | None = None

@@ -235,20 +235,24 @@ class SimulatedVenue:
         self.next_arrival = queue[0][0] if queue else INT64_MAX
         return reports
 
-    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterator[OrderReport]:
-        """Take every order of an instrument off, on its book or on its way here.
+    def cancel_all(
+        self, instrument: InstrumentId, reason: str, strategy: str = ""
+    ) -> Iterator[OrderReport]:
+        """Take every order of an instrument (and `strategy`) off, on its book or on its way here.
 
         A change of one that has arrived is answered; one on its way will find no order.
         """
         book = self._books[instrument]
-        resting = list(book.values())
+        resting = [each for each in book.values() if strategy in ("", each.command.strategy)]
         for order in resting:
             self._remove(book, order.identity)
         self._ended.clear()  # what they were parents of goes with them
         coming = [
             (arrival, command)
             for arrival, command in self._queue
-            if isinstance(command, OrderSubmitted) and command.instrument == instrument
+            if isinstance(command, OrderSubmitted)
+            and command.instrument == instrument
+            and strategy in ("", command.strategy)
         ]
         for each in coming:
             self._queue.remove(each)

@@ -121,6 +121,12 @@ class CompiledHost:
                     where="data.instruments",
                     remedy="run it in the Python host",
                 )
+        if terms.margin is not None:
+            raise ConfigError(
+                "the session has margin, which the compiled host does not carry",
+                where="execution.margin",
+                remedy="run it in the Python host",
+            )
         if timeline.kind not in ("bars", "trades"):
             raise ConfigError(
                 f"the session runs on {timeline.timeframe}, which the compiled host does not carry",

@@ -47,8 +47,10 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.equity_watch import EquityWatch
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
@@ -230,7 +232,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument.
+        ConfigError: A fee can't be exact for an instrument, or margin does not fit them.
     """
     ratio = config.max_volume_ratio
     fees = config.fee_model()
@@ -240,6 +242,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        margin=build_agreement(config.margin, timeline.instruments),
     )
 
 
@@ -299,19 +302,30 @@ class BacktestSession:
         self._market = MarketState(timeline)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
-        self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
+        is_margin = terms.margin is not None
+        self.runners = {
+            spec.name: self._build_runner(spec, limits, is_margin=is_margin) for spec in specs
+        }
         self._view.runners = self.runners
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
-            is_cash_account=limits.max_leverage is None,
+            is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
         self._venue = SimulatedVenue(timeline.instruments, terms)
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self._margin: MarginDesk | None = None
+        if terms.margin is not None:
+            self._margin = self.desk.margin = MarginDesk(
+                terms.margin, self._log, self._market, timeline.instruments,
+                self._contracts.options,
+            )  # fmt: skip
+        else:
+            _refuse_unmargined(timeline)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts,
+            self._contracts, self._margin,
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
@@ -331,7 +345,7 @@ class BacktestSession:
         """Have `monitor` measure what runs from now on; the session is the same."""
         self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
 
-    def _build_runner(self, spec: StrategySpec, limits: RiskLimits) -> Runner:
+    def _build_runner(self, spec: StrategySpec, limits: RiskLimits, *, is_margin: bool) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
         wanted = spec.instruments or tuple(index)
@@ -374,7 +388,7 @@ class BacktestSession:
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
-            RiskEngine(build_gates(limits)),
+            RiskEngine(build_gates(limits, is_margin=is_margin)),
             timeline.kind,
         )
 
@@ -389,6 +403,7 @@ class BacktestSession:
             pipeline=self.pipeline.save(),
             actions=self._actions_done,
             steps=self._steps_done,
+            margin=self._margin.save() if self._margin is not None else [],
             day_ends=self._day_ends_done,
         )
 
@@ -418,6 +433,8 @@ class BacktestSession:
             self._contracts.follow(step)
         self._actions_done = state.actions
         self._steps_done = state.steps
+        if self._margin is not None:
+            self._margin.restore(state.margin)
         self._day_ends_done = state.day_ends
         self._log.restore(state.log)
         self.desk.restore(state.desk)
@@ -586,6 +603,17 @@ class BacktestSession:
             datasets=list(self._timeline.pins),
             instruments=list(self._timeline.instruments),
         )
+
+
+def _refuse_unmargined(timeline: Timeline) -> None:
+    for each in timeline.instruments:
+        if each.is_margined:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is held on margin",
+                where="execution.margin",
+                remedy="say how much, for example {model: fixed, initial_pct: 10, "
+                "maintenance_pct: 5}",
+            )
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:

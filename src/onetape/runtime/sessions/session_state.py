@@ -6,6 +6,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.execution.simulated.venue import VenueState
+from onetape.runtime.margin_desk import MarginState
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.step_log import StepLogState
@@ -30,6 +31,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     actions: int = 0
     day_ends: int = 0
     steps: int = 0
+    margin: list[MarginState] = []
 
 
 def encode_state(state: SessionState) -> bytes:
