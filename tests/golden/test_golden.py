@@ -42,7 +42,7 @@ NEVER_IN_A_BACKTEST = {
     "order.rejected", "order.unknown", "market.quote", "market.trade", "market.book",
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
     "account.posted", "account.margin", "position.settled", "market.settlement", "market.expiry",
-    "intent.exercise",
+    "intent.exercise", "control.transfer", "account.transfer_refused", "feature.drifted",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

@@ -12,6 +12,7 @@ from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyModel, build_latency
 from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
 from onetape.execution.simulated.terms import VenueTerms
@@ -69,6 +70,7 @@ def make_terms(
     max_volume_ratio: float | None = None,
     seed: int = 0,
     margin: MarginAgreement | None = None,
+    fill: FillTerms | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -79,6 +81,7 @@ def make_terms(
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
         margin=margin,
+        fills={} if fill is None else {each.id: fill for each in timeline.instruments},
     )
 
 

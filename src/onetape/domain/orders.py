@@ -253,6 +253,7 @@ class DenialCode(Enum):
     DELISTED = "delisted"
     EXPIRED = "expired"
     NOT_EXERCISABLE = "not_exercisable"
+    NO_RATE = "no_rate"
 
 
 class RejectCode(Enum):

@@ -138,7 +138,10 @@ class Position:
 
 
 class LedgerState(msgspec.Struct, frozen=True):
-    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held."""
+    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held.
+
+    `others` are the balances in other currencies than its own, those that were ever used.
+    """
 
     capital: int
     cash: int
@@ -149,6 +152,7 @@ class LedgerState(msgspec.Struct, frozen=True):
     income: int = 0
     financing: int = 0
     exchanged: int = 0
+    others: list[tuple[str, LedgerState]] = []
 
 
 class Ledger:
@@ -205,6 +209,11 @@ class Ledger:
             position = self.held[identity] = self.positions[identity]
             position.lots, position.cost = lots, cost
         self.check()
+
+    def is_used(self) -> bool:
+        """Whether anything stands in the books."""
+        return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
+                    self.financing, self.exchanged, self.held))  # fmt: skip
 
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
@@ -393,6 +402,7 @@ class Ledger:
         amount: int,
         instrument: InstrumentId = NO_INSTRUMENT,
         reason: str = "",
+        currency: str = "",
     ) -> CashPosted:
         """Book cash (minor units, received: positive) against the account of its kind.
 
@@ -401,10 +411,13 @@ class Ledger:
             amount: What moves.
             instrument: On whose account; empty where it is of none.
             reason: How the amount came about, for people.
+            currency: Of `amount`; empty: that of the instrument, or else of the books.
 
         Raises:
-            InvariantBroken: A balance becomes too large.
+            InvariantBroken: A balance becomes too large, or these books have no such currency.
         """
+        if currency and currency != self.currency:
+            raise InvariantBroken(f"{self.strategy} keeps no books in {currency}")
         self.cash += amount
         match kind:
             case (
@@ -451,12 +464,10 @@ class Ledger:
         """
         debit = self.cash + self.inventory + self.fees + self.financing
         credit = self.capital + self.realized + self.income + self.exchanged
-        cost = promised = 0
-        for each in self.positions.values():
-            if each.is_margined:
-                promised = max(promised, abs(each.cost))
-            else:
-                cost += each.cost
+        cost = self._own_cost()
+        promised = max(
+            (abs(each.cost) for each in self.positions.values() if each.is_margined), default=0
+        )
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
@@ -470,3 +481,7 @@ class Ledger:
                 f"{self.inventory}, a contract's cost {promised} minor units of {self.currency}",
                 remedy="run with less capital, or leverage, or a currency of larger units",
             )
+
+    def _own_cost(self) -> int:
+        """The sum of the positions' costs that `inventory` has to be."""
+        return sum(each.cost for each in self.positions.values() if not each.is_margined)

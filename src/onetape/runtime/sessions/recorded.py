@@ -1,8 +1,7 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS ACTIONS FUNDING` runs one again
-and writes its records into a file: how `verify` gets a run of another process, with another hash
-seed.
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
+writes its records into a file: how `verify` gets a run of another process, with another hash seed.
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ from onetape.runtime.sessions.backtest import (
     build_terms,
     compute_features,
 )
+from onetape.runtime.sessions.run_features import pin_features, read_archive
 from onetape.strategy.guard import watching
 from onetape.tape.block import decode_record
 from onetape.tape.reader import SqliteTapeReader
@@ -52,6 +52,9 @@ _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 
 _NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "data.funding", "clock.speed")
 """Keys of config.json that change no decision and are not on the tape."""
+
+_NOT_SET = "null"
+"""What a key that is not there says, as JSON."""
 
 
 _WORDS: dict[str, str] = {ACTIONS: "corporate actions", FUNDING: "funding rates"}
@@ -79,13 +82,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a session can be run again with: always the configuration that stands on the tape."""
+    """What a session can be run again with: always the configuration that stands on the tape.
+
+    `restored` tells which features are run by a definition of then.
+    """
 
     header: SessionStarted
     config: SessionConfig
     specs: tuple[StrategySpec, ...]
     timeline: Timeline
     terms: VenueTerms
+    restored: tuple[str, ...] = ()
 
     def open(self, tape: TapeWriter) -> BacktestSession:
         """The session, about to begin, into `tape`; once, because strategies hold state."""
@@ -95,9 +102,11 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             config_hash=self.header.config_hash,
             seed=self.header.seed,
             mode=self.header.mode,
+            feature_versions=self.header.feature_versions,
         )
         limits = self.config.risk.limits()
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
+        drift = self.config.drift.settings() if self.config.drift else None
+        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, drift)
 
     def run(
         self,
@@ -124,7 +133,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         everything = tuple(each.id for each in self.timeline.instruments)
         return {
             spec.name: compute_features(
-                self.timeline, spec.strategy, spec.instruments or everything
+                self.timeline, spec.strategy, spec.instruments or everything, spec.features
             )
             for spec in self.specs
         }
@@ -134,7 +143,7 @@ def load_recorded(
     header: SessionStarted,
     catalog: Path,
     actions: Path | None = None,
-    funding: Path | None = None,
+    run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
 
@@ -142,7 +151,8 @@ def load_recorded(
         header: First event of the tape.
         catalog: Where the catalog is now.
         actions: Where the corporate actions are now; None: there are none.
-        funding: Where the funding rates are now; None: there are none.
+        run_dir: Where the definitions of its features are, and where config.json says which file
+            its funding rates came from; None: only the features of now count, without funding.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -154,9 +164,19 @@ def load_recorded(
         what = f"onetape {header.code_version} wrote the tape, and this is {onetape.__version__}"
         changes.append(_change(InputKind.CODE, what, header.code_version, onetape.__version__))
     specs: list[StrategySpec] = []
+    restored: list[str] = []
+    archive = read_archive(run_dir)
     for each in config.enabled_strategies:
         spec = _load_strategy(each, header, changes)
-        specs += [spec] if spec else []
+        if spec is not None:
+            # Of a strategy that was edited the features of now count, as its code does.
+            is_same = spec.version == header.strategy_versions.get(spec.name)
+            recorded = header.feature_versions.get(spec.name, {}) if is_same else {}
+            pinned = pin_features(spec.name, spec.strategy, recorded, archive)
+            changes += [_change(InputKind.CODE, what) for what in pinned.lost]
+            restored += pinned.restored
+            specs.append(msgspec.structs.replace(spec, features=pinned.features))
+    funding = None if run_dir is None else find_funding(run_dir)
     timeline = _load_pinned(header, config, catalog, actions, funding, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
@@ -167,6 +187,7 @@ def load_recorded(
             specs=tuple(specs),
             timeline=timeline,
             terms=build_terms(config.execution, config.seed, timeline),
+            restored=tuple(restored),
         ),
         changes,
     )
@@ -239,7 +260,8 @@ def compare_config(header: SessionStarted, path: Path) -> list[Change]:
             found.get(key, ""),
         )
         for key in sorted(recorded.keys() | found.keys())
-        if recorded.get(key) != found.get(key) and not _is_below(key, _NOT_DECIDING)
+        if recorded.get(key, _NOT_SET) != found.get(key, _NOT_SET)
+        and not _is_below(key, _NOT_DECIDING)
     ]
 
 
@@ -436,16 +458,17 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the session of a tape again into a file of records; no path is an empty argument.
+    """Run the session of a tape again into a file of records.
 
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records = map(Path, arguments[:3])
-    actions, funding = (Path(each) if each else None for each in arguments[3:])
+    tape, catalog, records, *actions = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog, actions, funding)
+        session, changes = load_recorded(
+            reader.header, catalog, next(iter(actions), None), tape.parent
+        )
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()

@@ -6,6 +6,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.execution.simulated.venue import VenueState
+from onetape.runtime.carrying_costs import Night
 from onetape.runtime.margin_desk import MarginState
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
@@ -32,6 +33,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     day_ends: int = 0
     steps: int = 0
     margin: list[MarginState] = []
+    transfers: int = 0
+    nights: list[Night] = []
 
 
 def encode_state(state: SessionState) -> bytes:
