@@ -58,7 +58,6 @@ from onetape.runtime.sessions.recorded import (
     compare_config,
     find_actions,
     find_catalog,
-    find_funding,
     load_recorded,
     read_controls,
     read_records,
@@ -171,7 +170,6 @@ class _Verifier:
         self._reader = reader
         self._catalog = catalog
         self._actions = find_actions(tape.parent)
-        self._funding = find_funding(tape.parent)
 
     def verify(self, on_progress: OnProgress | None) -> Verification:
         audit = check_seal(self._tape, self._reader.audit())
@@ -291,7 +289,7 @@ class _Verifier:
     def _run_apart(self, hash_seed: str, file: Path) -> str:
         """Run the session in a process of its own; returns why it failed, or nothing."""
         module = "onetape.runtime.sessions.recorded"
-        files = [str(each or "") for each in (self._actions, self._funding)]
+        actions = [] if self._actions is None else [str(self._actions)]
         done = subprocess.run(
             [
                 sys.executable,
@@ -300,7 +298,7 @@ class _Verifier:
                 str(self._tape),
                 str(self._catalog),
                 str(file),
-                *files,
+                *actions,
             ],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,

@@ -31,7 +31,6 @@ def why(
     from onetape.runtime.sessions.recorded import (
         find_actions,
         find_catalog,
-        find_funding,
         load_recorded,
     )
     from onetape.tape.reader import SqliteTapeReader

@@ -20,7 +20,6 @@ from onetape.runtime.sessions.recorded import (
     RecordedSession,
     find_actions,
     find_catalog,
-    find_funding,
     load_recorded,
     read_controls,
 )

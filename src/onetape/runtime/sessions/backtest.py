@@ -434,6 +434,8 @@ class BacktestSession:
                 )
         else:
             _refuse_unmargined(timeline)
+        if terms.conversion_e8 is not None:
+            _refuse_currencies(timeline, terms)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
             self._contracts, self._margin,

@@ -1,8 +1,7 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS ACTIONS FUNDING` runs one again
-and writes its records into a file: how `verify` gets a run of another process, with another hash
-seed.
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
+writes its records into a file: how `verify` gets a run of another process, with another hash seed.
 """
 
 from __future__ import annotations
@@ -459,13 +458,12 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the session of a tape again into a file of records; no path is an empty argument.
+    """Run the session of a tape again into a file of records.
 
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records = map(Path, arguments[:3])
-    actions, funding = (Path(each) if each else None for each in arguments[3:])
+    tape, catalog, records, *actions = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
         session, changes = load_recorded(reader.header, catalog, actions, funding, tape.parent)
