@@ -426,12 +426,6 @@ class BacktestSession:
                 terms.margin, self._log, self._market, timeline.instruments,
                 self._contracts.options,
             )  # fmt: skip
-            if any(isinstance(each.ledger, CurrencyLedger) for each in self.runners.values()):
-                raise ConfigError(
-                    "a strategy holds several currencies, and margin is reckoned in one",
-                    where="execution.margin",
-                    remedy="trade one currency, or without margin",
-                )
         else:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
@@ -756,6 +750,22 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
                 f"{each.id} is {verb} in {each.settlement_currency}, but the capital of strategy "
                 f"{spec.name} is in {spec.currency}",
                 remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
+
+
+def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+    if terms.margin is not None:
+        raise ConfigError(
+            "margin is measured in one currency",
+            where="execution.currencies",
+            remedy="leave out execution.currencies or execution.margin",
+        )
+    for each in timeline.instruments:
+        if each.is_contract:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
+                where="execution.currencies",
+                remedy="leave out execution.currencies",
             )
 
 

@@ -143,7 +143,6 @@ def load_recorded(
     header: SessionStarted,
     catalog: Path,
     actions: Path | None = None,
-    funding: Path | None = None,
     run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
@@ -152,8 +151,8 @@ def load_recorded(
         header: First event of the tape.
         catalog: Where the catalog is now.
         actions: Where the corporate actions are now; None: there are none.
-        funding: Where the funding rates are now; None: there are none.
-        run_dir: Where the definitions of its features are; None: only those of now count.
+        run_dir: Where the definitions of its features are, and where config.json says which file
+            its funding rates came from; None: only the features of now count, without funding.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -177,6 +176,7 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
+    funding = None if run_dir is None else find_funding(run_dir)
     timeline = _load_pinned(header, config, catalog, actions, funding, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
@@ -466,7 +466,9 @@ def main(arguments: Sequence[str]) -> None:
     tape, catalog, records, *actions = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog, actions, funding, tape.parent)
+        session, changes = load_recorded(
+            reader.header, catalog, next(iter(actions), None), tape.parent
+        )
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()
