@@ -45,10 +45,14 @@ from onetape.features import (
     MarkovRegime,
     Median,
     Mfi,
+    MicroPrice,
     Momentum,
     Obv,
+    OrderFlow,
     ParkinsonVolatility,
     Quantile,
+    QuotedSpread,
+    QuoteImbalance,
     RateOfChange,
     RealizedVolatility,
     RollingMax,
@@ -62,6 +66,7 @@ from onetape.features import (
     Sma,
     Stochastic,
     Tema,
+    TradeFlow,
     TrendRegime,
     TrueRange,
     VolatilityRegime,
@@ -103,6 +108,8 @@ LIBRARY: dict[str, Estimator] = {
         Correlation(6), Beta(6), Autocorrelation(8, 2), Autocorrelation(3), Hurst(8), Hurst(11),
         Hysteresis(0.9, 1.1), Levels((0.9, 1.0, 1.1), 0.01), TrendRegime(4),
         VolatilityRegime(4, 9),
+        QuotedSpread(), QuotedSpread("price"), QuoteImbalance(), MicroPrice(), OrderFlow(1),
+        OrderFlow(6), TradeFlow(6),
         MarkovRegime((0.9, 1.1), (0.1, 0.3), ((0.9, 0.1), (0.2, 0.8))),
         MarkovRegime((0.0, 1.0, 2.0), (1.0, 1.5, 9.0), ((0.9, 0.1, 0.0), (0.1, 0.8, 0.1),
                      (0.0, 0.5, 0.5)), "probability"),
@@ -134,6 +141,11 @@ def make_bars(rows: int, seed: int, scale: float = 1.0) -> Bars:
         "low": np.minimum(open_, close) * (1 - 0.01 * rng.random(rows)),
         "close": close,
         "volume": np.round(rng.exponential(1000, rows), 2),
+        "bid": close * (1 - 0.001 * rng.random(rows)),
+        "ask": close * (1 + 0.001 * rng.random(rows)),
+        "bid_size": 1 + np.round(rng.exponential(100, rows)),
+        "ask_size": 1 + np.round(rng.exponential(100, rows)),
+        "aggressor": rng.integers(-1, 2, rows).astype(np.float64),
         "session_close": 1.7e18 + np.arange(rows) // 40 * 86_400e9,
     }
 
@@ -142,7 +154,7 @@ def make_trouble(rows: int, seed: int, scale: float) -> Bars:
     """Bars with NaN, infinities, huge values, flat stretches, no volume, negative prices."""
     bars = make_bars(rows, seed, scale)
     rng = np.random.default_rng(seed)
-    for name in ("open", "high", "low", "close", "volume"):
+    for name in ("open", "high", "low", "close", "volume", "bid", "ask", "bid_size", "ask_size"):
         column = bars[name]
         for value in (math.nan, math.inf, -math.inf, -1.0, 0.0):
             column[rng.integers(0, rows, 3)] = value

@@ -18,6 +18,13 @@ from onetape.features.estimator import (
 from onetape.features.extremes import BarsSinceMax, BarsSinceMin, RollingMax, RollingMin
 from onetape.features.hurst import Hurst
 from onetape.features.markov import MarkovRegime
+from onetape.features.microstructure import (
+    MicroPrice,
+    OrderFlow,
+    QuotedSpread,
+    QuoteImbalance,
+    TradeFlow,
+)
 from onetape.features.moments import Kurtosis, Skewness
 from onetape.features.oscillators import Cci, Macd
 from onetape.features.quantile import Median, Quantile
@@ -75,10 +82,14 @@ __all__ = [
     "MarkovRegime",
     "Median",
     "Mfi",
+    "MicroPrice",
     "Momentum",
     "Obv",
+    "OrderFlow",
     "ParkinsonVolatility",
     "Quantile",
+    "QuoteImbalance",
+    "QuotedSpread",
     "RateOfChange",
     "RealizedVolatility",
     "RollingMax",
@@ -95,6 +106,7 @@ __all__ = [
     "Stochastic",
     "Tema",
     "Timeframed",
+    "TradeFlow",
     "TrendRegime",
     "TrueRange",
     "VolatilityRegime",
