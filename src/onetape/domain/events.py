@@ -322,6 +322,27 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
     reason: str
 
 
+class TransferOrdered(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
+):
+    """Capital (minor units) is to go from one strategy to another."""
+
+    source: str
+    target: str
+    amount: int
+
+
+class TransferRefused(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.transfer_refused"
+):
+    """The source has not as much cash that no open buy has bound (`free`); nothing has moved."""
+
+    source: str
+    target: str
+    amount: int
+    free: int
+
+
 class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
     """A number a strategy wants remembered (score, probability, regime)."""
 
@@ -399,6 +420,8 @@ Payload = (
     | PositionEvent
     | PositionAdjusted
     | CashPosted
+    | TransferOrdered
+    | TransferRefused
     | TimerFired
     | KillSwitchSet
     | SignalRecorded

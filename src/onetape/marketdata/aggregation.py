@@ -74,6 +74,7 @@ def aggregate(
     *,
     grace_ns: int | None = None,
     late: LatePolicy = LatePolicy.REFUSE,
+    after_close_ns: int = 0,
     where: str = "aggregation",
 ) -> Aggregated:
     """The bars that a rule makes of pieces.
@@ -89,6 +90,8 @@ def aggregate(
         calendar: The instrument's; only rules by session ask it.
         grace_ns: How long to wait for late pieces; see above.
         late: What to do with those that come later still.
+        after_close_ns: How long after its close a session still takes pieces, for the prints of a
+            closing auction.
         where: Names the data in errors.
 
     Raises:
@@ -97,6 +100,9 @@ def aggregate(
     """
     if grace_ns is not None and grace_ns < 0:
         raise DataError(f"grace of {grace_ns} ns is negative", where=where)
+    if after_close_ns < 0 or (after_close_ns and not rule.by_session):
+        raise DataError(f"{after_close_ns} ns after the close mean nothing for {rule.name} bars",
+                        where=where, remedy="it is for bars by session")  # fmt: skip
     if rule.kind is not BarKind.TIME:
         return _by_activity(pieces, rule, grace_ns or 0, late, where)
     if not len(pieces):
@@ -104,7 +110,8 @@ def aggregate(
     sessions = None
     if rule.by_session:
         ts_from = pieces.ints("ts_from")
-        sessions = list_sessions(calendar, int(ts_from.min()), int(ts_from.max()))
+        ends = int(ts_from.min()), int(ts_from.max())
+        sessions = list_sessions(calendar, *ends, after_close_ns)
     return _by_time(pieces, rule, sessions, grace_ns, late, where)
 
 

@@ -107,6 +107,7 @@ class BarBuilder:
         calendar: The instrument's; only rules by session ask it.
         grace_ns: How long to wait for late pieces.
         late: What to do with those that come later still.
+        after_close_ns: How long after its close a session still takes pieces.
         source: Provenance that the bars tell.
 
     `late` and `outside` count pieces that are in no bar.
@@ -120,6 +121,7 @@ class BarBuilder:
         *,
         grace_ns: int = 0,
         late: LatePolicy = LatePolicy.REFUSE,
+        after_close_ns: int = 0,
         source: str = "",
     ) -> None:
         if grace_ns < 0:
@@ -131,6 +133,7 @@ class BarBuilder:
         self._calendar = calendar
         self._grace = grace_ns
         self._policy = late
+        self._after_close = after_close_ns
         self._source = source
         self._sessions: Sessions | None = None
         self._listed = (0, 0)
@@ -205,7 +208,7 @@ class BarBuilder:
             return None
         if self._sessions is None or not self._listed[0] <= ts < self._listed[1]:
             self._listed = (ts - _AHEAD_NS, ts + _AHEAD_NS)
-            self._sessions = list_sessions(self._calendar, *self._listed)
+            self._sessions = list_sessions(self._calendar, *self._listed, self._after_close)
         return self._sessions
 
     def _refuse(self, wait_ns: int) -> None:

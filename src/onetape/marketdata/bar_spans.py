@@ -36,10 +36,14 @@ class Sessions(msgspec.Struct, frozen=True, eq=False):
         return np.maximum(at, 0), inside
 
 
-def list_sessions(calendar: SessionCalendar, ts_first: int, ts_last: int) -> Sessions:
+def list_sessions(
+    calendar: SessionCalendar, ts_first: int, ts_last: int, after_close_ns: int = 0
+) -> Sessions:
     """All sessions that can hold a moment of that time, with those of the weeks around it.
 
-    Of a calendar of fixed hours that is every day, as its holidays are not known.
+    Of a calendar of fixed hours that is every day, as its holidays are not known. Each session
+    lasts `after_close_ns` longer, but not into the next one: so prints of a closing auction
+    belong to it.
     """
     ends = utc_to_local_days(np.array([ts_first, ts_last], dtype=np.int64), calendar.timezone)
     first, last = int(ends[0]) - _DAYS_OF_WEEK, int(ends[1]) + _DAYS_OF_WEEK
@@ -50,7 +54,9 @@ def list_sessions(calendar: SessionCalendar, ts_first: int, ts_last: int) -> Ses
         return Sessions(days, days, days)
     bounds = calendar.bounds(days)
     known = bounds.known
-    return Sessions(days[known], bounds.opens[known], bounds.closes[known])
+    opens, closes = bounds.opens[known], bounds.closes[known] + after_close_ns
+    closes[:-1] = np.minimum(closes[:-1], opens[1:])
+    return Sessions(days[known], opens, closes)
 
 
 class Spans(msgspec.Struct, frozen=True, eq=False):

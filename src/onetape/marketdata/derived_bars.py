@@ -31,6 +31,7 @@ def derive_bars(
     timezone: str = "",
     grace_ns: int | None = None,
     late: LatePolicy = LatePolicy.REFUSE,
+    after_close_ns: int = 0,
     replace: bool = False,
 ) -> DerivedBars:
     """Makes longer bars from the newest version of a dataset and writes them beside it.
@@ -44,6 +45,7 @@ def derive_bars(
         timezone: Zone of the days of a `24/7` calendar; empty means UTC.
         grace_ns: See `aggregate`.
         late: See `aggregate`.
+        after_close_ns: See `aggregate`.
         replace: Whether bars that differ from stored ones replace them.
 
     Raises:
@@ -57,7 +59,10 @@ def derive_bars(
         raise DataError(f"{timeframe} bars can't be made of {timeframe} bars", where=name)
     calendar = build_calendar(definition.calendar, timezone)
     pieces = bars_as_pieces(bars.columns, name)
-    made = aggregate(pieces, rule, calendar, grace_ns=grace_ns, late=late, where=name)
+    made = aggregate(
+        pieces, rule, calendar, grace_ns=grace_ns, late=late, after_close_ns=after_close_ns,
+        where=name,
+    )  # fmt: skip
     if not len(made.columns["ts_open"]):
         raise DataError(
             f"the {len(pieces):,} bars make no finished {rule.name} bar: {made.outside:,} lie "

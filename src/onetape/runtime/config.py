@@ -201,6 +201,23 @@ class SessionConfig(Section):
                         did_you_mean(instrument, self.data.instruments),
                         ("strategies", index, "instruments", place),
                     )
+        unknown = self.execution.fill.unknown(self.data.instruments)
+        if unknown is not None:
+            number, place, instrument = unknown
+            raise RefusedError(
+                f"is {instrument!r}, which data.instruments does not list",
+                did_you_mean(instrument, self.data.instruments),
+                ("execution", "fill", "overrides", number, "instruments", place),
+            )
+        enabled = [each.name for each in self.enabled_strategies]
+        for index, transfer in enumerate(self.execution.transfers):
+            for key, name in (("from", transfer.source), ("to", transfer.target)):
+                if name not in enabled:
+                    raise RefusedError(
+                        f"is {name!r}, which is no enabled strategy",
+                        did_you_mean(name, enabled),
+                        ("execution", "transfers", index, key),
+                    )
         if not self.enabled_strategies:
             raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
         if self.mode == "backtest" and not isinstance(self.clock, HistoricalClock):

@@ -32,6 +32,7 @@ from onetape.domain.events import (
     SignalRecorded,
     StrategyQuarantined,
     TimerFired,
+    TransferOrdered,
 )
 from onetape.domain.market import (
     Bar,
@@ -190,6 +191,15 @@ class Pipeline:
         self._log.begin(ts, self._market.row)
         self._log.emit(command, 0, 0)
         self._desk.apply_control(command)
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
+    def transfer(self, order: TransferOrdered, ts: int) -> None:
+        """Capital between strategies, as a step of its own before the rows of its time."""
+        ts = max(ts, self._log.now)
+        self._deliver(ts - 1, ts - 1)
+        self._log.begin(ts, self._market.row)
+        self._desk.transfer(order, self._log.emit(order, 0, 0))
         self._end_step()
         self._deliver(ts, ts - 1)
 

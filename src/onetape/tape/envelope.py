@@ -39,6 +39,8 @@ SOURCES: dict[type, str] = {
     events.TimerFired: "clock",
     events.FeatureDrifted: "features",
     events.KillSwitchSet: "operator",
+    events.TransferOrdered: "operator",
+    events.TransferRefused: "portfolio",
     market.QuoteTick: "feed",
     market.TradeTick: "feed",
     market.BookDelta: "feed",

@@ -56,6 +56,14 @@ def aggregate(
         ),
     ] = None,
     late: Annotated[Late, typer.Option(help="What to do with later rows.")] = Late.REFUSE,
+    after_close: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="How long after its close a session takes rows: closing auctions.",
+        ),
+    ] = 0.0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace stored bars that differ.")
     ] = False,
@@ -80,6 +88,7 @@ def aggregate(
             timezone=timezone,
             grace_ns=None if grace is None else round(grace * 1e9),
             late=LatePolicy(late.value),
+            after_close_ns=round(after_close * 1e9),
             replace=replace,
         )
         made, outcome = derived.made, derived.outcome

@@ -21,16 +21,19 @@ from onetape.domain.events import (
     KillSwitchSet,
     SessionStarted,
     StrategyQuarantined,
+    TransferOrdered,
 )
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX, to_minor
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
-from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.terms import Transfer, VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
@@ -38,9 +41,11 @@ from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
-from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
+from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.carrying_costs import CarryingCosts
 from onetape.runtime.config import (
     ExecutionConfig,
     HistoricalClock,
@@ -50,6 +55,8 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.currency_exchange import CurrencyExchange
+from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
@@ -250,7 +257,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument.
+        ConfigError: A fee can't be exact for an instrument, or is of one that is not there.
     """
     ratio = config.max_volume_ratio
     fees = config.fee_model()
@@ -260,7 +267,42 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        fills={
+            each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
+        },
+        carrying=(
+            build_carrying(config.carrying.model(), timeline.instruments)
+            if config.carrying is not None
+            else None
+        ),
+        conversion_e8=(
+            int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
+        ),
+        transfers=tuple(
+            sorted(
+                (
+                    Transfer(each.at, each.source, each.target, to_minor(each.amount, "transfer"))
+                    for each in config.transfers
+                ),
+                key=lambda each: each.ts,
+            )
+        ),
     )
+
+
+def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    for each in timeline.instruments:
+        fill = terms.fill_of(each.id)
+        if timeline.kind != "bars" and (fill.market, fill.path) != (
+            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
+        ):  # fmt: skip
+            raise ConfigError(
+                f"{each.id} is to fill at {fill.market.name.lower()} on the "
+                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
+                where="execution.fill",
+                remedy="leave market and path out",
+            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -292,7 +334,8 @@ class BacktestSession:
         drift: How features are watched; None: not at all.
 
     Raises:
-        ConfigError: A strategy trades an instrument of another currency, or an unknown one.
+        ConfigError: A strategy trades an instrument of another currency without
+            `conversion_e8`, or one to which there is no pair, or an unknown one.
     """
 
     def __init__(
@@ -312,11 +355,13 @@ class BacktestSession:
                 where="strategies",
                 remedy="give all the same currency; one account has one currency in this version",
             )
+        check_fills(timeline, terms)
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
+        self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
         self._market = MarketState(timeline)
         self._oms = Oms()
@@ -326,7 +371,9 @@ class BacktestSession:
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
         )
-        self._venue = SimulatedVenue(timeline.instruments, terms)
+        self._venue = SimulatedVenue(
+            timeline.instruments, terms, self._market.newest_bar, self._desk
+        )
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
         )
@@ -339,6 +386,17 @@ class BacktestSession:
         self._day_ends: list[DayEnd] = []
         self._day_ends_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
+        self._transfers = terms.transfers
+        self._transfer_rows: list[int] = np.searchsorted(
+            timeline.columns["ts_known"], [each.ts for each in terms.transfers]
+        ).tolist()
+        self._transfers_done = 0
+        self._carrying: CarryingCosts | None = None
+        if terms.carrying is not None:
+            self._carrying = CarryingCosts(
+                terms.carrying, timeline.instruments, self._market, self.runners, self.desk
+            )
+            self.at_day_ends(self._carrying)
 
     def at_day_ends(self, task: DayEndTask) -> None:
         """Ask `task` at the end of every trading day; before the session begins or goes on."""
@@ -358,17 +416,23 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
-        for each in instruments:
-            if each.quote_currency != spec.currency:
-                raise ConfigError(
-                    f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
-                    f"{spec.name} is in {spec.currency}",
-                    remedy="give the strategy capital in that currency",
-                )
-        ledger = Ledger(spec.name, spec.currency, instruments)
+        if self._conversion_e8 is None:
+            _require_one_currency(spec, instruments)
+        ledger = open_ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
-        watch = None
-        if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+        watch = exchange = None
+        valuation = Valuation(ledger, self._market, index)
+        if isinstance(ledger, CurrencyLedger):
+            currencies = {each.id: each.quote_currency for each in instruments}
+            pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
+            exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
+            valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
+            if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+                watch = CurrencyWatch(
+                    ledger, self._market, index, timeline.instrument_index.tolist(),
+                    timeline.slice_end.tolist(), currencies, pairs,
+                )  # fmt: skip
+        elif limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
             rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
             watch = EquityWatch(
                 ledger, self._market, index, rows_index, timeline.slice_end.tolist()
@@ -379,7 +443,7 @@ class BacktestSession:
             spec.strategy,
             Context(spec.name, instruments, self._view, prefix),
             ledger,
-            Valuation(ledger, self._market, index),
+            valuation,
             watch,
             compute_features(timeline, spec.strategy, wanted, spec.features),
             instruments,
@@ -387,6 +451,7 @@ class BacktestSession:
             prefix,
             RiskEngine(build_gates(limits)),
             timeline.kind,
+            exchange,
         )
 
     def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
@@ -411,6 +476,8 @@ class BacktestSession:
             pipeline=self.pipeline.save(),
             actions=self._actions_done,
             day_ends=self._day_ends_done,
+            transfers=self._transfers_done,
+            nights=self._carrying.save() if self._carrying is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -425,6 +492,7 @@ class BacktestSession:
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
             or not 0 <= state.day_ends <= len(self._day_ends)
+            or not 0 <= state.transfers <= len(self._transfers)
         ):
             raise DataError(
                 f"a snapshot of version {state.version} after row {state.row}, and this onetape "
@@ -437,6 +505,9 @@ class BacktestSession:
         self._actions_done = state.actions
         self._alerts_done = sum(each.row <= state.row for each in self._alerts)
         self._day_ends_done = state.day_ends
+        self._transfers_done = state.transfers
+        if self._carrying is not None:
+            self._carrying.restore(state.nights)
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
@@ -493,8 +564,8 @@ class BacktestSession:
     def advance(self, stop: int, snapshots: Snapshots | None = None) -> None:
         """Process the rows up to `stop` (not included), which begins a time slice.
 
-        And the corporate actions, ends of trading days and expected commands before each of them;
-        what comes between the last one and `stop` waits.
+        And the transfers, corporate actions, ends of trading days and expected commands before each
+        of them; what comes between the last one and `stop` waits.
         """
         ts_known = self._timeline.columns["ts_known"]
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
@@ -513,6 +584,8 @@ class BacktestSession:
             until = stop
             if self._actions_done < len(self._timeline.actions):
                 until = min(stop, self._timeline.action_rows[self._actions_done])
+            if self._transfers_done < len(self._transfers):
+                until = min(until, self._transfer_rows[self._transfers_done])
             if self._alerts_done < len(self._alerts):
                 until = min(until, self._alerts[self._alerts_done].row + 1)
             if self._day_ends_done < len(self._day_ends):
@@ -531,12 +604,21 @@ class BacktestSession:
             self._alerts_done += 1
 
     def _come_to_row(self, ts: int = INT64_MAX) -> None:
-        """Corporate actions and ends of days before the next row, and before `ts`, in order."""
+        """What is due before the next row, and before `ts`, in order.
+
+        At one time transfers come before corporate actions, and the end of a day last.
+        """
         while True:
             action_ts, day_ts = self._next_action(), self._next_day_end()
-            if min(action_ts, day_ts) >= ts:
+            transfer_ts = self._next_transfer()
+            if min(transfer_ts, action_ts, day_ts) >= ts:
                 return
-            if action_ts <= day_ts:
+            if transfer_ts <= min(action_ts, day_ts):
+                each = self._transfers[self._transfers_done]
+                self._transfers_done += 1
+                order = TransferOrdered(each.source, each.target, each.amount)
+                self.pipeline.transfer(order, each.ts)
+            elif action_ts <= day_ts:
                 self._actions_done += 1  # first: who looks at the step finds it done
                 self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
             else:
@@ -549,6 +631,13 @@ class BacktestSession:
         timeline, done = self._timeline, self._actions_done
         is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
         return timeline.actions[done].ts_known if is_next else INT64_MAX
+
+    def _next_transfer(self) -> int:
+        """When the next transfer before the next row is; INT64_MAX: there is none."""
+        done = self._transfers_done
+        rows = self._transfer_rows[done : done + 1] or [len(self._timeline)]
+        is_next = rows[0] <= self.row < len(self._timeline)
+        return self._transfers[done].ts if is_next else INT64_MAX
 
     def _next_day_end(self) -> int:
         """When the next day before the next row ends; INT64_MAX: there is none."""
@@ -603,6 +692,16 @@ class BacktestSession:
             instruments=list(self._timeline.instruments),
             feature_versions=self._identity.feature_versions,
         )
+
+
+def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
+    for each in instruments:
+        if each.quote_currency != spec.currency:
+            raise ConfigError(
+                f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
+                f"{spec.name} is in {spec.currency}",
+                remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
