@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 
 import msgspec
@@ -45,7 +46,7 @@ def describe_sample(values: Sequence[float]) -> Sample:
     squares = math.fsum(each * each for each in deltas)
     variance = squares / count if count else math.nan
     fourth = math.fsum(each**4 for each in deltas) / count if count else math.nan
-    lagged = math.fsum(a * b for a, b in zip(deltas, deltas[1:], strict=False))
+    lagged = math.fsum(a * b for a, b in pairwise(deltas))
     return Sample(
         count=count,
         ordered=tuple(sorted(values)),
