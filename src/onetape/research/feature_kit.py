@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.errors import DataError, OnetapeError
+from onetape.domain.errors import DataError, OnetapeError, StrategyError
 from onetape.features.columns import compute_column, select_inputs
 from onetape.features.distribution import (
     compute_psi,
@@ -91,6 +91,10 @@ def examine_feature(feature: Estimator, columns: Columns) -> list[Problem]:
         StrategyError: A column that it reads is not there.
         DataError: A column holds no numbers.
     """
+    try:
+        _ = feature.version
+    except StrategyError as error:
+        return [Problem("rule", f"{error.where} {error.what}", error.remedy)]
     inputs = tuple(each[:_ROWS_MAX] for each in select_inputs("feature", feature, columns))
     try:
         whole = compute_column(feature, inputs)
