@@ -16,6 +16,7 @@ from onetape.features.estimator import (
     Window,
 )
 from onetape.features.extremes import BarsSinceMax, BarsSinceMin, RollingMax, RollingMin
+from onetape.features.fundamentals import Fundamental, PriceEarnings
 from onetape.features.hurst import Hurst
 from onetape.features.markov import MarkovRegime
 from onetape.features.microstructure import (
@@ -69,6 +70,7 @@ __all__ = [
     "FastStochastic",
     "FeatureMap",
     "FeatureRegistry",
+    "Fundamental",
     "GarmanKlassVolatility",
     "Hurst",
     "Hysteresis",
@@ -87,6 +89,7 @@ __all__ = [
     "Obv",
     "OrderFlow",
     "ParkinsonVolatility",
+    "PriceEarnings",
     "Quantile",
     "QuoteImbalance",
     "QuotedSpread",

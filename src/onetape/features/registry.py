@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -44,7 +44,8 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     `number` is its version as people count, `estimator` what was given: inputs that are no columns
     of market data name other features. `low` and `high` bound its values, `nan_ratio_max` the share
-    of NaN among them after the warm-up. `place` is the line that registered it, `file:line`.
+    of NaN among them after the warm-up. `place` is the line that registered it, `file:line`,
+    `reads` the features that it reads by name, in the order of its inputs.
     """
 
     name: str
@@ -54,16 +55,12 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     nan_ratio_max: float
     place: str
+    reads: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """`name@number`."""
         return f"{self.name}{_SEPARATOR}{self.number}"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The features that it reads by name, in the order of its inputs."""
-        return tuple(each for each in self.estimator.inputs if each not in COLUMNS)
 
 
 class Bound(Expression, frozen=True):
@@ -100,9 +97,13 @@ class FeatureRegistry:
     """Features by name; several versions of one stand side by side.
 
     The order of registration does not matter: names are looked up when a feature is resolved.
+
+    Args:
+        columns: Names of further columns that the data has, as of fundamentals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Iterable[str] = ()) -> None:
+        self._columns = COLUMNS.union(columns)
         self._features: dict[str, dict[int, FeatureDefinition]] = {}
 
     def __iter__(self) -> Iterator[FeatureDefinition]:
@@ -144,8 +145,8 @@ class FeatureRegistry:
             raise StrategyError(
                 f"feature {name!r} is {feature!r}", where=place, remedy="give it an estimator"
             )
-        if not name.isidentifier() or name in COLUMNS:
-            what = "is a column of market data" if name in COLUMNS else "is no identifier"
+        if not name.isidentifier() or name in self._columns:
+            what = "is a column of market data" if name in self._columns else "is no identifier"
             raise StrategyError(
                 f"{name!r} {what}", where=place, remedy="give the feature another name"
             )
@@ -163,6 +164,7 @@ class FeatureRegistry:
         definition = FeatureDefinition(
             name=name, number=number, estimator=feature, low=float(low), high=float(high),
             nan_ratio_max=float(nan_ratio_max), place=place,
+            reads=tuple(each for each in feature.inputs if each not in self._columns),
         )  # fmt: skip
         versions = self._features.setdefault(name, {})
         known = versions.setdefault(number, definition)
@@ -192,7 +194,7 @@ class FeatureRegistry:
         whose = f"feature {reader.name!r} reads {name!r}, and there" if reader else "there"
         if versions is None:
             what = "no such feature or column" if reader else f"no feature {name!r}"
-            known = [*self._features, *(sorted(COLUMNS) if reader else ())]
+            known = [*self._features, *(sorted(self._columns) if reader else ())]
             raise StrategyError(f"{whose} is {what}", where=where, remedy=nearest(bare, known))
         if not separator:
             return versions[max(versions)]
@@ -235,7 +237,7 @@ class FeatureRegistry:
             return definition.estimator
         parts = tuple(
             each
-            if each in COLUMNS
+            if each in self._columns
             else self._resolve(self.find(each, definition), (*path, definition.key))
             for each in definition.estimator.inputs
         )

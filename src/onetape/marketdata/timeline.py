@@ -20,6 +20,7 @@ from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
     BoolArray,
+    FloatArray,
     IntArray,
     check_columns,
     compute_content_hash,
@@ -30,6 +31,12 @@ from onetape.marketdata.corporate_actions import (
     pin_actions,
     place_rows,
     read_actions,
+)
+from onetape.marketdata.fundamentals import (
+    Figure,
+    join_fundamentals,
+    pin_fundamentals,
+    read_fundamentals,
 )
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
@@ -73,7 +80,8 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of them, one pin for each instrument that has any.
+        action_pins: What was read of them, one pin for each instrument that has any; then the pins
+            of its fundamentals.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
@@ -278,6 +286,7 @@ def load_timeline(
     ts_end: int,
     versions: Mapping[str, int] | None = None,
     actions: Path | None = None,
+    fundamentals: Path | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -289,10 +298,12 @@ def load_timeline(
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
         actions: A file of corporate actions, see `read_actions`; None: there are none.
+        fundamentals: A file of figures, see `read_fundamentals`, which become columns of the rows;
+            None: there are none.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions` is wrong.
+            that time (what it has is told); a row of `actions` or `fundamentals` is wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
@@ -318,10 +329,27 @@ def load_timeline(
     if actions is not None:
         known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
         placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
-    return build_timeline(
+    timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
         action_pins=pin_actions(placed),
     )  # fmt: skip
+    if fundamentals is not None:
+        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+        _add_fundamentals(timeline, read_fundamentals(fundamentals, known), ts_end)
+    return timeline
+
+
+def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
+    """Give the rows the columns of published figures, as they were known at each."""
+    names = [each.id for each in timeline.instruments]
+    added: dict[str, FloatArray] = {}
+    for name in names:
+        rows = timeline.rows_of(name)
+        joined = join_fundamentals(figures, name, timeline.columns["ts_known"][rows])
+        for column, values in joined.items():
+            added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
+    timeline.columns = {**timeline.columns, **added}
+    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

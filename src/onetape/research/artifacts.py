@@ -99,9 +99,10 @@ def load_pinned_timeline(
     """
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.corporate_actions import ACTIONS
+    from onetape.marketdata.fundamentals import FUNDAMENTALS
     from onetape.marketdata.timeline import load_timeline
 
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
+    pins = [each for each in header.datasets if each.timeframe not in (ACTIONS, FUNDAMENTALS)]
     action_pins = [each for each in header.datasets if each.timeframe == ACTIONS]
     clock = msgspec.json.decode(header.config).get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():

@@ -81,6 +81,14 @@ class DataConfig(Section):
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
 
+    fundamentals: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of published figures, which features can read; null: none."""
+
+    @property
+    def fundamentals_path(self) -> Path | None:
+        """Where the published figures are."""
+        return None if self.fundamentals is None else Path(self.fundamentals)
+
     @property
     def actions_path(self) -> Path | None:
         """Where the corporate actions are."""
@@ -272,11 +280,12 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path` and `data.corporate_actions` (the data is pinned by its
-    own content hash) and `clock.speed`. It loads again, with the defaults in their place.
+    Left out are `output.path`, `data.path`, `data.corporate_actions` and `data.fundamentals` (the
+    data is pinned by its own content hash) and `clock.speed`. It loads again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
+    del values["output"], values["data"]["path"]
+    del values["data"]["corporate_actions"], values["data"]["fundamentals"]
     values["clock"].pop("speed", None)
     if values["drift"] is None:
         del values["drift"]  # as in sessions from before there was any

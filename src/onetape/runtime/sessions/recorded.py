@@ -27,6 +27,7 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
+from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
 from onetape.runtime.sessions.backtest import (
@@ -49,7 +50,13 @@ _LENGTH_BYTES = 4
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
-_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
+_NOT_DECIDING = (
+    "output",
+    "data.path",
+    "data.corporate_actions",
+    "data.fundamentals",
+    "clock.speed",
+)
 """Keys of config.json that change no decision and are not on the tape."""
 
 _NOT_SET = "null"
@@ -170,7 +177,8 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    timeline = _load_pinned(header, config, catalog, actions, changes)
+    fundamentals = find_fundamentals(run_dir)
+    timeline = _load_pinned(header, config, catalog, actions, fundamentals, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -218,6 +226,16 @@ def find_actions(run_dir: Path) -> Path | None:
         path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][
             "corporate_actions"
         ]
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return None
+    return Path(path) if isinstance(path, str) else None
+
+
+def find_fundamentals(run_dir: Path | None) -> Path | None:
+    """Where config.json of a run says that the fundamentals are; None where it does not."""
+    try:
+        data = ((run_dir or Path()) / "config.json").read_bytes() if run_dir else b"{}"
+        path = msgspec.json.decode(data)["data"]["fundamentals"]
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     return Path(path) if isinstance(path, str) else None
@@ -320,14 +338,23 @@ def _load_pinned(
     config: SessionConfig,
     catalog: Path,
     actions: Path | None,
+    fundamentals: Path | None,
     changes: list[Change],
 ) -> Timeline | None:
     """The pinned bars and actions as they are now; what is another one goes into `changes`."""
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
+    pins = [each for each in header.datasets if each.timeframe not in (ACTIONS, FUNDAMENTALS)]
     action_pins = {each.instrument: each for each in header.datasets if each.timeframe == ACTIONS}
+    figures = {each.instrument: each for each in header.datasets if each.timeframe == FUNDAMENTALS}
+    if figures and fundamentals is None:
+        what = (
+            f"the fundamentals of {', '.join(figures)} can't be read any more: config.json names "
+            "no file of them"
+        )
+        changes.append(_change(InputKind.DATA, what))
+        return None
     if action_pins and actions is None:
         what = (
             f"the corporate actions of {', '.join(action_pins)} can't be read any more: "
@@ -339,7 +366,7 @@ def _load_pinned(
     try:
         timeline = load_timeline(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions,
+            clock.ts_start, clock.ts_end, versions, actions, fundamentals if figures else None,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -354,22 +381,27 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    changes += _compare_actions(action_pins, timeline, actions)
+    changes += _compare_pins(action_pins, timeline, actions, ACTIONS, "corporate actions")
+    changes += _compare_pins(figures, timeline, fundamentals, FUNDAMENTALS, "published figures")
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
         if each != defined[each.id]:
             changes.append(_redefined(each, defined[each.id], catalog))
     pinned = copy.copy(timeline)
     pinned.datasets = tuple(pins)  # as they stand in the header
-    pinned.action_pins = tuple(action_pins.values())
+    pinned.action_pins = (*action_pins.values(), *figures.values())
     return pinned
 
 
-def _compare_actions(
-    pins: Mapping[InstrumentId, DatasetPin], timeline: Timeline, actions: Path | None
+def _compare_pins(
+    pins: Mapping[InstrumentId, DatasetPin],
+    timeline: Timeline,
+    path: Path | None,
+    kind: str,
+    noun: str,
 ) -> list[Change]:
-    """Instruments whose corporate actions are other ones than the session read."""
-    now = {each.instrument: each for each in timeline.action_pins}
+    """Instruments whose corporate actions or figures are other ones than the session read."""
+    now = {each.instrument: each for each in timeline.action_pins if each.timeframe == kind}
     changes: list[Change] = []
     for name in sorted(pins.keys() | now.keys()):
         before, found = (
@@ -378,7 +410,7 @@ def _compare_actions(
         )
         if before != found:
             what = (
-                f"{actions} holds {found[0]} corporate actions of {name}"
+                f"{path} holds {found[0]} {noun} of {name}"
                 f"{f' with content {found[1][:12]}' if found[1] else ''}, and the session read "
                 f"{before[0]}{f' with {before[1][:12]}' if before[1] else ''}"
             )
