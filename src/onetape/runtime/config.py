@@ -281,7 +281,8 @@ def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
     Left out are `output.path`, `data.path`, `data.corporate_actions` and `data.fundamentals` (the
-    data is pinned by its own content hash) and `clock.speed`. It loads again, with the defaults in their place.
+    data is pinned by its own content hash) and `clock.speed`. It loads again, with the defaults in
+    their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
     del values["output"], values["data"]["path"]

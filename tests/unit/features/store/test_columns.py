@@ -23,8 +23,8 @@ def prices(seed: int, count: int) -> list[float]:
 
 def write(catalog: Catalog, identity: InstrumentId, seed: int, count: int = 80) -> None:
     catalog.write_bars(
-        identity, "1m", make_columns(flat(*prices(seed, count)), delay=7, session=10), source="test",
-        adjustment="none", ts_ingest=1, definition=make_equity(identity),
+        identity, "1m", make_columns(flat(*prices(seed, count)), delay=7, session=10),
+        source="test", adjustment="none", ts_ingest=1, definition=make_equity(identity),
     )  # fmt: skip
 
 
