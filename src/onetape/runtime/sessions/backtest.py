@@ -191,6 +191,7 @@ def run_backtest(
     timeline = load_timeline(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.actions_path, config.data.funding_path,
+        config.data.fundamentals_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}

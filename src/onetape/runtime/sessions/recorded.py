@@ -27,9 +27,16 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
+from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.timeline import PINNED_FILES, Timeline, load_timeline
-from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
+from onetape.runtime.config import (
+    PINNED_KEYS,
+    DataConfig,
+    HistoricalClock,
+    SessionConfig,
+    StrategyConfig,
+)
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
     OnProgress,
@@ -50,14 +57,18 @@ _LENGTH_BYTES = 4
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
-_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "data.funding", "clock.speed")
+_NOT_DECIDING = (
+    "output", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
+)  # fmt: skip
 """Keys of config.json that change no decision and are not on the tape."""
 
 _NOT_SET = "null"
 """What a key that is not there says, as JSON."""
 
 
-_WORDS: dict[str, str] = {ACTIONS: "corporate actions", FUNDING: "funding rates"}
+_WORDS: dict[str, str] = {
+    ACTIONS: "corporate actions", FUNDING: "funding rates", FUNDAMENTALS: "published figures",
+}  # fmt: skip
 """What a file of each timeframe holds."""
 
 
@@ -176,8 +187,10 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    funding = None if run_dir is None else find_funding(run_dir)
-    timeline = _load_pinned(header, config, catalog, actions, funding, changes)
+    files = (actions, None, None)
+    if run_dir is not None:
+        files = (actions, find_funding(run_dir), find_fundamentals(run_dir))
+    timeline = _load_pinned(header, config, catalog, files, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -235,6 +248,11 @@ def _find_file(run_dir: Path, key: str) -> Path | None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     return Path(path) if isinstance(path, str) else None
+
+
+def find_fundamentals(run_dir: Path) -> Path | None:
+    """Where config.json of a run says that the fundamentals are; None where it does not."""
+    return _find_file(run_dir, "fundamentals")
 
 
 def compare_config(header: SessionStarted, path: Path) -> list[Change]:
@@ -333,8 +351,7 @@ def _load_pinned(
     header: SessionStarted,
     config: SessionConfig,
     catalog: Path,
-    actions: Path | None,
-    funding: Path | None,
+    files: tuple[Path | None, Path | None, Path | None],
     changes: list[Change],
 ) -> Timeline | None:
     """The pinned bars and files as they are now; what is another one goes into `changes`."""
@@ -347,7 +364,7 @@ def _load_pinned(
         for each in header.datasets
         if each.timeframe in PINNED_FILES
     }
-    for path, timeframe in zip((actions, funding), PINNED_FILES, strict=True):
+    for path, timeframe in zip(files, PINNED_FILES, strict=True):
         missing = [name for kind, name in action_pins if kind == timeframe]
         if missing and path is None:
             what = (
@@ -360,7 +377,7 @@ def _load_pinned(
     try:
         timeline = load_timeline(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions, funding,
+            clock.ts_start, clock.ts_end, versions, *files,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -375,7 +392,7 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    changes += _compare_actions(action_pins, timeline, (actions, funding))
+    changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
         if each != defined[each.id]:
@@ -386,12 +403,12 @@ def _load_pinned(
     return pinned
 
 
-def _compare_actions(
+def _compare_files(
     pins: Mapping[tuple[str, InstrumentId], DatasetPin],
     timeline: Timeline,
     paths: Sequence[Path | None],
 ) -> list[Change]:
-    """Instruments whose corporate actions or funding are other ones than the session read."""
+    """Instruments whose actions, funding or figures are other ones than the session read."""
     now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
     for key in sorted(pins.keys() | now.keys()):
