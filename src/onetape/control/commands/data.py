@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.control.commands.data_pull import pull
+from onetape.control.commands.data_reconcile import provenance_facts, reconcile
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(pull)
+app.command()(reconcile)
 
 CatalogOption = Annotated[
     Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
@@ -208,7 +210,7 @@ def show(
             }
         )
         return
-    for label, text in _facts(view, definition):
+    for label, text in (*_facts(view, definition), *provenance_facts(store, view.dataset)):
         print(f"{label:<11} {text}")
     print()
     bars = _bars(view.head) + _bars(view.tail)[max(0, 2 * rows - view.dataset.rows) :]
