@@ -124,7 +124,7 @@ def reconcile(providers: Sequence[ProviderBars], options: ReconcileOptions) -> R
                                                    options.quorum)  # fmt: skip
     whole = _mend(values, chosen)
     taken = {field: _take(values[field], chosen[field]) for field in BAR_FLOAT_COLUMNS}
-    disagrees = {
+    disagrees: dict[str, BoolArray] = {
         field: _differs(values[field], taken[field], _tolerance(field, options)).any(axis=0)
         for field in BAR_FLOAT_COLUMNS
     }
