@@ -125,7 +125,7 @@ def reconcile(providers: Sequence[ProviderBars], options: ReconcileOptions) -> R
     whole = _mend(values, chosen)
     taken = {field: _take(values[field], chosen[field]) for field in BAR_FLOAT_COLUMNS}
     disagrees: dict[str, BoolArray] = {
-        field: _differs(values[field], taken[field], _tolerance(field, options)).any(axis=0)
+        field: np.any(_differs(values[field], taken[field], _tolerance(field, options)), axis=0)
         for field in BAR_FLOAT_COLUMNS
     }
     lost: BoolArray = np.any(list(unresolved.values()), axis=0)
@@ -135,7 +135,9 @@ def reconcile(providers: Sequence[ProviderBars], options: ReconcileOptions) -> R
             f"{to_iso(int(times[lost.argmax()]))}, nothing was written",
             remedy="widen the tolerance, lower the quorum, or choose flag or drop",
         )
-    kept: BoolArray = ~lost if options.unresolved is Unresolved.DROP else np.ones(len(times), dtype=np.bool_)
+    kept: BoolArray = (
+        ~lost if options.unresolved is Unresolved.DROP else np.ones(len(times), dtype=np.bool_)
+    )
     clocks = _clocks([by_name[name].columns for name in names], rows, chosen["close"])
     doubtful: BoolArray = lost | np.any(list(disagrees.values()), axis=0)
     quality = clocks["quality"] | doubtful * int(Quality.SUSPECT)

@@ -8,14 +8,13 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onetape.control.boundary import print_error
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
-from onetape.control.options import DebugOption
+from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption
 from onetape.control.terminal import console
 from onetape.domain.errors import ConfigError, OnetapeError
 from onetape.domain.timestamps import NS_PER_SECOND, from_iso, to_iso
@@ -95,9 +94,7 @@ def pull(
             help="24/7, hours:America/New_York:09:30-16:00, or an exchange such as XNYS.",
         ),
     ] = "",
-    catalog: Annotated[
-        Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
-    ] = Path("data/catalog"),
+    catalog: CatalogOption = DEFAULT_CATALOG,
     _debug: DebugOption = False,
 ) -> None:
     """Bring what is missing from a provider into the catalog; run it again to go on."""
