@@ -41,7 +41,9 @@ class Label(Enum):
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz or .parquet file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz, .parquet or .h5 file.")
+    ],
     *,
     instrument: Annotated[
         str, typer.Option(metavar="ID", help="SYMBOL.VENUE, for example AAPL.XNAS.")
@@ -62,6 +64,9 @@ def import_(
             metavar="COLUMN=TEXT,...",
             help="Only rows with this text: picks one symbol out of a file of several.",
         ),
+    ] = "",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Which table of an HDF5 file that has several.")
     ] = "",
     timezone: Annotated[
         str,
@@ -116,6 +121,7 @@ def import_(
     options = ImportOptions(
         column_map=_pairs(column_map, "--map"),
         where=_pairs(where, "--where"),
+        dataset=dataset,
         timezone=timezone,
         label=TimeLabel(label.value),
         adjust_by=adjust_by or None,
