@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, DatasetView
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
+app.command()(aggregate)
 app.command()(pull)
 app.command()(reconcile)
-app.command()(aggregate)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 
