@@ -8,6 +8,9 @@ import numpy as np
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import BarColumns, FloatArray
 
+SMALLEST_STEP_RATIO = 5e-4
+"""Dividends move a factor by more; what moves it less is rounding."""
+
 _ROWS_TO_JUDGE = 5
 _SETTLED_RATIO = 0.9
 
@@ -28,8 +31,10 @@ def find_footing(first: BarColumns, second: BarColumns, tolerance_ratio: float) 
     An adjustment shows as a factor that stays the same for a time, other than 1, and moves at
     splits and dividends. So: of the closes that both have, at least nine of ten factors are that
     of the bar before within the tolerance, and some stretch of at least five bars has a factor
-    other than 1. Noise moves the factor at most bars, a wrong bar moves it for one. Ours.
+    other than 1. Noise moves the factor at most bars, a wrong bar moves it for one. A tolerance
+    below `SMALLEST_STEP_RATIO` counts as that. Ours.
     """
+    tolerance_ratio = max(tolerance_ratio, SMALLEST_STEP_RATIO)
     both = np.intersect1d(first["ts_open"], second["ts_open"])
     if len(both) < _ROWS_TO_JUDGE:
         return []

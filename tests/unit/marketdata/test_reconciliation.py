@@ -268,11 +268,12 @@ def test_a_split_shows_as_two_steps() -> None:
         wave(60),
         [value * (1 + 0.002 * (-1) ** day) for day, value in enumerate(wave(60))],
         [value * (1.5 if day == 30 else 1) for day, value in enumerate(wave(60))],
+        [value * 1.0001 for value in wave(60)],
     ],
-    ids=["equal", "noise", "one wrong bar"],
+    ids=["equal", "noise", "one wrong bar", "rounding"],
 )
 def test_noise_and_wrong_bars_are_no_adjustment(other: list[float]) -> None:
-    assert find_footing(closes_of(wave(60)), closes_of(other), 5e-4) == []
+    assert find_footing(closes_of(wave(60)), closes_of(other), 1e-6) == []
 
 
 # Two real providers of AAPL in 2014: Lean's daily bars and Quandl WIKI.
