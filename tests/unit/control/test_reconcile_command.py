@@ -90,5 +90,13 @@ def test_reconcile_refuses_prices_of_another_footing() -> None:
     assert "prices of half are those of one x 0.5 from 2024-01-01 on" in done.stderr
 
 
+def test_reconcile_takes_folders_with_a_colon_for_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ONETAPE_STORAGE_AWS_REGION", "no reference")
+    done = run("reconcile", "WAVE.SIM", *DAILY, "--from", "one=s3://market/one", *BOTH[2:])
+    assert "ONETAPE_STORAGE_AWS_REGION is not a reference" in done.stderr
+
+
 def test_the_command_knows_every_policy() -> None:
     assert [each.value for each in Policy] == [each.value for each in Unresolved]

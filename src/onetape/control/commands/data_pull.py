@@ -68,7 +68,10 @@ def pull(
     base_url: Annotated[
         str, typer.Option(metavar="URL", help="Another address of the provider: a mirror, a proxy.")
     ] = "",
-    per_minute: Annotated[float, typer.Option(min=0.1, help="Requests a minute, at most.")] = 60.0,
+    per_minute: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Requests a minute; the provider's usual limit unless told."),
+    ] = None,
     attempts: Annotated[int, typer.Option(min=1, help="How often to ask for one answer.")] = 6,
     settle: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Wait so long after a bar's close.")
@@ -167,7 +170,7 @@ def _build_access(
     key: str,
     secret: str,
     base_url: str,
-    per_minute: float,
+    per_minute: float | None,
     attempts: int,
 ) -> SourceAccess:
     from onetape.marketdata.sources.port import SourceAccess

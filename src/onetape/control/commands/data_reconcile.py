@@ -123,7 +123,8 @@ def _read(
     for text in sources:
         name, _, place = text.partition("=")
         folder, mark, other = place.rpartition(":")
-        path, wanted = (folder, other) if mark else (place, instrument)
+        named = mark and "/" not in other  # the colon of s3://... names no instrument
+        path, wanted = (folder, other) if named else (place, instrument)
         if not (name and path and wanted):
             raise ConfigError(f"--from {text!r} is not NAME=DIR or NAME=DIR:ID")
         if name in [each.name for each in providers]:
