@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from onetape.domain.errors import DataError, TryAgain
@@ -14,6 +14,8 @@ from onetape.marketdata.parquet_pages import DamagedPage, check_pages
 if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
+
+Written = TypeVar("Written")
 
 _METADATA_KEY = "onetape"
 _CONFIGURATION = {
@@ -124,6 +126,28 @@ def commit(
             )  # fmt: skip
 
 
+_ATTEMPTS = 8
+
+
+def retry_when_raced(write: Callable[[], Written]) -> Written:
+    """What `write` gives, which plans and commits anew each time somebody else was faster.
+
+    Raises:
+        TryAgain: Others were faster eight times.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return write()
+        except TryAgain:
+            continue
+    return write()
+
+
+def quote_text(text: str) -> str:
+    """`text` as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 @contextmanager
 def _writing(path: Path) -> Generator[None]:
     from deltalake.exceptions import CommitFailedError, DeltaError
@@ -136,6 +160,9 @@ def _writing(path: Path) -> Generator[None]:
             remedy="nothing was changed; run it again",
         ) from None  # fmt: skip
     except (DeltaError, OSError) as error:
+        if "already exists" in str(error):
+            raise TryAgain("somebody else made the table at the same time", where=str(path),
+                           remedy="run it again") from None  # fmt: skip
         raise DataError(
             f"can't be written, nothing was changed: {_first_line(error)}", where=str(path),
             remedy="look at free space and permissions of the folder",

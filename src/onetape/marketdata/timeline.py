@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,7 @@ from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_t
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
+    from onetape.marketdata.history import Knowledge
 
 
 TimelineKind = Literal["bars", "trades", "quotes", "book"]
@@ -202,16 +204,18 @@ def build_trade_timeline(
     *,
     source: str,
     actions: Sequence[CorporateAction] = (),
+    datasets: Sequence[DatasetPin] = (),
+    action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
     """Merges trade prints that are in memory, as `build_timeline` does bars.
-
-    The catalog holds no trades in this version, so this is the only way to run a session on them.
 
     Args:
         series: Each instrument with its prints in time order, as `complete_trades` takes them; the
             order breaks ties, and prints of one instrument and time keep theirs.
         source: Provenance, as prints tell it.
         actions: Corporate actions, as `build_timeline` takes them.
+        datasets: Pins of what `series` was read from.
+        action_pins: Pins of what `actions` were read from.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
@@ -229,11 +233,12 @@ def build_trade_timeline(
         index,
         add_bar_columns(merged),
         dict(zip((each.id for each in instruments), rows, strict=True)),
-        datasets=(),
+        datasets=tuple(datasets),
         source=source,
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
+        action_pins=tuple(action_pins),
     )
 
 
@@ -274,6 +279,7 @@ def load_timeline(
     ts_end: int,
     versions: Mapping[str, int] | None = None,
     actions: Path | None = None,
+    knowledge: Knowledge = "now",
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -285,6 +291,8 @@ def load_timeline(
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
         actions: A file of corporate actions, see `read_actions`; None: there are none.
+        knowledge: Corrected bars as they are `now` (in that version), or as they were first stored
+            (`then`).
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
@@ -293,7 +301,8 @@ def load_timeline(
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
     pins: list[DatasetPin] = []
-    for bars in catalog.read_many(instrument_ids, timeframe, versions):
+    for stored in catalog.read_many(instrument_ids, timeframe, versions):
+        bars = _as_known_then(catalog, stored) if knowledge == "then" else stored
         columns = _cut(bars, ts_start, ts_end)
         series.append(
             (defined.get(bars.instrument) or catalog.instrument(bars.instrument), columns)
@@ -310,14 +319,31 @@ def load_timeline(
                 adjustment=bars.adjustment,
             )
         )
-    placed: Sequence[CorporateAction] = ()
-    if actions is not None:
-        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
-        placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
+    placed = place_actions(actions, defined, series, ts_end)
     return build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
         action_pins=pin_actions(placed),
     )  # fmt: skip
+
+
+def place_actions(
+    path: Path | None,
+    defined: Mapping[InstrumentId, Instrument],
+    series: Sequence[tuple[Instrument, BarColumns]],
+    ts_end: int,
+) -> Sequence[CorporateAction]:
+    """The actions of a file, if there is one, in the order in which a session meets them."""
+    if path is None:
+        return ()
+    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+    return order_actions(place_rows(read_actions(path, known), series, ts_end), series)
+
+
+def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:
+    from onetape.marketdata.history import read_as_known_then
+
+    columns = read_as_known_then(catalog, stored.instrument, stored.timeframe, stored.version)
+    return msgspec.structs.replace(stored, columns=columns)
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

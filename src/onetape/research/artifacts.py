@@ -99,17 +99,18 @@ def load_pinned_timeline(
     """
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.corporate_actions import ACTIONS
-    from onetape.marketdata.timeline import load_timeline
+    from onetape.marketdata.loading import load_market_data
 
     pins = [each for each in header.datasets if each.timeframe != ACTIONS]
     action_pins = [each for each in header.datasets if each.timeframe == ACTIONS]
-    clock = msgspec.json.decode(header.config).get("clock", {})
+    config = msgspec.json.decode(header.config)
+    clock = config.get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():
         raise DataError(
             f"the tape of session {header.session} pins no market data",
             remedy="only a session on bars of a catalog can be measured again",
         )
-    timeline = load_timeline(
+    timeline = load_market_data(
         Catalog(catalog),
         [pin.instrument for pin in pins],
         pins[0].timeframe,
@@ -117,6 +118,7 @@ def load_pinned_timeline(
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
         actions,
+        config.get("data", {}).get("knowledge", "now"),
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:

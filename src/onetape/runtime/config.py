@@ -74,9 +74,12 @@ class DataConfig(Section):
     instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
     """Ids `SYMBOL.VENUE`; their order breaks ties in time."""
     timeframe: Timeframe
-    """Length of a bar: a count and one of s, m, h, d, w."""
+    """Length of a bar: a count and one of s, m, h, d, w; or what bars count (`100tick`), or ticks:
+    trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id."""
+    knowledge: Literal["now", "then"] = "now"
+    """Corrected bars: as they are now, or then, as they were first stored."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
 

@@ -35,7 +35,8 @@ from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import DayEnd, Timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.risk.limits import RiskLimits, build_gates
@@ -172,9 +173,10 @@ def run_backtest(
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     specs = [build_spec(each) for each in config.enabled_strategies]
     catalog = Catalog(Path(config.data.path))
-    timeline = load_timeline(
+    timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.actions_path,
+        config.data.knowledge,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}

@@ -27,7 +27,8 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
@@ -330,9 +331,9 @@ def _load_pinned(
         return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
     try:
-        timeline = load_timeline(
+        timeline = load_market_data(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions,
+            clock.ts_start, clock.ts_end, versions, actions, config.data.knowledge,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
