@@ -66,7 +66,11 @@ def print_orders(around: Surroundings, standing: Standing) -> None:
 
 def print_books(around: Surroundings, standing: Standing) -> None:
     """The balances of every strategy, and of the account where there are several."""
-    books = [around.books(standing, name) for name in around.strategies]
+    books = [
+        around.books(standing, name, currency)
+        for name in around.strategies
+        for currency in around.currencies(standing, name)
+    ]
     names = (
         "capital",
         "cash",
@@ -86,7 +90,7 @@ def print_books(around: Surroundings, standing: Standing) -> None:
         (f"{each.strategy} ({each.currency})", *map(show_minor, line))
         for each, line in zip(books, amounts, strict=True)
     ]
-    if len(rows) > 1:
+    if len(rows) > 1 and len({each.currency for each in books}) == 1:
         total = map(sum, zip(*amounts, strict=True))
         rows.append(("all", *map(show_minor, total)))
     headers = ("books of", *(f">{name.replace('_pnl', ' PnL')}" for name in names))

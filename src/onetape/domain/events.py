@@ -322,12 +322,52 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
     reason: str
 
 
+class TransferOrdered(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
+):
+    """Capital (minor units) is to go from one strategy to another."""
+
+    source: str
+    target: str
+    amount: int
+
+
+class TransferRefused(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.transfer_refused"
+):
+    """The source has not as much cash that no open buy has bound (`free`); nothing has moved."""
+
+    source: str
+    target: str
+    amount: int
+    free: int
+
+
 class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
     """A number a strategy wants remembered (score, probability, regime)."""
 
     strategy: str
     name: str
     value: float
+
+
+class FeatureDrifted(msgspec.Struct, frozen=True, array_like=True, tag="feature.drifted"):
+    """A feature is distributed otherwise than it was; see `onetape.features.drift`.
+
+    `other` is the second feature of a correlation, else empty. `value` was above `threshold`.
+    `reference` and `recent` count values in the bins between the inner `edges`.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    feature: str
+    other: str
+    statistic: str
+    value: float
+    threshold: float
+    edges: list[float]
+    reference: list[int]
+    recent: list[int]
 
 
 class StrategyQuarantined(
@@ -380,9 +420,12 @@ Payload = (
     | PositionEvent
     | PositionAdjusted
     | CashPosted
+    | TransferOrdered
+    | TransferRefused
     | TimerFired
     | KillSwitchSet
     | SignalRecorded
+    | FeatureDrifted
     | StrategyQuarantined
     | QuoteTick
     | TradeTick

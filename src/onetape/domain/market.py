@@ -8,6 +8,7 @@ hear them as `TradeTick`, and the venue meets each as a bar of one price and one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, IntEnum, IntFlag
 from itertools import repeat
@@ -297,6 +298,12 @@ class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
     def volume(self) -> float:
         """Traded quantity, in units of the instrument."""
         return self._block.volume[self._row]
+
+    @property
+    def vwap(self) -> float:
+        """Volume-weighted price; NaN where the data has none."""
+        column = self._block.columns.get("vwap")
+        return math.nan if column is None else column.item(self._row)
 
     @property
     def quality(self) -> Quality:

@@ -5,6 +5,7 @@ from onetape.features.bands import Bollinger, Keltner
 from onetape.features.channel import Donchian, FastStochastic, Stochastic, WilliamsR
 from onetape.features.columns import compute_feature_columns
 from onetape.features.comovement import Autocorrelation, Beta, Correlation
+from onetape.features.cross_section import CrossSection
 from onetape.features.directional import Adx
 from onetape.features.dispersion import RollingStd, RollingVariance, ZScore
 from onetape.features.estimator import (
@@ -16,6 +17,7 @@ from onetape.features.estimator import (
 )
 from onetape.features.extremes import BarsSinceMax, BarsSinceMin, RollingMax, RollingMin
 from onetape.features.hurst import Hurst
+from onetape.features.markov import MarkovRegime
 from onetape.features.moments import Kurtosis, Skewness
 from onetape.features.oscillators import Cci, Macd
 from onetape.features.quantile import Median, Quantile
@@ -52,6 +54,7 @@ __all__ = [
     "Cci",
     "ChaikinOscillator",
     "Correlation",
+    "CrossSection",
     "Dema",
     "Donchian",
     "Ema",
@@ -69,6 +72,7 @@ __all__ = [
     "Levels",
     "LogReturn",
     "Macd",
+    "MarkovRegime",
     "Median",
     "Mfi",
     "Momentum",

@@ -27,6 +27,7 @@ from onetape.domain.rule_definition import (
     parse_function,
 )
 from onetape.domain.rules import rule
+from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator, Expression
 from onetape.features.plan import Plan
 from onetape.features.state import State
@@ -55,10 +56,10 @@ class ArchivedRule(msgspec.Struct, frozen=True, kw_only=True):
 class ArchivedFeature(msgspec.Struct, frozen=True, kw_only=True):
     """A feature as plain data.
 
-    `kind` is `rule`, `expression` or `timeframed`; `fields` its parameters as JSON. A rule has
-    `layout`, `state` (each list as pairs of value and count) and `rules`, the first of them its
-    `update`; an expression `parts`, with the places of what each reads; a timeframed feature one
-    part, and its timeframe in `fields`.
+    `kind` is `rule`, `expression`, `timeframed` or `cross_section`; `fields` its parameters as
+    JSON. A rule has `layout`, `state` (each list as pairs of value and count) and `rules`, the
+    first of them its `update`; an expression `parts`, with the places of what each reads; the last
+    two have one part, and their timeframe or statistic in `fields`.
     """
 
     version: str
@@ -84,7 +85,10 @@ def archive_feature(feature: Estimator) -> ArchivedFeature:
     more: dict[str, Any] = {}
     if isinstance(feature, _Archived):
         return feature.archived
-    if isinstance(feature, Timeframed):
+    if isinstance(feature, CrossSection):
+        kind, fields = "cross_section", feature.statistic
+        parts = [(archive_feature(feature.feature), [])]
+    elif isinstance(feature, Timeframed):
         kind, fields = "timeframed", feature.timeframe
         parts = [(archive_feature(feature.feature), [])]
     elif isinstance(feature, Expression):
@@ -116,6 +120,10 @@ def load_feature(archived: ArchivedFeature) -> Estimator:
         case "timeframed":
             ((inside, _),) = archived.parts
             feature = Timeframed(feature=load_feature(inside), timeframe=archived.fields)
+        case "cross_section":
+            ((inside, _),) = archived.parts
+            statistic: Any = archived.fields
+            feature = CrossSection(feature=load_feature(inside), statistic=statistic)
         case "expression":
             feature = ArchivedExpression(archived=archived, inputs=archived.inputs)
         case _:

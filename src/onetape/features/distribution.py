@@ -52,8 +52,16 @@ def describe_sample(values: Sequence[float]) -> Sample:
         mean=mean,
         variance=variance,
         kurtosis=fourth / (variance * variance) if variance > 0.0 else 1.0,
-        autocorrelation=min(max(lagged / squares, 0.0), 0.999) if squares > 0.0 else 0.0,
+        autocorrelation=_unbias(lagged / squares, count) if squares > 0.0 else 0.0,
     )
+
+
+def _unbias(autocorrelation: float, count: int) -> float:
+    """An estimate is too low by (1 + 4 r) / n: Marriott, Pope (1954), "Bias in the Estimation of
+    Autocorrelations". 0 to 0.999."""
+    if autocorrelation <= 0.0:
+        return 0.0
+    return min(autocorrelation + (1.0 + 4.0 * autocorrelation) / count, 0.999)
 
 
 def effective_count(count: int, autocorrelation: float) -> float:
@@ -101,8 +109,9 @@ def compute_ks(reference: Sample, recent: Sample) -> float:
 
 def compute_mean_shift(reference: Sample, recent: Sample) -> float:
     """Difference of the means in standard errors (Welch 1938); NaN where nothing varies."""
-    error = reference.variance / effective_count(reference.count, reference.autocorrelation)
-    error += recent.variance / effective_count(recent.count, recent.autocorrelation)
+    likeness = max(reference.autocorrelation, recent.autocorrelation)
+    error = reference.variance / effective_count(reference.count, likeness)
+    error += recent.variance / effective_count(recent.count, likeness)
     return _over(recent.mean - reference.mean, error)
 
 
@@ -115,9 +124,9 @@ def compute_variance_shift(reference: Sample, recent: Sample) -> float:
     if not (reference.variance > 0.0 and recent.variance > 0.0):
         return math.nan
     spread = max(reference.kurtosis, recent.kurtosis) - 1.0
+    likeness = max(reference.autocorrelation, recent.autocorrelation)
     error = math.fsum(
-        spread / effective_count(each.count, each.autocorrelation * each.autocorrelation)
-        for each in (reference, recent)
+        spread / effective_count(each.count, likeness * likeness) for each in (reference, recent)
     )
     return _over(compute_log(recent.variance / reference.variance), error)
 
@@ -157,12 +166,18 @@ def _over(difference: float, variance: float) -> float:
     return difference / math.sqrt(variance) if variance > 0.0 else math.nan
 
 
-def normal_bound(level: float) -> float:
-    """What a standard normal value exceeds, either way, with probability `level`.
+def shift_bound(level: float, count: float) -> float:
+    """What a difference in standard errors exceeds, either way, with probability `level`.
 
-    Rounded to 6 digits, so that it is the same on every machine.
+    Student's distribution of `count` - 1 degrees, by its first terms around the normal one (Fisher,
+    Cornish 1960). Rounded to 6 digits, as all bounds here, so that it is the same on every machine.
     """
-    return round(NormalDist().inv_cdf(1.0 - level / 2.0), 6)
+    bound = NormalDist().inv_cdf(1.0 - level / 2.0)
+    degrees = max(count - 1.0, 3.0)
+    cube, fifth = bound**3, bound**5
+    first = (cube + bound) / (4.0 * degrees)
+    second = (5.0 * fifth + 16.0 * cube + 3.0 * bound) / (96.0 * degrees * degrees)
+    return round(bound + first + second, 6)
 
 
 def psi_bound(level: float, bins: int, reference: float, recent: float) -> float:

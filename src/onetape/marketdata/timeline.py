@@ -170,7 +170,8 @@ def build_timeline(
     """Merges bars that are in memory; with one instrument nothing is copied.
 
     Args:
-        series: Each instrument with its `BAR_COLUMNS` in time order; the order breaks ties.
+        series: Each instrument with its `BAR_COLUMNS` in time order; the order breaks ties. A
+            `vwap` (float64) is kept where all have it.
         source: Provenance, as bars tell it.
         timeframe: Length of the bars, as bars tell it.
         datasets: Pins of what `series` was read from.
@@ -185,7 +186,10 @@ def build_timeline(
     for instrument, columns in series:
         check_columns(columns, instrument.id)
     ordered = order_actions(actions, series) if actions else ()
-    merged, index, rows = merge_series([columns for _, columns in series], BAR_COLUMNS)
+    names = BAR_COLUMNS
+    if all("vwap" in columns for _, columns in series):
+        names = (*BAR_COLUMNS, "vwap")
+    merged, index, rows = merge_series([columns for _, columns in series], names)
     return Timeline(
         instruments,
         index,

@@ -91,7 +91,10 @@ class Position:
 
 
 class LedgerState(msgspec.Struct, frozen=True):
-    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held."""
+    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held.
+
+    `others` are the balances in other currencies than its own, those that were ever used.
+    """
 
     capital: int
     cash: int
@@ -102,6 +105,7 @@ class LedgerState(msgspec.Struct, frozen=True):
     income: int = 0
     financing: int = 0
     exchanged: int = 0
+    others: list[tuple[str, LedgerState]] = []
 
 
 class Ledger:
@@ -158,6 +162,11 @@ class Ledger:
             position = self.held[identity] = self.positions[identity]
             position.lots, position.cost = lots, cost
         self.check()
+
+    def is_used(self) -> bool:
+        """Whether anything stands in the books."""
+        return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
+                    self.financing, self.exchanged, self.held))  # fmt: skip
 
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
@@ -258,6 +267,7 @@ class Ledger:
         amount: int,
         instrument: InstrumentId = NO_INSTRUMENT,
         reason: str = "",
+        currency: str = "",
     ) -> CashPosted:
         """Book cash (minor units, received: positive) against the account of its kind.
 
@@ -266,10 +276,13 @@ class Ledger:
             amount: What moves.
             instrument: On whose account; empty where it is of none.
             reason: How the amount came about, for people.
+            currency: Of `amount`; empty: that of the instrument, or else of the books.
 
         Raises:
-            InvariantBroken: A balance becomes too large.
+            InvariantBroken: A balance becomes too large, or these books have no such currency.
         """
+        if currency and currency != self.currency:
+            raise InvariantBroken(f"{self.strategy} keeps no books in {currency}")
         self.cash += amount
         match kind:
             case (
@@ -316,7 +329,7 @@ class Ledger:
         """
         debit = self.cash + self.inventory + self.fees + self.financing
         credit = self.capital + self.realized + self.income + self.exchanged
-        cost = sum(each.cost for each in self.positions.values())
+        cost = self._own_cost()
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
@@ -330,3 +343,7 @@ class Ledger:
                 f"{self.inventory} minor units of {self.currency}",
                 remedy="run with less capital, or leverage, or a currency of larger units",
             )
+
+    def _own_cost(self) -> int:
+        """The sum of the positions' costs that `inventory` has to be."""
+        return sum(each.cost for each in self.positions.values())

@@ -22,6 +22,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
+    FeatureDrifted,
     KillSwitchSet,
     OrderEvent,
     OrderFilled,
@@ -31,6 +32,7 @@ from onetape.domain.events import (
     SignalRecorded,
     StrategyQuarantined,
     TimerFired,
+    TransferOrdered,
 )
 from onetape.domain.market import (
     Bar,
@@ -192,6 +194,15 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts - 1)
 
+    def transfer(self, order: TransferOrdered, ts: int) -> None:
+        """Capital between strategies, as a step of its own before the rows of its time."""
+        ts = max(ts, self._log.now)
+        self._deliver(ts - 1, ts - 1)
+        self._log.begin(ts, self._market.row)
+        self._desk.transfer(order, self._log.emit(order, 0, 0))
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
     def apply_action(self, action: CorporateAction) -> None:
         """A corporate action, as a step of its own before the rows of its time.
 
@@ -215,6 +226,13 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(max(ts, log.now), self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
 
     def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
         """The end of trading days, as a step of its own behind the rows and timers of its time.

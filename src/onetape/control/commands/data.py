@@ -12,6 +12,7 @@ import typer
 
 from onetape.control.commands.data_aggregate import aggregate
 from onetape.control.commands.data_history import asof, diff, versions
+from onetape.control.commands.data_pull import pull
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
@@ -28,6 +29,7 @@ app.command()(aggregate)
 app.command()(versions)
 app.command()(diff)
 app.command()(asof)
+app.command()(pull)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 

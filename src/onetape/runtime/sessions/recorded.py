@@ -53,6 +53,9 @@ _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 _NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
 """Keys of config.json that change no decision and are not on the tape."""
 
+_NOT_SET = "null"
+"""What a key that is not there says, as JSON."""
+
 
 class InputKind(Enum):
     """Which input of a session."""
@@ -98,7 +101,10 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             feature_versions=self.header.feature_versions,
         )
         limits = self.config.risk.limits()
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
+        drift = self.config.drift.settings() if self.config.drift else None
+        return BacktestSession(
+            self.timeline, self.specs, self.terms, limits, tape, identity, drift
+        )
 
     def run(
         self,
@@ -160,7 +166,9 @@ def load_recorded(
     for each in config.enabled_strategies:
         spec = _load_strategy(each, header, changes)
         if spec is not None:
-            recorded = header.feature_versions.get(spec.name, {})
+            # Of a strategy that was edited the features of now count, as its code does.
+            is_same = spec.version == header.strategy_versions.get(spec.name)
+            recorded = header.feature_versions.get(spec.name, {}) if is_same else {}
             pinned = pin_features(spec.name, spec.strategy, recorded, archive)
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
@@ -241,7 +249,8 @@ def compare_config(header: SessionStarted, path: Path) -> list[Change]:
             found.get(key, ""),
         )
         for key in sorted(recorded.keys() | found.keys())
-        if recorded.get(key) != found.get(key) and not _is_below(key, _NOT_DECIDING)
+        if recorded.get(key, _NOT_SET) != found.get(key, _NOT_SET)
+        and not _is_below(key, _NOT_DECIDING)
     ]
 
 

@@ -26,6 +26,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
+from onetape.portfolio.currency_ledger import open_ledger
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.sessions.session_state import decode_state
@@ -111,8 +112,7 @@ class FoldedState:
         self.folded += 1
 
     def _open_ledger(self, strategy: str, currency: str) -> Ledger:
-        held = [each for each in self.header.instruments if each.quote_currency == currency]
-        return Ledger(strategy, currency, held)
+        return open_ledger(strategy, currency, self.header.instruments)
 
     def _deposit(self, event: CapitalDeposited, _seq: int, _origin: int) -> None:
         ledger = self.ledgers.get(event.strategy)
@@ -151,7 +151,9 @@ class FoldedState:
 
     def _post(self, event: CashPosted, seq: int, _origin: int) -> None:
         ledger = self.ledgers[event.strategy]
-        posted = ledger.post(event.kind, event.amount, event.instrument, event.reason)
+        posted = ledger.post(
+            event.kind, event.amount, event.instrument, event.reason, event.currency
+        )
         if posted != event:
             raise InvariantBroken(
                 f"seq {seq}: cash of {event.strategy} is {event.cash} {event.currency} minor units "

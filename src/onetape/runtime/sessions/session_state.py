@@ -6,6 +6,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.execution.simulated.venue import VenueState
+from onetape.runtime.carrying_costs import Night
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.step_log import StepLogState
@@ -29,6 +30,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pipeline: PipelineState
     actions: int = 0
     day_ends: int = 0
+    transfers: int = 0
+    nights: list[Night] = []
 
 
 def encode_state(state: SessionState) -> bytes:
