@@ -41,7 +41,8 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
@@ -188,10 +189,9 @@ def run_backtest(
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     specs = [build_spec(each) for each in config.enabled_strategies]
     catalog = Catalog(Path(config.data.path))
-    timeline = load_timeline(
+    timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path, config.data.funding_path,
-        config.data.fundamentals_path,
+        config.data.versions, config.data.files, config.data.knowledge,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
