@@ -242,6 +242,7 @@ class DenialCode(Enum):
     NOT_REPLACEABLE = "not_replaceable"
     PARENT_CLOSED = "parent_closed"
     DELISTED = "delisted"
+    NO_RATE = "no_rate"
 
 
 class RejectCode(Enum):

@@ -14,7 +14,7 @@ class AccountView(Protocol):
     """What a broker knows of its client: needed to size an order at the fill."""
 
     def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
-        """Equity in minor units with `instrument` marked at `ticks`."""
+        """Equity with `instrument` marked at `ticks`, minor units of its quote currency."""
         ...
 
     def position_lots(self, strategy: str, instrument: InstrumentId) -> int:

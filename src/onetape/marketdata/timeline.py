@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import TRADES, BarBlock, CorporateAction, TickBlock, TradeBlock
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
@@ -40,6 +42,17 @@ TimelineKind = Literal["bars", "trades", "quotes", "book"]
 _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
+
+
+class DayEnd(NamedTuple):
+    """Where trading days end: when (ns UTC), after how many rows, of which instruments.
+
+    `instruments` are positions in the timeline, ascending.
+    """
+
+    ts: int
+    rows: int
+    instruments: tuple[int, ...]
 
 
 class Timeline:
@@ -102,6 +115,27 @@ class Timeline:
     def pins(self) -> tuple[DatasetPin, ...]:
         """Everything that was read from files: `datasets`, then `action_pins`."""
         return (*self.datasets, *self.action_pins)
+
+    @cached_property
+    def day_ends(self) -> list[DayEnd]:
+        """The ends of the trading days, in order, up to the last row.
+
+        A trading day of an instrument ends at the `session_close` of its rows, or where its last
+        row is known, if that is later; rows from outside sessions count toward the session that
+        ends last.
+        """
+        found: dict[int, list[int]] = {}
+        ts_known = self.columns["ts_known"]
+        for index, instrument in enumerate(self.instruments):
+            rows = self.rows_of(instrument.id)
+            closes = np.maximum.accumulate(self.columns["session_close"][rows])
+            last = np.flatnonzero(np.diff(closes, append=INT64_MAX))
+            ends = np.maximum(closes, ts_known[rows])[last]
+            for ts in ends[ends <= ts_known[-1]].tolist():
+                found.setdefault(ts, []).append(index)
+        times = sorted(found)
+        after = np.searchsorted(ts_known, times, side="right").tolist()
+        return [DayEnd(ts, rows, tuple(found[ts])) for ts, rows in zip(times, after, strict=True)]
 
     def rows_of(self, instrument_id: str) -> IntArray:
         """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one."""

@@ -2,11 +2,11 @@
 
 Accounts of a sub-ledger and the side on which they grow:
 
-    debit   cash, inventory (positions at cost), fees
-    credit  capital, realized, income (dividends; a short pays them)
+    debit   cash, inventory (positions at cost), fees, financing (interest, borrow fees, funding)
+    credit  capital, realized, income (dividends; a short pays them), exchanged (currencies)
 
-Every fill and every corporate action is posted as deltas that sum to zero, and the books are
-checked after every posting.
+Every fill, every corporate action and every posting of cash (`PostingKind`) is booked as deltas
+that sum to zero, and the books are checked after every one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
+    CashPosted,
     OrderFilled,
     PositionAdjusted,
     PositionChanged,
@@ -27,6 +28,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import INT64_MAX, MAX_LOTS
+from onetape.domain.postings import PostingKind
 from onetape.domain.rules import rule
 from onetape.portfolio.corporate_actions import (
     compute_cash_in_lieu,
@@ -34,6 +36,9 @@ from onetape.portfolio.corporate_actions import (
     compute_split_lots,
     compute_split_release,
 )
+
+NO_INSTRUMENT = InstrumentId("")
+"""The instrument of cash that moves on account of none."""
 
 
 @rule
@@ -86,7 +91,10 @@ class Position:
 
 
 class LedgerState(msgspec.Struct, frozen=True):
-    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held."""
+    """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held.
+
+    `others` are the balances in other currencies than its own, those that were ever used.
+    """
 
     capital: int
     cash: int
@@ -95,6 +103,9 @@ class LedgerState(msgspec.Struct, frozen=True):
     realized: int
     held: list[tuple[InstrumentId, int, int]]
     income: int = 0
+    financing: int = 0
+    exchanged: int = 0
+    others: list[tuple[str, LedgerState]] = []
 
 
 class Ledger:
@@ -109,8 +120,8 @@ class Ledger:
     """
 
     __slots__ = (
-        "capital", "cash", "currency", "fees", "held", "income", "inventory", "positions",
-        "realized", "strategy",
+        "capital", "cash", "currency", "exchanged", "fees", "financing", "held", "income",
+        "inventory", "positions", "realized", "strategy",
     )  # fmt: skip
 
     def __init__(self, strategy: str, currency: str, instruments: Iterable[Instrument]) -> None:
@@ -122,6 +133,8 @@ class Ledger:
         self.inventory = 0
         self.realized = 0
         self.income = 0
+        self.financing = 0
+        self.exchanged = 0
         self.positions: dict[InstrumentId, Position] = {
             each.id: Position(each) for each in instruments
         }
@@ -131,8 +144,9 @@ class Ledger:
         """The balances as they stand."""
         held = [(each.instrument, each.lots, each.cost) for each in self.held.values()]
         return LedgerState(
-            self.capital, self.cash, self.fees, self.inventory, self.realized, held, self.income
-        )
+            self.capital, self.cash, self.fees, self.inventory, self.realized, held, self.income,
+            self.financing, self.exchanged,
+        )  # fmt: skip
 
     def restore(self, state: LedgerState) -> None:
         """Take over balances that were saved, into books without positions.
@@ -143,10 +157,16 @@ class Ledger:
         self.capital, self.cash, self.fees = state.capital, state.cash, state.fees
         self.inventory, self.realized = state.inventory, state.realized
         self.income = state.income
+        self.financing, self.exchanged = state.financing, state.exchanged
         for identity, lots, cost in state.held:
             position = self.held[identity] = self.positions[identity]
             position.lots, position.cost = lots, cost
         self.check()
+
+    def is_used(self) -> bool:
+        """Whether anything stands in the books."""
+        return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
+                    self.financing, self.exchanged, self.held))  # fmt: skip
 
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
@@ -174,7 +194,8 @@ class Ledger:
         self.cash -= (fill.notional if signed > 0 else -fill.notional) + fill.fee
         cash, inventory = self.cash, self.inventory
         if (
-            cash + inventory + self.fees != self.capital + self.realized + self.income
+            cash + inventory + self.fees + self.financing
+            != self.capital + self.realized + self.income + self.exchanged
             or not -INT64_MAX <= cash <= INT64_MAX >= inventory >= -INT64_MAX
         ):
             self.check()
@@ -240,6 +261,50 @@ class Ledger:
             income, self.cash,
         )  # fmt: skip
 
+    def post(
+        self,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+        currency: str = "",
+    ) -> CashPosted:
+        """Book cash (minor units, received: positive) against the account of its kind.
+
+        Args:
+            kind: Why it moves; says the account.
+            amount: What moves.
+            instrument: On whose account; empty where it is of none.
+            reason: How the amount came about, for people.
+            currency: Of `amount`; empty: that of the instrument, or else of the books.
+
+        Raises:
+            InvariantBroken: A balance becomes too large, or these books have no such currency.
+        """
+        if currency and currency != self.currency:
+            raise InvariantBroken(f"{self.strategy} keeps no books in {currency}")
+        self.cash += amount
+        match kind:
+            case (
+                PostingKind.BORROW_FEE
+                | PostingKind.MARGIN_INTEREST
+                | PostingKind.CREDIT_INTEREST
+                | PostingKind.FUNDING
+            ):
+                self.financing -= amount
+            case PostingKind.TRANSFER:
+                self.capital += amount
+            case PostingKind.FX_CONVERSION:
+                self.exchanged += amount
+            case PostingKind.VARIATION | PostingKind.SETTLEMENT | PostingKind.EXERCISE:
+                self.realized += amount
+            case PostingKind.FEE:
+                self.fees -= amount
+            case PostingKind.DIVIDEND:
+                self.income += amount
+        self.check()
+        return CashPosted(self.strategy, kind, instrument, amount, self.currency, self.cash, reason)
+
     def follow(self, event: PositionAdjusted) -> None:
         """Take over what `adjust` made of a position, from its event.
 
@@ -262,14 +327,15 @@ class Ledger:
         Raises:
             InvariantBroken: They don't, or a balance is too large; the message holds the balances.
         """
-        debit = self.cash + self.inventory + self.fees
-        credit = self.capital + self.realized + self.income
-        cost = sum(each.cost for each in self.positions.values())
+        debit = self.cash + self.inventory + self.fees + self.financing
+        credit = self.capital + self.realized + self.income + self.exchanged
+        cost = self._own_cost()
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
-                f"{self.inventory} (positions {cost}) + fees {self.fees} against capital "
-                f"{self.capital} + realized {self.realized} + income {self.income}"
+                f"{self.inventory} (positions {cost}) + fees {self.fees} + financing "
+                f"{self.financing} against capital {self.capital} + realized {self.realized} + "
+                f"income {self.income} + exchanged {self.exchanged}"
             )
         if max(abs(self.cash), abs(self.inventory)) > INT64_MAX:
             raise InvariantBroken(
@@ -277,3 +343,7 @@ class Ledger:
                 f"{self.inventory} minor units of {self.currency}",
                 remedy="run with less capital, or leverage, or a currency of larger units",
             )
+
+    def _own_cost(self) -> int:
+        """The sum of the positions' costs that `inventory` has to be."""
+        return sum(each.cost for each in self.positions.values())

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import PositionSide
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent
@@ -113,7 +113,7 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
 
     Args:
         marks: Values of what is still held, and the bars to count.
-        account_events: In tape order; deposits are passed over.
+        account_events: In tape order; deposits and postings are passed over.
 
     Raises:
         DataError: A fill's instrument is not in the timeline.
@@ -121,7 +121,7 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
     for ts, fill in account_events:
-        if isinstance(fill, CapitalDeposited):
+        if isinstance(fill, CapitalDeposited | CashPosted):
             continue
         key = (fill.strategy, fill.instrument)
         trip = working.get(key)

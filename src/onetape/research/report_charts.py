@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.portfolio.performance import drawdowns
@@ -199,7 +199,7 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
     kinds: dict[str, list[OrderFilled]] = {name: [] for name in _MARKERS}
     held: dict[str, int] = {}
     for _, fill in summary.projection.account_events:
-        if isinstance(fill, CapitalDeposited) or fill.instrument != instrument:
+        if isinstance(fill, CapitalDeposited | CashPosted) or fill.instrument != instrument:
             continue
         if isinstance(fill, PositionAdjusted):
             held[fill.strategy] = fill.lots

@@ -10,9 +10,10 @@ from onetape.research import report_charts as charts
 from onetape.research import report_format as text
 from onetape.research import report_measures as measures
 from onetape.research import report_tables as tables
+from onetape.research.report_drift import drift_charts, drift_section
 from onetape.research.report_page import chart, figures_grid, render_page, section, table
 from onetape.research.report_performance import performance_section
-from onetape.research.result_table import action_rows, alarms, figure_rows
+from onetape.research.result_table import action_rows, alarms, figure_rows, posting_rows
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
@@ -31,7 +32,7 @@ def render_html(summary: RunSummary) -> str:
 def _figures(summary: RunSummary) -> dict[str, charts.Figure]:
     """The charts by the id of their place."""
     traded = summary.instruments[:MAX_PRICE_CHARTS]
-    return {
+    return drift_charts(summary) | {
         "equity": charts.equity_chart(summary),
         "exposure": charts.exposure_chart(summary),
         "distribution": charts.distribution_chart(summary),
@@ -46,7 +47,13 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
     yield _header(summary, name)
     yield section(
         "Key figures",
-        figures_grid([*figure_rows(account, summary.currency), *action_rows(summary)]),
+        figures_grid(
+            [
+                *figure_rows(account, summary.currency),
+                *action_rows(summary),
+                *posting_rows(summary),
+            ]
+        ),
     )
     if figures:
         yield section("Equity and drawdown", chart("equity"))
@@ -71,6 +78,8 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
     yield section("Execution", table(measures.execution_table(summary)))
     yield section("Why orders were not filled", table(measures.endings_table(summary)))
     yield section("Denied orders", table(tables.denials_table(summary)))
+    if summary.projection.drifted:
+        yield section("Drift of features", drift_section(summary))
     yield section("Market data", table(tables.datasets_table(summary)))
     yield section("Assumptions", table(tables.assumptions_table(summary)))
     yield performance_section()

@@ -35,6 +35,7 @@ def result_rows(summary: RunSummary) -> list[Row]:
         period,
         *figure_rows(account, summary.currency),
         *action_rows(summary),
+        *posting_rows(summary),
         Row("Denied orders", text.count(len(summary.projection.denied))),
     ]
 
@@ -79,6 +80,16 @@ def action_rows(summary: RunSummary) -> list[Row]:
         Row("Dividends", text.money(dividends, summary.currency), _tone(float(dividends))),
         Row("Settled in cash", text.money(settled, summary.currency)),
     ]
+
+
+def posting_rows(summary: RunSummary) -> list[Row]:
+    """Cash that moved without a fill, by kind; nothing where there was none."""
+    return [
+        Row(kind.replace("_", " ").capitalize(), text.money(amount, currency),
+            _tone(float(amount)))
+        for kind, sums in summary.sum_postings().items()
+        for currency, amount in sums.items()
+    ]  # fmt: skip
 
 
 def cost_rows(figures: PerformanceSummary, currency: str) -> list[Row]:

@@ -82,6 +82,12 @@ class EquityWatch:
         """The instrument at `index` has split; `ticks` is its mark until its next row."""
         self._marks[index] = ticks
 
+    def transfer(self, amount: int) -> None:
+        """Capital has come (or gone, negative): that is no gain and no loss."""
+        self._equity += amount
+        self.peak += amount
+        self.session_start += amount
+
     def advance(self) -> None:
         """Look at every row up to the market's current one, with the positions held now.
 

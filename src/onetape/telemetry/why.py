@@ -286,6 +286,15 @@ class _Words:
                     f"{payload.instrument}, cost {show_minor(payload.cost)}, cash "
                     f"{show_minor(payload.cash)}"
                 )
+            case on_tape.CashPosted():
+                verb = "pays" if payload.amount < 0 else "receives"
+                of = f" for {payload.instrument}" if payload.instrument else ""
+                reason = f" ({payload.reason})" if payload.reason else ""
+                return (
+                    f"{payload.strategy} {verb} {show_minor(abs(payload.amount))} "
+                    f"{payload.currency} as {payload.kind.value}{of}{reason}, cash "
+                    f"{show_minor(payload.cash)}"
+                )
             case CorporateAction():
                 return _tell_action(payload)
             case on_tape.OrderAccepted():

@@ -7,10 +7,20 @@ from collections.abc import Mapping
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
+from onetape.execution.simulated.carrying import CarryingTerms
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """Capital (minor units) that goes from one strategy to another at `ts` (ns UTC)."""
+
+    ts: int
+    source: str
+    target: str
+    amount: int
 
 
 class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +29,9 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     `limit_reach` is `LIMIT_TOUCHED` or `LIMIT_TRADED_THROUGH`; `max_volume_ratio` the share of a
     bar's volume that all orders together may fill, None without a bound. `fills` are the terms of
     instruments that have other fills than market orders at the next open, limits by `limit_reach`.
+    `carrying` is what holding costs, None when nothing; `conversion_e8` what converting foreign
+    cash costs, as a share (1e-8), None where there is only one currency; `transfers` are in the
+    order of time.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -27,6 +40,9 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     limit_reach: float
     max_volume_ratio: float | None = None
     fills: Mapping[InstrumentId, FillTerms] = msgspec.field(default_factory=dict)
+    carrying: CarryingTerms | None = None
+    conversion_e8: int | None = None
+    transfers: tuple[Transfer, ...] = ()
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""

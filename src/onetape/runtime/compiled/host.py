@@ -57,6 +57,7 @@ from onetape.runtime.sessions.python_host import PythonHost
 from onetape.runtime.set_outcome import SetOutcome
 from onetape.strategy.checks.finding import Finding
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 
 __all__ = ["CompiledHost", "NotCompilable"]
 
@@ -123,6 +124,24 @@ class CompiledHost:
                 remedy="run it in the Python host",
             )
         _refuse_fills(terms)
+        if terms.carrying is not None:
+            raise ConfigError(
+                "the session has borrow fees or interest, which the compiled host does not carry",
+                where="execution.carrying",
+                remedy="run it in the Python host",
+            )
+        if terms.transfers:
+            raise ConfigError(
+                "the session has transfers of capital, which the compiled host does not carry",
+                where="execution.transfers",
+                remedy="run it in the Python host",
+            )
+        if any(each.quote_currency != spec.currency for each in timeline.instruments):
+            raise ConfigError(
+                "the session trades in several currencies, which the compiled host does not carry",
+                where="execution.currencies",
+                remedy="run it in the Python host",
+            )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()
@@ -134,7 +153,9 @@ class CompiledHost:
         self._gates = GateLimits(build_gates(limits), timeline.instruments)
         self._controls = controls
         self._run: Any = run_trades if timeline.kind == "trades" else run_bars
-        names = tuple(spec.strategy.features())
+        named = spec.strategy.features()
+        check_slice_features(spec.strategy, named)
+        names = tuple(named)
         self._code = read_strategy(type(spec.strategy), names)
         self._tracer = Tracer(
             timeline.instruments, spec.name, f"{compute_session_id(timeline, identity)[:8]}-"
@@ -205,6 +226,7 @@ class CompiledHost:
         named = dict(strategy.features())
         if named.keys() != set(names):
             return None
+        check_slice_features(strategy, named)
         features = self._market.features({name: named[name] for name in names})
         try:
             start = Packed(self._code.type, self._code.values(strategy))
