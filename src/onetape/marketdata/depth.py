@@ -54,7 +54,7 @@ class Depth:
             whole = {"is_whole": np.ones(count, dtype=np.int64), "side": columns["aggressor"]}
             columns = {**columns, **bare, **whole, "what": np.full(count, _PRINT)}
         self._instrument = instrument
-        self._columns = columns
+        self._columns: Mapping[str, npt.NDArray[Any]] = columns
         self._rows: list[int] = rows.tolist()
         what = columns["what"][rows]
         self._book = OrderBook() if (what == _DELTA).any() else None
@@ -64,7 +64,9 @@ class Depth:
         self._rest: dict[tuple[bool, int], int] = {}
         self._changed: dict[tuple[bool, int], int] = {}
         self._at = -1
-        self.row = self.what = self.ts_event = -1
+        self.row = -1
+        self.what: int = -1
+        self.ts_event: int = -1
         self.is_late = False
         self.is_whole = True
 
@@ -90,8 +92,8 @@ class Depth:
         self._at += 1
         columns = self._columns
         self.row = row = self._rows[self._at]
-        self.what = columns["what"].item(row)
-        self.ts_event = columns["ts_event"].item(row)
+        self.what = int(columns["what"].item(row))
+        self.ts_event = int(columns["ts_event"].item(row))
         self.is_late = columns["ts_known"].item(row) != self.ts_event
         self.is_whole = columns["is_whole"].item(row) != 0
         if self.what == _DELTA and self._book is not None:
