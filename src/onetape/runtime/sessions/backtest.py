@@ -25,17 +25,14 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.numbers import to_minor
-from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
+from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
-from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
-from onetape.execution.simulated.tick_venue import TickVenue
-from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
@@ -76,6 +73,7 @@ from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
+from onetape.runtime.sessions.venue_choice import build_venue, check_fills
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
@@ -296,55 +294,6 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         ),
         margin=build_agreement(config.margin, timeline.instruments),
     )
-
-
-def build_venue(
-    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
-) -> SimulatedVenue:
-    """The simulated venue for the rows of a timeline.
-
-    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
-    """
-    instruments = timeline.instruments
-    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
-    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
-        return SimulatedVenue(instruments, terms, market.newest_bar, account)
-    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
-
-
-def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
-    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
-    slippage = terms.slippage
-    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
-        raise ConfigError(
-            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
-            where="execution.slippage",
-            remedy="use fixed or none: orders take the sizes that stand",
-        )
-    for each in timeline.instruments:
-        fill = terms.fill_of(each.id)
-        has_queue = fill.queue is not QueueModel.NONE
-        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
-            raise ConfigError(
-                f"{each.id} has a queue on trade prints, which don't tell its size",
-                where="execution.fill.queue_ahead",
-                remedy="give the size that is ahead of an order, or no queue",
-            )
-        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
-            raise ConfigError(
-                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
-                where="execution.fill",
-                remedy="leave queue and rest out",
-            )
-        if timeline.kind != "bars" and (fill.market, fill.path) != (
-            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
-        ):  # fmt: skip
-            raise ConfigError(
-                f"{each.id} is to fill at {fill.market.name.lower()} on the "
-                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
-                where="execution.fill",
-                remedy="leave market and path out",
-            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
