@@ -55,7 +55,8 @@ class SessionStarted(
     """First event of a tape: everything that the session ran on.
 
     `config` is the resolved configuration as canonical JSON, `instruments` the definitions of what
-    it could trade, so that ticks and lots can be read without the catalog.
+    it could trade, so that ticks and lots can be read without the catalog. `feature_versions` are
+    those of each strategy's features, by strategy and name.
     """
 
     session: str
@@ -67,6 +68,7 @@ class SessionStarted(
     seed: int
     datasets: list[DatasetPin]
     instruments: list[Instrument] = []
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class SessionStopped(
@@ -349,6 +351,25 @@ class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     value: float
 
 
+class FeatureDrifted(msgspec.Struct, frozen=True, array_like=True, tag="feature.drifted"):
+    """A feature is distributed otherwise than it was; see `onetape.features.drift`.
+
+    `other` is the second feature of a correlation, else empty. `value` was above `threshold`.
+    `reference` and `recent` count values in the bins between the inner `edges`.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    feature: str
+    other: str
+    statistic: str
+    value: float
+    threshold: float
+    edges: list[float]
+    reference: list[int]
+    recent: list[int]
+
+
 class StrategyQuarantined(
     msgspec.Struct, frozen=True, array_like=True, tag="failure.strategy_quarantined"
 ):
@@ -404,6 +425,7 @@ Payload = (
     | TimerFired
     | KillSwitchSet
     | SignalRecorded
+    | FeatureDrifted
     | StrategyQuarantined
     | QuoteTick
     | TradeTick

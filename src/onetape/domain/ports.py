@@ -42,8 +42,8 @@ class SimulatedExchange(Protocol):
         ts: int,
         last_close: Callable[[InstrumentId], int],
         session_close: Callable[[InstrumentId], int],
-    ) -> Sequence[OrderReport]:
-        """Take every command that has arrived by `ts` and answer it.
+    ) -> Iterable[OrderReport]:
+        """Take every command that has arrived by `ts` and answer it; reports one at a time.
 
         A cancel or replace that arrives after `last_close`, the close of the newest known bar of
         the instrument, is answered by the next bar: only that tells whether the order has filled.

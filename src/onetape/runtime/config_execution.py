@@ -15,6 +15,7 @@ from onetape.execution.simulated import fees, slippage
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_carrying import CarryingConfig
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
+from onetape.runtime.config_fills import FillConfig
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name
 
@@ -95,6 +96,7 @@ class ExecutionConfig(Section):
     fees: Fees = NoFees()
     limit_fill: Literal["touch", "through"] = "through"
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
+    fill: FillConfig = FillConfig()
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
 

@@ -22,6 +22,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
+    FeatureDrifted,
     KillSwitchSet,
     OrderEvent,
     OrderFilled,
@@ -38,8 +39,8 @@ from onetape.domain.market import (
     BarBlock,
     CorporateAction,
     CorporateActionKind,
+    RowEvent,
     TimeSlice,
-    TradeTick,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent
@@ -226,6 +227,13 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts - 1)
 
+    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(max(ts, log.now), self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
+
     def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
         """The end of trading days, as a step of its own behind the rows and timers of its time.
 
@@ -302,7 +310,7 @@ class Pipeline:
         return row + 1
 
     def _run_quiet(
-        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, Bar | TradeTick, Any]]
+        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, RowEvent, Any]]
     ) -> int:
         """Call the strategy until it asks for something; returns that row, -1 at the end."""
         context = runner.context
@@ -346,7 +354,7 @@ class Pipeline:
                 break
         return row
 
-    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: Bar | TradeTick) -> int:
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: RowEvent) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:

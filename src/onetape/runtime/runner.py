@@ -36,6 +36,13 @@ from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 
+_ROW_CALLBACKS: dict[TimelineKind, tuple[str, ...]] = {
+    "bars": ("on_bar",),
+    "trades": ("on_trade",),
+    "quotes": ("on_quote", "on_trade"),
+    "book": ("on_book", "on_trade"),
+}
+
 
 class DeskLine:
     """What an order of one strategy in one instrument needs, looked up once.
@@ -187,10 +194,14 @@ class Runner:
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )
         market = strategy.on_market_event if self._overrides("on_market_event") else None
-        self.row_callback = "on_bar" if kind == "bars" else "on_trade"
-        self.on_row: Callable[[Any, Context], None] | None = market or (
-            getattr(strategy, self.row_callback) if self._overrides(self.row_callback) else None
-        )
+        heard = [each for each in _ROW_CALLBACKS[kind] if self._overrides(each)]
+        self.row_callback = _ROW_CALLBACKS[kind][0]
+        self.on_row: Callable[[Any, Context], None] | None = market
+        if market is None and heard:
+            self.on_row = getattr(strategy, self.row_callback)
+            if len(_ROW_CALLBACKS[kind]) > 1:  # the rows are of several kinds
+                self.row_callback = "on_market_event"
+                self.on_row = strategy.on_market_event
         self.on_slice: Callable[[TimeSlice, Context], None] | None = None
         if kind == "bars":
             self.on_slice = market or (strategy.on_slice if self._overrides("on_slice") else None)

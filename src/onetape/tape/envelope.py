@@ -37,6 +37,7 @@ SOURCES: dict[type, str] = {
     events.PositionAdjusted: "portfolio",
     events.CashPosted: "portfolio",
     events.TimerFired: "clock",
+    events.FeatureDrifted: "features",
     events.KillSwitchSet: "operator",
     events.TransferOrdered: "operator",
     events.TransferRefused: "portfolio",

@@ -13,6 +13,7 @@ from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
     Event,
+    FeatureDrifted,
     OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
@@ -88,6 +89,7 @@ class RunProjection:
         cash: What the books of each (strategy, currency) said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
+        drifted: (engine time, alert of a feature) each.
         counts: How many events there are of each type.
         ts_last: Engine time of the last event, ns UTC.
     """
@@ -106,6 +108,7 @@ class RunProjection:
         self._homes: dict[str, str] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
+        self.drifted: list[tuple[int, FeatureDrifted]] = []
         self.counts: Counter[str] = Counter()
         self.ts_last = 0
         self._folds: dict[type, Callable[[Event, Any], None]] = {
@@ -121,6 +124,7 @@ class RunProjection:
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
+            FeatureDrifted: self._drift,
             SessionStopped: self._stop,
         }
 
@@ -167,6 +171,9 @@ class RunProjection:
 
     def _quarantine(self, event: Event, failure: StrategyQuarantined) -> None:
         self.quarantined.append((event.ts_event, failure))
+
+    def _drift(self, event: Event, drifted: FeatureDrifted) -> None:
+        self.drifted.append((event.ts_event, drifted))
 
     def _stop(self, _event: Event, stopped: SessionStopped) -> None:
         self.stopped = stopped

@@ -25,16 +25,21 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX, to_minor
-from onetape.domain.ports import SnapshotKeeper, TapeWriter
+from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
+from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.cross_section import split_cross_sections
+from onetape.features.drift import DriftSettings
+from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
@@ -62,12 +67,16 @@ from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
+from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
+from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
@@ -80,7 +89,10 @@ SNAPSHOT_ROWS_PER_EVENT = 10
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy of a session: the object, its name, its capital (minor units), its universe."""
+    """One strategy of a session: the object, its name, its capital (minor units), its universe.
+
+    `features` stand in for those of the strategy; None: its own.
+    """
 
     name: str
     strategy: Strategy
@@ -88,6 +100,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
     version: str = ""
     instruments: tuple[InstrumentId, ...] | None = None
+    features: FeatureMap | None = None
 
 
 class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +114,7 @@ class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str = ""
     seed: int = 0
     mode: str = "backtest"
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -175,14 +189,23 @@ def run_backtest(
         config.data.versions, config.data.actions_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
+    archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
-        config=decision_json(config), config_hash=config_hash(config), seed=config.seed
-    )
+        config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
+        feature_versions={
+            name: {feature: each.version for feature, each in features.items()}
+            for name, features in archive.items()
+        },
+    )  # fmt: skip
     write_whole(run_dir / "versions.json", encode_versions(specs))
+    write_whole(run_dir / run_features.FILE, run_features.encode_archive(archive))
     write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
-        session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        session = BacktestSession(
+            timeline, specs, terms, config.risk.limits(), tape, identity,
+            config.drift.settings() if config.drift else None,
+        )  # fmt: skip
         snapshots = Snapshots(
             keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
         )
@@ -245,6 +268,9 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        fills={
+            each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
+        },
         carrying=(
             build_carrying(config.carrying.model(), timeline.instruments)
             if config.carrying is not None
@@ -263,6 +289,55 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
             )
         ),
     )
+
+
+def build_venue(
+    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+) -> SimulatedVenue:
+    """The simulated venue for the rows of a timeline.
+
+    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
+    """
+    instruments = timeline.instruments
+    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
+    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
+        return SimulatedVenue(instruments, terms, market.newest_bar, account)
+    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
+
+
+def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    slippage = terms.slippage
+    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
+        raise ConfigError(
+            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
+            where="execution.slippage",
+            remedy="use fixed or none: orders take the sizes that stand",
+        )
+    for each in timeline.instruments:
+        fill = terms.fill_of(each.id)
+        has_queue = fill.queue is not QueueModel.NONE
+        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
+            raise ConfigError(
+                f"{each.id} has a queue on trade prints, which don't tell its size",
+                where="execution.fill.queue_ahead",
+                remedy="give the size that is ahead of an order, or no queue",
+            )
+        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
+            raise ConfigError(
+                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
+                where="execution.fill",
+                remedy="leave queue and rest out",
+            )
+        if timeline.kind != "bars" and (fill.market, fill.path) != (
+            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
+        ):  # fmt: skip
+            raise ConfigError(
+                f"{each.id} is to fill at {fill.market.name.lower()} on the "
+                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
+                where="execution.fill",
+                remedy="leave market and path out",
+            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -291,6 +366,7 @@ class BacktestSession:
         limits: Risk limits, for each strategy on its own books.
         tape: Where the events go.
         identity: What the header says.
+        drift: How features are watched; None: not at all.
 
     Raises:
         ConfigError: A strategy trades an instrument of another currency without
@@ -305,6 +381,7 @@ class BacktestSession:
         limits: RiskLimits,
         tape: TapeWriter,
         identity: SessionIdentity,
+        drift: DriftSettings | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
         if len(currencies) > 1:
@@ -313,6 +390,7 @@ class BacktestSession:
                 where="strategies",
                 remedy="give all the same currency; one account has one currency in this version",
             )
+        check_fills(timeline, terms)
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
@@ -328,12 +406,14 @@ class BacktestSession:
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
         )
-        self._venue = SimulatedVenue(timeline.instruments, terms)
+        self._venue = build_venue(timeline, terms, self._market, self.desk)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
         )
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
+        self._alerts = self._find_alerts(drift) if drift is not None else []
+        self._alerts_done = 0
         self._actions_done = 0
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._day_ends: list[DayEnd] = []
@@ -398,7 +478,7 @@ class BacktestSession:
             ledger,
             valuation,
             watch,
-            compute_features(timeline, spec.strategy, wanted),
+            compute_features(timeline, spec.strategy, wanted, spec.features),
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
@@ -406,6 +486,17 @@ class BacktestSession:
             timeline.kind,
             exchange,
         )
+
+    def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
+        everything = tuple(each.id for each in self._timeline.instruments)
+        found: list[Alert] = []
+        for spec in self._specs:
+            features = spec.strategy.features() if spec.features is None else spec.features
+            found += find_alerts(
+                self._timeline, self.runners[spec.name], features,
+                spec.instruments or everything, drift,
+            )  # fmt: skip
+        return sorted(found, key=lambda each: each.row)
 
     def save(self) -> SessionState:
         """The state of the session between two steps."""
@@ -445,6 +536,7 @@ class BacktestSession:
         for action in self._timeline.actions[: state.actions]:
             self.desk.delist(action)
         self._actions_done = state.actions
+        self._alerts_done = sum(each.row <= state.row for each in self._alerts)
         self._day_ends_done = state.day_ends
         self._transfers_done = state.transfers
         if self._carrying is not None:
@@ -527,11 +619,22 @@ class BacktestSession:
                 until = min(stop, self._timeline.action_rows[self._actions_done])
             if self._transfers_done < len(self._transfers):
                 until = min(until, self._transfer_rows[self._transfers_done])
+            if self._alerts_done < len(self._alerts):
+                until = min(until, self._alerts[self._alerts_done].row + 1)
             if self._day_ends_done < len(self._day_ends):
                 until = min(until, self._day_ends[self._day_ends_done].rows)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            self._tell_alerts(row)
             if snapshots is not None:
                 self._keep(snapshots)
+
+    def _tell_alerts(self, stop: int) -> None:
+        """Put the alerts of the rows before `stop` on the tape."""
+        alerts, ts_known = self._alerts, self._timeline.columns["ts_known"]
+        while self._alerts_done < len(alerts) and alerts[self._alerts_done].row < stop:
+            row, drifted = alerts[self._alerts_done]
+            self.pipeline.tell(drifted, int(ts_known[row]))
+            self._alerts_done += 1
 
     def _come_to_row(self, ts: int = INT64_MAX) -> None:
         """What is due before the next row, and before `ts`, in order.
@@ -620,6 +723,7 @@ class BacktestSession:
             seed=self._identity.seed,
             datasets=list(self._timeline.pins),
             instruments=list(self._timeline.instruments),
+            feature_versions=self._identity.feature_versions,
         )
 
 
@@ -642,27 +746,40 @@ def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
 
 
 def compute_features(
-    timeline: Timeline, strategy: Strategy, instruments: Sequence[InstrumentId]
+    timeline: Timeline,
+    strategy: Strategy,
+    instruments: Sequence[InstrumentId],
+    features: FeatureMap | None = None,
 ) -> Mapping[str, npt.NDArray[np.float64]]:
     """Feature columns in the order of the timeline; NaN for instruments not subscribed.
+
+    `features` stand in for those of the strategy.
 
     Raises:
         StrategyError: `features` or an estimator of the strategy's own raises.
     """
     name = type(strategy).__name__
     try:
-        features = strategy.features()
+        if features is None:
+            features = strategy.features()
         if not features:
             return {}
+        check_slice_features(strategy, features)
+        single, crossing = split_cross_sections(dict(features))
         if len(timeline.instruments) == 1:
-            return compute_feature_columns(features, timeline.columns)
+            merged = compute_feature_columns(single, timeline.columns)
+            for feature, cross in crossing.items():
+                merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+            return merged
         merged = {name: np.full(len(timeline), np.nan) for name in features}
         for identity in instruments:
             rows = timeline.rows_of(identity)
             columns = {name: values[rows] for name, values in timeline.columns.items()}
-            computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+            computed = compute_feature_columns(single, columns, rows_total=len(timeline))
             for feature, values in computed.items():
                 merged[feature][rows] = values
+        for feature, cross in crossing.items():
+            merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
     except OnetapeError:
         raise
     except Exception as error:
