@@ -58,8 +58,7 @@ def describe_sample(values: Sequence[float]) -> Sample:
 
 def _unbias(autocorrelation: float, count: int) -> float:
     """An estimate is too low by (1 + 4 r) / n: Marriott, Pope (1954), "Bias in the Estimation of
-    Autocorrelations". 0 to 0.999.
-    """
+    Autocorrelations". 0 to 0.999."""
     if autocorrelation <= 0.0:
         return 0.0
     return min(autocorrelation + (1.0 + 4.0 * autocorrelation) / count, 0.999)
@@ -201,4 +200,6 @@ def ks_bound(level: float, reference: float, recent: float) -> float:
     sqrt(-ln(level / 2) / 2 (1/n + 1/m)): Smirnov (1948), "Table for Estimating the Goodness of Fit
     of Empirical Distributions".
     """
-    return round(math.sqrt(-math.log(level / 2.0) / 2.0 * (1.0 / reference + 1.0 / recent)), 6)
+    return round(
+        math.sqrt(-math.log(level / 2.0) / 2.0 * (1.0 / reference + 1.0 / recent)), 6
+    )

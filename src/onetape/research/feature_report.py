@@ -19,7 +19,6 @@ from onetape.research.feature_kit import (
     measure_stationarity,
 )
 
-
 class CheckedColumn(msgspec.Struct, frozen=True, kw_only=True):
     """A feature over one instrument. `nan_ratio` is after the warm-up; figures are NaN of none."""
 
