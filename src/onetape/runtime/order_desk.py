@@ -52,6 +52,7 @@ from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 
 S = OrderStatus
@@ -75,11 +76,12 @@ class OrderDesk:
 
     Attributes:
         commands: What the current step wants sent to the venue, in order.
+        settlement: Keeps the proceeds of sales until they settle; None: they do at once.
     """
 
     __slots__ = (
         "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
-        "_lot_cost", "_market", "_oms", "_runners", "commands",
+        "_lot_cost", "_market", "_oms", "_runners", "commands", "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +105,7 @@ class OrderDesk:
         self._lot_cost = 0
         self._delisted: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
+        self.settlement: Settlement | None = None
 
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
@@ -265,7 +268,8 @@ class OrderDesk:
             gross, net = self._others_at_home(runner, runner.exchange, line, side_sign, replaced)
         elif not self._is_single:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
-        now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
+        now, equity = self._log.now, valuation.equity
+        cash = runner.ledger.cash - runner.unsettled
         lot_notional = (mark or dearest) * line.factor
         if exchange is not None:
             notional = -exchange.to_home(currency, -notional)
@@ -568,6 +572,9 @@ class OrderDesk:
             if runner.exchange is not None:
                 currency = self._instruments[report.instrument].quote_currency
                 self._convert(runner, runner.exchange, currency, origin, seq)
+            if self.settlement is not None:
+                currency = self._instruments[report.instrument].quote_currency
+                self.settlement.take(runner, report, currency, seq)
         return runner
 
     def _convert(
@@ -642,10 +649,14 @@ class OrderDesk:
             InvariantBroken: A balance becomes too large.
         """
         log, source = self._log, self._runners[order.source]
-        free = source.ledger.cash - sum(
-            each.leaves * each.worst_lot_cost
-            for each in self._oms.open.values()
-            if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+        free = (
+            source.ledger.cash
+            - source.unsettled
+            - sum(
+                each.leaves * each.worst_lot_cost
+                for each in self._oms.open.values()
+                if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+            )
         )
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)

@@ -124,7 +124,8 @@ class Runner:
     `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
     intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
     strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
-    opened for it.
+    opened for it; `unsettled` are proceeds of sales (minor units) that a cash account may not spend
+    yet.
     """
 
     __slots__ = (
@@ -152,6 +153,7 @@ class Runner:
         "strategy",
         "subscribed",
         "ts_rounds",
+        "unsettled",
         "valuation",
         "watch",
     )  # fmt: skip
@@ -179,6 +181,7 @@ class Runner:
         self.valuation = valuation
         self.watch = watch
         self.exchange = exchange
+        self.unsettled = 0
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix

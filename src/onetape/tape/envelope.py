@@ -36,6 +36,7 @@ SOURCES: dict[type, str] = {
     events.PositionClosed: "portfolio",
     events.PositionAdjusted: "portfolio",
     events.CashPosted: "portfolio",
+    events.CashSettling: "portfolio",
     events.TimerFired: "clock",
     events.FeatureDrifted: "features",
     events.KillSwitchSet: "operator",

@@ -71,6 +71,7 @@ from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
@@ -279,6 +280,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         conversion_e8=(
             int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
         ),
+        settlement_days=config.settlement_days,
         transfers=tuple(
             sorted(
                 (
@@ -424,6 +426,12 @@ class BacktestSession:
             timeline.columns["ts_known"], [each.ts for each in terms.transfers]
         ).tolist()
         self._transfers_done = 0
+        self._settlement: Settlement | None = None
+        if terms.settlement_days:
+            self._settlement = self.desk.settlement = Settlement(
+                terms.settlement_days, timeline.instruments, self.runners, self._log
+            )
+            self.at_day_ends(self._settlement)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
@@ -511,6 +519,7 @@ class BacktestSession:
             day_ends=self._day_ends_done,
             transfers=self._transfers_done,
             nights=self._carrying.save() if self._carrying is not None else [],
+            proceeds=self._settlement.save() if self._settlement is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -541,6 +550,8 @@ class BacktestSession:
         self._transfers_done = state.transfers
         if self._carrying is not None:
             self._carrying.restore(state.nights)
+        if self._settlement is not None:
+            self._settlement.restore(state.proceeds)
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)

@@ -9,6 +9,7 @@ from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
+    CashSettling,
     KillSwitchSet,
     OrderApproved,
     OrderCancelRejected,
@@ -47,6 +48,7 @@ class FoldedState:
         folded: Events that were folded, those of the snapshot not among them.
         orders: The open ones, oldest first, by client order id.
         ledgers: Of each strategy.
+        unsettled: Proceeds of sales of each strategy that have not settled yet, if it has any.
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
         is_complete: The session has stopped.
@@ -58,6 +60,7 @@ class FoldedState:
         self.ts = 0
         self.folded = 0
         self.ledgers: dict[str, Ledger] = {}
+        self.unsettled: dict[str, int] = {}
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
         self.is_complete = False
@@ -73,6 +76,7 @@ class FoldedState:
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
             CashPosted: self._post,
+            CashSettling: self._settle,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -96,6 +100,8 @@ class FoldedState:
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
+        for each in state.proceeds:
+            self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
         self.seq = snapshot.rows + snapshot.events - 1
         self.ts = snapshot.ts
 
@@ -159,6 +165,9 @@ class FoldedState:
                 f"seq {seq}: cash of {event.strategy} is {event.cash} {event.currency} minor units "
                 f"on the tape, and {posted.cash} {posted.currency} by its postings"
             )
+
+    def _settle(self, event: CashSettling, _seq: int, _origin: int) -> None:
+        self.unsettled[event.strategy] = event.unsettled
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)

@@ -9,6 +9,7 @@ from onetape.execution.simulated.venue import VenueState
 from onetape.runtime.carrying_costs import Night
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
+from onetape.runtime.settlement import Proceeds
 from onetape.runtime.step_log import StepLogState
 
 STATE_VERSION = 1
@@ -32,6 +33,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     day_ends: int = 0
     transfers: int = 0
     nights: list[Night] = []
+    proceeds: list[Proceeds] = []
 
 
 def encode_state(state: SessionState) -> bytes:
