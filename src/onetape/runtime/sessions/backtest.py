@@ -74,6 +74,7 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
@@ -283,6 +284,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         conversion_e8=(
             int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
         ),
+        settlement_days=config.settlement_days,
         transfers=tuple(
             sorted(
                 (
@@ -389,6 +391,12 @@ class BacktestSession:
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
+        self._settlement: Settlement | None = None
+        if terms.settlement_days:
+            self._settlement = self.desk.settlement = Settlement(
+                terms.settlement_days, timeline.instruments, self.runners, self._log
+            )
+            self.at_day_ends(self._settlement)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
@@ -529,6 +537,7 @@ class BacktestSession:
             day_ends=self._day_ends.done,
             transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
+            proceeds=self._settlement.save() if self._settlement is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -565,6 +574,8 @@ class BacktestSession:
         self._transfers.done = state.transfers
         if self._carrying is not None:
             self._carrying.restore(state.nights)
+        if self._settlement is not None:
+            self._settlement.restore(state.proceeds)
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
