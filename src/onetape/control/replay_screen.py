@@ -69,7 +69,8 @@ def print_books(around: Surroundings, standing: Standing) -> None:
     books = [around.books(standing, name) for name in around.strategies]
     names = (
         "capital", "cash", "inventory", "fees", "realized_pnl", "unrealized_pnl",
-        *(("income",) if any(each.income for each in books) else ()), "equity",
+        *(("income",) if any(each.income for each in books) else ()),
+        *(("receivable",) if any(each.receivable for each in books) else ()), "equity",
     )  # fmt: skip
     amounts = [[getattr(each, name) for name in names] for each in books]
     rows = [

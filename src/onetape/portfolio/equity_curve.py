@@ -15,14 +15,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import to_iso
-from onetape.portfolio.corporate_actions import compute_adjusted_ticks
+from onetape.portfolio.adjusted_marks import list_adjusted_marks
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,15 +55,20 @@ class SlicedTimeline(Protocol):
         """Corporate actions in the order in which a session meets them."""
         ...
 
+    @property
+    def action_rows(self) -> Sequence[int]:
+        """How many rows come before each of them."""
+        ...
+
     def rows_of(self, instrument_id: str, /) -> Ints:
         """Rows of one instrument, ascending."""
         ...
 
 
 class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
-    """The marks of one instrument, one a bar and one a split: slice number and ticks.
+    """The marks of one instrument, one a bar and one an adjustment: slice number and ticks.
 
-    `ts_close` (ns UTC) is the end of each bar. A mark of a split is the one before it by its ratio.
+    `ts_close` (ns UTC) is the end of each bar. See `onetape.portfolio.adjusted_marks`.
     """
 
     instrument: Instrument
@@ -76,7 +80,7 @@ class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
 class Marks:
     """What the books are valued at: the newest close of each instrument, in whole ticks.
 
-    After a split that is the close before it adjusted by its ratio, until the next bar.
+    After a corporate action that is what `adjust_marks` makes of it, until the next bar.
 
     Args:
         timeline: Where the closes come from.
@@ -94,6 +98,7 @@ class Marks:
         self._timeline = timeline
         self._ts_end = ts_end
         self._instruments = {each.id: each for each in timeline.instruments}
+        self._adjusted = list_adjusted_marks(timeline)
         self._marks: dict[InstrumentId, InstrumentMarks] = {}
 
     def of(self, instrument: InstrumentId) -> InstrumentMarks:
@@ -140,29 +145,25 @@ class Marks:
         rows = rows[: int(np.searchsorted(rows, self.rows))]
         ticks = mark_ticks(self._timeline.columns["close"][rows], terms)
         slices = self._slice_of_row[rows]
-        for action in self._timeline.actions:
-            if (
-                action.instrument == instrument
-                and action.kind is CorporateActionKind.SPLIT
-                and action.ts_known <= self._ts_end
-            ):
-                slices, ticks = self._add_split(action, terms, slices, ticks)
+        slices, ticks = self._add_adjusted(instrument, slices, ticks)
         return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
 
-    def _add_split(
-        self, action: CorporateAction, terms: Instrument, slices: Ints, ticks: Ints
+    def _add_adjusted(
+        self, instrument: InstrumentId, slices: Ints, ticks: Ints
     ) -> tuple[Ints, Ints]:
-        """Slices and ticks of marks with that of a split: before a bar of its slice, or last."""
-        slot = int(np.searchsorted(self.slice_ts, action.ts_known))
-        if slot == len(self.slice_ts):
-            slot, at = slot - 1, len(slices)
-        else:
-            at = int(np.searchsorted(slices, slot))
-        if at == 0:  # no bar before it
+        """Slices and ticks of marks with those of actions: before a bar of their slice, or last."""
+        index = list(self._instruments).index(instrument)
+        keys, adjusted = [], []
+        for action, marks in zip(self._timeline.actions, self._adjusted, strict=True):
+            if index in marks and action.ts_known <= self._ts_end and len(self.slice_ts):
+                slot = int(np.searchsorted(self.slice_ts, action.ts_known))
+                keys.append(2 * slot)  # of a bar: 2 * slot + 1
+                adjusted.append(marks[index].ticks)
+        if not keys:
             return slices, ticks
-        ratio = compute_terms(action, terms)
-        adjusted = compute_adjusted_ticks(int(ticks[at - 1]), ratio.top, ratio.bottom)
-        return np.insert(slices, at, slot), np.insert(ticks, at, adjusted)
+        order = np.argsort(np.concatenate((2 * slices + 1, keys)), kind="stable")
+        slots = np.concatenate((slices, np.minimum(np.array(keys) // 2, len(self.slice_ts) - 1)))
+        return slots[order], np.concatenate((ticks, adjusted))[order]
 
 
 def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
@@ -187,10 +188,10 @@ def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
 class EquityCurve(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Books at the end of every slice, each of shape (slices,), money in minor units.
 
-    `equity` is cash plus positions at their marks, `gross_exposure` the sum of the absolute values
-    of the positions, `net_exposure` their signed sum, `positions` how many are not flat,
-    `deposited` the capital given so far. The account is the sum of its strategies: their positions
-    are not netted against each other.
+    `equity` is cash, dividends to be paid and positions at their marks, `gross_exposure` the sum of
+    the absolute values of the positions, `net_exposure` their signed sum, `positions` how many are
+    not flat, `deposited` the capital given so far. The account is the sum of its strategies: their
+    positions are not netted against each other.
     """
 
     ts: Ints
@@ -246,7 +247,11 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
         [event.amount if isinstance(event, CapitalDeposited) else 0 for _, event in events],
         "capital",
     )
-    bound = float(np.abs(cash).max(initial=0))
+    due = _running(
+        [event.receivable if isinstance(event, PositionAdjusted) else 0 for _, event in events],
+        "receivable",
+    )
+    bound = float(np.abs(cash).max(initial=0)) + float(np.abs(due).max(initial=0))
 
     moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
     for slot, (_, event) in zip(slots.tolist(), events, strict=True):
@@ -256,6 +261,10 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
         at.append(slot)
         if isinstance(event, PositionAdjusted):
             lots.append(event.lots - sum(lots))
+            if event.other:
+                at, lots = moves.setdefault(event.other, ([], []))
+                at.append(slot)
+                lots.append(event.received)
         else:
             lots.append(event.lots if event.side > 0 else -event.lots)
 
@@ -269,7 +278,7 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     net, gross, positions = np.cumsum(changes, axis=1)
     return EquityCurve(
         ts=marks.slice_ts,
-        equity=cash_at + net,
+        equity=cash_at + due[events_so_far] + net,
         cash=cash_at,
         gross_exposure=gross,
         net_exposure=net,

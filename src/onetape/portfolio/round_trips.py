@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.orders import PositionSide
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent
 
@@ -27,7 +28,9 @@ class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     between; `pnl_net` is after fees. `return_ratio` is `pnl_net` over the entry notional. `bars` of
     the instrument ended after the entry and not after the exit. `ts_exit` of an open trip is the
     end of the newest bar. A split scales lots that were entered and exited like those that are
-    held; what it settles in cash is an exit, and so is a delisting.
+    held; what it settles in cash is an exit, and so is a delisting. Shares that come from another
+    instrument enter at the cost that they carry, which is an exit there, or less of its entry where
+    that goes on; a change of symbol goes on as it is.
     """
 
     strategy: str
@@ -83,7 +86,7 @@ class _Trip:
         self.fills = 0
         self.income = 0
 
-    def add(self, fill: OrderFilled, lots: int, notional: int, fee: int) -> None:
+    def add(self, fill: _Move, lots: int, notional: int, fee: int) -> None:
         """Take `lots` of a fill, with their part of its notional and fee."""
         if fill.side == self.sign:
             self.entered += lots
@@ -93,19 +96,32 @@ class _Trip:
             self.exit_notional += notional
             self.ts_exit = fill.ts_fill
         self.fees += fee
-        self.fills += 1
+        self.fills += fill.fills
 
     def adjust(self, ts: int, change: PositionAdjusted) -> None:
         """Take what a corporate action made of the position."""
         self.income += change.income
-        self.exit_notional += self.sign * (change.amount - change.income)
+        self.exit_notional += self.sign * (change.amount + change.receivable - change.income)
         held, after = self.entered - self.exited, abs(change.lots)
         if after:
+            self.entry_notional -= self.sign * change.carried
             self.entered = self.entered * after // held
             self.exited = self.entered - after
         else:
+            self.exit_notional += self.sign * change.carried
             self.exited = self.entered
             self.ts_exit = ts
+
+
+class _Move(msgspec.Struct, frozen=True, gc=False):
+    """What enters or exits: a fill, or shares that come from another instrument (no `fills`)."""
+
+    side: int
+    lots: int
+    notional: int
+    fee: int
+    ts_fill: int
+    fills: int
 
 
 def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) -> list[RoundTrip]:
@@ -120,34 +136,67 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     """
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
-    for ts, fill in account_events:
-        if isinstance(fill, CapitalDeposited):
+    for ts, event in account_events:
+        if isinstance(event, CapitalDeposited):
             continue
-        key = (fill.strategy, fill.instrument)
-        trip = working.get(key)
-        if isinstance(fill, PositionAdjusted):
-            if trip is not None:
-                trip.adjust(ts, fill)
-                if not fill.lots:
-                    trips.append(_finish(marks, key, trip))
-                    del working[key]
-            continue
-        if trip is None:
-            trip = working[key] = _Trip(fill.side, fill.ts_fill)
-        held = trip.entered - trip.exited
-        closing = held if fill.side != trip.sign and fill.lots >= held else 0
-        if not closing:
-            trip.add(fill, fill.lots, fill.notional, fill.fee)
-            continue
-        notional = fill.notional * closing // fill.lots
-        fee = fill.fee * closing // fill.lots
-        trip.add(fill, closing, notional, fee)
+        key = (event.strategy, event.instrument)
+        if isinstance(event, PositionAdjusted):
+            _adjust(marks, working, trips, ts, event)
+        else:
+            fill = _Move(event.side, event.lots, event.notional, event.fee, event.ts_fill, 1)
+            _take(marks, working, trips, key, fill)
+    return trips + [_finish(marks, key, trip) for key, trip in working.items()]
+
+
+def _adjust(
+    marks: Marks,
+    working: dict[tuple[str, InstrumentId], _Trip],
+    trips: list[RoundTrip],
+    ts: int,
+    change: PositionAdjusted,
+) -> None:
+    """What a corporate action makes of the trips of its two instruments."""
+    key, new = (change.strategy, change.instrument), (change.strategy, change.other)
+    trip = working.get(key)
+    if trip is None:
+        return
+    if change.kind is CorporateActionKind.SYMBOL_CHANGE and new not in working:
+        working[new] = working.pop(key)
+        return
+    trip.adjust(ts, change)
+    if not change.lots:
         trips.append(_finish(marks, key, trip))
         del working[key]
-        if fill.lots > closing:
-            trip = working[key] = _Trip(fill.side, fill.ts_fill)
-            trip.add(fill, fill.lots - closing, fill.notional - notional, fill.fee - fee)
-    return trips + [_finish(marks, key, trip) for key, trip in working.items()]
+    if change.received:
+        side = 1 if change.received > 0 else -1
+        received = _Move(side, abs(change.received), side * change.carried, 0, ts, 0)
+        _take(marks, working, trips, new, received)
+
+
+def _take(
+    marks: Marks,
+    working: dict[tuple[str, InstrumentId], _Trip],
+    trips: list[RoundTrip],
+    key: tuple[str, InstrumentId],
+    fill: _Move,
+) -> None:
+    """What enters or exits, in the trip of its position; one that flips it is split at zero."""
+    trip = working.get(key)
+    if trip is None:
+        trip = working[key] = _Trip(fill.side, fill.ts_fill)
+    held = trip.entered - trip.exited
+    closing = held if fill.side != trip.sign and fill.lots >= held else 0
+    if not closing:
+        trip.add(fill, fill.lots, fill.notional, fill.fee)
+        return
+    notional = fill.notional * closing // fill.lots
+    fee = fill.fee * closing // fill.lots
+    trip.add(fill, closing, notional, fee)
+    trips.append(_finish(marks, key, trip))
+    del working[key]
+    if fill.lots > closing:
+        trip = working[key] = _Trip(fill.side, fill.ts_fill)
+        trip.add(fill, fill.lots - closing, fill.notional - notional, fill.fee - fee)
 
 
 def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTrip:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BarColumns, BoolArray
 from onetape.marketdata.timeline import Timeline
@@ -86,7 +86,8 @@ class Perturber:
         return tuple(
             action
             for action in self._timeline.actions
-            if action.ts_known < ts or perturbation.instrument not in (None, action.instrument)
+            if action.ts_known < ts
+            or perturbation.instrument not in (None, action.instrument, action.new_instrument)
         )
 
     def _drop(self, variant: int) -> BoolArray:
@@ -117,12 +118,12 @@ class Perturber:
 def cut_before(timeline: Timeline, rows: int) -> Timeline:
     """The rows from `rows` on: the same data with a shorter history.
 
-    Corporate actions before them are left out, but for delistings: those still hold.
+    Corporate actions before them are left out, but for those that end their instrument.
     """
     actions = tuple(
         action
         for action, before in zip(timeline.actions, timeline.action_rows, strict=True)
-        if before > rows or action.kind is CorporateActionKind.DELISTING
+        if before > rows or action.kind.ends
     )
     kept = np.arange(len(timeline)) >= rows
     return _with_rows(timeline, timeline.columns, kept, actions)

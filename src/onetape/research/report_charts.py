@@ -199,10 +199,12 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
     kinds: dict[str, list[OrderFilled]] = {name: [] for name in _MARKERS}
     held: dict[str, int] = {}
     for _, fill in summary.projection.account_events:
-        if isinstance(fill, CapitalDeposited) or fill.instrument != instrument:
-            continue
         if isinstance(fill, PositionAdjusted):
-            held[fill.strategy] = fill.lots
+            for name, lots in ((fill.instrument, fill.lots), (fill.other, fill.other_lots)):
+                if name == instrument:
+                    held[fill.strategy] = lots
+            continue
+        if isinstance(fill, CapitalDeposited) or fill.instrument != instrument:
             continue
         before = held.get(fill.strategy, 0)
         after = held[fill.strategy] = before + int(fill.side) * fill.lots

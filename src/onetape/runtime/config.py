@@ -78,7 +78,7 @@ class DataConfig(Section):
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of splits, dividends and delistings; null: none."""
+    """CSV file of splits, dividends, mergers and the like; null: none."""
 
     @property
     def actions_path(self) -> Path | None:

@@ -78,8 +78,8 @@ class EquityWatch:
         self.peak = state.peak
         self.session_start = state.session_start
 
-    def split(self, index: int, ticks: int) -> None:
-        """The instrument at `index` has split; `ticks` is its mark until its next row."""
+    def adjust_mark(self, index: int, ticks: int) -> None:
+        """A corporate action has made `ticks` the mark of the instrument at `index`."""
         self._marks[index] = ticks
 
     def advance(self) -> None:
@@ -99,7 +99,7 @@ class EquityWatch:
         self._row = row
 
     def _advance_flat(self, row: int) -> None:
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             self.session_start = cash if start > self._row + 1 else self._equity
@@ -110,7 +110,7 @@ class EquityWatch:
         ticks = self._market.close_ticks
         (position,) = self._ledger.held.values()
         each = position.lots * position.factor
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             known = start > self._row + 1
@@ -126,7 +126,8 @@ class EquityWatch:
         held = {
             self._index[name]: each.lots * each.factor for name, each in self._ledger.held.items()
         }
-        equity = self._ledger.cash + sum(each * marks[index] for index, each in held.items())
+        equity = self._ledger.cash + self._ledger.receivable
+        equity += sum(each * marks[index] for index, each in held.items())
         peak = self.peak
         start = self._market.session_start_between(self._row, row)
         if start >= 0:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.corporate_actions import ActionTerms, compute_terms
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import CorporateActionKind
+from onetape.domain.market import CorporateAction
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import INT64_MAX, compute_ticks
+from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.timeline import Timeline
-from onetape.portfolio.corporate_actions import compute_adjusted_ticks
+from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks
 from onetape.portfolio.ledger import Ledger
 
 
@@ -24,7 +22,7 @@ class MarketState:
 
     A mark is the close of an instrument's newest bar, or its newest print, in ticks, rounded to the
     nearest; 0 before the first. All reads are lazy: a row that nobody asks about costs nothing.
-    From a split to the next row of its instrument the mark is that close adjusted by its ratio.
+    From a corporate action to the next row of its instrument it is what `adjust_marks` makes of it.
     """
 
     __slots__ = (
@@ -41,7 +39,7 @@ class MarketState:
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
-        self._adjusted: dict[int, _AdjustedMark] = {}
+        self._adjusted: dict[int, AdjustedMark] = {}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         latest = np.maximum.accumulate(timeline.columns["session_close"])
@@ -55,17 +53,16 @@ class MarketState:
         last = np.full(len(self._last_row), -1)
         np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
         self._last_row = last.tolist()
-        for index, newest in enumerate(self._last_row):
-            adjusted = _find_adjusted(self._timeline, index, newest, actions)
-            if adjusted is not None:
-                self._adjusted[index] = adjusted
+        self._adjusted = fold_marks(self._timeline, actions)
 
-    def split(self, index: int, terms: ActionTerms) -> None:
-        """The instrument at `index` splits: its mark is adjusted until its next row."""
-        row = self.last_row(index)
-        if row >= 0:
-            before = _AdjustedMark(row, self.mark_ticks(index), self.close(index))
-            self._adjusted[index] = before.split(terms)
+    def adjust(self, action: CorporateAction) -> list[int]:
+        """Positions of the instruments whose marks `action` adjusts, until their next row."""
+        changed = adjust_marks(self._timeline.instruments, action, self._standing_mark)
+        self._adjusted.update(changed)
+        return list(changed)
+
+    def _standing_mark(self, index: int) -> AdjustedMark:
+        return AdjustedMark(self.last_row(index), self.mark_ticks(index), self.close(index))
 
     def last_row(self, index: int) -> int:
         """Newest row of the instrument at `index`; -1 before its first bar."""
@@ -139,57 +136,11 @@ class MarketState:
         return start if start > after else -1
 
 
-class _AdjustedMark(NamedTuple):
-    """The mark of an instrument that has split since its newest row, `row`."""
-
-    row: int
-    ticks: int
-    close: float
-
-    def split(self, terms: ActionTerms) -> _AdjustedMark:
-        """After another split."""
-        ticks = compute_adjusted_ticks(self.ticks, terms.top, terms.bottom)
-        return _AdjustedMark(self.row, ticks, self.close * terms.bottom / terms.top)
-
-
-def compute_mark_ticks(timeline: Timeline, index: int, row: int, actions: int) -> int:
-    """Mark of the instrument at `index`, whose newest row is `row`, after so many `actions`.
-
-    What `MarketState.mark_ticks` gives there; 0 before the first row.
-    """
-    if row < 0:
-        return 0
-    found = _find_adjusted(timeline, index, row, actions) or _read_mark(timeline, index, row)
-    return found.ticks
-
-
-def _read_mark(timeline: Timeline, index: int, row: int) -> _AdjustedMark:
-    close = float(timeline.columns["close"][row])
-    ticks = compute_ticks(close, timeline.instruments[index].tick_float, 0)
-    return _AdjustedMark(row, ticks, close)
-
-
-def _find_adjusted(timeline: Timeline, index: int, row: int, actions: int) -> _AdjustedMark | None:
-    """The mark of the instrument at `index` if one of so many actions has split it since `row`."""
-    instrument = timeline.instruments[index]
-    adjusted: _AdjustedMark | None = None
-    applied = zip(timeline.actions[:actions], timeline.action_rows, strict=False)
-    for action, rows in applied if row >= 0 else ():
-        if (
-            action.instrument == instrument.id
-            and action.kind is CorporateActionKind.SPLIT
-            and rows > row
-        ):
-            before = adjusted or _read_mark(timeline, index, row)
-            adjusted = before.split(compute_terms(action, instrument))
-    return adjusted
-
-
 class Valuation:
     """What a sub-ledger is worth at the marks of a `MarketState`: exact minor units.
 
     Attributes:
-        equity: Cash plus net notional, as of the last `refresh`.
+        equity: Cash, what is receivable and net notional, as of the last `refresh`.
         gross: Sum of the lots of all positions, shorts too, at their marks.
         net: Sum of all positions at their marks, shorts negative.
     """
@@ -223,4 +174,4 @@ class Valuation:
             gross += notional if position.lots > 0 else -notional
         self.gross = gross
         self.net = net
-        self.equity = self._ledger.cash + net
+        self.equity = self._ledger.cash + self._ledger.receivable + net

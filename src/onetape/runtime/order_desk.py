@@ -21,7 +21,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
@@ -41,6 +41,8 @@ from onetape.execution.simulated.fee_rules import (
     compute_affordable_lots,
     compute_fill_fee,
 )
+from onetape.portfolio.adjusted_marks import new_share_ticks
+from onetape.portfolio.ledger import NewShares
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
@@ -72,7 +74,7 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
+        "_all", "_ended", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
         "_lot_cost", "_market", "_oms", "_runners", "commands",
     )  # fmt: skip
 
@@ -91,11 +93,12 @@ class OrderDesk:
         self._fees = fees
         self._runners = runners
         self._kill_switch = KillSwitch()
+        self._all = instruments
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
-        self._delisted: set[InstrumentId] = set()
+        self._ended: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
 
     def save(self) -> DeskState:
@@ -196,7 +199,7 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
-        if self._delisted and line.instrument.id in self._delisted:
+        if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         mark = market.mark_ticks(line.index)
         side, side_sign = (_BUY, 1) if side > 0 else (_SELL, -1)
@@ -516,29 +519,36 @@ class OrderDesk:
         return runner
 
     def adjust(self, action: CorporateAction, cause: int) -> None:
-        """Post a corporate action to the books of every strategy, and adjust the mark by a split.
+        """Post a corporate action to the books of every strategy, and adjust marks by it.
 
         Raises:
             InvariantBroken: A position or a balance becomes too large.
         """
         log, market, index = self._log, self._market, self._index[action.instrument]
-        terms = compute_terms(action, self._instruments[action.instrument])
+        new = None
+        if action.new_instrument:
+            definition = self._instruments[action.new_instrument]
+            ticks = new_share_ticks(self._all, action, market.mark_ticks)
+            new = NewShares(definition.id, ticks)
+            terms = compute_terms(action, self._instruments[action.instrument], definition)
+        else:
+            terms = compute_terms(action, self._instruments[action.instrument])
         mark_ticks = market.mark_ticks(index)
         for runner in self._runners.values():
-            change = runner.adjust(action, terms, mark_ticks)
+            change = runner.adjust(action, terms, mark_ticks, new)
             if change is not None:
                 log.emit(change, log.origin, cause)
-        if action.kind is CorporateActionKind.SPLIT:
-            market.split(index, terms)
+        for at in market.adjust(action):
             for runner in self._runners.values():
+                runner.valuation.expire()
                 if runner.watch is not None:
-                    runner.watch.split(index, market.mark_ticks(index))
-        self.delist(action)
+                    runner.watch.adjust_mark(at, market.mark_ticks(at))
+        self.end(action)
 
-    def delist(self, action: CorporateAction) -> None:
-        """From a delisting on every order of the instrument is denied."""
-        if action.kind is CorporateActionKind.DELISTING:
-            self._delisted.add(action.instrument)
+    def end(self, action: CorporateAction) -> None:
+        """From a delisting, merger or change of symbol on orders of the instrument are denied."""
+        if action.kind.ends:
+            self._ended.add(action.instrument)
 
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""

@@ -41,6 +41,9 @@ def state(
         _print(described)
 
 
+_BALANCES = ("cash", "receivable", "inventory", "fees", "capital", "realized", "income")
+
+
 def _describe(folded: FoldedState) -> dict[str, Any]:
     """Exact decimals as text, so that nothing is lost on the way."""
     return {
@@ -54,10 +57,7 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
             {
                 "strategy": name,
                 "currency": ledger.currency,
-                **{
-                    each: f"{minor_to_decimal(getattr(ledger, each)):f}"
-                    for each in ("cash", "inventory", "fees", "capital", "realized", "income")
-                },
+                **{each: f"{minor_to_decimal(getattr(ledger, each)):f}" for each in _BALANCES},
             }
             for name, ledger in folded.ledgers.items()
         ],

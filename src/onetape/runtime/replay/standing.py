@@ -12,8 +12,8 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BAR_FLOAT_COLUMNS
 from onetape.execution.oms import Order
 from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.adjusted_marks import compute_mark_ticks
 from onetape.portfolio.ledger import LedgerState
-from onetape.runtime.market_state import compute_mark_ticks
 from onetape.runtime.sessions.backtest import BacktestSession, StrategySpec
 from onetape.telemetry.why import FeatureColumns
 
@@ -97,6 +97,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     unrealized_pnl: int
     equity: int
     income: int
+    receivable: int
 
 
 class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,15 +217,16 @@ class Surroundings:
             fees=ledger.fees,
             realized_pnl=ledger.realized,
             unrealized_pnl=unrealized,
-            equity=ledger.cash + ledger.inventory + unrealized,
+            equity=ledger.cash + ledger.receivable + ledger.inventory + unrealized,
             income=ledger.income,
+            receivable=ledger.receivable,
         )
 
     def equity(self, standing: Standing, strategy: str | None = None) -> int:
         """Equity of one strategy, or of the account, in minor units."""
         ledgers = standing.ledgers
         names = ledgers if strategy is None else (strategy,)
-        cash = sum(ledgers[name].cash for name in names)
+        cash = sum(ledgers[name].cash + ledgers[name].receivable for name in names)
         return cash + sum(each.value for each in self.holdings(standing, strategy))
 
     def position(self, standing: Standing, instrument: InstrumentId) -> float:

@@ -332,6 +332,13 @@ class BacktestSession:
                     f"{spec.name} is in {spec.currency}",
                     remedy="give the strategy capital in that currency",
                 )
+        for action in timeline.actions:
+            if action.instrument in wanted and action.new_instrument not in ("", *wanted):
+                raise ConfigError(
+                    f"strategy {spec.name} trades {action.instrument}, which turns into "
+                    f"{action.new_instrument} ({action.kind.value}), but not that",
+                    remedy="add it to the instruments of the strategy",
+                )
         ledger = Ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
         watch = None
@@ -387,7 +394,7 @@ class BacktestSession:
             )
         self._market.restore(state.row, state.actions)
         for action in self._timeline.actions[: state.actions]:
-            self._desk.delist(action)
+            self._desk.end(action)
         self._actions_done = state.actions
         self._log.restore(state.log)
         self._desk.restore(state.desk)
