@@ -34,6 +34,7 @@ from onetape.domain.orders import (
     QuantityBasis,
     ReplaceIntent,
     Side,
+    TimeInForce,
 )
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
@@ -56,6 +57,7 @@ _CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
 _TAKER = LiquiditySide.TAKER.value
 _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
+_RESTING = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 
 
 class DeskState(msgspec.Struct, frozen=True):
@@ -216,6 +218,10 @@ class OrderDesk:
                 return self._denied(
                     intent, DenialCode.PARENT_CLOSED, 0, 1, intent.conditions.parent
                 )
+            display = intent.conditions.display_lots
+            whole = lots + (replaced.filled_lots if replaced is not None else 0)
+            if display and not self._may_hide(intent, display, whole, line.instrument):
+                return self._denied(intent, DenialCode.DISPLAY, display, whole, "lots")
             if reduce_only:
                 position += coming
         plain = 0 < lots <= MAX_LOTS >= abs(position + lots * side_sign) and dearest
@@ -268,6 +274,16 @@ class OrderDesk:
                 other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
             )
         )  # fmt: skip
+
+    def _may_hide(
+        self, intent: OrderIntent, display: int, lots: int, instrument: Instrument
+    ) -> bool:
+        """Whether an order of `lots` in all may show just `display` of them."""
+        return (
+            intent.order_type.has_limit
+            and intent.time_in_force in _RESTING
+            and instrument.min_lots <= display <= lots
+        )
 
     def _coming_lots(self, parent: str) -> int:
         """Signed lots that an order which leaves in this step can still bring; 0 without one."""

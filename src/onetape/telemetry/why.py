@@ -353,6 +353,8 @@ class _Words:
             parts.append(f"limit {instrument.ticks_to_price(terms.offset_ticks):,f} beyond")
         if terms.post_only:
             parts.append("post-only")
+        if terms.display_lots:
+            parts.append(f"shows {_quantity(instrument, terms.display_lots)}")
         if terms.parent:
             parts.append(f"once {terms.parent} fills")
         if terms.group:

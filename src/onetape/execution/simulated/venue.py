@@ -48,6 +48,7 @@ from onetape.execution.simulated.bar_matching import (
     compute_fill_time,
     compute_limit_fill,
     compute_liquidity_side,
+    compute_shown_lots,
 )
 from onetape.execution.simulated.fee_rules import (
     MonthVolume,
@@ -502,6 +503,8 @@ class SimulatedVenue:
         if code in _FILLS:
             wanted = order.leaves
             capacity = min(self._capacity, order.ready)
+            if order.conditions.display_lots and (code != FILL_AT_OPEN or order.bars_waited):
+                capacity = min(capacity, self._shown_lots(order, kind, place, bar))
             reducible = INT64_MAX
             if command.reduce_only:
                 held = account.position_lots(command.strategy, command.instrument)
@@ -533,6 +536,17 @@ class SimulatedVenue:
         if command.time_in_force in _AT_ONCE and identity in book:
             self._remove(book, identity)
             yield OrderCanceled(identity, "not filled at once")
+
+    def _shown_lots(self, order: RestingOrder, kind: OrderType, place: Place, bar: Bar) -> int:
+        """What a resting iceberg may fill; one slice where it rests from inside the bar on."""
+        display = order.conditions.display_lots
+        if kind is not _LIMIT or (order.conditions.parent and not order.bars_waited):
+            return display
+        high, low = (bar.close, bar.close) if place.rank == RANK_CLOSE else (bar.high, bar.low)
+        tick_size = self._fill_terms[bar.instrument].tick_size
+        return compute_shown_lots(
+            display, order.command.side, order.limit_ticks, high, low, tick_size
+        )
 
     def _price(
         self, order: RestingOrder, ticks: int, capacity: int, bar: Bar, account: AccountView

@@ -346,3 +346,114 @@ def test_order_that_makes_no_sense_quarantines_with_the_reason(
     done = run_session(make_timeline([FLAT, FLAT]), at_rows({0: action}))
     (failure,) = done.quarantined
     assert message in failure.error
+
+
+# Icebergs: 40 shares at 99, of which 15 are shown.
+
+# fmt: off
+ICEBERGS: list[tuple[str, list[Prices], list[int]]] = [
+    # what                          bars after the decision: o h l c             fills
+    ("only touched, a slice a bar", [(100, 101, 99, 100)] * 4,                   [15, 15, 10]),
+    ("opens at the limit",          [(100, 101, 99, 100), (99, 100, 99, 100)],   [15, 15]),
+    ("traded through, all of it",   [(100, 101, 98.99, 100)],                    [40]),
+    ("touched, then through",       [(100, 101, 99, 100), (100, 100, 98, 98)],   [15, 25]),
+    ("opens beyond",                [(100, 101, 99, 100), (98.5, 100, 98.5, 100)], [15, 25]),
+    ("takes at its arrival",        [(99, 100, 99, 100)],                        [40]),
+    ("never reached",               [(100, 101, 99.01, 100)],                    []),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("rows", "lots"), [row[1:] for row in ICEBERGS], ids=[row[0] for row in ICEBERGS]
+)
+def test_iceberg_fills_what_it_shows(rows: list[Prices], lots: list[int]) -> None:
+    hidden = order(quantity=40, limit=99, display=15)
+    done = run([FLAT, *rows], {0: hidden}, limit_reach=LIMIT_TOUCHED)
+    assert [each.lots for each in done.fills] == lots
+    assert all(each.ticks <= 9900 for each in done.fills)
+
+
+def test_iceberg_that_must_be_traded_through_fills_like_any_other() -> None:
+    rows = [FLAT, (100, 101, 99, 100), (100, 101, 98, 100)]
+    for display in (15, None):
+        done = run(rows, {0: order(quantity=40, limit=99, display=display)})
+        assert [(each.lots, each.ts_fill) for each in done.fills] == [(40, closes(2))]
+
+
+def test_iceberg_sells_on_the_other_side() -> None:
+    rows = [FLAT, (100, 101, 99, 100), (100, 101.5, 99, 100)]
+    done = run(rows, {0: order(SELL, 40, limit=101, display=15)}, limit_reach=LIMIT_TOUCHED)
+    assert prices_of(done) == [("1", -15, 101), ("1", -25, 101)]
+
+
+def test_iceberg_of_a_stop_limit_and_of_a_child_shows_a_slice_in_its_first_bar() -> None:
+    """Where the trigger or the entry comes inside the bar, nobody knows what came behind it."""
+    rows = [FLAT, (100, 103, 98, 99), (100, 103, 98, 99)]
+    done = run(rows, {0: order(quantity=40, stop=102, limit=102.5, display=15)})
+    assert [each.lots for each in done.fills] == [15, 25]
+
+    def bracket(ctx: Context) -> None:
+        entry = ctx.order(AAPL, BUY, 40, stop=102)
+        ctx.order(AAPL, SELL, 40, limit=102.5, display=15, reduce_only=True, parent=entry)
+
+    done = run([FLAT, (100, 104, 99, 103.5), (103, 103, 103, 103)], {0: bracket})
+    assert [each.lots * each.side for each in done.fills] == [40, -15, -25]
+
+
+def test_iceberg_that_is_partly_filled_can_be_replaced_and_canceled() -> None:
+    """After 15 of 40, 30 in all at 98.50: 15 are left, which is what it shows."""
+    touch: Prices = (100, 101, 99, 100)
+    lower: Prices = (100, 101, 98.5, 100)
+
+    def replace(ctx: Context) -> None:
+        (open_order,) = ctx.open_orders()
+        ctx.replace(open_order.client_order_id, AAPL, quantity=30, limit=98.5)
+
+    hidden = order(quantity=40, limit=99, display=15)
+    done = run([FLAT, touch, touch, lower], {0: hidden, 1: replace}, limit_reach=LIMIT_TOUCHED)
+    assert prices_of(done) == [("1", 15, 99), ("1", 15, 98.5)]
+
+    def too_small(ctx: Context) -> None:
+        (open_order,) = ctx.open_orders()
+        ctx.replace(open_order.client_order_id, AAPL, quantity=14)
+
+    rows = [FLAT, (100, 101, 99.5, 100), touch]
+    done = run(rows, {0: hidden, 1: too_small}, limit_reach=LIMIT_TOUCHED)
+    assert [(each.code, each.actual, each.limit) for each in done.of_type(OrderDenied)] == [
+        (DenialCode.DISPLAY, 15, 14)
+    ]
+
+    def cancel(ctx: Context) -> None:
+        (open_order,) = ctx.open_orders()
+        ctx.cancel(open_order.client_order_id)
+
+    done = run([FLAT, touch, touch, touch], {0: hidden, 1: cancel}, limit_reach=LIMIT_TOUCHED)
+    assert [each.lots for each in done.fills] == [15]
+    assert ends_of(done) == [("1", "requested")]
+
+
+# fmt: off
+SHOWS: list[tuple[str, Action]] = [
+    ("more than it has",  order(quantity=40, limit=99, display=41)),
+    ("without a limit",   order(quantity=40, display=10)),
+    ("filled or killed",  order(quantity=40, limit=99, display=10, time_in_force=TimeInForce.FOK)),
+    ("in an auction",     order(quantity=40, limit=99, display=10, time_in_force=OPEN)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("action", [row[1] for row in SHOWS], ids=[row[0] for row in SHOWS])
+def test_iceberg_that_makes_no_sense_is_denied(action: Action) -> None:
+    done = run([FLAT, FLAT], {0: action})
+    (denied,) = done.denied
+    assert (denied.code, denied.limit, denied.unit) == (DenialCode.DISPLAY, 40, "lots")
+
+
+def test_iceberg_that_is_off_the_grid_raises() -> None:
+    done = run_session(make_timeline([FLAT] * 2), at_rows({0: order(limit=99, display=2.5)}))
+    (failure,) = done.quarantined
+    assert "quantity 2.5 is off the grid of 1" in failure.error
+    done = run_session(make_timeline([FLAT] * 2), at_rows({0: order(limit=99, display=0)}))
+    (failure,) = done.quarantined
+    assert "display 0 of AAPL.XNAS" in failure.error
