@@ -12,6 +12,7 @@ from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyModel, build_latency
+from onetape.execution.simulated.routes import RouteTerms
 from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -67,6 +68,8 @@ def make_terms(
     limit_reach: float = LIMIT_TRADED_THROUGH,
     max_volume_ratio: float | None = None,
     seed: int = 0,
+    routes: RouteTerms | None = None,
+    limit_slippage: bool = False,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -76,6 +79,8 @@ def make_terms(
         latency=build_latency(latency or LatencyModel(), seed),
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
+        routes=routes,
+        limit_slippage=limit_slippage,
     )
 
 

@@ -15,6 +15,7 @@ from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks
 from onetape.portfolio.ledger import Ledger
+from onetape.runtime.trading_day import find_day_starts
 
 
 class MarketState:
@@ -30,7 +31,7 @@ class MarketState:
         "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
         self._timeline = timeline
         self._single = len(timeline.instruments) == 1
         ticks = np.array([each.tick_float for each in timeline.instruments])
@@ -42,9 +43,8 @@ class MarketState:
         self._adjusted: dict[int, AdjustedMark] = {}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
-        latest = np.maximum.accumulate(timeline.columns["session_close"])
         self._this_start = self._next_start = 0
-        self.session_starts: list[int] = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
+        self.session_starts: list[int] = find_day_starts(timeline, trading_day).tolist()
 
     def restore(self, row: int, actions: int = 0) -> None:
         """Stand at `row`, after so many of the timeline's corporate actions."""

@@ -67,7 +67,12 @@ from onetape.execution.simulated.order_matching import (
     match_order,
 )
 from onetape.execution.simulated.resting import Book, RestingOrder, follow_end, follow_fill
-from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
+from onetape.execution.simulated.routes import RouteTerms, compute_delay_ns, connection_of
+from onetape.execution.simulated.slippage import (
+    SlippageTerms,
+    compute_bounded_ticks,
+    compute_slipped_ticks,
+)
 from onetape.execution.simulated.terms import VenueTerms
 
 _LIQUIDITY = tuple(LiquiditySide)
@@ -101,6 +106,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     last_arrival: int
     received: int
     accepted: int
+    last_arrivals: dict[str, int] = {}
 
 
 class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +124,7 @@ class SimulatedVenue:
     """Takes commands, meets bars, answers with reports.
 
     Commands arrive in the order they were sent: a delay shorter than that of the command before it
-    is stretched, as on one connection.
+    is stretched, as on one connection. Under `VenueTerms.routes` each strategy has its own.
 
     Attributes:
         next_arrival: When the next command arrives, ns UTC; the largest int64 when none is due.
@@ -126,9 +132,9 @@ class SimulatedVenue:
     """
 
     __slots__ = (
-        "_accepted", "_books", "_capacity", "_ended", "_fill_terms", "_instruments",
-        "_is_instant", "_last_arrival", "_months", "_plain_types", "_queue", "_received", "_slips",
-        "_terms", "active", "next_arrival",
+        "_accepted", "_books", "_capacity", "_ended", "_fill_terms", "_instruments", "_is_instant",
+        "_last_arrival", "_last_arrivals", "_months", "_plain_types", "_queue", "_received",
+        "_slips", "_terms", "active", "next_arrival",
     )  # fmt: skip
 
     def __init__(self, instruments: Sequence[Instrument], terms: VenueTerms) -> None:
@@ -140,10 +146,13 @@ class SimulatedVenue:
         self._last_arrival = 0
         self._received = 0
         self._accepted = 0
-        self._is_instant = terms.latency.mean_ns == terms.latency.std_ns == 0
+        self._last_arrivals: dict[str, int] = {}
+        self._is_instant = (
+            terms.latency.mean_ns == terms.latency.std_ns == 0 and terms.routes is None
+        )
         self._slips = terms.slippage != SlippageTerms()
         self._plain_types = (
-            () if terms.max_volume_ratio is not None
+            () if terms.max_volume_ratio is not None or (self._slips and terms.limit_slippage)
             else (_LIMIT,) if self._slips else (_MARKET, _LIMIT)
         )  # fmt: skip
         self._fill_terms = {
@@ -168,6 +177,7 @@ class SimulatedVenue:
             last_arrival=self._last_arrival,
             received=self._received,
             accepted=self._accepted,
+            last_arrivals=dict(self._last_arrivals),
         )
 
     def restore(self, state: VenueState) -> None:
@@ -179,17 +189,37 @@ class SimulatedVenue:
         self._last_arrival = state.last_arrival
         self._received = state.received
         self._accepted = state.accepted
+        self._last_arrivals = dict(state.last_arrivals)
         waiting = sum(len(order.changes) for order in state.orders)
         self.active = len(state.orders) + waiting + len(self._queue)
         self.next_arrival = self._queue[0][0] if self._queue else INT64_MAX
 
     def receive(self, commands: Sequence[VenueCommand], now: int) -> None:
-        """Commands leave us at `now`; each arrives after the latency of its number."""
+        """Commands leave us at `now`; each arrives after its latency."""
         queue = self._queue
+        if self._terms.routes is not None:
+            self._route(self._terms.routes, commands, now)
+            return
         is_instant = self._is_instant
         for command in commands:
             queue.append((now if is_instant else self._delay(command, now), command))
         self.next_arrival = queue[0][0]
+        self.active += len(commands)
+
+    def _route(self, routes: RouteTerms, commands: Sequence[VenueCommand], now: int) -> None:
+        """Commands on the connections of their strategies, into the queue by their arrival."""
+        for command in commands:
+            connection = connection_of(command.client_order_id)
+            arrival = self._last_arrivals.get(connection, 0)
+            conditions = command.conditions if isinstance(command, OrderSubmitted) else None
+            if conditions is None or not conditions.parent:  # else one message with its parent
+                arrival = max(arrival, now + compute_delay_ns(routes, command, now))
+                self._last_arrivals[connection] = arrival
+            at = len(self._queue)
+            while at and self._queue[at - 1][0] > arrival:
+                at -= 1
+            self._queue.insert(at, (arrival, command))
+        self.next_arrival = self._queue[0][0]
         self.active += len(commands)
 
     def _delay(self, command: VenueCommand, now: int) -> int:
@@ -510,7 +540,7 @@ class SimulatedVenue:
                 held = account.position_lots(command.strategy, command.instrument)
                 reducible = max(0, -held * command.side)
                 capacity = min(capacity, reducible)
-            if not command.lots or (self._slips and order.order_type is _MARKET):
+            if not command.lots or (self._slips and self._may_slip(order, kind, code)):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)
                 if not wanted:
                     self._remove(book, identity)
@@ -537,6 +567,17 @@ class SimulatedVenue:
             self._remove(book, identity)
             yield OrderCanceled(identity, "not filled at once")
 
+    def _may_slip(self, order: RestingOrder, kind: OrderType, code: int) -> bool:
+        """Whether slippage counts: at market, and by setting for a limit that takes in no auction.
+
+        `kind` is the order's type before the bar.
+        """
+        return order.order_type is _MARKET or (
+            self._terms.limit_slippage
+            and order.command.time_in_force not in _AUCTIONS
+            and compute_liquidity_side(kind, order.bars_waited, code) == LiquiditySide.TAKER
+        )
+
     def _shown_lots(self, order: RestingOrder, kind: OrderType, place: Place, bar: Bar) -> int:
         """What a resting iceberg may fill; one slice where it rests from inside the bar on."""
         display = order.conditions.display_lots
@@ -557,6 +598,9 @@ class SimulatedVenue:
         sized = command.lots != 0
         wanted = order.leaves if sized else self._affordable(order, ticks, account)
         if order.order_type is not _MARKET:  # a stop has become one by now
+            if self._slips and self._terms.limit_slippage:
+                slipped = self._slip(order, ticks, min(wanted, capacity), bar)
+                return compute_bounded_ticks(slipped, command.side, order.limit_ticks), wanted
             return ticks, wanted
         slipped = self._slip(order, ticks, min(wanted, capacity), bar)
         if not sized:

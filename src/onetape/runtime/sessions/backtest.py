@@ -239,6 +239,8 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        routes=config.route_terms(seed),
+        limit_slippage=config.limit_slippage,
     )
 
 
@@ -295,7 +297,7 @@ class BacktestSession:
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
         self._log = StepLog(tape)
-        self._market = MarketState(timeline)
+        self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}

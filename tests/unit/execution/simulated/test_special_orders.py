@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from onetape.domain.errors import ConfigError
 from onetape.domain.events import (
     OrderCanceled,
     OrderDenied,
@@ -18,9 +19,13 @@ from onetape.domain.events import (
 )
 from onetape.domain.orders import Contingency, DenialCode, LiquiditySide, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.risk.limits import RiskLimits
+from onetape.runtime.compiled.host import CompiledHost
+from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
-from tests.support.session_runs import SessionRun, run_session
+from onetape.strategy.library.sma_cross import SmaCross
+from tests.support.session_runs import SessionRun, make_terms, run_session
 from tests.support.timelines import AAPL, Prices, at_rows, closes, make_timeline, opens
 
 BUY, SELL = Side
@@ -457,3 +462,55 @@ def test_iceberg_that_is_off_the_grid_raises() -> None:
     done = run_session(make_timeline([FLAT] * 2), at_rows({0: order(limit=99, display=0)}))
     (failure,) = done.quarantined
     assert "display 0 of AAPL.XNAS" in failure.error
+
+
+# Slippage of limit orders that take, 50 cents.
+
+SLIPS = FixedSlippage(ticks=50)
+
+# fmt: off
+NEXT: Prices = (100.0, 101.0, 99.0, 100.0)
+LOWER: Prices = (98.0, 98.0, 98.0, 98.0)
+TAKERS: list[tuple[str, Action, list[Prices], float]] = [
+    # what                       order                                bars           fills at
+    ("limit far beyond",         order(limit=105),                    [NEXT],        100.5),
+    ("limit near, bounds it",    order(limit=100.2),                  [NEXT],        100.2),
+    ("sell",                     order(SELL, limit=95),               [NEXT],        99.5),
+    ("sell, bounded",            order(SELL, limit=99.9),             [NEXT],        99.9),
+    ("rests, then fills",        order(limit=99.5),                   [NEXT],        99.5),
+    ("rests, then opens beyond", order(limit=99.5),                   [FLAT, LOWER], 98.0),
+    ("stop-limit takes",         order(stop=100.9, limit=103),        [NEXT],        101.4),
+    ("limit in an auction",      order(limit=105, time_in_force=OPEN), [FLAT, NEXT], 100.0),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("action", "rows", "price"), [row[1:] for row in TAKERS], ids=[row[0] for row in TAKERS]
+)
+def test_limit_that_takes_slips_up_to_its_limit(
+    action: Action, rows: list[Prices], price: float
+) -> None:
+    """One that rests never slips; without the setting none does."""
+    how: dict[str, Any] = {"session": 2} if len(rows) == 2 else {}
+    done = run([FLAT, *rows], {0: action}, slippage=SLIPS, limit_slippage=True, **how)
+    assert [each[2] for each in prices_of(done)] == [price]
+    plain = run([FLAT, *rows], {0: action}, slippage=SLIPS, **how)
+    (without,) = prices_of(plain)
+    assert (price - without[2]) * (1 if without[1] > 0 else -1) >= 0
+
+
+def test_market_order_slips_as_ever_and_limits_only_by_the_setting() -> None:
+    for setting in (False, True):
+        done = run([FLAT, FLAT], {0: order()}, slippage=SLIPS, limit_slippage=setting)
+        assert [each[2] for each in prices_of(done)] == [100.5]
+    done = run([FLAT, FLAT], {0: order(limit=105)}, slippage=SLIPS)
+    assert [each[2] for each in prices_of(done)] == [100.0]
+
+
+def test_compiled_host_refuses_slippage_of_limits_by_name() -> None:
+    timeline = make_timeline([FLAT] * 5)
+    terms = make_terms(timeline, slippage=SLIPS, limit_slippage=True)
+    spec = StrategySpec(name="s", strategy=SmaCross(), capital=10**10)
+    with pytest.raises(ConfigError, match="slippage of limit orders, which the compiled host"):
+        CompiledHost(timeline, spec, terms, RiskLimits())
