@@ -41,6 +41,7 @@ TAPE = Path("run/tape.db")
 NEVER_IN_A_BACKTEST = {
     "order.rejected", "order.unknown", "market.quote", "market.trade", "market.book",
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
+    "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

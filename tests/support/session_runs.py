@@ -11,6 +11,7 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyModel, build_latency
 from onetape.execution.simulated.routes import RouteTerms
 from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
@@ -70,6 +71,7 @@ def make_terms(
     seed: int = 0,
     routes: RouteTerms | None = None,
     limit_slippage: bool = False,
+    fill: FillTerms | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -81,6 +83,7 @@ def make_terms(
         max_volume_ratio=max_volume_ratio,
         routes=routes,
         limit_slippage=limit_slippage,
+        fills={} if fill is None else {each.id: fill for each in timeline.instruments},
     )
 
 

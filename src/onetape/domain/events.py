@@ -30,6 +30,7 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.postings import PostingKind
 
 SCHEMA_VERSION = 1
 """Version of every payload below; a change that old readers can't read raises it."""
@@ -54,7 +55,8 @@ class SessionStarted(
     """First event of a tape: everything that the session ran on.
 
     `config` is the resolved configuration as canonical JSON, `instruments` the definitions of what
-    it could trade, so that ticks and lots can be read without the catalog.
+    it could trade, so that ticks and lots can be read without the catalog. `feature_versions` are
+    those of each strategy's features, by strategy and name.
     """
 
     session: str
@@ -66,6 +68,7 @@ class SessionStarted(
     seed: int
     datasets: list[DatasetPin]
     instruments: list[Instrument] = []
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class SessionStopped(
@@ -297,6 +300,22 @@ class PositionAdjusted(
     other_cost: int = 0
 
 
+class CashPosted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.posted"):
+    """Cash that moved without a fill, and the cash of that currency then (minor units).
+
+    `amount` is positive when it was received. `instrument` is empty where it is of none; `reason`
+    is how the amount came about, for people.
+    """
+
+    strategy: str
+    kind: PostingKind
+    instrument: InstrumentId
+    amount: int
+    currency: str
+    cash: int
+    reason: str = ""
+
+
 class TimerFired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="timer.fired"):
     """A timer that a strategy set has come due."""
 
@@ -312,12 +331,52 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
     reason: str
 
 
+class TransferOrdered(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
+):
+    """Capital (minor units) is to go from one strategy to another."""
+
+    source: str
+    target: str
+    amount: int
+
+
+class TransferRefused(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.transfer_refused"
+):
+    """The source has not as much cash that no open buy has bound (`free`); nothing has moved."""
+
+    source: str
+    target: str
+    amount: int
+    free: int
+
+
 class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
     """A number a strategy wants remembered (score, probability, regime)."""
 
     strategy: str
     name: str
     value: float
+
+
+class FeatureDrifted(msgspec.Struct, frozen=True, array_like=True, tag="feature.drifted"):
+    """A feature is distributed otherwise than it was; see `onetape.features.drift`.
+
+    `other` is the second feature of a correlation, else empty. `value` was above `threshold`.
+    `reference` and `recent` count values in the bins between the inner `edges`.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    feature: str
+    other: str
+    statistic: str
+    value: float
+    threshold: float
+    edges: list[float]
+    reference: list[int]
+    recent: list[int]
 
 
 class StrategyQuarantined(
@@ -369,9 +428,13 @@ Payload = (
     | OrderEvent
     | PositionEvent
     | PositionAdjusted
+    | CashPosted
+    | TransferOrdered
+    | TransferRefused
     | TimerFired
     | KillSwitchSet
     | SignalRecorded
+    | FeatureDrifted
     | StrategyQuarantined
     | QuoteTick
     | TradeTick

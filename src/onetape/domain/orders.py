@@ -246,6 +246,7 @@ class DenialCode(Enum):
     PARENT_CLOSED = "parent_closed"
     DELISTED = "delisted"
     DISPLAY = "display"
+    NO_RATE = "no_rate"
 
 
 class RejectCode(Enum):

@@ -1,31 +1,33 @@
 """The equity curve: what the books were worth at the end of every slice, exact to the minor unit.
 
 Ours. Vectorized over columns; `tests/unit/portfolio/test_equity_curve.py` holds the naive fold that
-it equals. A slice is all bars of one `ts_known`; a fill, or what a corporate action made of a
-position, counts from the first slice that is not before the engine step that made it.
+it equals. A slice is all bars of one `ts_known`; a fill, what a corporate action made of a
+position, or another posting of cash counts from the first slice that is not before its step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError, InvariantBroken
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import INT64_MAX
+from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.adjusted_marks import list_adjusted_marks
+from onetape.portfolio.home_currency import HomeCurrency
 
 Ints = npt.NDArray[np.int64]
 
-AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted
+AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted | CashPosted
 TimedAccountEvent = tuple[int, AccountEvent]
 """An account event with the engine time of its step (`Event.ts_event`), in tape order."""
 
@@ -111,9 +113,19 @@ class Marks:
             self._marks[instrument] = self._compute(instrument)
         return self._marks[instrument]
 
+    def currencies(self, home: str) -> HomeCurrency:
+        """What converts amounts into `home` at these marks."""
+
+        def marks_of(instrument: InstrumentId) -> tuple[Ints, Ints]:
+            found = self.of(instrument)
+            return found.slices, found.ticks
+
+        instruments = self._timeline.instruments
+        return HomeCurrency(home, instruments, self.slice_ts, marks_of)
+
     def time_of(self, ts: int, event: AccountEvent) -> int:
-        """When an event counts: an adjustment after the last bar counts with that."""
-        if isinstance(event, PositionAdjusted) and len(self.slice_ts):
+        """When an event counts: an adjustment or posting after the last bar counts with that."""
+        if isinstance(event, PositionAdjusted | CashPosted) and len(self.slice_ts):
             return min(ts, int(self.slice_ts[-1]))
         return ts
 
@@ -226,7 +238,8 @@ def compute_equity_curves(
     by_strategy: dict[str, list[TimedAccountEvent]] = {}
     for timed in account_events:
         by_strategy.setdefault(timed[1].strategy, []).append(timed)
-    curves = {name: _strategy_curve(marks, events) for name, events in by_strategy.items()}
+    home = next((found for found in map(home_of, by_strategy.values()) if found), "")
+    curves = {name: _strategy_curve(marks, events, home) for name, events in by_strategy.items()}
     if len(curves) == 1:
         return EquityCurves(next(iter(curves.values())), curves)
     columns: dict[str, Ints] = {"ts": marks.slice_ts}
@@ -237,15 +250,59 @@ def compute_equity_curves(
     return EquityCurves(EquityCurve(**columns), curves)
 
 
-def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurve:
+def currency_of(event: AccountEvent, currencies: HomeCurrency) -> str:
+    """What the money of an event is of."""
+    if isinstance(event, CapitalDeposited | CashPosted):
+        return event.currency
+    return currencies.currency_of(event.instrument)
+
+
+def home_of(account_events: Iterable[TimedAccountEvent]) -> str:
+    """The currency of the first deposit; empty where there is none."""
+    for _, event in account_events:
+        if isinstance(event, CapitalDeposited):
+            return event.currency
+    return ""
+
+
+def _strategy_curve(marks: Marks, events: list[TimedAccountEvent], home: str) -> EquityCurve:
+    currencies = marks.currencies(home)
+    parts: dict[str, list[TimedAccountEvent]] = {home: []}
+    for timed in events:
+        parts.setdefault(currency_of(timed[1], currencies), []).append(timed)
+    if len(parts) == 1 or not home:
+        return _currency_curve(marks, events)
+    curves = {name: _currency_curve(marks, each) for name, each in parts.items()}
+    return _sum_currencies(currencies, curves)
+
+
+def _sum_currencies(currencies: HomeCurrency, curves: Mapping[str, EquityCurve]) -> EquityCurve:
+    """Curves by currency in home: cash and positions of each converted together, rounded down."""
+    own = curves[currencies.home]
+    columns: dict[str, Ints] = {"ts": own.ts}
+    for name in EquityCurve.__struct_fields__[1:]:
+        parts: list[Ints] = []
+        for currency, curve in curves.items():
+            amounts: Ints = getattr(curve, name)
+            if name == "gross_exposure":
+                parts.append(-currencies.at_slices(currency, -amounts))
+            elif name == "positions":
+                parts.append(amounts)
+            else:
+                parts.append(currencies.at_slices(currency, amounts))
+        _check_range(sum(float(np.abs(part).max(initial=0)) for part in parts), name)
+        columns[name] = sum(parts, start=np.zeros(len(own.ts), dtype=np.int64))
+    return EquityCurve(**columns)
+
+
+def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurve:
     count = len(marks.slice_ts)
     if count == 0 and not any(isinstance(event, OrderFilled) for _, event in events):
         return EquityCurve(**dict.fromkeys(EquityCurve.__struct_fields__, marks.slice_ts))
     slots = marks.slots(marks.time_of(ts, event) for ts, event in events)
-    cash = _running([_cash_change(event) for _, event in events], "cash")
+    cash = _running([cash_change(event) for _, event in events], "cash")
     deposited = _running(
-        [event.amount if isinstance(event, CapitalDeposited) else 0 for _, event in events],
-        "capital",
+        [event.amount if _is_capital(event) else 0 for _, event in events], "capital"
     )
     due = _running(
         [event.receivable if isinstance(event, PositionAdjusted) else 0 for _, event in events],
@@ -255,7 +312,7 @@ def _strategy_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
 
     moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
     for slot, (_, event) in zip(slots.tolist(), events, strict=True):
-        if isinstance(event, CapitalDeposited):
+        if isinstance(event, CapitalDeposited | CashPosted):
             continue
         at, lots = moves.setdefault(event.instrument, ([], []))
         at.append(slot)
@@ -313,8 +370,15 @@ def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list
     return bound
 
 
-def _cash_change(event: AccountEvent) -> int:
-    if isinstance(event, CapitalDeposited | PositionAdjusted):
+def _is_capital(event: AccountEvent) -> TypeGuard[CapitalDeposited | CashPosted]:
+    if isinstance(event, CashPosted):
+        return event.kind is PostingKind.TRANSFER
+    return isinstance(event, CapitalDeposited)
+
+
+def cash_change(event: AccountEvent) -> int:
+    """What an event does to the cash of its currency, minor units."""
+    if isinstance(event, CapitalDeposited | PositionAdjusted | CashPosted):
         return event.amount
     return (-event.notional if event.side > 0 else event.notional) - event.fee
 

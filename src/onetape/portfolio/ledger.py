@@ -2,11 +2,12 @@
 
 Accounts of a sub-ledger and the side on which they grow:
 
-    debit   cash, receivable (dividends to be paid), inventory (positions at cost), fees
-    credit  capital, realized, income (dividends; a short pays them)
+    debit   cash, receivable (dividends to be paid), inventory (positions at cost), fees, financing
+            (interest, borrow fees, funding)
+    credit  capital, realized, income (dividends; a short pays them), exchanged (currencies)
 
-Every fill and every corporate action is posted as deltas that sum to zero, and the books are
-checked after every posting.
+Every fill, every corporate action and every posting of cash (`PostingKind`) is booked as deltas
+that sum to zero, and the books are checked after every one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 from onetape.domain.corporate_actions import BY_VALUE, E9, ActionTerms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
+    CashPosted,
     OrderFilled,
     PositionAdjusted,
     PositionChanged,
@@ -27,6 +29,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import INT64_MAX, MAX_LOTS
+from onetape.domain.postings import PostingKind
 from onetape.domain.rules import rule
 from onetape.portfolio.corporate_actions import (
     compute_cash_in_lieu,
@@ -39,6 +42,9 @@ from onetape.portfolio.corporate_actions import (
     compute_split_release,
     compute_value_share,
 )
+
+NO_INSTRUMENT = InstrumentId("")
+"""The instrument of cash that moves on account of none."""
 
 
 @rule
@@ -100,7 +106,8 @@ class NewShares(msgspec.Struct, frozen=True):
 class LedgerState(msgspec.Struct, frozen=True):
     """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held.
 
-    `dues` are (instrument, time of the payment, amount) of dividends that are not paid yet.
+    `others` are the balances in other currencies than its own, those that were ever used; `dues`
+    are (instrument, time of the payment, amount) of dividends that are not paid yet.
     """
 
     capital: int
@@ -110,6 +117,9 @@ class LedgerState(msgspec.Struct, frozen=True):
     realized: int
     held: list[tuple[InstrumentId, int, int]]
     income: int = 0
+    financing: int = 0
+    exchanged: int = 0
+    others: list[tuple[str, LedgerState]] = []
     dues: list[tuple[InstrumentId, int, int]] = []
 
     @property
@@ -131,8 +141,8 @@ class Ledger:
     """
 
     __slots__ = (
-        "capital", "cash", "currency", "dues", "fees", "held", "income", "inventory", "positions",
-        "realized", "receivable", "strategy",
+        "capital", "cash", "currency", "dues", "exchanged", "fees", "financing", "held", "income",
+        "inventory", "positions", "realized", "receivable", "strategy",
     )  # fmt: skip
 
     def __init__(self, strategy: str, currency: str, instruments: Iterable[Instrument]) -> None:
@@ -146,6 +156,8 @@ class Ledger:
         self.income = 0
         self.receivable = 0
         self.dues: dict[tuple[InstrumentId, int], int] = {}
+        self.financing = 0
+        self.exchanged = 0
         self.positions: dict[InstrumentId, Position] = {
             each.id: Position(each) for each in instruments
         }
@@ -156,7 +168,8 @@ class Ledger:
         held = [(each.instrument, each.lots, each.cost) for each in self.held.values()]
         return LedgerState(
             self.capital, self.cash, self.fees, self.inventory, self.realized, held, self.income,
-            [(identity, ts, amount) for (identity, ts), amount in self.dues.items()],
+            self.financing, self.exchanged,
+            dues=[(identity, ts, amount) for (identity, ts), amount in self.dues.items()],
         )  # fmt: skip
 
     def restore(self, state: LedgerState) -> None:
@@ -170,10 +183,16 @@ class Ledger:
         self.income = state.income
         self.dues = {(identity, ts): amount for identity, ts, amount in state.dues}
         self.receivable = state.receivable
+        self.financing, self.exchanged = state.financing, state.exchanged
         for identity, lots, cost in state.held:
             position = self.held[identity] = self.positions[identity]
             position.lots, position.cost = lots, cost
         self.check()
+
+    def is_used(self) -> bool:
+        """Whether anything stands in the books."""
+        return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
+                    self.financing, self.exchanged, self.held, self.dues))  # fmt: skip
 
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
@@ -201,8 +220,8 @@ class Ledger:
         self.cash -= (fill.notional if signed > 0 else -fill.notional) + fill.fee
         cash, inventory = self.cash, self.inventory
         if (
-            cash + self.receivable + inventory + self.fees
-            != self.capital + self.realized + self.income
+            cash + self.receivable + inventory + self.fees + self.financing
+            != self.capital + self.realized + self.income + self.exchanged
             or not -INT64_MAX <= cash <= INT64_MAX >= inventory >= -INT64_MAX
         ):
             self.check()
@@ -338,6 +357,50 @@ class Ledger:
             position.cost, amount, 0, 0, self.cash, -amount, ts_pay,
         )  # fmt: skip
 
+    def post(
+        self,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+        currency: str = "",
+    ) -> CashPosted:
+        """Book cash (minor units, received: positive) against the account of its kind.
+
+        Args:
+            kind: Why it moves; says the account.
+            amount: What moves.
+            instrument: On whose account; empty where it is of none.
+            reason: How the amount came about, for people.
+            currency: Of `amount`; empty: that of the instrument, or else of the books.
+
+        Raises:
+            InvariantBroken: A balance becomes too large, or these books have no such currency.
+        """
+        if currency and currency != self.currency:
+            raise InvariantBroken(f"{self.strategy} keeps no books in {currency}")
+        self.cash += amount
+        match kind:
+            case (
+                PostingKind.BORROW_FEE
+                | PostingKind.MARGIN_INTEREST
+                | PostingKind.CREDIT_INTEREST
+                | PostingKind.FUNDING
+            ):
+                self.financing -= amount
+            case PostingKind.TRANSFER:
+                self.capital += amount
+            case PostingKind.FX_CONVERSION:
+                self.exchanged += amount
+            case PostingKind.VARIATION | PostingKind.SETTLEMENT | PostingKind.EXERCISE:
+                self.realized += amount
+            case PostingKind.FEE:
+                self.fees -= amount
+            case PostingKind.DIVIDEND:
+                self.income += amount
+        self.check()
+        return CashPosted(self.strategy, kind, instrument, amount, self.currency, self.cash, reason)
+
     def follow(self, event: PositionAdjusted) -> None:
         """Take over what `adjust` made of a position, from its event.
 
@@ -365,15 +428,15 @@ class Ledger:
         Raises:
             InvariantBroken: They don't, or a balance is too large; the message holds the balances.
         """
-        debit = self.cash + self.receivable + self.inventory + self.fees
-        credit = self.capital + self.realized + self.income
-        cost = sum(each.cost for each in self.positions.values())
+        debit = self.cash + self.receivable + self.inventory + self.fees + self.financing
+        credit = self.capital + self.realized + self.income + self.exchanged
+        cost = self._own_cost()
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + receivable "
                 f"{self.receivable} + inventory {self.inventory} (positions {cost}) + fees "
-                f"{self.fees} against capital {self.capital} + realized {self.realized} + income "
-                f"{self.income}"
+                f"{self.fees} + financing {self.financing} against capital {self.capital} + "
+                f"realized {self.realized} + income {self.income} + exchanged {self.exchanged}"
             )
         if max(abs(self.cash), abs(self.inventory), abs(self.receivable)) > INT64_MAX:
             raise InvariantBroken(
@@ -381,6 +444,10 @@ class Ledger:
                 f"{self.inventory} minor units of {self.currency}",
                 remedy="run with less capital, or leverage, or a currency of larger units",
             )
+
+    def _own_cost(self) -> int:
+        """The sum of the positions' costs that `inventory` has to be."""
+        return sum(each.cost for each in self.positions.values())
 
 
 def _share_of_cost(kind: CorporateActionKind, terms: ActionTerms, old: int, new: int) -> int:

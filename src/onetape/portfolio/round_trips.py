@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from onetape.domain.events import CapitalDeposited, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, CashPosted, PositionAdjusted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.orders import PositionSide
@@ -129,7 +129,7 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
 
     Args:
         marks: Values of what is still held, and the bars to count.
-        account_events: In tape order; deposits are passed over.
+        account_events: In tape order; deposits and postings are passed over.
 
     Raises:
         DataError: A fill's instrument is not in the timeline.
@@ -137,7 +137,7 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
     for ts, event in account_events:
-        if isinstance(event, CapitalDeposited):
+        if isinstance(event, CapitalDeposited | CashPosted):
             continue
         key = (event.strategy, event.instrument)
         if isinstance(event, PositionAdjusted):

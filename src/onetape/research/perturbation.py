@@ -9,15 +9,20 @@ from functools import cache
 import msgspec
 import numpy as np
 
+from onetape.domain.errors import DataError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import CorporateAction
+from onetape.domain.market import BOOK, QUOTES, CorporateAction, TickKind
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BarColumns, BoolArray
+from onetape.marketdata.ticks import TICK_COLUMNS, stand
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
 
 PRICE_FACTOR_MAX = 2.0
 """A changed close is between 1/2 and 2 times what it was, each row by itself."""
+
+TICKS = (QUOTES, BOOK)
+"""Kinds of timelines whose rows tell what stands behind them."""
 
 _SHAPE = 0.05
 _GAP_RATIO = 0.3
@@ -72,11 +77,12 @@ class Perturber:
                 for name, column in timeline.columns.items()
             }
             whole = np.ones(len(timeline), dtype=np.bool_)
-            return _with_rows(timeline, columns, whole, self._actions(perturbation, rows))
+            moved = _with_rows(timeline, columns, whole, self._actions(perturbation, rows))
+            return stand_again(moved) if timeline.kind in TICKS else moved
         if perturbation.change is Change.GAPS:
-            return _with_rows(
-                timeline, timeline.columns, ~(after & self._dropped(perturbation.variant))
-            )
+            kept = ~(after & self._dropped(perturbation.variant))
+            left = _with_rows(timeline, timeline.columns, kept)
+            return stand_again(left) if timeline.kind in TICKS else left
         return _with_rows(timeline, timeline.columns, ~after, self._actions(perturbation, rows))
 
     def _actions(self, perturbation: Perturbation, rows: int) -> tuple[CorporateAction, ...]:
@@ -91,10 +97,16 @@ class Perturber:
         )
 
     def _drop(self, variant: int) -> BoolArray:
-        """The rows that a gap takes: never the last, so that time goes on to its end."""
+        """The rows that a gap takes: never the last, so that time goes on to its end.
+
+        Nor changes of the depth: without one of them the book could not be.
+        """
         random = np.random.default_rng([self._seed, variant, 1])
         dropped = random.random(len(self._timeline)) < _GAP_RATIO
         dropped[-1] = False
+        if self._timeline.kind in TICKS:
+            dropped &= self._timeline.columns["what"] != TickKind.DELTA
+            dropped &= _is_again(self._timeline)
         return dropped
 
     def _change(self, variant: int) -> BarColumns:
@@ -109,17 +121,68 @@ class Perturber:
             prints = {name: columns[name] for name in TRADE_COLUMNS}
             changed = add_bar_columns({**prints, "price": close, "size": volume})
             return {name: changed[name] for name in changed if not name.startswith("ts_")}
+        if self._timeline.kind in TICKS:
+            return _change_ticks(self._timeline, random)
         open_ = close * np.exp(random.uniform(-_SHAPE, _SHAPE, rows))
         high = np.maximum(open_, close) * np.exp(random.uniform(0.0, _SHAPE, rows))
         low = np.minimum(open_, close) * np.exp(random.uniform(-_SHAPE, 0.0, rows))
         return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
 
 
+def _change_ticks(timeline: Timeline, random: np.random.Generator) -> BarColumns:
+    """Prices and sizes of quotes and prints, and sizes of the levels of a book, replaced.
+
+    A level keeps its price, so that the book stays one, and is there or not as before.
+    """
+    columns = timeline.columns
+    rows = len(timeline)
+    reach = math.log(PRICE_FACTOR_MAX)
+    is_depth = columns["what"] == TickKind.DELTA
+    factor = np.where(is_depth, 1.0, np.exp(random.uniform(-reach, reach, rows)))
+    lots = np.array([each.lot_float for each in timeline.instruments])[timeline.instrument_index]
+    grown = columns["size"] * np.exp(random.uniform(-1.0, 1.0, rows))
+    whole = np.maximum(np.round(grown / lots), 1.0) * lots
+    kept = is_depth & (columns["size"] == 0.0)
+    return {
+        "price": columns["price"] * factor,
+        "bid": columns["bid"] * factor,
+        "ask": columns["ask"] * factor,
+        "size": np.where(kept, 0.0, np.where(is_depth, whole, grown)),
+        "bid_size": columns["bid_size"] * np.exp(random.uniform(-1.0, 1.0, rows)),
+        "ask_size": columns["ask_size"] * np.exp(random.uniform(-1.0, 1.0, rows)),
+    }
+
+
+def _is_again(timeline: Timeline) -> BoolArray:
+    """True but on the first row of each instrument: something must stand before the others."""
+    again = np.ones(len(timeline), dtype=np.bool_)
+    for each in timeline.instruments:
+        again[timeline.rows_of(each.id)[:1]] = False
+    return again
+
+
+def stand_again(timeline: Timeline) -> Timeline:
+    """The best bid and ask behind every row of quotes or depth, told anew."""
+    columns = {name: column.copy() for name, column in timeline.columns.items()}
+    for each in timeline.instruments:
+        rows = timeline.rows_of(each.id)
+        own = {name: timeline.columns[name][rows] for name in TICK_COLUMNS}
+        for name, column in stand(each, own).items():
+            columns[name][rows] = column
+    whole = np.ones(len(timeline), dtype=np.bool_)
+    return _with_rows(timeline, columns, whole)
+
+
 def cut_before(timeline: Timeline, rows: int) -> Timeline:
     """The rows from `rows` on: the same data with a shorter history.
 
     Corporate actions before them are left out, but for those that end their instrument.
+
+    Raises:
+        DataError: The rows are changes of a book, which begins with the first of them.
     """
+    if timeline.kind == "book":
+        raise DataError("a book can't begin in the middle", remedy="begin with a snapshot")
     actions = tuple(
         action
         for action, before in zip(timeline.actions, timeline.action_rows, strict=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.portfolio.performance import drawdowns
@@ -204,7 +204,7 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
                 if name == instrument:
                     held[fill.strategy] = lots
             continue
-        if isinstance(fill, CapitalDeposited) or fill.instrument != instrument:
+        if isinstance(fill, CapitalDeposited | CashPosted) or fill.instrument != instrument:
             continue
         before = held.get(fill.strategy, 0)
         after = held[fill.strategy] = before + int(fill.side) * fill.lots

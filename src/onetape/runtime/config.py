@@ -23,6 +23,7 @@ from onetape.runtime.config_document import (
     apply_overrides,
     read_document,
 )
+from onetape.runtime.config_drift import DriftConfig
 from onetape.runtime.config_execution import ExecutionConfig
 from onetape.runtime.config_problems import explain
 from onetape.runtime.config_section import Section
@@ -177,6 +178,8 @@ class SessionConfig(Section):
     data: DataConfig
     execution: ExecutionConfig = ExecutionConfig()
     risk: RiskConfig = RiskConfig()
+    drift: DriftConfig | None = None
+    """Watch features for drift; null: no."""
     strategies: Annotated[tuple[StrategyConfig, ...], Field(min_length=1)]
     output: OutputConfig = OutputConfig()
     name: Name = Field(default_factory=lambda given: _first_name(given["strategies"]))
@@ -200,6 +203,23 @@ class SessionConfig(Section):
                         f"is {instrument!r}, which data.instruments does not list",
                         did_you_mean(instrument, self.data.instruments),
                         ("strategies", index, "instruments", place),
+                    )
+        unknown = self.execution.fill.unknown(self.data.instruments)
+        if unknown is not None:
+            number, place, instrument = unknown
+            raise RefusedError(
+                f"is {instrument!r}, which data.instruments does not list",
+                did_you_mean(instrument, self.data.instruments),
+                ("execution", "fill", "overrides", number, "instruments", place),
+            )
+        enabled = [each.name for each in self.enabled_strategies]
+        for index, transfer in enumerate(self.execution.transfers):
+            for key, name in (("from", transfer.source), ("to", transfer.target)):
+                if name not in enabled:
+                    raise RefusedError(
+                        f"is {name!r}, which is no enabled strategy",
+                        did_you_mean(name, enabled),
+                        ("execution", "transfers", index, key),
                     )
         if not self.enabled_strategies:
             raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
@@ -261,6 +281,8 @@ def decision_json(config: SessionConfig) -> str:
     values = config.model_dump(mode="json", by_alias=True)
     del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
     values["clock"].pop("speed", None)
+    if values["drift"] is None:
+        del values["drift"]  # as in sessions from before there was any
     return _canonical(values)
 
 

@@ -14,9 +14,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from onetape.execution.simulated import fees, routes, slippage
 from onetape.execution.simulated.latency import LatencyModel
+from onetape.runtime.config_carrying import CarryingConfig
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
+from onetape.runtime.config_fills import FillConfig
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import Bps, Exact, Factor, RefusedError
+from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name, RefusedError
 
 _ZERO = Decimal(0)
 
@@ -176,6 +178,26 @@ def _read_samples(path: Path) -> tuple[Decimal, ...]:
     return tuple(samples)
 
 
+class Currencies(Section):
+    """Foreign cash is converted as soon as it moves, at the mark of a pair in data.instruments."""
+
+    spread_bps: Bps = _ZERO
+    """What a conversion costs, of the amount."""
+
+
+class TransferConfig(Section):
+    """Capital that goes from one strategy to another, once."""
+
+    at: Moment
+    """When, ISO 8601, UTC unless it has an offset; before the bars of that time."""
+    source: Name = Field(alias="from")
+    """Name of the strategy that gives it."""
+    target: Name = Field(alias="to")
+    """Name of the strategy that gets it."""
+    amount: Limit
+    """How much; refused where it is more than free cash."""
+
+
 class ExecutionConfig(Section):
     """How orders become fills."""
 
@@ -187,8 +209,18 @@ class ExecutionConfig(Section):
     fees: Fees = NoFees()
     limit_fill: Literal["touch", "through"] = "through"
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
+    fill: FillConfig = FillConfig()
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
+
+    carrying: CarryingConfig | None = None
+    """Borrow fees and interest; null: holding is free."""
+
+    currencies: Currencies | None = None
+    """Trading in other currencies than that of the capital; null: none but that."""
+
+    transfers: tuple[TransferConfig, ...] = ()
+    """Capital that moves between the strategies."""
 
     def slippage_model(self) -> slippage.SlippageModel:
         """The venue's slippage model."""

@@ -82,6 +82,12 @@ class EquityWatch:
         """A corporate action has made `ticks` the mark of the instrument at `index`."""
         self._marks[index] = ticks
 
+    def transfer(self, amount: int) -> None:
+        """Capital has come (or gone, negative): that is no gain and no loss."""
+        self._equity += amount
+        self.peak += amount
+        self.session_start += amount
+
     def advance(self) -> None:
         """Look at every row up to the market's current one, with the positions held now.
 

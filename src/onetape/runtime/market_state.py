@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import CorporateAction
+from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.timeline import Timeline
@@ -109,6 +109,15 @@ class MarketState:
         stop = int(np.searchsorted(rows, self.row, side="right"))
         values = columns[column][rows[max(0, stop - count) : stop]]
         return values.astype(np.float64)
+
+    def newest_bar(self, instrument: InstrumentId) -> Bar | None:
+        """The newest row of an instrument as a bar; None before its first."""
+        row = self.last_row(self._index[instrument])
+        if row < 0:
+            return None
+        timeline = self._timeline
+        block = BarBlock(instrument, timeline.columns, timeline.source, timeline.timeframe)
+        return Bar(instrument, block, row)
 
     def last_close(self, instrument: InstrumentId) -> int:
         """When the newest bar closed or the newest print was, ns UTC; -1 before the first."""

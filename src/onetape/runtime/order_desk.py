@@ -9,6 +9,7 @@ import msgspec
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderCancelPending,
@@ -18,6 +19,8 @@ from onetape.domain.events import (
     OrderReplacePending,
     OrderReplaceRejected,
     OrderReport,
+    TransferOrdered,
+    TransferRefused,
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
@@ -36,6 +39,7 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.postings import PostingKind
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
@@ -43,10 +47,11 @@ from onetape.execution.simulated.fee_rules import (
     compute_fill_fee,
 )
 from onetape.portfolio.adjusted_marks import new_share_ticks
-from onetape.portfolio.ledger import NewShares
+from onetape.portfolio.ledger import NO_INSTRUMENT, NewShares
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
+from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.step_log import StepLog
@@ -149,9 +154,11 @@ class OrderDesk:
 
     def _open_line(self, runner: Runner, identity: InstrumentId) -> DeskLine:
         instrument = self._instruments[identity]
+        is_foreign = instrument.quote_currency != runner.ledger.currency
         line = runner.lines[identity] = DeskLine(
             instrument, self._index[identity], self._fees[identity],
             runner.ledger.positions[identity], runner.risk.row_for(instrument),
+            runner.exchange if is_foreign else None,
         )  # fmt: skip
         return line
 
@@ -170,6 +177,11 @@ class OrderDesk:
             if basis is not QuantityBasis.NOTIONAL_AT_FILL:
                 runner.valuation.refresh()
                 budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
+                if line.exchange is not None:
+                    currency = line.instrument.quote_currency
+                    if not line.exchange.has_rate(currency):
+                        return intent.side, 0
+                    budget = line.exchange.from_home(currency, budget)
             lots = compute_affordable_lots(line.fees, _TAKER, budget, mark, line.factor, 0)
             if basis in _AT_FILL:
                 return intent.side, lots
@@ -204,6 +216,12 @@ class OrderDesk:
         if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         mark = market.mark_ticks(line.index)
+        exchange, currency = line.exchange, ""
+        if exchange is not None:
+            currency = line.instrument.quote_currency
+            if not exchange.has_rate(currency):
+                pair = exchange.pair_of(currency)
+                return self._denied(intent, DenialCode.NO_RATE, 0, 1, f"bars of {pair}")
         side, side_sign = (_BUY, 1) if side > 0 else (_SELL, -1)
         dearest = intent.limit_ticks or intent.stop_ticks
         if dearest < mark and (side_sign < 0 or not intent.limit_ticks):
@@ -251,10 +269,16 @@ class OrderDesk:
             buys, sells, bound, reducible = self._open_orders(
                 runner, line, side_sign, replaced, group, coming
             )
-        if not self._is_single:
+        if runner.exchange is not None:
+            gross, net = self._others_at_home(runner, runner.exchange, line, side_sign, replaced)
+        elif not self._is_single:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
         now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
         lot_notional = (mark or dearest) * line.factor
+        if exchange is not None:
+            notional = -exchange.to_home(currency, -notional)
+            lot_notional = -exchange.to_home(currency, -lot_notional)
+            fee = -exchange.to_home(currency, -fee) + exchange.compute_cost(notional)
         kill_active = self._kill_switch.active
         self._lot_cost = -(-(notional + fee) // lots)
         approved = line.approve(
@@ -264,7 +288,7 @@ class OrderDesk:
         )  # fmt: skip
         if approved is not None:
             return approved
-        return runner.risk.check(
+        verdict = runner.risk.check(
             RiskInput(
                 intent=intent, instrument=line.instrument, client_order_id=client_order_id, ts=now,
                 side_sign=side_sign, lots=lots, lot_notional=lot_notional, notional=notional,
@@ -274,6 +298,9 @@ class OrderDesk:
                 other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
             )
         )  # fmt: skip
+        if exchange is not None and isinstance(verdict, OrderDenied) and verdict.unit == currency:
+            return msgspec.structs.replace(verdict, unit=exchange.home)
+        return verdict
 
     def _may_hide(
         self, intent: OrderIntent, display: int, lots: int, instrument: Instrument
@@ -379,6 +406,30 @@ class OrderDesk:
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
+        return gross, net
+
+    def _others_at_home(
+        self,
+        runner: Runner,
+        exchange: CurrencyExchange,
+        line: DeskLine,
+        side_sign: int,
+        replaced: Order | None,
+    ) -> tuple[int, int]:
+        """`_other_instruments` in home currency, each lot rounded up."""
+        sides: dict[InstrumentId, list[int]] = {each: [0, 0] for each in runner.ledger.held}
+        for each in self._oms.open.values():
+            if each is not replaced and not each.reduce_only and each.strategy == runner.name:
+                sides.setdefault(each.instrument, [0, 0])[each.side is _SELL] += each.leaves
+        gross = net = 0
+        for name, (buys, sells) in sides.items():
+            if name == line.instrument.id:
+                continue
+            position, instrument = runner.ledger.positions[name], self._instruments[name]
+            lot = self._market.mark_ticks(self._index[name]) * position.factor
+            lot = -exchange.to_home(instrument.quote_currency, -lot)
+            gross += compute_worst_lots(position.lots, buys, sells) * lot
+            net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
         return gross, net
 
     def _refuse(
@@ -532,7 +583,23 @@ class OrderDesk:
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
             events.append((runner.settle(report), origin, seq))
+            if runner.exchange is not None:
+                currency = self._instruments[report.instrument].quote_currency
+                self._convert(runner, runner.exchange, currency, origin, seq)
         return runner
+
+    def _convert(
+        self, runner: Runner, exchange: CurrencyExchange, currency: str, origin: int, cause: int
+    ) -> None:
+        """Bring foreign cash to zero: two postings, one in each currency."""
+        sweep = exchange.quote_sweep(currency) if currency != exchange.home else None
+        if sweep is None:
+            return
+        foreign, home, reason = sweep
+        pair = exchange.pair_of(currency)
+        for amount, name in ((foreign, currency), (home, exchange.home)):
+            posted = runner.post(PostingKind.FX_CONVERSION, amount, pair, reason, name)
+            self._log.emit(posted, origin, cause)
 
     def adjust(self, action: CorporateAction, cause: int) -> None:
         """Post a corporate action to the books of every strategy, and adjust marks by it.
@@ -553,13 +620,67 @@ class OrderDesk:
         for runner in self._runners.values():
             change = runner.adjust(action, terms, mark_ticks, new)
             if change is not None:
-                log.emit(change, log.origin, cause)
+                seq = log.emit(change, log.origin, cause)
+                if runner.exchange is not None:
+                    currency = self._instruments[action.instrument].quote_currency
+                    self._convert(runner, runner.exchange, currency, log.origin, seq)
         for at in market.adjust(action):
             for runner in self._runners.values():
                 runner.valuation.expire()
                 if runner.watch is not None:
                     runner.watch.adjust_mark(at, market.mark_ticks(at))
         self.end(action)
+
+    def post(
+        self,
+        strategy: str,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+        currency: str = "",
+    ) -> CashPosted:
+        """Book cash that moves without a fill, on the tape in the current step.
+
+        Args:
+            strategy: Whose books.
+            kind: Why it moves; says the account.
+            amount: Minor units, received: positive.
+            instrument: On whose account; empty where it is of none.
+            reason: How the amount came about, for people.
+            currency: Of `amount`; empty: that of the instrument, or else of the books.
+
+        Raises:
+            InvariantBroken: A balance becomes too large.
+        """
+        runner, log = self._runners[strategy], self._log
+        posted = runner.post(kind, amount, instrument, reason, currency)
+        seq = log.emit(posted, log.origin, log.cause)
+        if runner.exchange is not None:
+            self._convert(runner, runner.exchange, posted.currency, log.origin, seq)
+        return posted
+
+    def transfer(self, order: TransferOrdered, cause: int) -> None:
+        """Move capital from one strategy to another, or refuse to; `cause` is the seq of `order`.
+
+        Raises:
+            InvariantBroken: A balance becomes too large.
+        """
+        log, source = self._log, self._runners[order.source]
+        free = source.ledger.cash - sum(
+            each.leaves * each.worst_lot_cost
+            for each in self._oms.open.values()
+            if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+        )
+        if order.amount > free:
+            log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
+            return
+        log.origin = log.cause = cause
+        for name, amount, way in (
+            (order.source, -order.amount, f"to {order.target}"),
+            (order.target, order.amount, f"from {order.source}"),
+        ):
+            self.post(name, PostingKind.TRANSFER, amount, reason=way)
 
     def end(self, action: CorporateAction) -> None:
         """From a delisting, merger or change of symbol on orders of the instrument are denied."""
@@ -575,9 +696,13 @@ class OrderDesk:
         return self._runners[strategy].ledger.positions[instrument].lots
 
     def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
-        """Equity of a strategy with `instrument` marked at `ticks`: what its broker knows."""
+        """Equity of a strategy with `instrument` marked at `ticks`, in its quote currency."""
         runner = self._runners[strategy]
         runner.valuation.refresh()
         position = runner.ledger.positions[instrument]
         mark = self._market.mark_ticks(self._index[instrument])
-        return runner.valuation.equity + position.lots * position.factor * (ticks - mark)
+        equity = runner.valuation.equity
+        if runner.exchange is not None:
+            currency = self._instruments[instrument].quote_currency
+            equity = runner.exchange.from_home(currency, equity)
+        return equity + position.lots * position.factor * (ticks - mark)

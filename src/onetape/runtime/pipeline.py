@@ -4,9 +4,10 @@
                                      (the events of every arrow) -> tape
 
 A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
-command, a corporate action) to its end and puts everything that it caused on the tape. Commands
-leave for the venue only after the tape has their step. All steps are in the order of DESIGN section
-4: by time, and at one time control, execution reports, corporate actions, market, timers.
+command, a corporate action, the end of a trading day) to its end and puts everything that it caused
+on the tape. Commands leave for the venue only after the tape has their step. All steps are in the
+order of DESIGN section 4: by time, and at one time control, execution reports, corporate actions,
+market, timers; the end of a day comes last.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress, islice
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
+    FeatureDrifted,
     KillSwitchSet,
     OrderEvent,
     OrderFilled,
@@ -30,19 +32,20 @@ from onetape.domain.events import (
     SignalRecorded,
     StrategyQuarantined,
     TimerFired,
+    TransferOrdered,
 )
 from onetape.domain.market import (
     Bar,
     BarBlock,
     CorporateAction,
     CorporateActionKind,
+    RowEvent,
     TimeSlice,
-    TradeTick,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent
 from onetape.domain.ports import SimulatedExchange
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.timeline import DayEnd, Timeline
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner, RunnerState
@@ -74,6 +77,14 @@ class PipelineState(msgspec.Struct, frozen=True, kw_only=True):
     timers: TimersState
     strategies: dict[str, RunnerState]
     quarantined: list[StrategyQuarantined]
+
+
+class DayEndTask(Protocol):
+    """What is due when trading days end."""
+
+    def end_day(self, day_end: DayEnd) -> None:
+        """Put what is due into the current step; a day at which nothing is due leaves no step."""
+        ...
 
 
 class Pipeline:
@@ -187,6 +198,15 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts - 1)
 
+    def transfer(self, order: TransferOrdered, ts: int) -> None:
+        """Capital between strategies, as a step of its own before the rows of its time."""
+        ts = max(ts, self._log.now)
+        self._deliver(ts - 1, ts - 1)
+        self._log.begin(ts, self._market.row)
+        self._desk.transfer(order, self._log.emit(order, 0, 0))
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
     def apply_action(self, action: CorporateAction) -> None:
         """A corporate action, as a step of its own before the rows of its time.
 
@@ -211,6 +231,27 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(max(ts, log.now), self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
+
+    def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
+        """The end of trading days, as a step of its own behind the rows and timers of its time.
+
+        Without anything that is due it leaves nothing on the tape.
+        """
+        log = self._log
+        ts = max(day_end.ts, log.now)
+        self._deliver(ts, ts)
+        log.begin(ts, self._market.row)
+        for task in tasks:
+            task.end_day(day_end)
+        self._end_step()
+        self._deliver(ts, ts)
 
     def stop(self, reason: str, ts: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""
@@ -274,7 +315,7 @@ class Pipeline:
         return row + 1
 
     def _run_quiet(
-        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, Bar | TradeTick, Any]]
+        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, RowEvent, Any]]
     ) -> int:
         """Call the strategy until it asks for something; returns that row, -1 at the end."""
         context = runner.context
@@ -318,7 +359,7 @@ class Pipeline:
                 break
         return row
 
-    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: Bar | TradeTick) -> int:
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: RowEvent) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:

@@ -1,8 +1,8 @@
 """Where a trading day of the account begins, for the loss gates.
 
 Where all instruments have one calendar a day is a session: it begins with the first row of a later
-one. Where calendars differ their sessions overlap, and a day would begin with each of them. Then, or
-where a time is given, it begins at a time of the day, for the account as a whole.
+one. Where calendars differ their sessions overlap, and a day would begin with each of them. Then,
+or where a time is given, it begins at a time of the day, for the account as a whole.
 """
 
 from __future__ import annotations

@@ -178,7 +178,9 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(header, self._catalog, self._actions)
+        session, changes = load_recorded(
+            header, self._catalog, self._actions, self._tape.parent
+        )
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None
@@ -231,9 +233,10 @@ class _Verifier:
                 f"the tape is incomplete: it ends at {to_iso(rerun.ts)} without session.stopped "
                 f"(killed, or cut off); its {rerun.events:,} events are identical"
             )
+        restored = f", with {'; '.join(session.restored)}" if session and session.restored else ""
         return Verdict.IDENTICAL, (
             f"identical, {rerun.decisions:,} decisions, {rerun.events:,} events, "
-            f"digest {rerun.digest}"
+            f"digest {rerun.digest}{restored}"
         )
 
     def _explained(
@@ -453,7 +456,7 @@ def _blame(
     return f"{at}: {_callback_of(session, files, index, event)} of strategy {payload.strategy}"
 
 
-_CALLBACKS = ("on_market_event", "on_bar", "on_trade", "on_slice")
+_CALLBACKS = ("on_market_event", "on_bar", "on_trade", "on_quote", "on_book", "on_slice")
 
 
 def _callback_of(session: RecordedSession, files: Sequence[Path], index: int, event: Event) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -171,6 +172,24 @@ class Context:
     def features_of(self, instrument: InstrumentId) -> Any:
         """Features of the newest bar of any subscribed instrument; None before the first."""
         return self._around.features_of(self._strategy, self.instrument(instrument).id)
+
+    def regime(self, name: str, instrument: InstrumentId | None = None) -> float:
+        """The regime that feature `name` says: of the current bar, or of an instrument's newest.
+
+        NaN as long as it is not known, so that `ctx.regime("trend") == 1` is false then and a gate
+        stays closed.
+
+        Raises:
+            StrategyError: The strategy has no such feature.
+        """
+        row = self.features if instrument is None else self.features_of(instrument)
+        if row is None:
+            return math.nan
+        value = getattr(row, name, None)
+        if value is None:
+            raise StrategyError(f"there is no feature {name!r}", where=self._strategy,
+                                remedy=nearest(name, row.__struct_fields__))  # fmt: skip
+        return value
 
     def history(
         self, instrument: InstrumentId, count: int, column: str = "close"

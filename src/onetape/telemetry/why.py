@@ -8,6 +8,7 @@ own events are found in later records by its id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,12 @@ from onetape.domain import events as on_tape
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, OrderApproved, OrderDenied, Payload, PositionChanged
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BAR_FLOAT_COLUMNS, CorporateAction, CorporateActionKind
+from onetape.domain.market import (
+    BAR_FLOAT_COLUMNS,
+    CorporateAction,
+    CorporateActionKind,
+    TickKind,
+)
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
@@ -230,7 +236,7 @@ class _Words:
             values = ", ".join(f"{each} {columns[each][row]!s}" for each in BAR_FLOAT_COLUMNS)
             text = f"bar {name} closed {to_iso(int(columns['ts_close'][row]))}: {values}"
         else:
-            text = f"print {name}: price {columns['price'][row]!s}, size {columns['size'][row]!s}"
+            text = _tell_tick(columns, name, row)
         ts = int(columns["ts_known"][row])
         return Link(seq=seq, ts=ts, kind="market", text=text, row=row)
 
@@ -279,6 +285,15 @@ class _Words:
                     f"{payload.strategy}{moved} holds {_quantity(instrument, payload.lots)} "
                     f"{payload.instrument}, cost {show_minor(payload.cost)}, cash "
                     f"{show_minor(payload.cash)}{self._other_side(payload)}"
+                )
+            case on_tape.CashPosted():
+                verb = "pays" if payload.amount < 0 else "receives"
+                of = f" for {payload.instrument}" if payload.instrument else ""
+                reason = f" ({payload.reason})" if payload.reason else ""
+                return (
+                    f"{payload.strategy} {verb} {show_minor(abs(payload.amount))} "
+                    f"{payload.currency} as {payload.kind.value}{of}{reason}, cash "
+                    f"{show_minor(payload.cash)}"
                 )
             case CorporateAction():
                 return _tell_action(payload)
@@ -418,3 +433,22 @@ def _fields(payload: Payload) -> str:
     names: Sequence[str] = payload.__struct_fields__
     parts = zip(names, values[1:], strict=True)
     return ", ".join(f"{name} {value}" for name, value in parts) or TYPES[type(payload)]
+
+
+_NOUNS = {TickKind.PRINT: "print", TickKind.DELTA: "depth"}
+
+
+def _tell_tick(columns: Mapping[str, npt.NDArray[Any]], name: str, row: int) -> str:
+    """A row of a timeline that is no bar."""
+    kind = TickKind(int(columns["what"][row])) if "what" in columns else TickKind.PRINT
+    if kind is TickKind.QUOTE:
+        sides = (
+            f"{side} {columns[side][row]!s}, size {columns[f'{side}_size'][row]!s}"
+            for side in ("bid", "ask")
+        )
+        return f"quote {name}: {', '.join(sides)}"
+    side = ""
+    if kind is TickKind.DELTA:
+        side = " bid" if columns["side"][row] > 0 else " ask"
+    price, size = columns["price"][row], columns["size"][row]
+    return f"{_NOUNS[kind]} {name}:{side} price {price!s}, size {size!s}"

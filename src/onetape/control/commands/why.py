@@ -45,7 +45,7 @@ def why(
     finally:
         reader.close()
     session, changes = load_recorded(
-        header, catalog or find_catalog(tape.parent), find_actions(tape.parent)
+        header, catalog or find_catalog(tape.parent), find_actions(tape.parent), tape.parent
     )
     if session is None:
         raise DataError(f"can't tell: {changes[0].what}", where=str(tape))

@@ -68,6 +68,9 @@ _CONTEXT = frozenset(
      "replace", "round_quantity", "round_price")
 )  # fmt: skip
 
+_INSTEAD = {"regime": ("read the feature itself: ctx.features.NAME",)}
+"""What to write in place of attributes of `ctx` that are not carried."""
+
 _BUILTINS = frozenset(
     ("abs", "bool", "float", "int", "len", "max", "min", "range", "round", "sorted", "sum",
      "enumerate", "zip", "list", "True", "False", "None")
@@ -367,7 +370,8 @@ class _Reader:
                     self._check_own(node)
                 case ast.Attribute(value=ast.Name(id=name)) if name in contexts:
                     if node.attr not in _CONTEXT:
-                        self._find(node.lineno, f"ctx.{node.attr} is not carried")
+                        self._find(node.lineno, f"ctx.{node.attr} is not carried",
+                                   *_INSTEAD.get(node.attr, ()))  # fmt: skip
                 case ast.Attribute(value=ast.Name(id="math")) if node.attr not in _MATH:
                     self._find(node.lineno, f"math.{node.attr} is not carried",
                                "its last bit depends on the machine's C library")  # fmt: skip

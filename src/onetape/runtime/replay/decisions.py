@@ -15,6 +15,7 @@ import msgspec
 
 from onetape.domain.events import (
     CapitalDeposited,
+    CashPosted,
     OrderDenied,
     OrderFilled,
     OrderSubmitted,
@@ -87,7 +88,7 @@ class Fold:
             case CapitalDeposited():
                 self.decisions.setdefault(payload.strategy, [])
                 self.account.append((ts, payload))
-            case PositionAdjusted():
+            case PositionAdjusted() | CashPosted():
                 self.account.append((ts, payload))
             case OrderFilled():
                 self.fills += 1

@@ -13,6 +13,7 @@ from onetape.domain.market import BAR_FLOAT_COLUMNS
 from onetape.execution.oms import Order
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import compute_mark_ticks
+from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import LedgerState
 from onetape.runtime.sessions.backtest import BacktestSession, StrategySpec
 from onetape.telemetry.why import FeatureColumns
@@ -98,6 +99,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     equity: int
     income: int
     receivable: int
+    financing: int
+    exchanged: int
 
 
 class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,13 +207,27 @@ class Surroundings:
                 )
         return found
 
-    def books(self, standing: Standing, strategy: str) -> Books:
-        """The balances of one strategy."""
+    def currencies(self, standing: Standing, strategy: str) -> list[str]:
+        """What a strategy keeps books in, its own currency first."""
+        return [
+            self._currencies[strategy], *(name for name, _ in standing.ledgers[strategy].others)
+        ]  # fmt: skip
+
+    def books(self, standing: Standing, strategy: str, currency: str = "") -> Books:
+        """The balances of one strategy in one currency; empty: its own."""
+        home = self._currencies[strategy]
+        currency = currency or home
         ledger = standing.ledgers[strategy]
-        unrealized = sum(each.unrealized_pnl for each in self.holdings(standing, strategy))
+        if currency != home:
+            ledger = dict(ledger.others)[currency]
+        unrealized = sum(
+            each.unrealized_pnl
+            for each in self.holdings(standing, strategy)
+            if self.instruments[each.instrument].quote_currency == currency
+        )
         return Books(
             strategy=strategy,
-            currency=self._currencies[strategy],
+            currency=currency,
             capital=ledger.capital,
             cash=ledger.cash,
             inventory=ledger.inventory,
@@ -220,14 +237,26 @@ class Surroundings:
             equity=ledger.cash + ledger.receivable + ledger.inventory + unrealized,
             income=ledger.income,
             receivable=ledger.receivable,
+            financing=ledger.financing,
+            exchanged=ledger.exchanged,
         )
 
     def equity(self, standing: Standing, strategy: str | None = None) -> int:
         """Equity of one strategy, or of the account, in minor units."""
         ledgers = standing.ledgers
         names = ledgers if strategy is None else (strategy,)
-        cash = sum(ledgers[name].cash + ledgers[name].receivable for name in names)
-        return cash + sum(each.value for each in self.holdings(standing, strategy))
+        return sum(
+            self._to_home(standing, name, currency, self.books(standing, name, currency).equity)
+            for name in names
+            for currency in self.currencies(standing, name)
+        )
+
+    def _to_home(self, standing: Standing, strategy: str, currency: str, amount: int) -> int:
+        home = self._currencies[strategy]
+        if currency == home or not amount:
+            return amount
+        pair = find_pairs(self.timeline.instruments, home, [currency])[currency]
+        return pair.to_home(amount, self.mark_ticks(pair.instrument, standing))
 
     def position(self, standing: Standing, instrument: InstrumentId) -> float:
         """Units of an instrument that all strategies hold together."""

@@ -21,23 +21,31 @@ from onetape.domain.events import (
     KillSwitchSet,
     SessionStarted,
     StrategyQuarantined,
+    TransferOrdered,
 )
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX, to_minor
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
-from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.terms import Transfer, VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.cross_section import split_cross_sections
+from onetape.features.drift import DriftSettings
+from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
-from onetape.portfolio.ledger import Ledger
+from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
+from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
+from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.carrying_costs import CarryingCosts
 from onetape.runtime.config import (
     ExecutionConfig,
     HistoricalClock,
@@ -47,21 +55,27 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.currency_exchange import CurrencyExchange
+from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.equity_watch import EquityWatch
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
-from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.pipeline import DayEndTask, Pipeline
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
+from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
+from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
@@ -74,7 +88,10 @@ SNAPSHOT_ROWS_PER_EVENT = 10
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy of a session: the object, its name, its capital (minor units), its universe."""
+    """One strategy of a session: the object, its name, its capital (minor units), its universe.
+
+    `features` stand in for those of the strategy; None: its own.
+    """
 
     name: str
     strategy: Strategy
@@ -82,6 +99,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
     version: str = ""
     instruments: tuple[InstrumentId, ...] | None = None
+    features: FeatureMap | None = None
 
 
 class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +113,7 @@ class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str = ""
     seed: int = 0
     mode: str = "backtest"
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -169,14 +188,23 @@ def run_backtest(
         config.data.versions, config.data.actions_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
+    archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
-        config=decision_json(config), config_hash=config_hash(config), seed=config.seed
-    )
+        config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
+        feature_versions={
+            name: {feature: each.version for feature, each in features.items()}
+            for name, features in archive.items()
+        },
+    )  # fmt: skip
     write_whole(run_dir / "versions.json", encode_versions(specs))
+    write_whole(run_dir / run_features.FILE, run_features.encode_archive(archive))
     write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
-        session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        session = BacktestSession(
+            timeline, specs, terms, config.risk.limits(), tape, identity,
+            config.drift.settings() if config.drift else None,
+        )  # fmt: skip
         snapshots = Snapshots(
             keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
         )
@@ -229,7 +257,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument.
+        ConfigError: A fee can't be exact for an instrument, or is of one that is not there.
     """
     ratio = config.max_volume_ratio
     fees = config.fee_model()
@@ -241,7 +269,42 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         max_volume_ratio=None if ratio is None else float(ratio),
         routes=config.route_terms(seed),
         limit_slippage=config.limit_slippage,
+        fills={
+            each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
+        },
+        carrying=(
+            build_carrying(config.carrying.model(), timeline.instruments)
+            if config.carrying is not None
+            else None
+        ),
+        conversion_e8=(
+            int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
+        ),
+        transfers=tuple(
+            sorted(
+                (
+                    Transfer(each.at, each.source, each.target, to_minor(each.amount, "transfer"))
+                    for each in config.transfers
+                ),
+                key=lambda each: each.ts,
+            )
+        ),
     )
+
+
+def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    for each in timeline.instruments:
+        fill = terms.fill_of(each.id)
+        if timeline.kind != "bars" and (fill.market, fill.path) != (
+            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
+        ):  # fmt: skip
+            raise ConfigError(
+                f"{each.id} is to fill at {fill.market.name.lower()} on the "
+                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
+                where="execution.fill",
+                remedy="leave market and path out",
+            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -270,9 +333,11 @@ class BacktestSession:
         limits: Risk limits, for each strategy on its own books.
         tape: Where the events go.
         identity: What the header says.
+        drift: How features are watched; None: not at all.
 
     Raises:
-        ConfigError: A strategy trades an instrument of another currency, or an unknown one.
+        ConfigError: A strategy trades an instrument of another currency without
+            `conversion_e8`, or one to which there is no pair, or an unknown one.
     """
 
     def __init__(
@@ -283,6 +348,7 @@ class BacktestSession:
         limits: RiskLimits,
         tape: TapeWriter,
         identity: SessionIdentity,
+        drift: DriftSettings | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
         if len(currencies) > 1:
@@ -291,28 +357,53 @@ class BacktestSession:
                 where="strategies",
                 remedy="give all the same currency; one account has one currency in this version",
             )
+        check_fills(timeline, terms)
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
+        self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
         self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
         self._view.runners = self.runners
-        self._desk = OrderDesk(
+        self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
         )
-        self._venue = SimulatedVenue(timeline.instruments, terms)
+        self._venue = SimulatedVenue(
+            timeline.instruments, terms, self._market.newest_bar, self.desk
+        )
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log
+            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
         )
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
+        self._alerts = self._find_alerts(drift) if drift is not None else []
+        self._alerts_done = 0
         self._actions_done = 0
+        self._day_end_tasks: tuple[DayEndTask, ...] = ()
+        self._day_ends: list[DayEnd] = []
+        self._day_ends_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
+        self._transfers = terms.transfers
+        self._transfer_rows: list[int] = np.searchsorted(
+            timeline.columns["ts_known"], [each.ts for each in terms.transfers]
+        ).tolist()
+        self._transfers_done = 0
+        self._carrying: CarryingCosts | None = None
+        if terms.carrying is not None:
+            self._carrying = CarryingCosts(
+                terms.carrying, timeline.instruments, self._market, self.runners, self.desk
+            )
+            self.at_day_ends(self._carrying)
+
+    def at_day_ends(self, task: DayEndTask) -> None:
+        """Ask `task` at the end of every trading day; before the session begins or goes on."""
+        self._day_end_tasks += (task,)
+        self._day_ends = self._timeline.day_ends
 
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
@@ -327,13 +418,6 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
-        for each in instruments:
-            if each.quote_currency != spec.currency:
-                raise ConfigError(
-                    f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
-                    f"{spec.name} is in {spec.currency}",
-                    remedy="give the strategy capital in that currency",
-                )
         for action in timeline.actions:
             if action.instrument in wanted and action.new_instrument not in ("", *wanted):
                 raise ConfigError(
@@ -341,10 +425,23 @@ class BacktestSession:
                     f"{action.new_instrument} ({action.kind.value}), but not that",
                     remedy="add it to the instruments of the strategy",
                 )
-        ledger = Ledger(spec.name, spec.currency, instruments)
+        if self._conversion_e8 is None:
+            _require_one_currency(spec, instruments)
+        ledger = open_ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
-        watch = None
-        if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+        watch = exchange = None
+        valuation = Valuation(ledger, self._market, index)
+        if isinstance(ledger, CurrencyLedger):
+            currencies = {each.id: each.quote_currency for each in instruments}
+            pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
+            exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
+            valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
+            if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+                watch = CurrencyWatch(
+                    ledger, self._market, index, timeline.instrument_index.tolist(),
+                    timeline.slice_end.tolist(), currencies, pairs,
+                )  # fmt: skip
+        elif limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
             rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
             watch = EquityWatch(
                 ledger, self._market, index, rows_index, timeline.slice_end.tolist()
@@ -355,15 +452,27 @@ class BacktestSession:
             spec.strategy,
             Context(spec.name, instruments, self._view, prefix),
             ledger,
-            Valuation(ledger, self._market, index),
+            valuation,
             watch,
-            compute_features(timeline, spec.strategy, wanted),
+            compute_features(timeline, spec.strategy, wanted, spec.features),
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
             RiskEngine(build_gates(limits)),
             timeline.kind,
+            exchange,
         )
+
+    def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
+        everything = tuple(each.id for each in self._timeline.instruments)
+        found: list[Alert] = []
+        for spec in self._specs:
+            features = spec.strategy.features() if spec.features is None else spec.features
+            found += find_alerts(
+                self._timeline, self.runners[spec.name], features,
+                spec.instruments or everything, drift,
+            )  # fmt: skip
+        return sorted(found, key=lambda each: each.row)
 
     def save(self) -> SessionState:
         """The state of the session between two steps."""
@@ -371,10 +480,13 @@ class BacktestSession:
             version=STATE_VERSION,
             row=self._market.row,
             log=self._log.save(),
-            desk=self._desk.save(),
+            desk=self.desk.save(),
             venue=self._venue.save(),
             pipeline=self.pipeline.save(),
             actions=self._actions_done,
+            day_ends=self._day_ends_done,
+            transfers=self._transfers_done,
+            nights=self._carrying.save() if self._carrying is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -388,6 +500,8 @@ class BacktestSession:
             state.version != STATE_VERSION
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
+            or not 0 <= state.day_ends <= len(self._day_ends)
+            or not 0 <= state.transfers <= len(self._transfers)
         ):
             raise DataError(
                 f"a snapshot of version {state.version} after row {state.row}, and this onetape "
@@ -396,10 +510,15 @@ class BacktestSession:
             )
         self._market.restore(state.row, state.actions)
         for action in self._timeline.actions[: state.actions]:
-            self._desk.end(action)
+            self.desk.end(action)
         self._actions_done = state.actions
+        self._alerts_done = sum(each.row <= state.row for each in self._alerts)
+        self._day_ends_done = state.day_ends
+        self._transfers_done = state.transfers
+        if self._carrying is not None:
+            self._carrying.restore(state.nights)
         self._log.restore(state.log)
-        self._desk.restore(state.desk)
+        self.desk.restore(state.desk)
         self._venue.restore(state.venue)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
@@ -454,44 +573,90 @@ class BacktestSession:
     def advance(self, stop: int, snapshots: Snapshots | None = None) -> None:
         """Process the rows up to `stop` (not included), which begins a time slice.
 
-        And the corporate actions and expected commands before each of them; actions between the
-        last one and `stop` wait.
+        And the transfers, corporate actions, ends of trading days and expected commands before each
+        of them; what comes between the last one and `stop` waits.
         """
         ts_known = self._timeline.columns["ts_known"]
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
             ts, command = self._controls.popleft()
             self._advance_rows(int(np.searchsorted(ts_known, ts)), snapshots)
-            self._apply_actions(ts)
+            self._come_to_row(ts)
             self.pipeline.control(command, ts)
         self._advance_rows(stop, snapshots)
 
     def _advance_rows(self, stop: int, snapshots: Snapshots | None) -> None:
         row = self.row
         while row < stop:
-            self._apply_actions()
+            self._come_to_row()
             if snapshots is not None:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
             until = stop
             if self._actions_done < len(self._timeline.actions):
                 until = min(stop, self._timeline.action_rows[self._actions_done])
+            if self._transfers_done < len(self._transfers):
+                until = min(until, self._transfer_rows[self._transfers_done])
+            if self._alerts_done < len(self._alerts):
+                until = min(until, self._alerts[self._alerts_done].row + 1)
+            if self._day_ends_done < len(self._day_ends):
+                until = min(until, self._day_ends[self._day_ends_done].rows)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            self._tell_alerts(row)
             if snapshots is not None:
                 self._keep(snapshots)
 
-    def _apply_actions(self, ts: int = INT64_MAX) -> None:
-        """Apply the corporate actions before the next row, and before `ts`."""
-        timeline = self._timeline
-        while (
-            self._actions_done < len(timeline.actions)
-            and timeline.action_rows[self._actions_done] <= self.row
-            and timeline.actions[self._actions_done].ts_known < ts
-        ):
-            self._actions_done += 1  # first: who looks at the step finds it done
-            self.pipeline.apply_action(timeline.actions[self._actions_done - 1])
+    def _tell_alerts(self, stop: int) -> None:
+        """Put the alerts of the rows before `stop` on the tape."""
+        alerts, ts_known = self._alerts, self._timeline.columns["ts_known"]
+        while self._alerts_done < len(alerts) and alerts[self._alerts_done].row < stop:
+            row, drifted = alerts[self._alerts_done]
+            self.pipeline.tell(drifted, int(ts_known[row]))
+            self._alerts_done += 1
+
+    def _come_to_row(self, ts: int = INT64_MAX) -> None:
+        """What is due before the next row, and before `ts`, in order.
+
+        At one time transfers come before corporate actions, and the end of a day last.
+        """
+        while True:
+            action_ts, day_ts = self._next_action(), self._next_day_end()
+            transfer_ts = self._next_transfer()
+            if min(transfer_ts, action_ts, day_ts) >= ts:
+                return
+            if transfer_ts <= min(action_ts, day_ts):
+                each = self._transfers[self._transfers_done]
+                self._transfers_done += 1
+                order = TransferOrdered(each.source, each.target, each.amount)
+                self.pipeline.transfer(order, each.ts)
+            elif action_ts <= day_ts:
+                self._actions_done += 1  # first: who looks at the step finds it done
+                self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
+            else:
+                self._day_ends_done += 1
+                day_end = self._day_ends[self._day_ends_done - 1]
+                self.pipeline.end_day(day_end, self._day_end_tasks)
+
+    def _next_action(self) -> int:
+        """When the next corporate action before the next row is known; INT64_MAX: there is none."""
+        timeline, done = self._timeline, self._actions_done
+        is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
+        return timeline.actions[done].ts_known if is_next else INT64_MAX
+
+    def _next_transfer(self) -> int:
+        """When the next transfer before the next row is; INT64_MAX: there is none."""
+        done = self._transfers_done
+        rows = self._transfer_rows[done : done + 1] or [len(self._timeline)]
+        is_next = rows[0] <= self.row < len(self._timeline)
+        return self._transfers[done].ts if is_next else INT64_MAX
+
+    def _next_day_end(self) -> int:
+        """When the next day before the next row ends; INT64_MAX: there is none."""
+        ends, done = self._day_ends, self._day_ends_done
+        is_next = done < len(ends) and ends[done].rows <= self.row
+        return ends[done].ts if is_next else INT64_MAX
 
     def finish(self) -> None:
-        """The last steps: actions after the last row, then `on_stop` and the footer."""
-        self._apply_actions()
+        """The last steps: what comes after the last row, then `on_stop` and the footer."""
+        self._come_to_row()
         self.pipeline.stop("end of data", int(self._timeline.columns["ts_known"][-1]))
         self._tape.commit()
 
@@ -534,7 +699,18 @@ class BacktestSession:
             seed=self._identity.seed,
             datasets=list(self._timeline.pins),
             instruments=list(self._timeline.instruments),
+            feature_versions=self._identity.feature_versions,
         )
+
+
+def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
+    for each in instruments:
+        if each.quote_currency != spec.currency:
+            raise ConfigError(
+                f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
+                f"{spec.name} is in {spec.currency}",
+                remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
@@ -546,27 +722,40 @@ def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
 
 
 def compute_features(
-    timeline: Timeline, strategy: Strategy, instruments: Sequence[InstrumentId]
+    timeline: Timeline,
+    strategy: Strategy,
+    instruments: Sequence[InstrumentId],
+    features: FeatureMap | None = None,
 ) -> Mapping[str, npt.NDArray[np.float64]]:
     """Feature columns in the order of the timeline; NaN for instruments not subscribed.
+
+    `features` stand in for those of the strategy.
 
     Raises:
         StrategyError: `features` or an estimator of the strategy's own raises.
     """
     name = type(strategy).__name__
     try:
-        features = strategy.features()
+        if features is None:
+            features = strategy.features()
         if not features:
             return {}
+        check_slice_features(strategy, features)
+        single, crossing = split_cross_sections(dict(features))
         if len(timeline.instruments) == 1:
-            return compute_feature_columns(features, timeline.columns)
+            merged = compute_feature_columns(single, timeline.columns)
+            for feature, cross in crossing.items():
+                merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+            return merged
         merged = {name: np.full(len(timeline), np.nan) for name in features}
         for identity in instruments:
             rows = timeline.rows_of(identity)
             columns = {name: values[rows] for name, values in timeline.columns.items()}
-            computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+            computed = compute_feature_columns(single, columns, rows_total=len(timeline))
             for feature, values in computed.items():
                 merged[feature][rows] = values
+        for feature, cross in crossing.items():
+            merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
     except OnetapeError:
         raise
     except Exception as error:

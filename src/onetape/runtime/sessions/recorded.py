@@ -39,6 +39,7 @@ from onetape.runtime.sessions.backtest import (
     build_terms,
     compute_features,
 )
+from onetape.runtime.sessions.run_features import pin_features, read_archive
 from onetape.strategy.guard import watching
 from onetape.tape.block import decode_record
 from onetape.tape.reader import SqliteTapeReader
@@ -50,6 +51,9 @@ _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 
 _NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
 """Keys of config.json that change no decision and are not on the tape."""
+
+_NOT_SET = "null"
+"""What a key that is not there says, as JSON."""
 
 
 class InputKind(Enum):
@@ -73,13 +77,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a session can be run again with: always the configuration that stands on the tape."""
+    """What a session can be run again with: always the configuration that stands on the tape.
+
+    `restored` tells which features are run by a definition of then.
+    """
 
     header: SessionStarted
     config: SessionConfig
     specs: tuple[StrategySpec, ...]
     timeline: Timeline
     terms: VenueTerms
+    restored: tuple[str, ...] = ()
 
     def open(self, tape: TapeWriter) -> BacktestSession:
         """The session, about to begin, into `tape`; once, because strategies hold state."""
@@ -89,9 +97,13 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             config_hash=self.header.config_hash,
             seed=self.header.seed,
             mode=self.header.mode,
+            feature_versions=self.header.feature_versions,
         )
         limits = self.config.risk.limits()
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
+        drift = self.config.drift.settings() if self.config.drift else None
+        return BacktestSession(
+            self.timeline, self.specs, self.terms, limits, tape, identity, drift
+        )
 
     def run(
         self,
@@ -118,14 +130,17 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         everything = tuple(each.id for each in self.timeline.instruments)
         return {
             spec.name: compute_features(
-                self.timeline, spec.strategy, spec.instruments or everything
+                self.timeline, spec.strategy, spec.instruments or everything, spec.features
             )
             for spec in self.specs
         }
 
 
 def load_recorded(
-    header: SessionStarted, catalog: Path, actions: Path | None = None
+    header: SessionStarted,
+    catalog: Path,
+    actions: Path | None = None,
+    run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
 
@@ -133,6 +148,7 @@ def load_recorded(
         header: First event of the tape.
         catalog: Where the catalog is now.
         actions: Where the corporate actions are now; None: there are none.
+        run_dir: Where the definitions of its features are; None: only those of now count.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -144,9 +160,18 @@ def load_recorded(
         what = f"onetape {header.code_version} wrote the tape, and this is {onetape.__version__}"
         changes.append(_change(InputKind.CODE, what, header.code_version, onetape.__version__))
     specs: list[StrategySpec] = []
+    restored: list[str] = []
+    archive = read_archive(run_dir)
     for each in config.enabled_strategies:
         spec = _load_strategy(each, header, changes)
-        specs += [spec] if spec else []
+        if spec is not None:
+            # Of a strategy that was edited the features of now count, as its code does.
+            is_same = spec.version == header.strategy_versions.get(spec.name)
+            recorded = header.feature_versions.get(spec.name, {}) if is_same else {}
+            pinned = pin_features(spec.name, spec.strategy, recorded, archive)
+            changes += [_change(InputKind.CODE, what) for what in pinned.lost]
+            restored += pinned.restored
+            specs.append(msgspec.structs.replace(spec, features=pinned.features))
     timeline = _load_pinned(header, config, catalog, actions, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
@@ -157,6 +182,7 @@ def load_recorded(
             specs=tuple(specs),
             timeline=timeline,
             terms=build_terms(config.execution, config.seed, timeline),
+            restored=tuple(restored),
         ),
         changes,
     )
@@ -222,7 +248,8 @@ def compare_config(header: SessionStarted, path: Path) -> list[Change]:
             found.get(key, ""),
         )
         for key in sorted(recorded.keys() | found.keys())
-        if recorded.get(key) != found.get(key) and not _is_below(key, _NOT_DECIDING)
+        if recorded.get(key, _NOT_SET) != found.get(key, _NOT_SET)
+        and not _is_below(key, _NOT_DECIDING)
     ]
 
 
@@ -416,7 +443,9 @@ def main(arguments: Sequence[str]) -> None:
     tape, catalog, records, *actions = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog, next(iter(actions), None))
+        session, changes = load_recorded(
+            reader.header, catalog, next(iter(actions), None), tape.parent
+        )
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-from onetape.domain.errors import DataError
+from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderCancelRejected,
@@ -25,6 +26,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
+from onetape.portfolio.currency_ledger import open_ledger
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.sessions.session_state import decode_state
@@ -70,6 +72,7 @@ class FoldedState:
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
+            CashPosted: self._post,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -109,8 +112,7 @@ class FoldedState:
         self.folded += 1
 
     def _open_ledger(self, strategy: str, currency: str) -> Ledger:
-        held = [each for each in self.header.instruments if each.quote_currency == currency]
-        return Ledger(strategy, currency, held)
+        return open_ledger(strategy, currency, self.header.instruments)
 
     def _deposit(self, event: CapitalDeposited, _seq: int, _origin: int) -> None:
         ledger = self.ledgers.get(event.strategy)
@@ -146,6 +148,17 @@ class FoldedState:
 
     def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
         self.ledgers[event.strategy].follow(event)
+
+    def _post(self, event: CashPosted, seq: int, _origin: int) -> None:
+        ledger = self.ledgers[event.strategy]
+        posted = ledger.post(
+            event.kind, event.amount, event.instrument, event.reason, event.currency
+        )
+        if posted != event:
+            raise InvariantBroken(
+                f"seq {seq}: cash of {event.strategy} is {event.cash} {event.currency} minor units "
+                f"on the tape, and {posted.cash} {posted.currency} by its postings"
+            )
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)
