@@ -27,6 +27,7 @@ class RestingOrder(msgspec.Struct, gc=False):
         held: It waits for the first fill of its parent.
         ready: Lots that may fill because its parent has filled them.
         session_close: End (ns UTC) of the newest session that it has seen, for AT_THE_OPEN.
+        ts_shown: Close (ns UTC) of the newest bar that a slice of an iceberg has met.
         changes: Cancels and replaces with their arrivals that wait for the next bar.
     """
 
@@ -46,6 +47,7 @@ class RestingOrder(msgspec.Struct, gc=False):
     ready: int = INT64_MAX
     session_close: int = 0
     changes: list[tuple[int, OrderCancelPending | OrderReplacePending]] = []
+    ts_shown: int = 0
 
     @property
     def identity(self) -> str:
