@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.control.commands.data_aggregate import aggregate
+from onetape.control.commands.data_pull import pull
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
+app.command()(pull)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 

@@ -28,6 +28,9 @@ class RestingOrder(msgspec.Struct, gc=False):
         ready: Lots that may fill because its parent has filled them.
         session_close: End (ns UTC) of the newest session that it has seen, for AT_THE_OPEN.
         ts_shown: Close (ns UTC) of the newest bar that a slice of an iceberg has met.
+        is_placed: It has met what stood at its arrival; for quotes, depth and queues.
+        ahead: Lots before it at its limit; the largest int64 where that is not known.
+        traded: Lots that prints took there since the level changed last.
         changes: Cancels and replaces with their arrivals that wait for the next bar.
     """
 
@@ -46,6 +49,9 @@ class RestingOrder(msgspec.Struct, gc=False):
     held: bool = False
     ready: int = INT64_MAX
     session_close: int = 0
+    is_placed: bool = False
+    ahead: int = 0
+    traded: int = 0
     changes: list[tuple[int, OrderCancelPending | OrderReplacePending]] = []
     ts_shown: int = 0
 

@@ -25,15 +25,16 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX, to_minor
-from onetape.domain.ports import SnapshotKeeper, TapeWriter
+from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
-from onetape.execution.simulated.fill_terms import BarPath, MarketPrice
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
+from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
@@ -292,10 +293,44 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     )
 
 
+def build_venue(
+    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+) -> SimulatedVenue:
+    """The simulated venue for the rows of a timeline.
+
+    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
+    """
+    instruments = timeline.instruments
+    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
+    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
+        return SimulatedVenue(instruments, terms, market.newest_bar, account)
+    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
+
+
 def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
     """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    slippage = terms.slippage
+    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
+        raise ConfigError(
+            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
+            where="execution.slippage",
+            remedy="use fixed or none: orders take the sizes that stand",
+        )
     for each in timeline.instruments:
         fill = terms.fill_of(each.id)
+        has_queue = fill.queue is not QueueModel.NONE
+        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
+            raise ConfigError(
+                f"{each.id} has a queue on trade prints, which don't tell its size",
+                where="execution.fill.queue_ahead",
+                remedy="give the size that is ahead of an order, or no queue",
+            )
+        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
+            raise ConfigError(
+                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
+                where="execution.fill",
+                remedy="leave queue and rest out",
+            )
         if timeline.kind != "bars" and (fill.market, fill.path) != (
             MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
         ):  # fmt: skip
@@ -373,9 +408,7 @@ class BacktestSession:
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
         )
-        self._venue = SimulatedVenue(
-            timeline.instruments, terms, self._market.newest_bar, self.desk
-        )
+        self._venue = build_venue(timeline, terms, self._market, self.desk)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
         )

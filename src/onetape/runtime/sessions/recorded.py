@@ -101,9 +101,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
         limits = self.config.risk.limits()
         drift = self.config.drift.settings() if self.config.drift else None
-        return BacktestSession(
-            self.timeline, self.specs, self.terms, limits, tape, identity, drift
-        )
+        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, drift)
 
     def run(
         self,

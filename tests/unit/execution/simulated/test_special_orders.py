@@ -19,6 +19,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.orders import Contingency, DenialCode, LiquiditySide, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.fill_terms import BarPath, FillTerms
 from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
@@ -514,3 +515,11 @@ def test_compiled_host_refuses_slippage_of_limits_by_name() -> None:
     spec = StrategySpec(name="s", strategy=SmaCross(), capital=10**10)
     with pytest.raises(ConfigError, match="slippage of limit orders, which the compiled host"):
         CompiledHost(timeline, spec, terms, RiskLimits())
+
+
+def test_iceberg_shows_one_slice_a_bar_on_a_straight_way_too() -> None:
+    """Down to 99 and up again: the way touches the limit at the end of one leg and at the next's."""
+    fill = FillTerms(limit_reach=LIMIT_TOUCHED, path=BarPath.OPEN_LOW_HIGH_CLOSE)
+    rows = [FLAT, NEXT, NEXT]
+    done = run(rows, {0: order(quantity=40, limit=99, display=15)}, fill=fill)
+    assert [each.lots for each in done.fills] == [15, 15]
