@@ -135,8 +135,8 @@ def draw_latency() -> str:
         counts = [0] * bins
         for order in range(2_000):
             command = OrderSubmitted(
-                f"0-trend-{order}", "trend", AAPL, Side.BUY, OrderType.MARKET, TimeInForce.GTC, 1, 0,
-                0, 0,
+                f"0-trend-{order}", "trend", AAPL, Side.BUY, OrderType.MARKET, TimeInForce.GTC, 1,
+                0, 0, 0,
             )  # fmt: skip
             delay = compute_delay_ns(routes, command, T0 + order * MINUTE)
             counts[min(bins - 1, delay // (width * 1_000_000))] += 1

@@ -84,7 +84,8 @@ def test_version_covers_what_a_feature_reads_by_name() -> None:
 
 def test_features_that_read_each_other_are_refused_with_the_circle() -> None:
     registry = FeatureRegistry()
-    registry.add("one", Ema(3, inputs=("two",))); at = line()  # noqa: E702
+    registry.add("one", Ema(3, inputs=("two",)))
+    at = line()  # noqa: E702
     registry.add("two", Ema(3, inputs=("three",)))
     registry.add("three", Ema(3, inputs=("one",)))
     with pytest.raises(StrategyError, match="one@1 -> two@1 -> three@1 -> one@1") as caught:
@@ -96,7 +97,8 @@ def test_features_that_read_each_other_are_refused_with_the_circle() -> None:
 def test_unknown_dependency_is_refused_with_the_nearest_name_and_the_line() -> None:
     registry = FeatureRegistry()
     registry.add("rsi", Rsi())
-    registry.add("calm", Ema(3, inputs=("rsy",))); at = line()  # noqa: E702
+    registry.add("calm", Ema(3, inputs=("rsy",)))
+    at = line()  # noqa: E702
     with pytest.raises(StrategyError, match="reads 'rsy'.*did you mean 'rsi'") as caught:
         registry.resolve("calm")
     assert caught.value.where.endswith(f"test_registry.py:{at}")
@@ -104,7 +106,8 @@ def test_unknown_dependency_is_refused_with_the_nearest_name_and_the_line() -> N
 
 def test_name_is_taken_and_version_stands() -> None:
     registry = FeatureRegistry()
-    registry.add("rsi", Rsi(14)); at = line()  # noqa: E702
+    registry.add("rsi", Rsi(14))
+    at = line()  # noqa: E702
     registry.add("rsi", Rsi(14))  # the same once more
     with pytest.raises(StrategyError, match=rf"is taken .*test_registry.py:{at} .*version=2"):
         registry.add("rsi", Rsi(15))

@@ -95,7 +95,16 @@ def test_spin_off_keeps_the_value_before_the_new_share_has_traded() -> None:
             elif ctx.position(MSFT):
                 ctx.buy(AAPL, 1)  # a gate asks for the peak
 
-    run = run_session(timeline, scripted(on_bar=on_bar), limits=WATCHED)
+    at_once: list[tuple[float, float, float]] = []
+
+    def on_corporate_action(_action: CorporateAction, ctx: Context) -> None:
+        at_once.append((ctx.equity, ctx.mark(AAPL), ctx.mark(MSFT)))
+
+    run = run_session(
+        timeline, scripted(on_bar=on_bar, on_corporate_action=on_corporate_action), limits=WATCHED
+    )
+    assert not run.quarantined
+    assert at_once == [(100_000.0, 70.0, 30.0)]
     assert {equity for equity, _, _ in seen} == {100_000.0}
     assert [held for _, held, _ in seen] == [0.0] * 3 + [10.0] * 4
     assert equities(run, timeline) == {100_000 * E8}
@@ -284,3 +293,22 @@ def test_a_strategy_has_to_trade_what_its_shares_turn_into() -> None:
         BacktestSession(
             timeline, [spec], make_terms(timeline), FLAT, MemoryTape(), SessionIdentity()
         )
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_loss_gates_count_what_is_receivable(single: bool) -> None:
+    """1,000 shares of 100 go ex 10.00 and then rise to 95: the peak is 105,000, not 95,000."""
+    dividend = make_action(DIVIDEND, opens(3), 10.0, ts_pay=opens(99))
+    rows = flat(100, 100, 100, 90, 95, 95)
+    timeline = make_timeline(rows) if single else make_timeline(rows, flat(*[5] * 6))
+    timeline = with_actions(timeline, [dividend])
+
+    def on_bar(bar: Bar, ctx: Context) -> None:
+        if bar.instrument == AAPL and ctx.now in (opens(1), opens(5)):
+            ctx.buy(AAPL, 1000 if ctx.now == opens(1) else 1)
+
+    limits = RiskLimits(max_leverage=10, max_drawdown_pct=50)
+    run = run_session(timeline, scripted(on_bar=on_bar), limits=limits)
+    watch = run.session.runners["s0"].watch
+    assert watch is not None
+    assert watch.peak == 105_000 * E8

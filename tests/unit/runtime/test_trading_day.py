@@ -51,6 +51,28 @@ def test_a_day_of_two_calendars_begins_once() -> None:
     assert begins(sessions()) == [f"2024-06-{day:02}T01:00:00Z" for day in (4, 5, 6)]
 
 
+def test_a_day_of_daily_bars_of_two_calendars_begins_once() -> None:
+    """The share's bar closes at 20:30, the coin's at midnight: both are of the day that ends."""
+    share = make_columns(flat(1, 2, 3), start=from_iso("2024-06-03T14:30:00Z"), step=DAY,
+                         length=6 * HOUR, session=1)  # fmt: skip
+    coin = make_columns(flat(1, 2, 3), start=from_iso("2024-06-03"), step=DAY, session=1)
+    timeline = build_timeline([(SHARE, share), (COIN, coin)], source="test", timeframe="1d")
+    assert find_day_starts(timeline).tolist() == [0, 2, 4]
+    assert timeline.instrument_index.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_day_of_two_exchanges_begins_once() -> None:
+    """London closes before New York does, and opens before it."""
+    london = make_equity("VOD.XLON", currency="USD", calendar="XLON")
+    early = make_columns(flat(*[1] * 6), start=from_iso("2024-06-03T07:00:00Z"), step=DAY // 2,
+                         length=8 * HOUR, session=1)  # fmt: skip
+    late = make_columns(flat(*[1] * 3), start=from_iso("2024-06-03T13:30:00Z"), step=DAY,
+                        length=6 * HOUR, session=1)  # fmt: skip
+    early = {name: column[::2] for name, column in early.items()}
+    timeline = build_timeline([(london, early), (SHARE, late)], source="test", timeframe="8h")
+    assert find_day_starts(timeline).tolist() == [0, 2, 4]
+
+
 @pytest.mark.parametrize(
     ("day", "first"),
     [
@@ -109,28 +131,33 @@ def test_a_day_that_is_none(text: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("day", "denied"),
     [
-        (None, True),  # 40 of 10,000 lost since midnight
-        ("15:00 UTC", False),  # 20 of it since 15:00
+        (None, True),  # 0.40 of 100 lost since midnight
+        ("15:00 UTC", False),  # 0.20 of it since 15:00
     ],
 )
 def test_daily_loss_counts_from_the_beginning_of_the_day(day: str | None, denied: bool) -> None:
     """The coin loses 2.00 in the night and 2.00 in the afternoon; 0.3% of a day may be lost.
 
-    The share's session begins in between: as the beginning of a day it would forget the night.
+    London opens and New York opens in between: as beginnings of days they would forget the night.
     """
-    timeline = sessions(days=2)
-    prices = timeline.columns["close"]
-    coin = timeline.rows_of(COIN.id)
-    times = timeline.columns["ts_close"][coin]
-    prices[coin[times >= from_iso("2024-06-04T05:00:00Z")]] = 48
-    prices[coin[times >= from_iso("2024-06-04T16:00:00Z")]] = 46
-    for name in ("open", "high", "low"):
-        timeline.columns[name][:] = prices
+    prices = [50] * 29 + [48] * 11 + [46] * 8
+    start = from_iso("2024-06-03")
+    coin = make_columns(flat(*prices), start=start, step=HOUR, session=24)
+    shares = []
+    for name, opening in (("VOD.XLON", 7), ("AAPL.XNAS", 14)):
+        share = make_equity(name, calendar=name[-4:].replace("XNAS", "XNYS"))
+        columns = make_columns(
+            flat(100, 100), start=start + opening * HOUR, step=DAY, length=36 * HOUR, session=1
+        )
+        columns["ts_close"][:] = columns["ts_known"][:] = columns["ts_open"] + HOUR
+        columns["session_close"][:] = columns["ts_open"] + 30 * HOUR
+        shares.append((share, columns))
+    timeline = build_timeline([*shares, (COIN, coin)], source="test", timeframe="1h")
 
     def on_bar(bar: Bar, ctx: Context) -> None:
-        if ctx.now == from_iso("2024-06-03T02:00:00Z"):
+        if bar.instrument == COIN.id and ctx.now == start + 2 * HOUR:
             ctx.buy(COIN.id, 10)
-        if bar.instrument == COIN.id and ctx.now == from_iso("2024-06-04T18:00:00Z"):
+        if bar.instrument == COIN.id and ctx.now == start + 42 * HOUR:
             ctx.buy(COIN.id, 1)
 
     limits = RiskLimits(max_daily_loss_pct=0.3, trading_day=day)

@@ -518,7 +518,7 @@ def test_compiled_host_refuses_slippage_of_limits_by_name() -> None:
 
 
 def test_iceberg_shows_one_slice_a_bar_on_a_straight_way_too() -> None:
-    """Down to 99 and up again: the way touches the limit at the end of one leg and at the next's."""
+    """Down to 99 and up again: the limit ends one leg and begins the next."""
     fill = FillTerms(limit_reach=LIMIT_TOUCHED, path=BarPath.OPEN_LOW_HIGH_CLOSE)
     rows = [FLAT, NEXT, NEXT]
     done = run(rows, {0: order(quantity=40, limit=99, display=15)}, fill=fill)
