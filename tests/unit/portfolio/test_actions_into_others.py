@@ -24,6 +24,7 @@ from onetape.portfolio.corporate_actions import (
     compute_ticks_without,
     compute_value_share,
 )
+from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.portfolio.ledger import Ledger, NewShares
 
 K = CorporateActionKind
@@ -360,3 +361,37 @@ def test_a_position_that_becomes_too_large_stops_the_session() -> None:
     merger = make_action(K.MERGER, value=100.0, new_instrument=InstrumentId("NEW.XNYS"))
     with pytest.raises(InvariantBroken, match=r"NEW.XNYS of s to 3,000,000,000 lots, more than"):
         adjust(ledger, merger, 100, 1)
+
+
+def test_actions_in_another_currency_stay_in_its_books() -> None:
+    """Books in USD that hold euro shares: spin-off and dividend move euros, and balance there."""
+    old, new = make_equity("OLD.XPAR", currency="EUR"), make_equity("NEW.XPAR", currency="EUR")
+
+    def open_books() -> CurrencyLedger:
+        books = CurrencyLedger("s", "USD", [OLD, old, new])
+        books.deposit(1_000 * E8)
+        trade(books, old, 100, 6_300)
+        return books
+
+    books, copy = open_books(), open_books()
+    dividend = books.adjust(old.id, K.CASH_DIVIDEND, ActionTerms(25 * CENT, 1), 8_400, None, 77)
+    spin_off = books.adjust(
+        old.id, K.SPIN_OFF, ActionTerms(1, 3, cost_e9=0), 8_400, NewShares(new.id, 6_000)
+    )
+    assert dividend is not None
+    assert spin_off is not None
+    assert (books.cash, books.receivable) == (1_000 * E8, 0)
+    assert books.cash_in("EUR") == -6_300 * E8 + 20 * E8
+    assert books.liquid_in("EUR") == books.cash_in("EUR") + 25 * E8
+    assert [(each.instrument, each.lots) for each in books.held.values()] == [
+        (old.id, 100), (new.id, 33),
+    ]  # fmt: skip
+    for change in (dividend, spin_off):
+        copy.follow(change)
+    again = CurrencyLedger("s", "USD", [OLD, old, new])
+    again.restore(books.save())
+    assert copy.save() == again.save() == books.save()
+    assert list(copy.held) == list(again.held) == list(books.held)
+    paid = books.adjust(old.id, K.DIVIDEND_PAYMENT, ActionTerms(1, 1), 0, None, 77)
+    assert paid is not None
+    assert (paid.amount, books.others["EUR"].dues) == (25 * E8, {})
