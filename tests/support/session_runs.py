@@ -8,6 +8,7 @@ from typing import Any
 
 from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
@@ -72,6 +73,7 @@ def make_terms(
     routes: RouteTerms | None = None,
     limit_slippage: bool = False,
     fill: FillTerms | None = None,
+    margin: MarginAgreement | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -84,6 +86,7 @@ def make_terms(
         routes=routes,
         limit_slippage=limit_slippage,
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
+        margin=margin,
     )
 
 
@@ -91,6 +94,7 @@ def run_session(
     timeline: Timeline,
     *strategies: Strategy,
     capital: float = 100_000,
+    currency: str = "USD",
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
@@ -102,6 +106,7 @@ def run_session(
             name=f"s{number}",
             strategy=strategy,
             capital=to_minor(capital, "capital"),
+            currency=currency,
             instruments=instruments[number] if instruments else None,
         )
         for number, strategy in enumerate(strategies)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import ContractStep, CorporateAction, CorporateActionKind, MarkPrice
 from onetape.domain.numbers import compute_ticks
 from onetape.portfolio.corporate_actions import (
     compute_adjusted_ticks,
@@ -46,6 +46,16 @@ class ActionTimeline(Protocol):
 
     @property
     def action_rows(self) -> Sequence[int]:
+        """How many rows come before each of them."""
+        ...
+
+    @property
+    def steps(self) -> tuple[ContractStep, ...]:
+        """What happens to contracts, in the order in which a session meets it."""
+        ...
+
+    @property
+    def step_rows(self) -> Sequence[int]:
         """How many rows come before each of them."""
         ...
 
@@ -120,11 +130,17 @@ def new_share_ticks(
     return stated or mark_ticks(at)
 
 
-def fold_marks(timeline: ActionTimeline, count: int) -> dict[int, AdjustedMark]:
-    """The adjusted marks after the first `count` actions of a timeline, by position."""
+def fold_marks(timeline: ActionTimeline, actions: int, steps: int = 0) -> dict[int, AdjustedMark]:
+    """The adjusted marks after so many actions and contract steps of a timeline, by position."""
     adjusted: dict[int, AdjustedMark] = {}
-    for number in range(count):
+    for number in range(actions):
         adjusted.update(_fold_one(timeline, number, adjusted))
+    for step, rows in zip(timeline.steps[:steps], timeline.step_rows, strict=False):
+        if isinstance(step, MarkPrice):
+            index = _position(timeline.instruments, step.instrument)
+            before = _row_before(timeline, index, rows)
+            if before >= 0:
+                adjusted[index] = make_mark(timeline, index, before, step.price)
     return adjusted
 
 
@@ -145,9 +161,7 @@ def _fold_one(
     rows = timeline.action_rows[number]
 
     def mark_of(index: int) -> AdjustedMark:
-        own = timeline.rows_of(timeline.instruments[index].id)
-        before = int(np.searchsorted(own, rows))
-        row = int(own[before - 1]) if before else -1
+        row = _row_before(timeline, index, rows)
         known = adjusted.get(index)
         return known if known is not None and known.row == row else read_mark(timeline, index, row)
 
@@ -158,16 +172,30 @@ def read_mark(timeline: ActionTimeline, index: int, row: int) -> AdjustedMark:
     """The mark that a row gives; of no row (-1) there is none."""
     if row < 0:
         return AdjustedMark(-1, 0, float("nan"))
-    close = float(timeline.columns["close"][row])
-    return AdjustedMark(row, compute_ticks(close, timeline.instruments[index].tick_float, 0), close)
+    return make_mark(timeline, index, row, float(timeline.columns["close"][row]))
 
 
-def compute_mark_ticks(timeline: ActionTimeline, index: int, row: int, actions: int) -> int:
-    """Mark of the instrument at `index`, whose newest row is `row`, after so many `actions`.
+def make_mark(timeline: ActionTimeline, index: int, row: int, price: float) -> AdjustedMark:
+    """The mark that a price gives to the instrument at `index` while `row` is its newest."""
+    ticks = compute_ticks(price, timeline.instruments[index].tick_float, 0)
+    return AdjustedMark(row, ticks, price)
+
+
+def _row_before(timeline: ActionTimeline, index: int, rows: int) -> int:
+    """The newest row of the instrument at `index` among the first `rows`; -1: it has none."""
+    own = timeline.rows_of(timeline.instruments[index].id)
+    before = int(np.searchsorted(own, rows))
+    return int(own[before - 1]) if before else -1
+
+
+def compute_mark_ticks(
+    timeline: ActionTimeline, index: int, row: int, actions: int, steps: int = 0
+) -> int:
+    """Mark of the instrument at `index` at its newest `row`, after so many `actions` and `steps`.
 
     What a session has there; 0 before the first row.
     """
-    adjusted = fold_marks(timeline, actions).get(index)
+    adjusted = fold_marks(timeline, actions, steps).get(index)
     if adjusted is not None and adjusted.row == row:
         return adjusted.ticks
     return read_mark(timeline, index, row).ticks

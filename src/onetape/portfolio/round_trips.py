@@ -7,14 +7,23 @@ PnL of all trips, open ones at their mark, is the change of equity to the minor 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from onetape.domain.events import CapitalDeposited, CashPosted, PositionAdjusted
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    OrderFilled,
+    PositionAdjusted,
+    SettlementKind,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
+from onetape.domain.notional import compute_value
 from onetape.domain.orders import PositionSide
+from onetape.domain.postings import PostingKind
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent
 
 
@@ -30,7 +39,9 @@ class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     end of the newest bar. A split scales lots that were entered and exited like those that are
     held; what it settles in cash is an exit, and so is a delisting. Shares that come from another
     instrument enter at the cost that they carry, which is an exit there, or less of its entry where
-    that goes on; a change of symbol goes on as it is.
+    that goes on; a change of symbol goes on as it is. Lots that are settled, delivered or
+    liquidated are entries and exits like those of a fill; funding counts like a dividend. Of an
+    inverse contract notionals are in the base currency, and the gain is entries less exits.
     """
 
     strategy: str
@@ -63,7 +74,20 @@ def average_price(instrument: Instrument, notional: int, lots: int) -> float:
     if lots == 0:
         return 0.0
     numerator, denominator = instrument.tick_size.as_integer_ratio()
+    if instrument.inverse_factor:
+        return lots * instrument.inverse_factor * numerator / (notional * denominator)
     return notional * numerator / (lots * instrument.minor_per_tick_lot * denominator)
+
+
+class _Traded(NamedTuple):
+    """A fill, or lots that changed hands without an order."""
+
+    ts: int
+    side: int
+    lots: int
+    notional: int
+    fee: int
+    is_fill: bool
 
 
 class _Trip:
@@ -86,7 +110,7 @@ class _Trip:
         self.fills = 0
         self.income = 0
 
-    def add(self, fill: _Move, lots: int, notional: int, fee: int) -> None:
+    def add(self, fill: _Traded, lots: int, notional: int, fee: int) -> None:
         """Take `lots` of a fill, with their part of its notional and fee."""
         if fill.side == self.sign:
             self.entered += lots
@@ -94,9 +118,9 @@ class _Trip:
         else:
             self.exited += lots
             self.exit_notional += notional
-            self.ts_exit = fill.ts_fill
+            self.ts_exit = fill.ts
         self.fees += fee
-        self.fills += fill.fills
+        self.fills += fill.is_fill
 
     def adjust(self, ts: int, change: PositionAdjusted) -> None:
         """Take what a corporate action made of the position."""
@@ -113,17 +137,6 @@ class _Trip:
             self.ts_exit = ts
 
 
-class _Move(msgspec.Struct, frozen=True, gc=False):
-    """What enters or exits: a fill, or shares that come from another instrument (no `fills`)."""
-
-    side: int
-    lots: int
-    notional: int
-    fee: int
-    ts_fill: int
-    fills: int
-
-
 def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) -> list[RoundTrip]:
     """The round trips of a session: closed ones in the order of their exits, then the open ones.
 
@@ -137,13 +150,20 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
     for ts, event in account_events:
-        if isinstance(event, CapitalDeposited | CashPosted):
+        if isinstance(event, CapitalDeposited):
             continue
         key = (event.strategy, event.instrument)
-        if isinstance(event, PositionAdjusted):
+        if isinstance(event, CashPosted):
+            if key in working and event.kind is PostingKind.FUNDING:
+                working[key].income += event.amount
+        elif isinstance(event, PositionAdjusted):
             _adjust(marks, working, trips, ts, event)
-        else:
-            fill = _Move(event.side, event.lots, event.notional, event.fee, event.ts_fill, 1)
+        elif isinstance(event, OrderFilled):
+            fill = _Traded(event.ts_fill, event.side, event.lots, event.notional, event.fee, True)
+            _take(marks, working, trips, key, fill)
+        elif event.kind is not SettlementKind.VARIATION:  # a gain of the trip that moves to cash
+            side = 1 if event.traded > 0 else -1
+            fill = _Traded(ts, side, abs(event.traded), event.notional, event.fee, False)
             _take(marks, working, trips, key, fill)
     return trips + [_finish(marks, key, trip) for key, trip in working.items()]
 
@@ -169,7 +189,7 @@ def _adjust(
         del working[key]
     if change.received:
         side = 1 if change.received > 0 else -1
-        received = _Move(side, abs(change.received), side * change.carried, 0, ts, 0)
+        received = _Traded(ts, side, abs(change.received), side * change.carried, 0, False)
         _take(marks, working, trips, new, received)
 
 
@@ -178,12 +198,12 @@ def _take(
     working: dict[tuple[str, InstrumentId], _Trip],
     trips: list[RoundTrip],
     key: tuple[str, InstrumentId],
-    fill: _Move,
+    fill: _Traded,
 ) -> None:
     """What enters or exits, in the trip of its position; one that flips it is split at zero."""
     trip = working.get(key)
     if trip is None:
-        trip = working[key] = _Trip(fill.side, fill.ts_fill)
+        trip = working[key] = _Trip(fill.side, fill.ts)
     held = trip.entered - trip.exited
     closing = held if fill.side != trip.sign and fill.lots >= held else 0
     if not closing:
@@ -195,16 +215,20 @@ def _take(
     trips.append(_finish(marks, key, trip))
     del working[key]
     if fill.lots > closing:
-        trip = working[key] = _Trip(fill.side, fill.ts_fill)
+        trip = working[key] = _Trip(fill.side, fill.ts)
         trip.add(fill, fill.lots - closing, fill.notional - notional, fill.fee - fee)
 
 
 def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTrip:
     mark = marks.of(key[1])
-    factor = mark.instrument.minor_per_tick_lot
+    terms = mark.instrument
     open_lots = trip.sign * (trip.entered - trip.exited)
-    value = open_lots * int(mark.ticks[-1]) * factor if open_lots else 0
-    gross = value - trip.sign * (trip.entry_notional - trip.exit_notional) + trip.income
+    value, sign = 0, -trip.sign if terms.inverse_factor else trip.sign
+    if open_lots:
+        value = compute_value(
+            open_lots, int(mark.ticks[-1]), terms.minor_per_tick_lot, terms.inverse_factor
+        )
+    gross = value - sign * (trip.entry_notional - trip.exit_notional) + trip.income
     net = gross - trip.fees
     ts_exit = int(mark.ts_close[-1]) if open_lots else trip.ts_exit
     first, last = np.searchsorted(mark.ts_close, (trip.ts_entry, ts_exit), side="right")

@@ -80,11 +80,18 @@ class DataConfig(Section):
     """Dataset versions to use instead of the newest, by instrument id."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends, mergers and the like; null: none."""
+    funding: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of funding rates of perpetuals; null: none."""
 
     @property
     def actions_path(self) -> Path | None:
         """Where the corporate actions are."""
         return None if self.corporate_actions is None else Path(self.corporate_actions)
+
+    @property
+    def funding_path(self) -> Path | None:
+        """Where the funding rates are."""
+        return None if self.funding is None else Path(self.funding)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -275,11 +282,13 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path` and `data.corporate_actions` (the data is pinned by its
-    own content hash) and `clock.speed`. It loads again, with the defaults in their place.
+    Left out are `output.path`, `data.path`, `data.corporate_actions` and `data.funding` (the data
+    is pinned by its own content hash) and `clock.speed`. It loads again, with the defaults in
+    their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
     del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
+    del values["data"]["funding"]
     values["clock"].pop("speed", None)
     if values["drift"] is None:
         del values["drift"]  # as in sessions from before there was any

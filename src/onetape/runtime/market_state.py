@@ -14,7 +14,7 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
-from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks
+from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.trading_day import find_day_starts
 
@@ -24,7 +24,8 @@ class MarketState:
 
     A mark is the close of an instrument's newest bar, or its newest print, in ticks, rounded to the
     nearest; 0 before the first. All reads are lazy: a row that nobody asks about costs nothing.
-    From a corporate action to the next row of its instrument it is what `adjust_marks` makes of it.
+    From a corporate action to the next row of its instrument it is what `adjust_marks` makes of it,
+    and from a mark price of the venue it is that.
     """
 
     __slots__ = (
@@ -48,14 +49,14 @@ class MarketState:
         self._this_start = self._next_start = 0
         self.session_starts: list[int] = find_day_starts(timeline, trading_day).tolist()
 
-    def restore(self, row: int, actions: int = 0) -> None:
-        """Stand at `row`, after so many of the timeline's corporate actions."""
+    def restore(self, row: int, actions: int = 0, steps: int = 0) -> None:
+        """Stand at `row`, after so many of the timeline's corporate actions and contract steps."""
         self.row = self._synced = row
         rows = np.arange(row + 1)
         last = np.full(len(self._last_row), -1)
         np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
         self._last_row = last.tolist()
-        self._adjusted = fold_marks(self._timeline, actions)
+        self._adjusted = fold_marks(self._timeline, actions, steps)
 
     def adjust(self, action: CorporateAction) -> list[int]:
         """Positions of the instruments whose marks `action` adjusts, until their next row."""
@@ -65,6 +66,12 @@ class MarketState:
 
     def _standing_mark(self, index: int) -> AdjustedMark:
         return AdjustedMark(self.last_row(index), self.mark_ticks(index), self.close(index))
+
+    def mark(self, index: int, price: float) -> None:
+        """The venue values the instrument at `index` at `price` until its next row."""
+        row = self.last_row(index)
+        if row >= 0:
+            self._adjusted[index] = make_mark(self._timeline, index, row, price)
 
     def last_row(self, index: int) -> int:
         """Newest row of the instrument at `index`; -1 before its first bar."""
@@ -163,9 +170,9 @@ class Valuation:
     """What a sub-ledger is worth at the marks of a `MarketState`: exact minor units.
 
     Attributes:
-        equity: Cash, what is receivable and net notional, as of the last `refresh`.
-        gross: Sum of the lots of all positions, shorts too, at their marks.
-        net: Sum of all positions at their marks, shorts negative.
+        equity: Cash, what is receivable and what all positions are worth, as of the last `refresh`.
+        gross: Sum of the notionals of all positions, shorts too, at their marks.
+        net: Sum of the notionals of all positions at their marks, shorts negative.
     """
 
     __slots__ = ("_index", "_ledger", "_market", "equity", "gross", "net", "row")
@@ -189,12 +196,16 @@ class Valuation:
         if self.row == market.row:
             return
         self.row = market.row
-        gross = net = 0
+        gross = net = promised = 0
         for identity, position in self._ledger.held.items():
             mark = market.mark_ticks(self._index[identity])
-            notional = position.lots * position.factor * mark
+            if position.is_margined:
+                notional = position.exposure(mark)
+                promised += notional - position.worth(mark)
+            else:
+                notional = position.lots * position.factor * mark
             net += notional
             gross += notional if position.lots > 0 else -notional
         self.gross = gross
         self.net = net
-        self.equity = self._ledger.cash + self._ledger.receivable + net
+        self.equity = self._ledger.cash + self._ledger.receivable + net - promised
