@@ -87,7 +87,7 @@ class DataConfig(Section):
     knowledge: Literal["now", "then"] = "now"
     """Corrected bars: as they are now, or then, as they were first stored."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of splits, dividends and delistings; null: none."""
+    """CSV file of splits, dividends, mergers and the like; null: none."""
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
@@ -131,6 +131,9 @@ class RiskConfig(Section):
     """Gross exposure as a multiple of equity; null: a cash account."""
     max_daily_loss_pct: Percent | None = None
     """Loss since the start of the day, in percent of equity then."""
+    trading_day: str | None = None
+    """When such a day begins, like 17:00 America/New_York; null: with the session, at 00:00 UTC
+    where the instruments have several calendars."""
     max_drawdown_pct: Percent | None = None
     """Loss since the highest equity, in percent of it."""
     max_orders_per_minute: Count | None = None

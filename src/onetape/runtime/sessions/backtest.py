@@ -273,6 +273,8 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        routes=config.route_terms(seed),
+        limit_slippage=config.limit_slippage,
         fills={
             each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
         },
@@ -356,7 +358,7 @@ class BacktestSession:
         self.session = identity.session or compute_session_id(timeline, identity)
         self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
-        self._market = MarketState(timeline)
+        self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         is_margin = terms.margin is not None
@@ -466,6 +468,13 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
+        for action in timeline.actions:
+            if action.instrument in wanted and action.new_instrument not in ("", *wanted):
+                raise ConfigError(
+                    f"strategy {spec.name} trades {action.instrument}, which turns into "
+                    f"{action.new_instrument} ({action.kind.value}), but not that",
+                    remedy="add it to the instruments of the strategy",
+                )
         if self._conversion_e8 is None:
             _require_one_currency(spec, instruments)
         for each in instruments:
@@ -562,7 +571,7 @@ class BacktestSession:
             )
         self._market.restore(state.row, state.actions, state.steps)
         for action in self._timeline.actions[: state.actions]:
-            self.desk.delist(action)
+            self.desk.end(action)
         for step in self._timeline.steps[: state.steps]:
             self._contracts.follow(step)
         self._alerts.done = self._alerts.count_before(state.row + 1)
