@@ -107,6 +107,23 @@ class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="r
     unit: str
 
 
+class OrderShrunk(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="risk.shrunk"):
+    """A gate left `lots` of the `asked_lots`, instead of refusing the order.
+
+    `actual` broke `limit`, both in the unit that `unit` names; what is left is asked again.
+    """
+
+    strategy: str
+    intent: int
+    instrument: InstrumentId
+    code: DenialCode
+    asked_lots: int
+    lots: int
+    actual: float
+    limit: float
+    unit: str
+
+
 class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.submitted"):
     """The command to the venue, on the tape before it leaves. `lots` 0: sized at the fill."""
 
@@ -356,6 +373,7 @@ Payload = (
     | CancelIntent
     | ReplaceIntent
     | OrderApproved
+    | OrderShrunk
     | OrderSubmitted
     | OrderEvent
     | PositionEvent

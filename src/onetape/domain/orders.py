@@ -242,6 +242,12 @@ class DenialCode(Enum):
     NOT_REPLACEABLE = "not_replaceable"
     PARENT_CLOSED = "parent_closed"
     DELISTED = "delisted"
+    ACCOUNT_GROSS_EXPOSURE = "account_gross_exposure"
+    ACCOUNT_NET_EXPOSURE = "account_net_exposure"
+    ACCOUNT_LEVERAGE = "account_leverage"
+    ACCOUNT_DAILY_LOSS = "account_daily_loss"
+    ACCOUNT_DRAWDOWN = "account_drawdown"
+    ACCOUNT_ORDER_RATE = "account_order_rate"
 
 
 class RejectCode(Enum):

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
-from onetape.risk.limits import RiskLimits
+from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.config_document import (
     ConfigDocument,
     apply_environment,
@@ -96,6 +96,30 @@ class DataConfig(Section):
         return self
 
 
+class AccountRiskConfig(Section):
+    """Limits over the sum of the strategies; null: no such limit."""
+
+    max_gross_exposure_pct: Percent | None = None
+    """Sum of all notionals of all strategies, in percent of the account's equity."""
+    max_net_exposure_pct: Percent | None = None
+    """Longs minus shorts, either way, in percent of the account's equity."""
+    max_leverage: Annotated[Limit, Field(le=1000)] | None = None
+    """Gross exposure as a multiple of the account's equity."""
+    max_daily_loss_pct: Percent | None = None
+    """Loss since the start of the day, in percent of the account's equity then."""
+    max_drawdown_pct: Percent | None = None
+    """Loss since the account's highest equity, in percent of it."""
+    max_orders_per_minute: Count | None = None
+    """Orders of all strategies within any 60 seconds of engine time."""
+
+
+ShrinkingGate = Literal[
+    "order_quantity", "order_notional", "position_quantity", "position_ratio", "concentration",
+    "gross_exposure", "net_exposure", "leverage", "buying_power", "account_gross_exposure",
+    "account_net_exposure", "account_leverage",
+]  # fmt: skip
+
+
 class RiskConfig(Section):
     """Limits of each strategy on its own books; null: no such limit."""
 
@@ -128,9 +152,15 @@ class RiskConfig(Section):
     allow_short: bool = True
     """Whether a position may go below zero."""
 
+    shrink: tuple[ShrinkingGate, ...] = ()
+    """Gates, by the code of their refusals, that shrink an order to what they allow."""
+    account: AccountRiskConfig = AccountRiskConfig()
+    """Limits over the sum of the strategies."""
+
     def limits(self) -> RiskLimits:
         """The limits that the gates are built from."""
-        return RiskLimits(**self.model_dump())
+        values = self.model_dump(exclude={"account"})
+        return RiskLimits(**values, account=AccountLimits(**self.account.model_dump()))
 
 
 class StrategyConfig(Section):

@@ -7,11 +7,73 @@ and then looks at every row it has not seen yet: exact, and free for rows withou
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.market_state import MarketState
+
+
+class Holding(Protocol):
+    """A position as a watch reads it: signed lots, and minor units a tick and lot."""
+
+    @property
+    def lots(self) -> int:
+        """Signed."""
+        ...
+
+    @property
+    def factor(self) -> int:
+        """Minor units."""
+        ...
+
+
+class WatchedBooks(Protocol):
+    """Books that a watch follows: cash in minor units, and what is held."""
+
+    @property
+    def cash(self) -> int:
+        """Minor units."""
+        ...
+
+    @property
+    def held(self) -> Mapping[InstrumentId, Holding]:
+        """Positions that are not flat."""
+        ...
+
+
+class SummedHolding(msgspec.Struct):
+    """What all strategies together hold of an instrument."""
+
+    lots: int
+    factor: int
+
+
+class AccountBooks:
+    """The sum of the strategies' books, as a watch reads them."""
+
+    __slots__ = ("_ledgers",)
+
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
+        self._ledgers = ledgers
+
+    @property
+    def cash(self) -> int:
+        """Minor units."""
+        return sum(each.cash for each in self._ledgers)
+
+    @property
+    def held(self) -> Mapping[InstrumentId, Holding]:
+        """Net positions that are not flat."""
+        held: dict[InstrumentId, SummedHolding] = {}
+        for ledger in self._ledgers:
+            for name, position in ledger.held.items():
+                mine = held.setdefault(name, SummedHolding(0, position.factor))
+                mine.lots += position.lots
+        return {name: each for name, each in held.items() if each.lots}
 
 
 class EquityWatchState(msgspec.Struct, frozen=True):
@@ -32,16 +94,17 @@ class EquityWatch:
         session_start: Equity at the last row before the current trading session.
     """
 
-    __slots__ = ("_equity", "_index", "_ledger", "_market", "_marks", "_row", "_rows_index",
-                 "_slice_end", "peak", "session_start")  # fmt: skip
+    __slots__ = ("_account", "_equity", "_index", "_ledger", "_market", "_marks", "_row",
+                 "_rows_index", "_slice_end", "peak", "session_start")  # fmt: skip
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: WatchedBooks,
         market: MarketState,
         index: dict[InstrumentId, int],
         rows_index: list[int] | None,
         slice_end: list[bool],
+        account: EquityWatch | None = None,
     ) -> None:
         """Start flat, with the ledger's cash.
 
@@ -52,17 +115,22 @@ class EquityWatch:
             rows_index: Instrument position of each row; None when there is only one instrument.
             slice_end: Whether a row is the last of its time: equity counts only there, because
                 between two bars of one time some marks are old and some are new.
+            account: The watch over all strategies, which sees every row before their books change.
         """
         self._ledger = ledger
         self._market = market
         self._index = index
         self._rows_index = rows_index
         self._slice_end = slice_end
+        self._account = account
         self._row = -1
         self._marks = [0] * len(index)
-        self._equity = ledger.cash
-        self.peak = ledger.cash
-        self.session_start = ledger.cash
+        self._equity = self.peak = self.session_start = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """The cash that the books begin with has come."""
+        self._equity = self.peak = self.session_start = self._ledger.cash
 
     def save(self) -> EquityWatchState:
         """What it has seen so far."""
@@ -81,12 +149,16 @@ class EquityWatch:
     def split(self, index: int, ticks: int) -> None:
         """The instrument at `index` has split; `ticks` is its mark until its next row."""
         self._marks[index] = ticks
+        if self._account is not None:
+            self._account.split(index, ticks)
 
     def advance(self) -> None:
         """Look at every row up to the market's current one, with the positions held now.
 
         Called before the books change, so each row is seen with the books that stood at it.
         """
+        if self._account is not None:
+            self._account.advance()
         row = self._market.row
         if row <= self._row:
             return

@@ -44,7 +44,9 @@ from onetape.execution.simulated.fee_rules import (
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
+from onetape.risk.shrinking import Shrinking
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.risk_controls import RiskControls, RiskControlsState
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.step_log import StepLog
 
@@ -62,6 +64,7 @@ class DeskState(msgspec.Struct, frozen=True):
     orders: list[Order]
     kill_active: bool
     kill_reason: str
+    controls: RiskControlsState | None = None
 
 
 class OrderDesk:
@@ -72,8 +75,8 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
-        "_lot_cost", "_market", "_oms", "_runners", "commands",
+        "_controls", "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
+        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands",
     )  # fmt: skip
 
     def __init__(
@@ -84,8 +87,10 @@ class OrderDesk:
         instruments: Sequence[Instrument],
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
+        controls: RiskControls | None = None,
     ) -> None:
         self._log = log
+        self._controls = controls
         self._market = market
         self._oms = oms
         self._fees = fees
@@ -101,13 +106,16 @@ class OrderDesk:
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
         switch = self._kill_switch
-        return DeskState(list(self._oms.open.values()), switch.active, switch.reason)
+        controls = self._controls.save() if self._controls is not None else None
+        return DeskState(list(self._oms.open.values()), switch.active, switch.reason, controls)
 
     def restore(self, state: DeskState) -> None:
         """Go on where `state` was saved."""
         self._oms.open.update((each.client_order_id, each) for each in state.orders)
         self._kill_switch.active = state.kill_active
         self._kill_switch.reason = state.kill_reason
+        if self._controls is not None and state.controls is not None:
+            self._controls.restore(state.controls)
 
     def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
@@ -136,9 +144,10 @@ class OrderDesk:
         if isinstance(verdict, OrderDenied):
             events.append((verdict, origin, seq))
             return verdict
-        _, command = self._oms.submit(verdict, self._lot_cost, origin, seq + 2)
-        approved = OrderApproved(runner.name, number, identity, side, lots)
-        events += ((approved, origin, seq), (command, origin, seq + 1))
+        passed = log.first_seq + len(events)
+        _, command = self._oms.submit(verdict, self._lot_cost, origin, passed + 1)
+        approved = OrderApproved(runner.name, number, identity, side, verdict.lots)
+        events += ((approved, origin, seq), (command, origin, passed))
         self.commands.append(command)
         return None
 
@@ -215,6 +224,15 @@ class OrderDesk:
                 )
             if reduce_only:
                 position += coming
+        controls = self._controls
+        shrinking: Shrinking | None = None
+        if controls is not None and controls.shrinks and replaced is None:
+            shrinking = self._shrinking(controls, line, intent, side, dearest, position)
+            reducible = -position * side_sign
+            if reduce_only and 0 < reducible < lots:
+                flips = self._denied(intent, DenialCode.REDUCE_ONLY, lots, reducible, "lots")
+                shrinking.note(flips, lots, reducible)
+                lots = reducible
         plain = 0 < lots <= MAX_LOTS >= abs(position + lots * side_sign) and dearest
         if not plain or line.is_picky or reduce_only:
             refusal = self._refuse(intent, line.instrument, dearest, side, lots, position)
@@ -248,23 +266,49 @@ class OrderDesk:
         lot_notional = (mark or dearest) * line.factor
         kill_active = self._kill_switch.active
         self._lot_cost = -(-(notional + fee) // lots)
-        approved = line.approve(
-            intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
-            cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells, gross,
-            net, bound, kill_active,
+        if controls is None:
+            approved = line.approve(
+                intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
+                cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells,
+                gross, net, bound, kill_active,
+            )  # fmt: skip
+            if approved is not None:
+                return approved
+        order = RiskInput(
+            intent=intent, instrument=line.instrument, client_order_id=client_order_id, ts=now,
+            side_sign=side_sign, lots=lots, lot_notional=lot_notional, notional=notional,
+            equity=equity, cash=cash, session_start_equity=session_start, peak_equity=peak,
+            reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
+            open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
+            other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
         )  # fmt: skip
-        if approved is not None:
-            return approved
-        return runner.risk.check(
-            RiskInput(
-                intent=intent, instrument=line.instrument, client_order_id=client_order_id, ts=now,
-                side_sign=side_sign, lots=lots, lot_notional=lot_notional, notional=notional,
-                equity=equity, cash=cash, session_start_equity=session_start, peak_equity=peak,
-                reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
-                open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
-                other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
-            )
-        )  # fmt: skip
+        if controls is None:
+            return runner.risk.check(order)
+        verdict = controls.decide(runner, order, shrinking)
+        self._lot_cost = -(-(order.notional + order.fee) // order.lots)
+        return verdict
+
+    def _shrinking(
+        self,
+        controls: RiskControls,
+        line: DeskLine,
+        intent: OrderIntent,
+        side: Side,
+        dearest: int,
+        position: int,
+    ) -> Shrinking:
+        """What may shrink an order: what fewer lots of it cost, and what the instrument says."""
+
+        def cost(lots: int) -> tuple[int, int]:
+            notional = lots * dearest * line.factor
+            now = self._log.now
+            fee = compute_fill_fee(line.fees, side, _TAKER, 0, 0, lots, notional, 0, now)
+            return notional, fee
+
+        def refuse(lots: int) -> OrderDenied | None:
+            return self._refuse(intent, line.instrument, dearest, side, lots, position)
+
+        return Shrinking(controls.shrinks, cost, refuse)
 
     def _coming_lots(self, parent: str) -> int:
         """Signed lots that an order which leaves in this step can still bring; 0 without one."""

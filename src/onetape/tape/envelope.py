@@ -16,6 +16,7 @@ SOURCES: dict[type, str] = {
     events.StrategyQuarantined: "session",
     events.OrderApproved: "risk",
     events.OrderDenied: "risk",
+    events.OrderShrunk: "risk",
     events.OrderSubmitted: "oms",
     events.OrderCancelPending: "oms",
     events.OrderReplacePending: "oms",

@@ -246,6 +246,12 @@ class _Words:
                     f"risk refuses: {payload.code.value}, {payload.actual:,.10g} against a limit "
                     f"of {payload.limit:,.10g} {payload.unit}"
                 )
+            case on_tape.OrderShrunk():
+                return (
+                    f"risk leaves {payload.lots:,} of {payload.asked_lots:,} lots: "
+                    f"{payload.code.value}, {payload.actual:,.10g} against a limit of "
+                    f"{payload.limit:,.10g} {payload.unit}"
+                )
             case on_tape.OrderSubmitted():
                 instrument = self._instruments[payload.instrument]
                 self._of_order[payload.client_order_id] = instrument

@@ -114,6 +114,13 @@ class CompiledHost:
                 where="data.corporate_actions",
                 remedy="run it in the Python host",
             )
+        if limits.beyond_gates:
+            raise ConfigError(
+                f"the session has risk.{limits.beyond_gates}, which the compiled host does not "
+                "carry",
+                where=f"risk.{limits.beyond_gates}",
+                remedy="run it in the Python host",
+            )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()

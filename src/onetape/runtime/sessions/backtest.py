@@ -47,11 +47,12 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
-from onetape.runtime.equity_watch import EquityWatch
+from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
@@ -298,11 +299,24 @@ class BacktestSession:
         self._market = MarketState(timeline)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
-        self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
+        ledgers: list[Ledger] = []
+        account = self._build_watch(AccountBooks(ledgers), None) if limits.account.watches else None
+        self.runners = {
+            spec.name: self._build_runner(spec, limits, account, ledgers) for spec in specs
+        }
+        if account is not None:
+            account.begin()
         self._view.runners = self.runners
+        controls = None
+        if limits.beyond_gates:
+            controls = RiskControls(
+                limits, self._log, self._market, self._oms, timeline.instruments, self.runners,
+                account,
+            )  # fmt: skip
         self._desk = OrderDesk(
-            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
-        )
+            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
+            controls,
+        )  # fmt: skip
         self._venue = SimulatedVenue(timeline.instruments, terms)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log
@@ -316,7 +330,20 @@ class BacktestSession:
         """Have `monitor` measure what runs from now on; the session is the same."""
         self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
 
-    def _build_runner(self, spec: StrategySpec, limits: RiskLimits) -> Runner:
+    def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
+        timeline = self._timeline
+        index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
+        ends = timeline.slice_end.tolist()
+        return EquityWatch(books, self._market, index, rows_index, ends, account)
+
+    def _build_runner(
+        self,
+        spec: StrategySpec,
+        limits: RiskLimits,
+        account: EquityWatch | None,
+        ledgers: list[Ledger],
+    ) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
         wanted = spec.instruments or tuple(index)
@@ -334,12 +361,10 @@ class BacktestSession:
                 )
         ledger = Ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
+        ledgers.append(ledger)
         watch = None
-        if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
-            rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-            watch = EquityWatch(
-                ledger, self._market, index, rows_index, timeline.slice_end.tolist()
-            )
+        if limits.watches or account is not None:
+            watch = self._build_watch(ledger, account)
         prefix = f"{self.session[:8]}-{spec.name}-"
         return Runner(
             spec.name,
