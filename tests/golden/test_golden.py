@@ -41,6 +41,7 @@ TAPE = Path("run/tape.db")
 NEVER_IN_A_BACKTEST = {
     "order.rejected", "order.unknown", "market.quote", "market.trade", "market.book",
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
+    "risk.shrunk", "risk.breaker_tripped", "risk.breaker_rearmed",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

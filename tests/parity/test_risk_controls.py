@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
 
-from onetape.domain.events import OrderDenied, OrderShrunk
+from onetape.domain.breakers import BreakerAction, BreakerKind
+from onetape.domain.events import (
+    BreakerRearmed,
+    BreakerTripped,
+    OrderDenied,
+    OrderFilled,
+    OrderShrunk,
+)
+from onetape.risk.breakers import BreakerLimits
 from onetape.risk.limits import SHRINKING, AccountLimits
 from onetape.runtime.sessions.recovery import fold_tape
 from onetape.runtime.sessions.session_state import encode_state
@@ -31,13 +40,33 @@ def make_controlled_world(seed: int) -> World:
         max_orders_per_minute=chance.choice((None, 4)),
     )
     shrink = EVERY if seed % 2 else ()
-    limits = msgspec.structs.replace(world.limits, account=account, shrink=shrink)
+    breakers = tuple(
+        BreakerLimits(
+            kind=kind, action=chance.choice(list(BreakerAction)[: 3 if seed % 5 == 0 else 2]),
+            is_account=chance.random() < 0.3, pct=chance.choice(("0.1", "0.5", 2)),
+            round_trips=2, orders=3, minutes=chance.choice((1, 3)),
+        )
+        for kind in chance.sample(list(BreakerKind), 2)
+    )  # fmt: skip
+    breakers = tuple(
+        each if each.action is BreakerAction.KILL
+        else msgspec.structs.replace(
+            each, cooldown_minutes=chance.choice((None, 2, 9)),
+            rearm_next_session=chance.random() < 0.5,
+        )
+        for each in breakers
+    )  # fmt: skip
+    limits = msgspec.structs.replace(
+        world.limits, account=account, shrink=shrink, breakers=breakers if seed % 3 else ()
+    )
     return replace(world, limits=limits)
 
 
 def test_session_with_risk_controls_in_parts_and_folded_equals_the_whole_one() -> None:
     by_account = shrunk = 0
-    for seed in range(24):
+    trips: Counter[tuple[BreakerKind, BreakerAction]] = Counter()
+    closed = rearmed = 0
+    for seed in range(40):
         world = make_controlled_world(seed)
         tape = MemoryTape()
         whole = open_session(world, tape)
@@ -50,10 +79,21 @@ def test_session_with_risk_controls_in_parts_and_folded_equals_the_whole_one() -
         assert records == expected, f"seed {seed}, stops {stops}"
         assert encode_state(state) == encode_state(whole.save()), f"seed {seed}"
         reader = MemoryTapeReader(tape)
-        check(fold_tape(reader), whole, f"seed {seed}")
+        folded = fold_tape(reader)
+        check(folded, whole, f"seed {seed}")
+        kept = state.pipeline.breakers
+        tripped = [] if kept is None else [each.trip for each in kept.watched if each.trip]
+        assert sorted(folded.breakers.values(), key=str) == sorted(tripped, key=str), f"seed {seed}"
         for each in reader.events():
             payload = each.payload
             shrunk += isinstance(payload, OrderShrunk)
+            rearmed += isinstance(payload, BreakerRearmed)
+            closed += isinstance(payload, OrderFilled) and "close" in payload.client_order_id
+            if isinstance(payload, BreakerTripped):
+                trips[payload.kind, payload.action] += 1
             by_account += isinstance(payload, OrderDenied) and "account" in payload.code.value
     assert by_account > 50
     assert shrunk > 50
+    assert {kind for kind, _ in trips} == set(BreakerKind) - {BreakerKind.REJECTION_RATE}
+    assert {action for _, action in trips} == set(BreakerAction)
+    assert min(closed, rearmed) > 10

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BookDelta,
@@ -320,6 +321,33 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
     reason: str
 
 
+class BreakerTripped(msgspec.Struct, frozen=True, array_like=True, tag="risk.breaker_tripped"):
+    """A circuit breaker tripped: `actual` broke `limit`, both in the unit that `unit` names.
+
+    `breaker` is its place in the configuration; `strategy` is empty for the account, `instrument`
+    where it is not about data. `ts_rearm` (ns UTC) is when it re-arms by time, 0 when it does not.
+    """
+
+    breaker: int
+    kind: BreakerKind
+    strategy: str
+    instrument: InstrumentId
+    action: BreakerAction
+    actual: float
+    limit: float
+    unit: str
+    ts_rearm: int
+
+
+class BreakerRearmed(msgspec.Struct, frozen=True, array_like=True, tag="risk.breaker_rearmed"):
+    """A circuit breaker that had tripped looks again, and counts anew from here."""
+
+    breaker: int
+    kind: BreakerKind
+    strategy: str
+    instrument: InstrumentId
+
+
 class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
     """A number a strategy wants remembered (score, probability, regime)."""
 
@@ -380,6 +408,8 @@ Payload = (
     | PositionAdjusted
     | TimerFired
     | KillSwitchSet
+    | BreakerTripped
+    | BreakerRearmed
     | SignalRecorded
     | StrategyQuarantined
     | QuoteTick

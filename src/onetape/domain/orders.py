@@ -248,6 +248,7 @@ class DenialCode(Enum):
     ACCOUNT_DAILY_LOSS = "account_daily_loss"
     ACCOUNT_DRAWDOWN = "account_drawdown"
     ACCOUNT_ORDER_RATE = "account_order_rate"
+    BREAKER = "breaker"
 
 
 class RejectCode(Enum):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from onetape.domain.events import BreakerTripped
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research import report_format as text
 from onetape.research.run_summary import RunSummary
+
+MAX_TRIPS = 8
+"""Trips of breakers that are told one by one."""
 
 
 class Row(NamedTuple):
@@ -107,8 +111,24 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         )
         for ts, each in summary.projection.quarantined
     )
+    trips = summary.projection.breakers
+    found.extend(
+        Alarm("BREAKER TRIPPED", f"{text.minute(ts)} UTC: {_tell_trip(each)}")
+        for ts, each in trips[:MAX_TRIPS]
+    )
+    if len(trips) > MAX_TRIPS:
+        found.append(Alarm("BREAKER TRIPPED", f"and {len(trips) - MAX_TRIPS:,} times more"))
     return found
 
 
 def _tone(value: float) -> int:
     return (value > 0) - (value < 0)
+
+
+def _tell_trip(trip: BreakerTripped) -> str:
+    whose = trip.strategy or "the account"
+    what = f" of {trip.instrument}" if trip.instrument else ""
+    return (
+        f"{trip.kind.value}{what} of {whose}, {trip.actual:,.10g} against {trip.limit:,.10g} "
+        f"{trip.unit}: {trip.action.value}"
+    )

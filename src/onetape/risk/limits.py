@@ -13,6 +13,7 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import E8, Number, to_decimal, to_grid, to_minor, to_ratio_e8
 from onetape.domain.orders import DenialCode
 from onetape.domain.timestamps import NS_PER_SECOND
+from onetape.risk.breakers import BreakerLimits
 from onetape.risk.gates.account import (
     AccountDailyLossGate,
     AccountDrawdownGate,
@@ -82,7 +83,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     allowed unless `allow_short` says otherwise; `reduce_only` orders never open one.
 
     `shrink` names the gates (by the code of their refusals, see `SHRINKING`) that leave of an order
-    what they allow instead of refusing it. `account` holds over the sum of the strategies.
+    what they allow instead of refusing it. `account` holds over the sum of the strategies, and
+    `breakers` stop a strategy or the account when something goes wrong.
     """
 
     allowed_instruments: tuple[str, ...] | None = None
@@ -101,6 +103,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_orders_per_minute: int | None = None
     shrink: tuple[str, ...] = ()
     account: AccountLimits = AccountLimits()
+    breakers: tuple[BreakerLimits, ...] = ()
 
     @property
     def watches(self) -> bool:
@@ -110,7 +113,11 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def beyond_gates(self) -> str:
         """The first key that asks for more than the gates of each strategy; empty: none does."""
-        asked = {"shrink": bool(self.shrink), "account": self.account != AccountLimits()}
+        asked = {
+            "shrink": bool(self.shrink),
+            "account": self.account != AccountLimits(),
+            "breakers": bool(self.breakers),
+        }
         return next((key for key, is_asked in asked.items() if is_asked), "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -34,6 +34,7 @@ from onetape.domain.orders import (
     QuantityBasis,
     ReplaceIntent,
     Side,
+    TimeInForce,
 )
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
@@ -41,7 +42,7 @@ from onetape.execution.simulated.fee_rules import (
     compute_affordable_lots,
     compute_fill_fee,
 )
-from onetape.risk.approval import RiskApproved
+from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.risk.shrinking import Shrinking
@@ -56,6 +57,8 @@ _CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
 _TAKER = LiquiditySide.TAKER.value
 _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
+_CLOSE = "close"
+"""What the id of an order of ours that closes a position has behind the prefix, then a number."""
 
 
 class DeskState(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class DeskState(msgspec.Struct, frozen=True):
     kill_active: bool
     kill_reason: str
     controls: RiskControlsState | None = None
+    closings: dict[str, int] = {}
 
 
 class OrderDesk:
@@ -75,8 +79,8 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_controls", "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
-        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands",
+        "_closings", "_controls", "_delisted", "_fees", "_index", "_instruments", "_is_single",
+        "_kill_switch", "_log", "_lot_cost", "_market", "_oms", "_runners", "_ungated", "commands",
     )  # fmt: skip
 
     def __init__(
@@ -101,19 +105,25 @@ class OrderDesk:
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
         self._delisted: set[InstrumentId] = set()
+        self._closings: dict[str, int] = {}
+        self._ungated = RiskEngine(())
         self.commands: list[VenueCommand] = []
 
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
         switch = self._kill_switch
         controls = self._controls.save() if self._controls is not None else None
-        return DeskState(list(self._oms.open.values()), switch.active, switch.reason, controls)
+        return DeskState(
+            list(self._oms.open.values()), switch.active, switch.reason, controls,
+            dict(self._closings),
+        )  # fmt: skip
 
     def restore(self, state: DeskState) -> None:
         """Go on where `state` was saved."""
         self._oms.open.update((each.client_order_id, each) for each in state.orders)
         self._kill_switch.active = state.kill_active
         self._kill_switch.reason = state.kill_reason
+        self._closings = dict(state.closings)
         if self._controls is not None and state.controls is not None:
             self._controls.restore(state.controls)
 
@@ -265,6 +275,8 @@ class OrderDesk:
         now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
         lot_notional = (mark or dearest) * line.factor
         kill_active = self._kill_switch.active
+        if controls is not None and runner.name in controls.paused:
+            kill_active = True
         self._lot_cost = -(-(notional + fee) // lots)
         if controls is None:
             approved = line.approve(
@@ -285,6 +297,12 @@ class OrderDesk:
         if controls is None:
             return runner.risk.check(order)
         verdict = controls.decide(runner, order, shrinking)
+        if (
+            isinstance(verdict, OrderDenied)
+            and verdict.code is DenialCode.KILL_SWITCH
+            and not self._kill_switch.active
+        ):  # the same refusal, by a breaker that pauses this strategy alone
+            verdict = msgspec.structs.replace(verdict, code=DenialCode.BREAKER)
         self._lot_cost = -(-(order.notional + order.fee) // order.lots)
         return verdict
 
@@ -527,6 +545,61 @@ class OrderDesk:
                 and order.status is not S.CANCEL_PENDING
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
+
+    def pause(self, strategies: Iterable[str]) -> None:
+        """From now on these strategies, and no others, may only reduce what they hold."""
+        if self._controls is not None:
+            self._controls.paused = frozenset(strategies)
+
+    def flatten(self, runner: Runner, cause: int) -> None:
+        """Cancel every order of a strategy and close every position by a market order.
+
+        Asked again it does what is still to do: a closing order that lives is left alone.
+        """
+        closing: set[InstrumentId] = set()
+        mark = f"{runner.order_prefix}{_CLOSE}"
+        for order in list(self._oms.open.values()):
+            if order.strategy != runner.name:
+                continue
+            if order.client_order_id.startswith(mark):
+                closing.add(order.instrument)
+            elif order.status not in (S.CANCEL_PENDING, S.UNKNOWN):
+                self._command(OrderCancelPending(order.client_order_id), order, cause)
+        for identity, position in list(runner.ledger.held.items()):
+            if identity not in closing and identity not in self._delisted:
+                self._close(runner, identity, position.lots, cause)
+
+    def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
+        """A market order that brings a position to flat, which no limit may refuse.
+
+        It comes from risk itself and only reduces, so no gate is asked; the venue never lets it
+        take the position beyond flat.
+        """
+        log = self._log
+        instrument = self._instruments[identity]
+        lots = min(abs(held), instrument.max_lots or MAX_LOTS, MAX_LOTS)
+        side = _SELL if held > 0 else _BUY
+        self._closings[runner.name] = number = self._closings.get(runner.name, 0) + 1
+        client_order_id = f"{runner.order_prefix}{_CLOSE}{number}"
+        intent = OrderIntent(
+            runner.name, 0, identity, side, _LOTS, lots, OrderType.MARKET, TimeInForce.GTC,
+            reduce_only=True,
+        )  # fmt: skip
+        verdict = self._ungated.check(
+            RiskInput(
+                intent=intent, instrument=instrument, client_order_id=client_order_id, ts=log.now,
+                side_sign=side.value, lots=lots, lot_notional=0, notional=0, equity=0, cash=0,
+                session_start_equity=0, peak_equity=0, reduce_only=True, reducible_lots=lots,
+                position_lots=held,
+            )
+        )  # fmt: skip
+        if isinstance(verdict, OrderDenied):
+            raise InvariantBroken(f"no gate was asked and {client_order_id} was denied")
+        approved = OrderApproved(runner.name, 0, client_order_id, side, lots)
+        seq = log.emit(approved, log.origin, cause)
+        _, command = self._oms.submit(verdict, 0, log.origin, seq + 1)
+        log.emit(command, log.origin, seq)
+        self.commands.append(command)
 
     def _command(
         self, command: OrderCancelPending | OrderReplacePending, order: Order, cause: int

@@ -37,10 +37,11 @@ class RiskControls:
 
     Attributes:
         shrinks: Refusals that shrink an order instead.
+        paused: Strategies that may only reduce what they hold.
     """
 
     __slots__ = (
-        "_account", "_index", "_log", "_market", "_oms", "_runners", "_watch", "shrinks",
+        "_account", "_index", "_log", "_market", "_oms", "_runners", "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +77,7 @@ class RiskControls:
         gates = build_account_gates(limits.account)
         self._account = AccountRisk(gates) if gates else None
         self.shrinks = find_shrinking(limits)
+        self.paused: frozenset[str] = frozenset()
 
     def save(self) -> RiskControlsState:
         """What they remember."""

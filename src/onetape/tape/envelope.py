@@ -17,6 +17,8 @@ SOURCES: dict[type, str] = {
     events.OrderApproved: "risk",
     events.OrderDenied: "risk",
     events.OrderShrunk: "risk",
+    events.BreakerTripped: "risk",
+    events.BreakerRearmed: "risk",
     events.OrderSubmitted: "oms",
     events.OrderCancelPending: "oms",
     events.OrderReplacePending: "oms",

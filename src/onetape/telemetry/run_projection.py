@@ -10,6 +10,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import (
+    BreakerTripped,
     CapitalDeposited,
     Event,
     OrderAccepted,
@@ -86,6 +87,7 @@ class RunProjection:
         cash: What the books of each strategy said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
+        breakers: (engine time, breaker that tripped) each.
         counts: How many events there are of each type.
         ts_last: Engine time of the last event, ns UTC.
     """
@@ -101,6 +103,7 @@ class RunProjection:
         self.cash: dict[str, int] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
+        self.breakers: list[tuple[int, BreakerTripped]] = []
         self.counts: Counter[str] = Counter()
         self.ts_last = 0
         self._folds: dict[type, Callable[[Event, Any], None]] = {
@@ -115,6 +118,7 @@ class RunProjection:
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
+            BreakerTripped: self._trip,
             SessionStopped: self._stop,
         }
 
@@ -152,6 +156,9 @@ class RunProjection:
 
     def _quarantine(self, event: Event, failure: StrategyQuarantined) -> None:
         self.quarantined.append((event.ts_event, failure))
+
+    def _trip(self, event: Event, tripped: BreakerTripped) -> None:
+        self.breakers.append((event.ts_event, tripped))
 
     def _stop(self, _event: Event, stopped: SessionStopped) -> None:
         self.stopped = stopped

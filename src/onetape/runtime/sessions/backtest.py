@@ -37,7 +37,9 @@ from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
+from onetape.risk.breakers import build_breakers
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.breakers import Breakers
 from onetape.runtime.config import (
     ExecutionConfig,
     HistoricalClock,
@@ -319,8 +321,9 @@ class BacktestSession:
         )  # fmt: skip
         self._venue = SimulatedVenue(timeline.instruments, terms)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log
-        )
+            timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log,
+            self._build_breakers(limits),
+        )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
         self._actions_done = 0
@@ -329,6 +332,14 @@ class BacktestSession:
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
         self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
+
+    def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
+        if not limits.breakers:
+            return None
+        return Breakers(
+            build_breakers(limits.breakers), self._timeline, self._market, self._log, self._desk,
+            self.runners,
+        )  # fmt: skip
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         timeline = self._timeline

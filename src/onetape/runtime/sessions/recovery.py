@@ -7,6 +7,8 @@ from typing import Any, get_args
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import (
+    BreakerRearmed,
+    BreakerTripped,
     CapitalDeposited,
     KillSwitchSet,
     OrderApproved,
@@ -47,6 +49,7 @@ class FoldedState:
         ledgers: Of each strategy.
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
+        breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
         is_complete: The session has stopped.
     """
 
@@ -58,6 +61,7 @@ class FoldedState:
         self.ledgers: dict[str, Ledger] = {}
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
+        self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
         self._oms = Oms()
@@ -67,6 +71,8 @@ class FoldedState:
             OrderApproved: self._approve,
             OrderSubmitted: self._submit,
             KillSwitchSet: self._set_kill_switch,
+            BreakerTripped: self._trip,
+            BreakerRearmed: self._rearm,
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
@@ -90,6 +96,10 @@ class FoldedState:
         self.kill_switch.active = state.desk.kill_active
         self.kill_switch.reason = state.desk.kill_reason
         self.quarantined += state.pipeline.quarantined
+        if state.pipeline.breakers is not None:
+            for each in state.pipeline.breakers.watched:
+                if each.trip is not None:
+                    self.breakers[each.breaker, each.strategy, each.instrument] = each.trip
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
@@ -149,6 +159,12 @@ class FoldedState:
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)
+
+    def _trip(self, event: BreakerTripped, _seq: int, _origin: int) -> None:
+        self.breakers[event.breaker, event.strategy, event.instrument] = event
+
+    def _rearm(self, event: BreakerRearmed, _seq: int, _origin: int) -> None:
+        self.breakers.pop((event.breaker, event.strategy, event.instrument), None)
 
     def _quarantine(self, event: StrategyQuarantined, _seq: int, _origin: int) -> None:
         self.quarantined.append(event)
