@@ -47,7 +47,8 @@ from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.risk.shrinking import Shrinking
 from onetape.runtime.market_state import MarketState
-from onetape.runtime.risk_controls import RiskControls, RiskControlsState
+from onetape.runtime.risk_audit import RiskAudit, describe
+from onetape.runtime.risk_controls import RiskControls, RiskControlsState, name_pause
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.step_log import StepLog
 
@@ -79,8 +80,9 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_closings", "_controls", "_delisted", "_fees", "_index", "_instruments", "_is_single",
-        "_kill_switch", "_log", "_lot_cost", "_market", "_oms", "_runners", "_ungated", "commands",
+        "_audit", "_closings", "_controls", "_delisted", "_fees", "_index", "_instruments",
+        "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms", "_runners",
+        "_ungated", "commands",
     )  # fmt: skip
 
     def __init__(
@@ -92,9 +94,11 @@ class OrderDesk:
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
         controls: RiskControls | None = None,
+        audit: RiskAudit | None = None,
     ) -> None:
         self._log = log
         self._controls = controls
+        self._audit = audit
         self._market = market
         self._oms = oms
         self._fees = fees
@@ -278,7 +282,8 @@ class OrderDesk:
         if controls is not None and runner.name in controls.paused:
             kill_active = True
         self._lot_cost = -(-(notional + fee) // lots)
-        if controls is None:
+        audit = self._audit
+        if controls is None and audit is None:
             approved = line.approve(
                 intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
                 cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells,
@@ -294,15 +299,35 @@ class OrderDesk:
             open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
             other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
         )  # fmt: skip
+        other = None
+        if audit is not None:
+            cut = shrinking.steps if shrinking is not None else []
+            others = None
+            if audit.controls.shrinks and replaced is None:
+                others = self._shrinking(audit.controls, line, intent, side, dearest, position)
+                others.steps += cut
+            is_paused = kill_active and not self._kill_switch.active
+            other = audit.ask(runner, order, others, cut, is_paused=is_paused)
         if controls is None:
-            return runner.risk.check(order)
+            verdict = runner.risk.check(order)
+        else:
+            verdict = self._decide(controls, runner, order, shrinking)
+        if audit is not None and other is not None:
+            run = describe(verdict, shrinking.steps if shrinking is not None else ())
+            audit.take(order, lots, other, run, is_replace=replaced is not None)
+        return verdict
+
+    def _decide(
+        self,
+        controls: RiskControls,
+        runner: Runner,
+        order: RiskInput,
+        shrinking: Shrinking | None,
+    ) -> RiskApproved | OrderDenied:
+        """The verdict with all that a session asks beyond the gates of the strategy."""
         verdict = controls.decide(runner, order, shrinking)
-        if (
-            isinstance(verdict, OrderDenied)
-            and verdict.code is DenialCode.KILL_SWITCH
-            and not self._kill_switch.active
-        ):  # the same refusal, by a breaker that pauses this strategy alone
-            verdict = msgspec.structs.replace(verdict, code=DenialCode.BREAKER)
+        if not self._kill_switch.active:
+            verdict = name_pause(verdict)
         self._lot_cost = -(-(order.notional + order.fee) // order.lots)
         return verdict
 

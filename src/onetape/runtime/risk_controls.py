@@ -11,10 +11,10 @@ import msgspec
 
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.orders import Side
+from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
 from onetape.risk.account import AccountRisk
-from onetape.risk.approval import RiskApproved
+from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.limits import RiskLimits, build_account_gates, find_shrinking
@@ -41,7 +41,8 @@ class RiskControls:
     """
 
     __slots__ = (
-        "_account", "_index", "_log", "_market", "_oms", "_runners", "_watch", "paused", "shrinks",
+        "_account", "_engines", "_index", "_log", "_market", "_oms", "_runners", "_watch",
+        "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,7 @@ class RiskControls:
         instruments: Sequence[Instrument],
         runners: Mapping[str, Runner],
         watch: EquityWatch | None,
+        engines: Mapping[str, RiskEngine] | None = None,
     ) -> None:
         """Begin without a count.
 
@@ -64,6 +66,7 @@ class RiskControls:
             instruments: Those of the timeline, in its order.
             runners: The strategies.
             watch: Peak and session-start equity of the account; None when no gate asks for them.
+            engines: The gates of each strategy; None: those that it has.
 
         Raises:
             ConfigError: A limit is none.
@@ -74,6 +77,7 @@ class RiskControls:
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._runners = runners
         self._watch = watch
+        self._engines = engines or {}
         gates = build_account_gates(limits.account)
         self._account = AccountRisk(gates) if gates else None
         self.shrinks = find_shrinking(limits)
@@ -97,16 +101,23 @@ class RiskControls:
         self, runner: Runner, order: RiskInput, shrinking: Shrinking | None
     ) -> RiskApproved | OrderDenied:
         """The verdict on `order`; what shrinks it goes into the step, caused by the intent."""
-        of_account = order
-        if self._account is not None:
-            of_account = self._sum(runner, order)
-        verdict = runner.risk.decide(order, self._account, of_account, shrinking)
+        verdict = self.judge(runner, order, shrinking)
         if shrinking is not None:
             log = self._log
             cause = log.first_seq + len(log.events) - 1
             for step in shrinking.steps:
                 log.emit(step, log.origin, cause)
         return verdict
+
+    def judge(
+        self, runner: Runner, order: RiskInput, shrinking: Shrinking | None
+    ) -> RiskApproved | OrderDenied:
+        """The verdict on `order`, of which nothing is told."""
+        of_account = order
+        if self._account is not None:
+            of_account = self._sum(runner, order)
+        engine = self._engines.get(runner.name, runner.risk)
+        return engine.decide(order, self._account, of_account, shrinking)
 
     def _sum(self, runner: Runner, order: RiskInput) -> RiskInput:
         """`order` with equity, peak and other exposures of the account."""
@@ -145,3 +156,10 @@ class RiskControls:
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
         return gross, net
+
+
+def name_pause(verdict: RiskApproved | OrderDenied) -> RiskApproved | OrderDenied:
+    """A refusal by the kill switch that is not set: a breaker pauses the strategy, and says so."""
+    if isinstance(verdict, OrderDenied) and verdict.code is DenialCode.KILL_SWITCH:
+        return msgspec.structs.replace(verdict, code=DenialCode.BREAKER)
+    return verdict

@@ -54,6 +54,7 @@ from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.risk_audit import RiskAudit
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
@@ -271,6 +272,10 @@ class BacktestSession:
         limits: Risk limits, for each strategy on its own books.
         tape: Where the events go.
         identity: What the header says.
+        audit: Other limits, to be asked beside; what they say changes nothing.
+
+    Attributes:
+        audit: What they say; None without them.
 
     Raises:
         ConfigError: A strategy trades an instrument of another currency, or an unknown one.
@@ -284,6 +289,7 @@ class BacktestSession:
         limits: RiskLimits,
         tape: TapeWriter,
         identity: SessionIdentity,
+        audit: RiskLimits | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
         if len(currencies) > 1:
@@ -302,22 +308,31 @@ class BacktestSession:
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         ledgers: list[Ledger] = []
-        account = self._build_watch(AccountBooks(ledgers), None) if limits.account.watches else None
+        asked = [each for each in (limits, audit) if each is not None]
+        account = None
+        if any(each.account.watches for each in asked):
+            account = self._build_watch(AccountBooks(ledgers), None)
+        watches = account is not None or any(each.watches for each in asked)
         self.runners = {
-            spec.name: self._build_runner(spec, limits, account, ledgers) for spec in specs
+            spec.name: self._build_runner(
+                spec,
+                limits,
+                ledgers,
+                lambda books: self._build_watch(books, account) if watches else None,
+            )
+            for spec in specs
         }
         if account is not None:
             account.begin()
         self._view.runners = self.runners
-        controls = None
-        if limits.beyond_gates:
-            controls = RiskControls(
-                limits, self._log, self._market, self._oms, timeline.instruments, self.runners,
-                account,
-            )  # fmt: skip
+        controls = self._build_controls(limits, account) if limits.beyond_gates else None
+        self.audit = None
+        if audit is not None:
+            engines = {name: RiskEngine(build_gates(audit)) for name in self.runners}
+            self.audit = RiskAudit(self._build_controls(audit, account, engines))
         self._desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
-            controls,
+            controls, self.audit,
         )  # fmt: skip
         self._venue = SimulatedVenue(timeline.instruments, terms)
         self.pipeline = Pipeline(
@@ -332,6 +347,17 @@ class BacktestSession:
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
         self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
+
+    def _build_controls(
+        self,
+        limits: RiskLimits,
+        account: EquityWatch | None,
+        engines: Mapping[str, RiskEngine] | None = None,
+    ) -> RiskControls:
+        return RiskControls(
+            limits, self._log, self._market, self._oms, self._timeline.instruments, self.runners,
+            account, engines,
+        )  # fmt: skip
 
     def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
         if not limits.breakers:
@@ -352,8 +378,8 @@ class BacktestSession:
         self,
         spec: StrategySpec,
         limits: RiskLimits,
-        account: EquityWatch | None,
         ledgers: list[Ledger],
+        make_watch: Callable[[Ledger], EquityWatch | None],
     ) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
@@ -373,9 +399,7 @@ class BacktestSession:
         ledger = Ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
         ledgers.append(ledger)
-        watch = None
-        if limits.watches or account is not None:
-            watch = self._build_watch(ledger, account)
+        watch = make_watch(ledger)
         prefix = f"{self.session[:8]}-{spec.name}-"
         return Runner(
             spec.name,

@@ -28,6 +28,7 @@ from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
 from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.risk.limits import RiskLimits
 from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
@@ -81,8 +82,11 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     timeline: Timeline
     terms: VenueTerms
 
-    def open(self, tape: TapeWriter) -> BacktestSession:
-        """The session, about to begin, into `tape`; once, because strategies hold state."""
+    def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
+        """The session, about to begin, into `tape`; once, because strategies hold state.
+
+        `audit` are other limits, asked beside; what they say changes nothing.
+        """
         identity = SessionIdentity(
             session=self.header.session,
             config=self.header.config,
@@ -91,7 +95,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             mode=self.header.mode,
         )
         limits = self.config.risk.limits()
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity)
+        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, audit)
 
     def run(
         self,
