@@ -17,7 +17,7 @@ demo: $(UV)  ## Run a backtest on real daily bars and write its report
 	@scripts/demo.sh
 
 test: setup  ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 soak: setup  ## Compare both hosts on 20,000 more random cases, kill 300 runs (about an hour)
 	ONETAPE_KILLS=300 $(BIN)/pytest tests/simulation/test_resume.py

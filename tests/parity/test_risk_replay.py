@@ -25,7 +25,7 @@ def run(
     ]
     tape = MemoryTape()
     session = BacktestSession(world.timeline, specs, world.terms, world.limits, tape,
-                              SessionIdentity(session="0" * 16), audit)  # fmt: skip
+                              SessionIdentity(session="0" * 16), audit=audit)  # fmt: skip
     session.run()
     records = records_of(tape)
     found = session.audit.orders if session.audit is not None else []

@@ -42,6 +42,7 @@ from onetape.features import (
     Levels,
     LogReturn,
     Macd,
+    MarkovRegime,
     Median,
     Mfi,
     Momentum,
@@ -102,6 +103,9 @@ LIBRARY: dict[str, Estimator] = {
         Correlation(6), Beta(6), Autocorrelation(8, 2), Autocorrelation(3), Hurst(8), Hurst(11),
         Hysteresis(0.9, 1.1), Levels((0.9, 1.0, 1.1), 0.01), TrendRegime(4),
         VolatilityRegime(4, 9),
+        MarkovRegime((0.9, 1.1), (0.1, 0.3), ((0.9, 0.1), (0.2, 0.8))),
+        MarkovRegime((0.0, 1.0, 2.0), (1.0, 1.5, 9.0), ((0.9, 0.1, 0.0), (0.1, 0.8, 0.1),
+                     (0.0, 0.5, 0.5)), "probability"),
         Ema(3) - Ema(6), 2 * Rsi(5) - 100, 1 / Atr(3), 3 - Sma(2), -Sma(2) / 7.0, Sma(3) + Sma(2),
         Sma(3) * Obv(), Ema(3).of(Rsi(4)), Lag(2).of(Donchian(4, "upper")),
         Correlation(6).of(SimpleReturn(), "volume"),
@@ -160,7 +164,7 @@ def test_library_has_every_shipped_feature_and_every_output() -> None:
         kind
         for kind in map(vars(features).get, features.__all__)
         if isinstance(kind, type) and issubclass(kind, Estimator)
-    } - {Estimator, features.Timeframed}
+    } - {Estimator, features.Timeframed, features.CrossSection}
     covered = {type(each) for each in LIBRARY.values()}
     assert shipped <= covered
     for kind in shipped:

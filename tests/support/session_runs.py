@@ -8,9 +8,11 @@ from typing import Any
 
 from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyModel, build_latency
 from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
 from onetape.execution.simulated.terms import VenueTerms
@@ -67,6 +69,8 @@ def make_terms(
     limit_reach: float = LIMIT_TRADED_THROUGH,
     max_volume_ratio: float | None = None,
     seed: int = 0,
+    fill: FillTerms | None = None,
+    margin: MarginAgreement | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -76,6 +80,8 @@ def make_terms(
         latency=build_latency(latency or LatencyModel(), seed),
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
+        fills={} if fill is None else {each.id: fill for each in timeline.instruments},
+        margin=margin,
     )
 
 
@@ -83,6 +89,7 @@ def run_session(
     timeline: Timeline,
     *strategies: Strategy,
     capital: float = 100_000,
+    currency: str = "USD",
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
@@ -94,6 +101,7 @@ def run_session(
             name=f"s{number}",
             strategy=strategy,
             capital=to_minor(capital, "capital"),
+            currency=currency,
             instruments=instruments[number] if instruments else None,
         )
         for number, strategy in enumerate(strategies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, get_args
 
@@ -26,7 +27,7 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
-from onetape.tape.block import Step
+from onetape.tape.block import Block, Step, encode_record, make_block
 
 AAPL = InstrumentId("AAPL.XNAS")
 INSTRUMENTS = [
@@ -117,6 +118,14 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
     }
     return scalars[hint]
+
+
+def block_of(number: int, steps: Sequence[Step], digest: bytes) -> Block:
+    """One block of `steps`, chained to `digest`."""
+    first, last = steps[0], steps[-1]
+    seqs = (first[0], last[0] + len(last[3]) - 1)
+    return make_block(number, [encode_record(each) for each in steps], seqs,
+                      (first[1], last[1]), digest)  # fmt: skip
 
 
 def steps() -> st.SearchStrategy[list[Step]]:

@@ -31,3 +31,8 @@ CatalogNowOption = Annotated[
     Path | None,
     typer.Option("--catalog", metavar="DIR", help="Where the catalog is now, if it has moved."),
 ]
+
+CatalogOption = Annotated[
+    Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
+]
+DEFAULT_CATALOG = Path("data/catalog")

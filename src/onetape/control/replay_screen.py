@@ -66,17 +66,31 @@ def print_orders(around: Surroundings, standing: Standing) -> None:
 
 def print_books(around: Surroundings, standing: Standing) -> None:
     """The balances of every strategy, and of the account where there are several."""
-    books = [around.books(standing, name) for name in around.strategies]
+    books = [
+        around.books(standing, name, currency)
+        for name in around.strategies
+        for currency in around.currencies(standing, name)
+    ]
     names = (
-        "capital", "cash", "inventory", "fees", "realized_pnl", "unrealized_pnl",
-        *(("income",) if any(each.income for each in books) else ()), "equity",
-    )  # fmt: skip
+        "capital",
+        "cash",
+        "inventory",
+        "fees",
+        "realized_pnl",
+        "unrealized_pnl",
+        *(
+            name
+            for name in ("income", "financing", "exchanged")
+            if any(getattr(each, name) for each in books)
+        ),
+        "equity",
+    )
     amounts = [[getattr(each, name) for name in names] for each in books]
     rows = [
         (f"{each.strategy} ({each.currency})", *map(show_minor, line))
         for each, line in zip(books, amounts, strict=True)
     ]
-    if len(rows) > 1:
+    if len(rows) > 1 and len({each.currency for each in books}) == 1:
         total = map(sum, zip(*amounts, strict=True))
         rows.append(("all", *map(show_minor, total)))
     headers = ("books of", *(f">{name.replace('_pnl', ' PnL')}" for name in names))

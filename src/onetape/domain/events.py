@@ -6,22 +6,27 @@ A payload is a frozen struct; its tag is the event type. Payloads stay small: wh
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
 
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BookDelta,
+    ContractExpiry,
     CorporateAction,
     CorporateActionKind,
     FundingRate,
     MarkPrice,
     QuoteTick,
+    SessionSettlement,
     TradeTick,
 )
 from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
+    ExerciseIntent,
     LiquiditySide,
     OrderConditions,
     OrderIntent,
@@ -31,6 +36,7 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.postings import PostingKind
 
 SCHEMA_VERSION = 1
 """Version of every payload below; a change that old readers can't read raises it."""
@@ -55,7 +61,8 @@ class SessionStarted(
     """First event of a tape: everything that the session ran on.
 
     `config` is the resolved configuration as canonical JSON, `instruments` the definitions of what
-    it could trade, so that ticks and lots can be read without the catalog.
+    it could trade, so that ticks and lots can be read without the catalog. `feature_versions` are
+    those of each strategy's features, by strategy and name.
     """
 
     session: str
@@ -67,6 +74,7 @@ class SessionStarted(
     seed: int
     datasets: list[DatasetPin]
     instruments: list[Instrument] = []
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class SessionStopped(
@@ -306,6 +314,100 @@ class PositionAdjusted(
     cash: int
 
 
+class CashPosted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.posted"):
+    """Cash that moved without a fill, and the cash of that currency then (minor units).
+
+    `amount` is positive when it was received. `instrument` is empty where it is of none; `reason`
+    is how the amount came about, for people.
+    """
+
+    strategy: str
+    kind: PostingKind
+    instrument: InstrumentId
+    amount: int
+    currency: str
+    cash: int
+    reason: str = ""
+
+
+class SettlementKind(Enum):
+    """What a contract's position was settled by.
+
+    | kind          | what                                                                   |
+    | ------------- | ---------------------------------------------------------------------- |
+    | `variation`   | the end of a session: the gain of a future moves to cash               |
+    | `final`       | expiry of a future                                                     |
+    | `exercise`    | a long option is exercised                                             |
+    | `assignment`  | a short option is exercised by its holder                              |
+    | `worthless`   | an option expires out of the money                                     |
+    | `delivery`    | the other leg of an exercise: the underlying is bought or sold         |
+    | `liquidation` | the broker closes lots for want of margin                              |
+    """
+
+    VARIATION = "variation"
+    FINAL = "final"
+    EXERCISE = "exercise"
+    ASSIGNMENT = "assignment"
+    WORTHLESS = "worthless"
+    DELIVERY = "delivery"
+    LIQUIDATION = "liquidation"
+
+
+class PositionSettled(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="position.settled"
+):
+    """The books after a position changed without an order: signed lots and cost as they are now.
+
+    `traded` is the signed change of lots, at `ticks` and with `notional`. `amount` is the cash that
+    it moved before `fee` (received: positive), `realized` PnL of the lots that went.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    kind: SettlementKind
+    traded: int
+    ticks: int
+    notional: int
+    lots: int
+    cost: int
+    amount: int
+    realized: int
+    fee: int
+    cash: int
+
+
+class MarginStatus(Enum):
+    """Where an account stands against its maintenance margin.
+
+    | status        | equity is                                                              |
+    | ------------- | ---------------------------------------------------------------------- |
+    | `sufficient`  | at least `call_ratio` times the requirement again                      |
+    | `called`      | below that: a margin call                                              |
+    | `liquidation` | below the requirement: orders are canceled and positions reduced       |
+    | `bankrupt`    | below zero after everything was closed: the strategy owes the rest     |
+    """
+
+    SUFFICIENT = "sufficient"
+    CALLED = "called"
+    LIQUIDATION = "liquidation"
+    BANKRUPT = "bankrupt"
+
+
+class MarginStatusChanged(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.margin"
+):
+    """A strategy's margin has another status; `instrument` is empty unless it is isolated.
+
+    `equity` stands against `maintenance`, both in minor units.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    status: MarginStatus
+    equity: int
+    maintenance: int
+
+
 class TimerFired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="timer.fired"):
     """A timer that a strategy set has come due."""
 
@@ -348,12 +450,52 @@ class BreakerRearmed(msgspec.Struct, frozen=True, array_like=True, tag="risk.bre
     instrument: InstrumentId
 
 
+class TransferOrdered(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
+):
+    """Capital (minor units) is to go from one strategy to another."""
+
+    source: str
+    target: str
+    amount: int
+
+
+class TransferRefused(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.transfer_refused"
+):
+    """The source has not as much cash that no open buy has bound (`free`); nothing has moved."""
+
+    source: str
+    target: str
+    amount: int
+    free: int
+
+
 class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
     """A number a strategy wants remembered (score, probability, regime)."""
 
     strategy: str
     name: str
     value: float
+
+
+class FeatureDrifted(msgspec.Struct, frozen=True, array_like=True, tag="feature.drifted"):
+    """A feature is distributed otherwise than it was; see `onetape.features.drift`.
+
+    `other` is the second feature of a correlation, else empty. `value` was above `threshold`.
+    `reference` and `recent` count values in the bins between the inner `edges`.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    feature: str
+    other: str
+    statistic: str
+    value: float
+    threshold: float
+    edges: list[float]
+    reference: list[int]
+    recent: list[int]
 
 
 class StrategyQuarantined(
@@ -400,23 +542,32 @@ Payload = (
     | OrderIntent
     | CancelIntent
     | ReplaceIntent
+    | ExerciseIntent
     | OrderApproved
     | OrderShrunk
     | OrderSubmitted
     | OrderEvent
     | PositionEvent
     | PositionAdjusted
+    | CashPosted
+    | TransferOrdered
+    | TransferRefused
+    | PositionSettled
+    | MarginStatusChanged
     | TimerFired
     | KillSwitchSet
     | BreakerTripped
     | BreakerRearmed
     | SignalRecorded
+    | FeatureDrifted
     | StrategyQuarantined
     | QuoteTick
     | TradeTick
     | BookDelta
     | FundingRate
     | MarkPrice
+    | SessionSettlement
+    | ContractExpiry
     | CorporateAction
 )
 

@@ -8,6 +8,7 @@ hear them as `TradeTick`, and the venue meets each as a bar of one price and one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, IntEnum, IntFlag
 from itertools import repeat
@@ -34,9 +35,26 @@ BAR_INT_COLUMNS = ("ts_open", "ts_close", "ts_known", "session_close", "quality"
 BAR_FLOAT_COLUMNS = ("open", "high", "low", "close", "volume")
 TRADE_INT_COLUMNS = ("ts_event", "ts_known", "session_close", "aggressor")
 TRADE_FLOAT_COLUMNS = ("price", "size")
+QUOTE_INT_COLUMNS = ("ts_event", "ts_known", "session_close")
+QUOTE_FLOAT_COLUMNS = ("bid", "ask", "bid_size", "ask_size")
+DELTA_INT_COLUMNS = ("ts_event", "ts_known", "session_close", "is_bid", "update_id")
+DELTA_FLOAT_COLUMNS = ("price", "size")
+TICK_INT_COLUMNS = (
+    "ts_event", "ts_known", "session_close", "what", "side", "update_id", "is_whole",
+)  # fmt: skip
+TICK_FLOAT_COLUMNS = ("price", "size", "bid", "ask", "bid_size", "ask_size")
 
 TRADES = "trades"
 """What stands for the timeframe where the rows are trade prints."""
+
+QUOTES = "quotes"
+"""What stands for the timeframe where the rows are quotes, or quotes and trade prints."""
+
+BOOK = "book"
+"""What stands for it where the rows are changes of the depth, or those and trade prints."""
+
+NO_BARS = (TRADES, QUOTES, BOOK)
+"""What stands for the timeframe where the rows have no length."""
 
 
 class BarBlock:
@@ -95,7 +113,7 @@ class BarBlock:
             instruments = instruments[row]
         return Bar(InstrumentId(instruments), self, row)
 
-    def event(self, row: int) -> Bar | TradeTick:
+    def event(self, row: int) -> RowEvent:
         """What strategies hear of `row`."""
         return self.bar(row)
 
@@ -103,7 +121,7 @@ class BarBlock:
         """The bars from `start` on."""
         return map(Bar, self._owners(start), repeat(self), range(start, len(self)))
 
-    def events(self, start: int = 0) -> Iterator[Bar | TradeTick]:
+    def events(self, start: int = 0) -> Iterator[RowEvent]:
         """What strategies hear of the rows from `start` on."""
         return self.bars(start)
 
@@ -153,6 +171,78 @@ class TradeBlock(BarBlock):
             self.price[start:], self.size[start:],
             map(_AGGRESSORS.__getitem__, self.aggressor[start:]), repeat(""), repeat(self.source),
         )  # fmt: skip
+
+
+class TickKind(IntEnum):
+    """What a row of a `TickBlock` is."""
+
+    QUOTE = 0
+    PRINT = 1
+    DELTA = 2
+
+
+_QUOTE, _PRINT = TickKind.QUOTE.value, TickKind.PRINT.value
+
+
+class TickBlock(BarBlock):
+    """Columns of consecutive quotes or changes of the depth, with the prints between them.
+
+    A row is heard as a `QuoteTick`, `BookDelta` or `TradeTick`. The best bid and ask that stand
+    behind it are columns of every row, as they were behind the last whole update: 0.0 with size 0.0
+    where a side is empty.
+
+    Args:
+        instruments: Instrument of each row, or the one instrument of all rows.
+        columns: `TICK_INT_COLUMNS` (int64), `TICK_FLOAT_COLUMNS` (float64) and those of a bar that
+            lasts the nanosecond before the row, at its mark; all of shape (rows,). `what` is a
+            `TickKind`; `side` the aggressor of a print, 1 for a bid and -1 for an ask of a change;
+            `is_whole` 0 where more of the same update follows.
+        source: Where the data came from (provenance).
+        timeframe: `QUOTES` or `BOOK`.
+    """
+
+    ts_event: list[int]
+    what: list[int]
+    side: list[int]
+    update_id: list[int]
+    is_whole: list[int]
+    price: list[float]
+    size: list[float]
+    bid: list[float]
+    ask: list[float]
+    bid_size: list[float]
+    ask_size: list[float]
+
+    _listed = BarBlock._listed.union(TICK_INT_COLUMNS, TICK_FLOAT_COLUMNS)
+
+    def event(self, row: int) -> QuoteTick | TradeTick | BookDelta:
+        """The quote, print or change at `row`."""
+        instruments = self.instruments
+        if not isinstance(instruments, str):
+            instruments = instruments[row]
+        instrument = InstrumentId(instruments)
+        ts_event, ts_known = self.ts_event[row], self.ts_known[row]
+        what = self.what[row]
+        if what == _QUOTE:
+            return QuoteTick(
+                instrument=instrument, ts_event=ts_event, ts_known=ts_known, bid=self.bid[row],
+                ask=self.ask[row], bid_size=self.bid_size[row], ask_size=self.ask_size[row],
+                source=self.source,
+            )  # fmt: skip
+        if what == _PRINT:
+            return TradeTick(
+                instrument, ts_event, ts_known, self.price[row], self.size[row],
+                _AGGRESSORS[self.side[row]], source=self.source,
+            )  # fmt: skip
+        return BookDelta(
+            instrument=instrument, ts_event=ts_event, ts_known=ts_known,
+            is_bid=self.side[row] > 0, price=self.price[row], size=self.size[row],
+            update_id=self.update_id[row], source=self.source,
+        )  # fmt: skip
+
+    def events(self, start: int = 0) -> Iterator[QuoteTick | TradeTick | BookDelta]:
+        """The quotes, prints and changes from `start` on."""
+        return map(self.event, range(start, len(self)))
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -213,6 +303,12 @@ class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self._block.volume[self._row]
 
     @property
+    def vwap(self) -> float:
+        """Volume-weighted price; NaN where the data has none."""
+        column = self._block.columns.get("vwap")
+        return math.nan if column is None else column.item(self._row)
+
+    @property
     def quality(self) -> Quality:
         """What is doubtful about it."""
         return Quality(self._block.quality[self._row])
@@ -239,6 +335,10 @@ class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
             columns["high"].item(row), columns["low"].item(row), columns["close"].item(row),
             columns["volume"].item(row),
         )  # fmt: skip
+
+    def read(self, column: str) -> Any:
+        """One value of a further column of its block, as a Python number."""
+        return self._block.columns[column].item(self._row)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -353,10 +453,21 @@ class BookDelta(
     quality: int = 0
 
 
+FUNDING_RATE_MAX = 0.09
+"""Below it a funding rate stays; venues cap theirs at a few percent."""
+
+
+RowEvent = Bar | QuoteTick | TradeTick | BookDelta
+"""What strategies hear of a row of a timeline."""
+
+
 class FundingRate(
     msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.funding"
 ):
-    """Funding paid by longs to shorts at `ts_event`, as a fraction of notional."""
+    """Funding paid by longs to shorts at `ts_event`, as a fraction of notional.
+
+    `mark` is the venue's price for the notional; 0: the newest mark.
+    """
 
     instrument: InstrumentId
     ts_event: int
@@ -365,6 +476,7 @@ class FundingRate(
     source: str = ""
     ts_ingest: int = 0
     quality: int = 0
+    mark: float = 0.0
 
 
 class MarkPrice(
@@ -409,6 +521,40 @@ class CorporateAction(
     divisor: float = 1.0
 
 
+class SessionSettlement(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.settlement"
+):
+    """The end of a trading session of a future: what a position has gained moves to cash."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    source: str = ""
+
+
+class ContractExpiry(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.expiry"
+):
+    """A future or an option ends."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    source: str = ""
+
+
+ContractStep = FundingRate | MarkPrice | SessionSettlement | ContractExpiry
+"""What happens to a contract at a time of its own, between the rows of a timeline."""
+
 MarketEvent = (
-    Bar | TimeSlice | QuoteTick | TradeTick | BookDelta | FundingRate | MarkPrice | CorporateAction
+    Bar
+    | TimeSlice
+    | QuoteTick
+    | TradeTick
+    | BookDelta
+    | FundingRate
+    | MarkPrice
+    | SessionSettlement
+    | ContractExpiry
+    | CorporateAction
 )

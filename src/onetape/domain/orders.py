@@ -211,7 +211,16 @@ class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     stop_ticks: int = 0
 
 
-Intent = OrderIntent | CancelIntent | ReplaceIntent
+class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.exercise"):
+    """A strategy exercises `lots` of an American option that it holds, before its expiry."""
+
+    strategy: str
+    intent: int
+    instrument: InstrumentId
+    lots: int
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent | ExerciseIntent
 
 
 class DenialCode(Enum):
@@ -249,6 +258,9 @@ class DenialCode(Enum):
     ACCOUNT_DRAWDOWN = "account_drawdown"
     ACCOUNT_ORDER_RATE = "account_order_rate"
     BREAKER = "breaker"
+    NO_RATE = "no_rate"
+    EXPIRED = "expired"
+    NOT_EXERCISABLE = "not_exercisable"
 
 
 class RejectCode(Enum):

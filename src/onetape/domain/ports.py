@@ -14,7 +14,7 @@ class AccountView(Protocol):
     """What a broker knows of its client: needed to size an order at the fill."""
 
     def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
-        """Equity in minor units with `instrument` marked at `ticks`."""
+        """Equity with `instrument` marked at `ticks`, minor units of its quote currency."""
         ...
 
     def position_lots(self, strategy: str, instrument: InstrumentId) -> int:
@@ -42,8 +42,8 @@ class SimulatedExchange(Protocol):
         ts: int,
         last_close: Callable[[InstrumentId], int],
         session_close: Callable[[InstrumentId], int],
-    ) -> Sequence[OrderReport]:
-        """Take every command that has arrived by `ts` and answer it.
+    ) -> Iterable[OrderReport]:
+        """Take every command that has arrived by `ts` and answer it; reports one at a time.
 
         A cancel or replace that arrives after `last_close`, the close of the newest known bar of
         the instrument, is answered by the next bar: only that tells whether the order has filled.
@@ -51,8 +51,13 @@ class SimulatedExchange(Protocol):
         """
         ...
 
-    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterable[OrderReport]:
-        """Take every order of an instrument off, those under way too; reports one at a time."""
+    def cancel_all(
+        self, instrument: InstrumentId, reason: str, strategy: str = ""
+    ) -> Iterable[OrderReport]:
+        """Take every order of an instrument off, those under way too; reports one at a time.
+
+        With `strategy` only those of one strategy.
+        """
         ...
 
     def on_bar(self, bar: Bar, account: AccountView) -> Iterable[OrderReport]:

@@ -62,7 +62,7 @@ def list_rules(update: Rule) -> tuple[Rule, ...]:
         function = waiting.pop()
         if function not in found:
             found[function] = None
-            waiting += [value for value in _list_globals(function).values() if callable(value)]
+            waiting += [value for value in list_globals(function).values() if callable(value)]
     return tuple(found)
 
 
@@ -77,14 +77,14 @@ def compute_definition_hash(update: Rule, layout: Layout) -> str:
     for function in list_rules(update):
         numbers = [
             (name, repr(value))
-            for name, value in _list_globals(function).items()
+            for name, value in list_globals(function).items()
             if isinstance(value, int | float)
         ]
         parts.append((parse_function(function)[0], numbers))
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def _list_globals(function: Rule) -> dict[str, object]:
+def list_globals(function: Rule) -> dict[str, object]:
     """The module-level names that the body of a rule uses, sorted, with what they stand for."""
     where = f"{function.__module__}.{function.__qualname__}"
     if where not in registered_rules():

@@ -5,6 +5,7 @@ from onetape.features.bands import Bollinger, Keltner
 from onetape.features.channel import Donchian, FastStochastic, Stochastic, WilliamsR
 from onetape.features.columns import compute_feature_columns
 from onetape.features.comovement import Autocorrelation, Beta, Correlation
+from onetape.features.cross_section import CrossSection
 from onetape.features.directional import Adx
 from onetape.features.dispersion import RollingStd, RollingVariance, ZScore
 from onetape.features.estimator import (
@@ -16,10 +17,12 @@ from onetape.features.estimator import (
 )
 from onetape.features.extremes import BarsSinceMax, BarsSinceMin, RollingMax, RollingMin
 from onetape.features.hurst import Hurst
+from onetape.features.markov import MarkovRegime
 from onetape.features.moments import Kurtosis, Skewness
 from onetape.features.oscillators import Cci, Macd
 from onetape.features.quantile import Median, Quantile
 from onetape.features.regime import Hysteresis, Levels, TrendRegime, VolatilityRegime
+from onetape.features.registry import FeatureRegistry
 from onetape.features.returns import Lag, LogReturn, Momentum, RateOfChange, SimpleReturn
 from onetape.features.timeframe import Timeframed
 from onetape.features.volatility import (
@@ -51,12 +54,14 @@ __all__ = [
     "Cci",
     "ChaikinOscillator",
     "Correlation",
+    "CrossSection",
     "Dema",
     "Donchian",
     "Ema",
     "Estimator",
     "FastStochastic",
     "FeatureMap",
+    "FeatureRegistry",
     "GarmanKlassVolatility",
     "Hurst",
     "Hysteresis",
@@ -67,6 +72,7 @@ __all__ = [
     "Levels",
     "LogReturn",
     "Macd",
+    "MarkovRegime",
     "Median",
     "Mfi",
     "Momentum",

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError, StrategyError
+from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator, Expression, FeatureMap, FloatColumn
 from onetape.features.timeframe import Timeframed
 
@@ -46,9 +47,12 @@ def compute_feature_columns(
         no value.
 
     Raises:
-        StrategyError: A feature needs a column that is not there.
+        StrategyError: A feature needs a column that is not there, or compares instruments.
         DataError: The columns of a feature differ in length, or one holds no numbers.
     """
+    for each in features.values():
+        if isinstance(each, CrossSection):
+            each.start_state()  # says why it can't be
     inputs = {name: select_inputs(name, each, columns) for name, each in features.items()}
     rows = max((len(each[0]) for each in inputs.values()), default=0)
     updates = sum(map(count_updates, features.values())) * (

@@ -10,8 +10,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from onetape.domain.bar_buckets import (
+    compute_bucket,
+    compute_bucket_open,
+    fold_column,
+    reduce_column,
+)
 from onetape.domain.errors import StrategyError
 from onetape.features.estimator import Estimator, Expression
 from onetape.features.plan import Plan
@@ -22,8 +27,6 @@ NAN = math.nan
 _TIMES = ("ts_open", "ts_close", "session_close")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _SESSION = "1d"
-
-Ints = npt.NDArray[np.int64]
 
 
 class TimeframedState(State):
@@ -47,8 +50,8 @@ def update_timeframed(state: TimeframedState, *columns: float) -> float:
     """The value of the feature inside at the newest closed bar of its timeframe."""
     *inputs, ts_open, ts_close, session_close = columns
     length = state.length_ns
-    key = int(ts_open) // length if length else int(session_close)
-    end = (key + 1) * length if length else key
+    key = compute_bucket(int(ts_open), length) if length else int(session_close)
+    end = compute_bucket_open(key + 1, length) if length else key
     if key != state.key:
         if state.is_open:  # its last bar is missing: the next one shows that it is over
             state.value = state.update(state.inside, *state.values)
@@ -57,27 +60,13 @@ def update_timeframed(state: TimeframedState, *columns: float) -> float:
         state.values = inputs
     else:
         state.values = [
-            _fold(name, before, now)
+            fold_column(name, before, now)
             for name, before, now in zip(state.columns, state.values, inputs, strict=True)
         ]
     if state.is_open and int(ts_close) >= end:
         state.is_open = False
         state.value = state.update(state.inside, *state.values)
     return state.value
-
-
-def _fold(column: str, before: float, now: float) -> float:
-    match column:
-        case "open":
-            return before
-        case "high":
-            return now if now > before or now != now else before
-        case "low":
-            return now if now < before or now != now else before
-        case "volume":
-            return before + now
-        case _:
-            return now
 
 
 class Timeframed(Expression, frozen=True):
@@ -190,12 +179,12 @@ class Timeframed(Expression, frozen=True):
             return np.empty(0)
         ts_open, ts_close, session_close = (each.astype(np.int64) for each in inputs[-3:])
         length = self._length_ns()
-        keys = ts_open // length if length else session_close
-        ends = (keys + 1) * length if length else keys
+        keys = compute_bucket(ts_open, length) if length else session_close
+        ends = compute_bucket_open(keys + 1, length) if length else keys
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         last = np.concatenate([starts[1:], [rows]]) - 1
         bars = {
-            name: _aggregate(name, column, starts, last)
+            name: reduce_column(name, column, starts, last)
             for name, column in zip(self.inputs, inputs[:-3], strict=False)
         }
         chosen = tuple(bars[name] for name in self.feature.inputs)
@@ -203,26 +192,3 @@ class Timeframed(Expression, frozen=True):
         known = np.where(ts_close[last] >= ends[last], last, last + 1)
         at = np.searchsorted(known, np.arange(rows), side="right") - 1
         return np.where(at >= 0, inside[np.maximum(at, 0)], NAN)
-
-
-def _aggregate(name: str, column: FloatColumn, starts: Ints, last: Ints) -> FloatColumn:
-    match name:
-        case "open":
-            return column[starts]
-        case "high":
-            return np.maximum.reduceat(column, starts)
-        case "low":
-            return np.minimum.reduceat(column, starts)
-        case "volume":
-            return _sum_in_order(column, starts, last - starts + 1)
-        case _:
-            return column[last]
-
-
-def _sum_in_order(column: FloatColumn, starts: Ints, lengths: Ints) -> FloatColumn:
-    """Sums of ranges, each added from its first value on, as bar by bar."""
-    total = column[starts]
-    for at in range(1, int(lengths.max())):
-        more = np.flatnonzero(lengths > at)
-        total[more] += column[starts[more] + at]
-    return total

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -55,9 +55,18 @@ class SessionCalendar(Protocol):
         """The session of each of `days`."""
         ...
 
+    def breaks(self, days: IntArray) -> SessionBounds:
+        """The pause inside the session of each of `days`, from `opens` to `closes`."""
+        ...
+
     def session_days(self, first: int, last: int) -> IntArray | None:
         """Every date from `first` to `last` that has a session; None when that is not known."""
         ...
+
+
+def _no_breaks(days: IntArray) -> SessionBounds:
+    zero = np.zeros(len(days), dtype=np.int64)
+    return SessionBounds(zero, zero, zero != 0)
 
 
 class AroundTheClock(msgspec.Struct, frozen=True):
@@ -71,6 +80,10 @@ class AroundTheClock(msgspec.Struct, frozen=True):
         opens, opens_exist = local_to_utc(days * NS_PER_DAY, self.timezone)
         closes, closes_exist = local_to_utc((days + 1) * NS_PER_DAY, self.timezone)
         return SessionBounds(opens, closes, opens_exist & closes_exist)
+
+    def breaks(self, days: IntArray) -> SessionBounds:
+        """None."""
+        return _no_breaks(days)
 
     def session_days(self, first: int, last: int) -> IntArray | None:
         """Every day."""
@@ -94,6 +107,10 @@ class FixedHours(msgspec.Struct, frozen=True):
         closes, closes_exist = local_to_utc(closing, self.timezone)
         return SessionBounds(opens, closes, opens_exist & closes_exist)
 
+    def breaks(self, days: IntArray) -> SessionBounds:
+        """None."""
+        return _no_breaks(days)
+
     def session_days(self, first: int, last: int) -> IntArray | None:
         """Not known: there is no list of holidays."""
         return None
@@ -110,9 +127,17 @@ class ExchangeSessions(msgspec.Struct, frozen=True):
         calendar = _load_exchange(self.name, int(days.min()), int(days.max()))
         sessions = _ns(calendar.sessions) // NS_PER_DAY
         at = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
-        opens = _ns(calendar.opens.dt.tz_convert(None))
-        closes = _ns(calendar.closes.dt.tz_convert(None))
+        opens, closes = _ns(calendar.opens), _ns(calendar.closes)
         return SessionBounds(opens[at], closes[at], sessions[at] == days)
+
+    def breaks(self, days: IntArray) -> SessionBounds:
+        """The recorded break of each session, such as lunch in Tokyo and Hong Kong."""
+        calendar = _load_exchange(self.name, int(days.min()), int(days.max()))
+        sessions = _ns(calendar.sessions) // NS_PER_DAY
+        at = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
+        begin, end = _ns(calendar.break_starts), _ns(calendar.break_ends)
+        has_break = (sessions[at] == days) & (begin[at] != _NO_TIME)
+        return SessionBounds(begin[at], end[at], has_break)
 
     def session_days(self, first: int, last: int) -> IntArray | None:
         """The recorded session dates."""
@@ -156,6 +181,9 @@ def _build_fixed_hours(name: str) -> FixedHours:
     return FixedHours(name, match[1], opens, closes)
 
 
+_NO_TIME = np.iinfo(np.int64).min
+"""What NaT is as a number."""
+
 _MARGIN_DAYS = 15
 """More than the longest holiday: so the span asked for always holds a session."""
 
@@ -186,6 +214,8 @@ def _load_exchange(
             raise DataError(f"calendar {name!r}: {error}") from None
 
 
-def _ns(moments: object) -> IntArray:
-    """Zone-less pandas times as int64 ns, whatever unit pandas keeps them in."""
+def _ns(moments: Any) -> IntArray:
+    """Pandas times as int64 ns UTC, whatever unit pandas keeps them in."""
+    if getattr(moments, "dt", None) is not None and moments.dt.tz is not None:
+        moments = moments.dt.tz_convert(None)
     return np.asarray(moments, dtype="datetime64[ns]").view(np.int64)

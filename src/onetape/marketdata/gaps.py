@@ -19,7 +19,8 @@ _STEPS_TO_JUDGE = 20
 def find_gaps(times: BarTimes, timeframe: str, calendar: SessionCalendar) -> BoolArray:
     """Which rows (in time order) have a gap before them.
 
-    A gap is a session of the calendar without a bar, or a wide step inside a session. A calendar
+    A gap is a session of the calendar without a bar, or a wide step inside a session, its break not
+    counted. A calendar
     that does not know its sessions is judged by the steps between dates.
     """
     gap = np.zeros(len(times.days), dtype=np.bool_)
@@ -34,6 +35,11 @@ def find_gaps(times: BarTimes, timeframe: str, calendar: SessionCalendar) -> Boo
     steps = np.diff(times.ts_open)
     if not isinstance(calendar, AroundTheClock):
         steps = np.where(np.diff(times.session_close) == 0, steps, 0)
+        pause = calendar.breaks(times.days[1:])
+        over = (
+            pause.known & (times.ts_open[:-1] < pause.opens) & (times.ts_open[1:] >= pause.closes)
+        )
+        steps -= np.where(over, np.minimum(pause.closes - pause.opens, steps), 0)
     gap[1:] = missing | _wide(steps)
     return gap
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,15 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import TRADES, BarBlock, CorporateAction, TradeBlock
+from onetape.domain.market import (
+    TRADES,
+    BarBlock,
+    ContractStep,
+    CorporateAction,
+    TickBlock,
+    TradeBlock,
+)
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
@@ -23,41 +32,66 @@ from onetape.marketdata.bars import (
     compute_content_hash,
     slice_rows,
 )
+from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.corporate_actions import (
+    ACTIONS,
     order_actions,
     pin_actions,
     place_rows,
     read_actions,
 )
+from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
 
 
-TimelineKind = Literal["bars", "trades"]
+TimelineKind = Literal["bars", "trades", "quotes", "book"]
+
+_BLOCKS: dict[TimelineKind, type[BarBlock]] = {
+    "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
+}  # fmt: skip
+
+PINNED_FILES = (ACTIONS, FUNDING)
+"""`timeframe` of pins that are of files beside the catalog."""
+
+
+class DayEnd(NamedTuple):
+    """Where trading days end: when (ns UTC), after how many rows, of which instruments.
+
+    `instruments` are positions in the timeline, ascending.
+    """
+
+    ts: int
+    rows: int
+    instruments: tuple[int, ...]
 
 
 class Timeline:
     """Market data of several instruments merged by (`ts_known`, position of the instrument).
 
     Attributes:
-        kind: Whether the rows are bars or trade prints.
+        kind: What the rows are: bars, trade prints, quotes, or changes of the depth; prints may
+            stand between the latter two.
         instruments: In the order that breaks ties.
         instrument_index: int32 of shape (rows,): position in `instruments` of each row.
         columns: `BAR_COLUMNS`, each of shape (rows,). Of prints: `TRADE_COLUMNS`, and of the bars
             that they are matched as `ts_open` (`ts_event` less a nanosecond), and under further
             names `ts_close` (of `ts_event`), `open`, `high`, `low`, `close` (of `price`) and
-            `volume` (of `size`).
+            `volume` (of `size`). Of quotes and depth: those that `complete_ticks` makes.
         slice_end: bool of shape (rows,): True on the last row of each `ts_known`.
         datasets: What was read from a catalog, one pin for each instrument; empty from memory.
         source: Provenance of the rows.
-        timeframe: Length of the bars; `trades` where the rows are prints.
+        timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of them, one pin for each instrument that has any.
+        action_pins: What was read of actions and funding, a pin for each instrument that has any.
+        steps: What happens to contracts, in the order in which a session meets it.
+        step_rows: How many rows come before each of them.
 
-    Made by `build_timeline`, `build_trade_timeline` and `load_timeline`.
+    Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
+    and `load_timeline`.
     """
 
     def __init__(
@@ -73,6 +107,7 @@ class Timeline:
         kind: TimelineKind = "bars",
         actions: tuple[CorporateAction, ...] = (),
         action_pins: tuple[DatasetPin, ...] = (),
+        steps: tuple[ContractStep, ...] = (),
     ) -> None:
         self.kind: TimelineKind = kind
         self.instruments = instruments
@@ -87,6 +122,10 @@ class Timeline:
             columns["ts_known"], [each.ts_known for each in actions]
         ).tolist()
         self.action_pins = action_pins
+        self.steps = steps
+        self.step_rows: list[int] = np.searchsorted(
+            columns["ts_known"], [each.ts_known for each in steps]
+        ).tolist()
         self._rows = rows
 
     def __len__(self) -> int:
@@ -97,13 +136,34 @@ class Timeline:
         """Everything that was read from files: `datasets`, then `action_pins`."""
         return (*self.datasets, *self.action_pins)
 
+    @cached_property
+    def day_ends(self) -> list[DayEnd]:
+        """The ends of the trading days, in order, up to the last row.
+
+        A trading day of an instrument ends at the `session_close` of its rows, or where its last
+        row is known, if that is later; rows from outside sessions count toward the session that
+        ends last.
+        """
+        found: dict[int, list[int]] = {}
+        ts_known = self.columns["ts_known"]
+        for index, instrument in enumerate(self.instruments):
+            rows = self.rows_of(instrument.id)
+            closes = np.maximum.accumulate(self.columns["session_close"][rows])
+            last = np.flatnonzero(np.diff(closes, append=INT64_MAX))
+            ends = np.maximum(closes, ts_known[rows])[last]
+            for ts in ends[ends <= ts_known[-1]].tolist():
+                found.setdefault(ts, []).append(index)
+        times = sorted(found)
+        after = np.searchsorted(ts_known, times, side="right").tolist()
+        return [DayEnd(ts, rows, tuple(found[ts])) for ts, rows in zip(times, after, strict=True)]
+
     def rows_of(self, instrument_id: str) -> IntArray:
         """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one."""
         return self._rows[InstrumentId(instrument_id)]
 
     def blocks(self, rows: int, start: int = 0) -> Iterator[BarBlock]:
         """The rows from `start` on, in blocks of up to `rows`; columns are views."""
-        make = BarBlock if self.kind == "bars" else TradeBlock
+        make = _BLOCKS[self.kind]
         ids = [instrument.id for instrument in self.instruments]
         for first in range(start, len(self), rows):
             stop = min(first + rows, len(self))
@@ -124,26 +184,32 @@ def build_timeline(
     datasets: Sequence[DatasetPin] = (),
     actions: Sequence[CorporateAction] = (),
     action_pins: Sequence[DatasetPin] = (),
+    steps: Sequence[ContractStep] = (),
 ) -> Timeline:
     """Merges bars that are in memory; with one instrument nothing is copied.
 
     Args:
-        series: Each instrument with its `BAR_COLUMNS` in time order; the order breaks ties.
+        series: Each instrument with its `BAR_COLUMNS` in time order; the order breaks ties. A
+            `vwap` (float64) is kept where all have it.
         source: Provenance, as bars tell it.
         timeframe: Length of the bars, as bars tell it.
         datasets: Pins of what `series` was read from.
         actions: Corporate actions, at one time in the order in which they count.
         action_pins: Pins of what they were read from.
+        steps: Funding and mark prices of contracts.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
-            action does not fit (see `order_actions`).
+            action or step does not fit (see `order_actions` and `order_steps`).
     """
-    instruments = _check_instruments([instrument for instrument, _ in series])
+    instruments = check_instruments([instrument for instrument, _ in series])
     for instrument, columns in series:
         check_columns(columns, instrument.id)
     ordered = order_actions(actions, series) if actions else ()
-    merged, index, rows = _merge([columns for _, columns in series], BAR_COLUMNS)
+    names = BAR_COLUMNS
+    if all("vwap" in columns for _, columns in series):
+        names = (*BAR_COLUMNS, "vwap")
+    merged, index, rows = merge_series([columns for _, columns in series], names)
     return Timeline(
         instruments,
         index,
@@ -154,6 +220,7 @@ def build_timeline(
         timeframe=timeframe,
         actions=ordered,
         action_pins=tuple(action_pins),
+        steps=order_steps(steps, series),
     )
 
 
@@ -162,6 +229,7 @@ def build_trade_timeline(
     *,
     source: str,
     actions: Sequence[CorporateAction] = (),
+    steps: Sequence[ContractStep] = (),
 ) -> Timeline:
     """Merges trade prints that are in memory, as `build_timeline` does bars.
 
@@ -172,18 +240,17 @@ def build_trade_timeline(
             order breaks ties, and prints of one instrument and time keep theirs.
         source: Provenance, as prints tell it.
         actions: Corporate actions, as `build_timeline` takes them.
+        steps: Funding and mark prices, as `build_timeline` takes them.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
-            an action does not fit (see `order_actions`).
+            an action or step does not fit (see `order_actions` and `order_steps`).
     """
-    instruments = _check_instruments([instrument for instrument, _ in series])
+    instruments = check_instruments([instrument for instrument, _ in series])
     completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
-    ordered: tuple[CorporateAction, ...] = ()
-    if actions:
-        bars = map(add_bar_columns, completed)
-        ordered = order_actions(actions, list(zip(instruments, bars, strict=True)))
-    merged, index, rows = _merge(completed, TRADE_COLUMNS)
+    bars = list(zip(instruments, map(add_bar_columns, completed), strict=True))
+    ordered = order_actions(actions, bars) if actions else ()
+    merged, index, rows = merge_series(completed, TRADE_COLUMNS)
     return Timeline(
         instruments,
         index,
@@ -194,10 +261,12 @@ def build_trade_timeline(
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
+        steps=order_steps(steps, bars),
     )
 
 
-def _check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
+def check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
+    """They are what a timeline needs: one at least, and each once; raises `DataError`."""
     ids = [each.id for each in instruments]
     if not ids:
         raise DataError("a timeline needs an instrument")
@@ -207,7 +276,7 @@ def _check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, .
     return tuple(instruments)
 
 
-def _merge(
+def merge_series(
     series: Sequence[BarColumns], names: Sequence[str]
 ) -> tuple[BarColumns, npt.NDArray[np.int32], list[IntArray]]:
     """Columns in one order, the position in `series` of each row, the rows of each of `series`."""
@@ -233,6 +302,7 @@ def load_timeline(
     ts_end: int,
     versions: Mapping[str, int] | None = None,
     actions: Path | None = None,
+    funding: Path | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -244,10 +314,11 @@ def load_timeline(
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
         actions: A file of corporate actions, see `read_actions`; None: there are none.
+        funding: A file of funding rates, see `read_funding`; None: there are none.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions` is wrong.
+            that time (what it has is told); a row of `actions` or `funding` is wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
@@ -270,12 +341,15 @@ def load_timeline(
             )
         )
     placed: Sequence[CorporateAction] = ()
+    steps: Sequence[ContractStep] = ()
+    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+    if funding is not None:
+        steps = place_funding(read_funding(funding, known), series, ts_end)
     if actions is not None:
-        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
         placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
     return build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
-        action_pins=pin_actions(placed),
+        action_pins=(*pin_actions(placed), *pin_funding(steps)), steps=steps,
     )  # fmt: skip
 
 

@@ -21,7 +21,9 @@ TRADE_COLUMNS = TRADE_INT_COLUMNS + TRADE_FLOAT_COLUMNS
 _REQUIRED = ("ts_event", "price", "size")
 
 
-def complete_trades(columns: Mapping[str, npt.NDArray[Any]], where: str) -> TradeColumns:
+def complete_trades(
+    columns: Mapping[str, npt.NDArray[Any]], where: str, *, in_order: bool = True
+) -> TradeColumns:
     """Prints of one instrument, checked, with the columns that were left out.
 
     Args:
@@ -29,6 +31,7 @@ def complete_trades(columns: Mapping[str, npt.NDArray[Any]], where: str) -> Trad
             `ts_known` (int64, else `ts_event`), `aggressor` (int64, an `AggressorSide`, else
             unknown) and `session_close` (int64, else the end of the UTC day).
         where: Names the data in errors.
+        in_order: Whether prints must be in the order of `ts_event` and `ts_known`.
 
     Raises:
         DataError: A column is missing, unknown, or of another type or length; prints run backwards
@@ -49,18 +52,18 @@ def complete_trades(columns: Mapping[str, npt.NDArray[Any]], where: str) -> Trad
     complete = {"ts_known": ts_event, "aggressor": np.zeros(rows, dtype=np.int64), **columns}
     if "session_close" not in complete:
         complete["session_close"] = ((ts_event - 1) // NS_PER_DAY + 1) * NS_PER_DAY
-    _check_rows(complete, where)
+    _check_rows(complete, where, in_order=in_order)
     return {name: complete[name] for name in TRADE_COLUMNS}
 
 
-def _check_rows(columns: TradeColumns, where: str) -> None:
+def _check_rows(columns: TradeColumns, where: str, *, in_order: bool) -> None:
     ts_event, ts_known, price, size = (
         columns[name] for name in ("ts_event", "ts_known", "price", "size")
     )
     for what, fault in (
-        ("print before the one before it", ts_event[1:] < ts_event[:-1]),
+        ("print before the one before it", in_order & (ts_event[1:] < ts_event[:-1])),
         ("print known before it happened", ts_known < ts_event),
-        ("print known before the one before it", ts_known[1:] < ts_known[:-1]),
+        ("print known before the one before it", in_order & (ts_known[1:] < ts_known[:-1])),
         ("print whose session ends before it", columns["session_close"] < ts_event),
         ("print whose price is not finite", ~np.isfinite(price)),
         ("print whose size is negative or not finite", ~((size >= 0) & (size < np.inf))),

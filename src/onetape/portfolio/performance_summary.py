@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from onetape.domain.events import OrderFilled
 from onetape.domain.instrument import Instrument
-from onetape.domain.market import TRADES
+from onetape.domain.market import NO_BARS
 from onetape.domain.numbers import E8, minor_to_decimal
 from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
 from onetape.portfolio import performance
@@ -81,7 +81,7 @@ class PerformanceSummary(msgspec.Struct, frozen=True, kw_only=True):
 def choose_returns_clock(instruments: Sequence[Instrument], timeframe: str) -> ReturnsClock:
     """Days, 365 a year when anything trades around the clock and 252 otherwise; or longer bars."""
     per_year = 365 if any(each.calendar == ALWAYS_OPEN for each in instruments) else 252
-    length = 0 if timeframe == TRADES else timeframe_ns(timeframe)
+    length = 0 if timeframe in NO_BARS else timeframe_ns(timeframe)
     if length <= NS_PER_DAY:
         return ReturnsClock("1d", float(per_year))
     if length % (7 * NS_PER_DAY) == 0:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _TEXT = frozenset(
     {"client_order_id", "strategy", "instrument", "side", "type", "time_in_force", "status",
-     "status_classic", "liquidity", "reason", "kind"}
+     "status_classic", "liquidity", "reason", "kind", "currency"}
 )  # fmt: skip
 _INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars", "fills")
 
@@ -34,7 +34,8 @@ _INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars"
 def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
     """The frames of a run by name: equity, orders, fills, executions, round_trips.
 
-    And adjustments, where a corporate action has adjusted a position.
+    And adjustments, where a corporate action has adjusted a position; and postings, where cash has
+    moved without a fill.
     """
     frames = {
         "equity": build_equity_frame(summary),
@@ -45,6 +46,8 @@ def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
     }
     if summary.projection.adjustments:
         frames["adjustments"] = build_adjustments_frame(summary)
+    if summary.projection.postings:
+        frames["postings"] = build_postings_frame(summary)
     return frames
 
 
@@ -178,6 +181,28 @@ def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
     for name in ("cost", "amount", "realized", "income", "cash"):
         columns[f"{name}_minor"] = [getattr(each, name) for each in changes]
     return _add_units(_frame(columns), summary.timeline.instruments)
+
+
+def build_postings_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row for cash that moved without a fill: how much (received: positive), why, what is left.
+
+    `instrument` is null where it moved on account of none.
+    """
+    timed = summary.projection.postings
+    posted = [posting for _, _, posting in timed]
+    return _frame(
+        {
+            "seq": [seq for seq, _, _ in timed],
+            "ts": [ts for _, ts, _ in timed],
+            "strategy": [each.strategy for each in posted],
+            "kind": [each.kind.value for each in posted],
+            "instrument": [each.instrument or None for each in posted],
+            "currency": [each.currency for each in posted],
+            "amount_minor": [each.amount for each in posted],
+            "cash_minor": [each.cash for each in posted],
+            "reason": [each.reason for each in posted],
+        }
+    )
 
 
 def build_executions_frame(summary: RunSummary) -> pl.DataFrame:

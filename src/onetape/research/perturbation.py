@@ -9,15 +9,28 @@ from functools import cache
 import msgspec
 import numpy as np
 
+from onetape.domain.errors import DataError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import (
+    BOOK,
+    QUOTES,
+    ContractExpiry,
+    ContractStep,
+    CorporateAction,
+    CorporateActionKind,
+    TickKind,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BarColumns, BoolArray
+from onetape.marketdata.ticks import TICK_COLUMNS, stand
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
 
 PRICE_FACTOR_MAX = 2.0
 """A changed close is between 1/2 and 2 times what it was, each row by itself."""
+
+TICKS = (QUOTES, BOOK)
+"""Kinds of timelines whose rows tell what stands behind them."""
 
 _SHAPE = 0.05
 _GAP_RATIO = 0.3
@@ -72,12 +85,29 @@ class Perturber:
                 for name, column in timeline.columns.items()
             }
             whole = np.ones(len(timeline), dtype=np.bool_)
-            return _with_rows(timeline, columns, whole, self._actions(perturbation, rows))
+            moved = _with_rows(
+                timeline, columns, whole, self._actions(perturbation, rows),
+                self._steps(perturbation, rows),
+            )  # fmt: skip
+            return stand_again(moved) if timeline.kind in TICKS else moved
         if perturbation.change is Change.GAPS:
-            return _with_rows(
-                timeline, timeline.columns, ~(after & self._dropped(perturbation.variant))
-            )
-        return _with_rows(timeline, timeline.columns, ~after, self._actions(perturbation, rows))
+            kept = ~(after & self._dropped(perturbation.variant))
+            left = _with_rows(timeline, timeline.columns, kept)
+            return stand_again(left) if timeline.kind in TICKS else left
+        return _with_rows(
+            timeline, timeline.columns, ~after, self._actions(perturbation, rows),
+            self._steps(perturbation, rows),
+        )  # fmt: skip
+
+    def _steps(self, perturbation: Perturbation, rows: int) -> tuple[ContractStep, ...]:
+        """The contract steps that were known before the first row that may be changed."""
+        known = self._timeline.columns["ts_known"]
+        ts = int(known[rows]) if rows < len(known) else INT64_MAX
+        return tuple(
+            step
+            for step in self._timeline.steps
+            if step.ts_known < ts or perturbation.instrument not in (None, step.instrument)
+        )
 
     def _actions(self, perturbation: Perturbation, rows: int) -> tuple[CorporateAction, ...]:
         """The corporate actions that were known before the first row that may be changed."""
@@ -90,10 +120,16 @@ class Perturber:
         )
 
     def _drop(self, variant: int) -> BoolArray:
-        """The rows that a gap takes: never the last, so that time goes on to its end."""
+        """The rows that a gap takes: never the last, so that time goes on to its end.
+
+        Nor changes of the depth: without one of them the book could not be.
+        """
         random = np.random.default_rng([self._seed, variant, 1])
         dropped = random.random(len(self._timeline)) < _GAP_RATIO
         dropped[-1] = False
+        if self._timeline.kind in TICKS:
+            dropped &= self._timeline.columns["what"] != TickKind.DELTA
+            dropped &= _is_again(self._timeline)
         return dropped
 
     def _change(self, variant: int) -> BarColumns:
@@ -108,24 +144,80 @@ class Perturber:
             prints = {name: columns[name] for name in TRADE_COLUMNS}
             changed = add_bar_columns({**prints, "price": close, "size": volume})
             return {name: changed[name] for name in changed if not name.startswith("ts_")}
+        if self._timeline.kind in TICKS:
+            return _change_ticks(self._timeline, random)
         open_ = close * np.exp(random.uniform(-_SHAPE, _SHAPE, rows))
         high = np.maximum(open_, close) * np.exp(random.uniform(0.0, _SHAPE, rows))
         low = np.minimum(open_, close) * np.exp(random.uniform(-_SHAPE, 0.0, rows))
         return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
 
 
+def _change_ticks(timeline: Timeline, random: np.random.Generator) -> BarColumns:
+    """Prices and sizes of quotes and prints, and sizes of the levels of a book, replaced.
+
+    A level keeps its price, so that the book stays one, and is there or not as before.
+    """
+    columns = timeline.columns
+    rows = len(timeline)
+    reach = math.log(PRICE_FACTOR_MAX)
+    is_depth = columns["what"] == TickKind.DELTA
+    factor = np.where(is_depth, 1.0, np.exp(random.uniform(-reach, reach, rows)))
+    lots = np.array([each.lot_float for each in timeline.instruments])[timeline.instrument_index]
+    grown = columns["size"] * np.exp(random.uniform(-1.0, 1.0, rows))
+    whole = np.maximum(np.round(grown / lots), 1.0) * lots
+    kept = is_depth & (columns["size"] == 0.0)
+    return {
+        "price": columns["price"] * factor,
+        "bid": columns["bid"] * factor,
+        "ask": columns["ask"] * factor,
+        "size": np.where(kept, 0.0, np.where(is_depth, whole, grown)),
+        "bid_size": columns["bid_size"] * np.exp(random.uniform(-1.0, 1.0, rows)),
+        "ask_size": columns["ask_size"] * np.exp(random.uniform(-1.0, 1.0, rows)),
+    }
+
+
+def _is_again(timeline: Timeline) -> BoolArray:
+    """True but on the first row of each instrument: something must stand before the others."""
+    again = np.ones(len(timeline), dtype=np.bool_)
+    for each in timeline.instruments:
+        again[timeline.rows_of(each.id)[:1]] = False
+    return again
+
+
+def stand_again(timeline: Timeline) -> Timeline:
+    """The best bid and ask behind every row of quotes or depth, told anew."""
+    columns = {name: column.copy() for name, column in timeline.columns.items()}
+    for each in timeline.instruments:
+        rows = timeline.rows_of(each.id)
+        own = {name: timeline.columns[name][rows] for name in TICK_COLUMNS}
+        for name, column in stand(each, own).items():
+            columns[name][rows] = column
+    whole = np.ones(len(timeline), dtype=np.bool_)
+    return _with_rows(timeline, columns, whole)
+
+
 def cut_before(timeline: Timeline, rows: int) -> Timeline:
     """The rows from `rows` on: the same data with a shorter history.
 
     Corporate actions before them are left out, but for delistings: those still hold.
+
+    Raises:
+        DataError: The rows are changes of a book, which begins with the first of them.
     """
+    if timeline.kind == "book":
+        raise DataError("a book can't begin in the middle", remedy="begin with a snapshot")
     actions = tuple(
         action
         for action, before in zip(timeline.actions, timeline.action_rows, strict=True)
         if before > rows or action.kind is CorporateActionKind.DELISTING
     )
     kept = np.arange(len(timeline)) >= rows
-    return _with_rows(timeline, timeline.columns, kept, actions)
+    steps = tuple(
+        step
+        for step, before in zip(timeline.steps, timeline.step_rows, strict=True)
+        if before > rows or isinstance(step, ContractExpiry)
+    )
+    return _with_rows(timeline, timeline.columns, kept, actions, steps)
 
 
 def _with_rows(
@@ -133,6 +225,7 @@ def _with_rows(
     columns: BarColumns,
     keep: BoolArray,
     actions: tuple[CorporateAction, ...] | None = None,
+    steps: tuple[ContractStep, ...] | None = None,
 ) -> Timeline:
     index = timeline.instrument_index[keep]
     rows = {each.id: np.flatnonzero(index == at) for at, each in enumerate(timeline.instruments)}
@@ -147,4 +240,5 @@ def _with_rows(
         kind=timeline.kind,
         actions=timeline.actions if actions is None else actions,
         action_pins=timeline.action_pins,
+        steps=timeline.steps if steps is None else steps,
     )

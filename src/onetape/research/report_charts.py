@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.events import CapitalDeposited, OrderFilled, PositionAdjusted
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    OrderFilled,
+    PositionAdjusted,
+    PositionSettled,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.portfolio.performance import drawdowns
@@ -199,9 +205,9 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
     kinds: dict[str, list[OrderFilled]] = {name: [] for name in _MARKERS}
     held: dict[str, int] = {}
     for _, fill in summary.projection.account_events:
-        if isinstance(fill, CapitalDeposited) or fill.instrument != instrument:
+        if isinstance(fill, CapitalDeposited | CashPosted) or fill.instrument != instrument:
             continue
-        if isinstance(fill, PositionAdjusted):
+        if isinstance(fill, PositionAdjusted | PositionSettled):
             held[fill.strategy] = fill.lots
             continue
         before = held.get(fill.strategy, 0)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from onetape.domain.market import TRADES
+from onetape.domain.market import BOOK, QUOTES, TRADES
 from onetape.research import report_charts as charts
 from onetape.research import report_format as text
 from onetape.research import report_measures as measures
 from onetape.research import report_tables as tables
+from onetape.research.report_drift import drift_charts, drift_section
 from onetape.research.report_page import chart, figures_grid, render_page, section, table
 from onetape.research.report_performance import performance_section
-from onetape.research.result_table import action_rows, alarms, figure_rows
+from onetape.research.result_table import action_rows, alarms, figure_rows, posting_rows
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
+_ROWS = {TRADES: "trade prints", QUOTES: "quotes", BOOK: "changes of the depth"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _OUTERMOST = "<small>The outermost bars hold everything beyond four standard deviations.</small>"
 
@@ -30,7 +32,7 @@ def render_html(summary: RunSummary) -> str:
 def _figures(summary: RunSummary) -> dict[str, charts.Figure]:
     """The charts by the id of their place."""
     traded = summary.instruments[:MAX_PRICE_CHARTS]
-    return {
+    return drift_charts(summary) | {
         "equity": charts.equity_chart(summary),
         "exposure": charts.exposure_chart(summary),
         "distribution": charts.distribution_chart(summary),
@@ -45,7 +47,13 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
     yield _header(summary, name)
     yield section(
         "Key figures",
-        figures_grid([*figure_rows(account, summary.currency), *action_rows(summary)]),
+        figures_grid(
+            [
+                *figure_rows(account, summary.currency),
+                *action_rows(summary),
+                *posting_rows(summary),
+            ]
+        ),
     )
     if figures:
         yield section("Equity and drawdown", chart("equity"))
@@ -70,6 +78,8 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
     yield section("Execution", table(measures.execution_table(summary)))
     yield section("Why orders were not filled", table(measures.endings_table(summary)))
     yield section("Denied orders", table(tables.denials_table(summary)))
+    if summary.projection.drifted:
+        yield section("Drift of features", drift_section(summary))
     yield section("Market data", table(tables.datasets_table(summary)))
     yield section("Assumptions", table(tables.assumptions_table(summary)))
     yield performance_section()
@@ -90,7 +100,7 @@ def _header(summary: RunSummary, name: str) -> str:
     )
     account = summary.account
     timeframe = summary.timeline.timeframe
-    rows = "trade prints" if timeframe == TRADES else f"bars of {timeframe}"
+    rows = _ROWS.get(timeframe, f"bars of {timeframe}")
     return (
         f"<header><h1>{name}{badges}</h1>"
         f"<p>{escape(summary.projection.header.mode)}, {text.day(account.ts_start)} to "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onetape.research import report_measures as measures
 from onetape.research import report_tables as tables
+from onetape.research.report_drift import drift_table
 from onetape.research.report_tables import Table
 from onetape.research.result_table import alarms, result_rows
 from onetape.research.run_summary import RunSummary
@@ -29,6 +30,7 @@ def render_markdown(summary: RunSummary) -> str:
         ("Execution", measures.execution_table(summary)),
         ("Why orders were not filled", measures.endings_table(summary)),
         ("Denied orders", tables.denials_table(summary)),
+        *([("Drift of features", drift_table(summary))] if summary.projection.drifted else []),
         ("Market data", tables.datasets_table(summary)),
         ("Assumptions", tables.assumptions_table(summary)),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from onetape.domain.events import OrderShrunk
-from onetape.domain.market import TRADES
+from onetape.domain.market import NO_BARS
 from onetape.domain.numbers import minor_to_decimal
 from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
 from onetape.portfolio.round_trips import RoundTrip
@@ -32,7 +32,7 @@ def round_trips_table(summary: RunSummary, limit: int = MAX_ROUND_TRIPS) -> Tabl
     """Newest round trips first, open ones on top."""
     instruments = {each.id: each for each in summary.timeline.instruments}
     timeframe = summary.timeline.timeframe
-    daily = timeframe != TRADES and timeframe_ns(timeframe) >= NS_PER_DAY
+    daily = timeframe not in NO_BARS and timeframe_ns(timeframe) >= NS_PER_DAY
     moment = text.day if daily else text.minute
     total = len(summary.round_trips)
     shown = summary.round_trips[-limit:][::-1]

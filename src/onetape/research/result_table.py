@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from onetape.domain.events import BreakerTripped
 from onetape.portfolio.performance_summary import PerformanceSummary
@@ -38,6 +39,7 @@ def result_rows(summary: RunSummary) -> list[Row]:
         period,
         *figure_rows(account, summary.currency),
         *action_rows(summary),
+        *posting_rows(summary),
         Row("Denied orders", text.count(len(summary.projection.denied))),
     ]
 
@@ -84,6 +86,16 @@ def action_rows(summary: RunSummary) -> list[Row]:
     ]
 
 
+def posting_rows(summary: RunSummary) -> list[Row]:
+    """Cash that moved without a fill, by kind; nothing where there was none."""
+    return [
+        Row(kind.replace("_", " ").capitalize(), text.money(amount, currency),
+            _tone(float(amount)))
+        for kind, sums in summary.sum_postings().items()
+        for currency, amount in sums.items()
+    ]  # fmt: skip
+
+
 def cost_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
     """What trading cost."""
     bps = figures.fee_turnover_ratio * 10_000
@@ -118,7 +130,38 @@ def alarms(summary: RunSummary) -> list[Alarm]:
     )
     if len(trips) > MAX_TRIPS:
         found.append(Alarm("BREAKER TRIPPED", f"and {len(trips) - MAX_TRIPS:,} times more"))
+    found.extend(tell_fills(summary.config, summary.timeline.columns))
     return found
+
+
+_KIND_FILLS = {
+    "same_close": (
+        "SAME CLOSE",
+        "market orders may fill at the very close that they were decided at, a price that nobody "
+        "could still trade at (execution.fill.market: same_close)",
+    ),
+    "optimistic": (
+        "OPTIMISTIC FILLS",
+        "inside a bar orders are met in the order that is best for us "
+        "(execution.fill.path: optimistic)",
+    ),
+}
+
+
+def tell_fills(config: Mapping[str, Any], columns: Container[str]) -> Iterator[Alarm]:
+    """Fill models of a configuration that choose for us; `columns` are those of the data."""
+    fill = config.get("execution", {}).get("fill", {})
+    chosen = [fill, *fill.get("overrides", ())]
+    used = {each.get(key) for each in chosen for key in ("market", "path")}
+    for name, (word, story) in _KIND_FILLS.items():
+        if name in used:
+            yield Alarm(word, story)
+    if "vwap" in used and "vwap" not in columns:
+        yield Alarm(
+            "NO VWAP",
+            "the bars have no volume-weighted price: market orders filled at the typical price "
+            "(execution.fill.market: vwap)",
+        )
 
 
 def _tone(value: float) -> int:

@@ -17,6 +17,8 @@ from onetape.portfolio.execution_analytics import (
     measure_executions,
     summarize_executions,
 )
+from onetape.portfolio.home_amounts import executions_at_home
+from onetape.portfolio.home_currency import HomeCurrency
 from onetape.telemetry.run_projection import RunProjection
 
 
@@ -38,14 +40,19 @@ class RunExecution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_run_execution(
-    projection: RunProjection, marks: Marks, timeline: SlicedTimeline
+    projection: RunProjection,
+    marks: Marks,
+    timeline: SlicedTimeline,
+    currencies: HomeCurrency,
 ) -> RunExecution:
     """Measure the orders of a run, in the order of submission.
 
     Raises:
         DataError: The timeline does not hold what was traded.
     """
-    orders = measure_executions(list_order_records(projection), marks, timeline)
+    orders = executions_at_home(
+        currencies, measure_executions(list_order_records(projection), marks, timeline)
+    )
     by_type: dict[OrderType, list[OrderExecution]] = {}
     for each in orders:
         by_type.setdefault(each.order_type, []).append(each)

@@ -20,8 +20,13 @@ from onetape.portfolio.equity_curve import (
     EquityCurves,
     Marks,
     SlicedTimeline,
+    TimedAccountEvent,
     compute_equity_curves,
+    currency_of,
+    fold_cash,
 )
+from onetape.portfolio.home_amounts import fills_at_home, trips_at_home
+from onetape.portfolio.home_currency import HomeCurrency
 from onetape.portfolio.performance_summary import (
     PerformanceSummary,
     choose_returns_clock,
@@ -151,7 +156,36 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "orders": self.orders_by_status,
             "events": dict(projection.counts),
             **self._actions_metrics(),
+            **self._postings_metrics(),
         }
+
+    def sum_postings(self, strategy: str | None = None) -> dict[str, dict[str, Decimal]]:
+        """Cash that moved without a fill by kind and currency, received: positive.
+
+        Of one strategy, or of all.
+        """
+        totals: Counter[tuple[str, str]] = Counter()
+        for _, _, posted in self.projection.postings:
+            if strategy in (None, posted.strategy):
+                totals[posted.kind.value, posted.currency] += posted.amount
+        found: dict[str, dict[str, Decimal]] = {}
+        for kind, currency in sorted(totals):
+            found.setdefault(kind, {})[currency] = minor_to_decimal(totals[kind, currency])
+        return found
+
+    def _postings_metrics(self) -> dict[str, Any]:
+        """A part of metrics.json that only a run has in which cash moved without a fill."""
+        if not self.projection.postings:
+            return {}
+
+        def amounts(strategy: str | None = None) -> dict[str, Any]:
+            return {
+                kind: {currency: _shorten(each) for currency, each in sums.items()}
+                for kind, sums in self.sum_postings(strategy).items()
+            }
+
+        strategies = {name: amounts(name) for name in self.strategies}
+        return {"postings": {"account": amounts(), "strategies": strategies}}
 
     def sum_dividends(self, strategy: str | None = None) -> Decimal:
         """Dividends that one strategy, or all, received less those that it paid, in currency."""
@@ -199,10 +233,11 @@ def summarize_run(
     """
     projection = project_run(events)
     marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
+    currencies = marks.currencies(_currency(projection, timeline))
     curves = compute_equity_curves(marks, projection.account_events)
-    _check_cash(projection, curves)
-    round_trips = pair_round_trips(marks, projection.account_events)
-    fills = [fill for _, _, fill in projection.fills]
+    _check_cash(projection, marks, curves, currencies)
+    round_trips = trips_at_home(currencies, pair_round_trips(marks, projection.account_events))
+    fills = fills_at_home(currencies, [(ts, fill) for _, ts, fill in projection.fills])
     clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
     growth = compute_growth(curves.account)
 
@@ -220,26 +255,39 @@ def summarize_run(
         marks=marks,
         curves=curves,
         round_trips=round_trips,
-        currency=_currency(projection, timeline),
+        currency=currencies.home,
         digest=digest,
         account=summarize_performance(curves.account, fills, round_trips, clock),
         strategies={name: measure(curve, name) for name, curve in curves.strategies.items()},
         instruments=_summarize_instruments(fills, round_trips),
         denials=_group_denials(projection.denied),
-        execution=measure_run_execution(projection, marks, timeline),
+        execution=measure_run_execution(projection, marks, timeline, currencies),
         risk=measure_run_risk(curves, clock),
         returns_by_month=compute_calendar_returns(marks.slice_ts, growth, "M"),
         returns_by_year=compute_calendar_returns(marks.slice_ts, growth, "Y"),
     )
 
 
-def _check_cash(projection: RunProjection, curves: EquityCurves) -> None:
-    """The cash that the ledger put on the tape last is the cash that the curve ends with."""
-    for strategy, cash in projection.cash.items():
-        folded = int(curves.strategies[strategy].cash[-1])
+def _check_cash(
+    projection: RunProjection, marks: Marks, curves: EquityCurves, currencies: HomeCurrency
+) -> None:
+    """The cash that the ledger put on the tape last is what the events add up to.
+
+    And where all of a strategy is in one currency, what its curve ends with.
+    """
+    groups: dict[tuple[str, str], list[TimedAccountEvent]] = {}
+    for timed in projection.account_events:
+        key = timed[1].strategy, currency_of(timed[1], currencies)
+        groups.setdefault(key, []).append(timed)
+    totals = {key: sum(fold_cash(marks, each)[0]) for key, each in groups.items()}
+    foreign = {strategy for strategy, currency in totals if currency != currencies.home}
+    for (strategy, currency), cash in projection.cash.items():
+        folded = totals[strategy, currency]
+        if folded == cash and strategy not in foreign:
+            folded = int(curves.strategies[strategy].cash[-1])
         if folded != cash:
             raise InvariantBroken(
-                f"cash of {strategy} is {minor_to_decimal(cash)} in the books and "
+                f"cash of {strategy} is {minor_to_decimal(cash)} {currency} in the books and "
                 f"{minor_to_decimal(folded)} by its fills"
             )
 
@@ -254,7 +302,7 @@ def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:
             f"the strategies keep books in {' and '.join(currencies)}, whose sum means nothing",
             remedy="run one session for each currency",
         )
-    return currencies[0] if currencies else timeline.instruments[0].quote_currency
+    return currencies[0] if currencies else timeline.instruments[0].settlement_currency
 
 
 def _summarize_instruments(

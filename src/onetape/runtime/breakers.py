@@ -73,6 +73,7 @@ class BreakersState(msgspec.Struct, frozen=True, kw_only=True):
     watched: list[Watched]
     trips: list[tuple[str, InstrumentId, int, int]]
     equity: dict[str, int]
+    capital: dict[str, int]
     row: int
 
 
@@ -111,6 +112,7 @@ class Breakers:
         self._row = -1
         self._equity = {name: each.ledger.cash for name, each in runners.items()}
         self._equity[""] = sum(self._equity.values())
+        self._capital = {name: each.ledger.capital for name, each in runners.items()}
         self.watched = [
             Watched(at, strategy, instrument, self._equity[strategy])
             for at, each in enumerate(breakers)
@@ -130,7 +132,7 @@ class Breakers:
             watched=[msgspec.structs.replace(each, answers=list(each.answers))
                      for each in self.watched],
             trips=[(*key, each.lots, each.earned) for key, each in self._trips.items()],
-            equity=dict(self._equity), row=self._row,
+            equity=dict(self._equity), capital=dict(self._capital), row=self._row,
         )  # fmt: skip
 
     def restore(self, state: BreakersState) -> None:
@@ -142,6 +144,7 @@ class Breakers:
             (name, instrument): Trip(lots, earned) for name, instrument, lots, earned in state.trips
         }
         self._equity = dict(state.equity)
+        self._capital = dict(state.capital)
         self._row = state.row
         self._pause()
 
@@ -152,15 +155,17 @@ class Breakers:
         row = self._market.row
         is_new = self._market.session_start_between(self._row, row) >= 0 and self._row >= 0
         before, self._row = self._equity, row
+        moved = self._follow_capital()
         self._equity = {name: self._value(each) for name, each in self._runners.items()}
         self._equity[""] = sum(self._equity.values())
         for each in self.watched:
             breaker = self._breakers[each.breaker]
+            each.base += moved.get(each.strategy, 0)
             if each.trip is not None and self._is_rearmed(breaker, each.trip, is_new=is_new):
                 self._rearm(each)
             equity = self._equity[each.strategy]
             if breaker.kind is BreakerKind.DAILY_LOSS and is_new and each.trip is None:
-                each.base = before[each.strategy]
+                each.base = before[each.strategy] + moved.get(each.strategy, 0)
             elif breaker.kind is BreakerKind.DRAWDOWN:
                 each.base = max(each.base, equity)
             elif breaker.kind is not BreakerKind.DAILY_LOSS:
@@ -171,6 +176,13 @@ class Breakers:
                 loss = minor_to_float(each.base - equity)
                 self._trip(each, loss, minor_to_float(allowed), currency)
         self._flatten()
+
+    def _follow_capital(self) -> dict[str, int]:
+        """Capital that each strategy got (gave: negative) since the last look: no gain, no loss."""
+        now = {name: each.ledger.capital for name, each in self._runners.items()}
+        moved = {name: capital - self._capital[name] for name, capital in now.items()}
+        self._capital = now
+        return moved
 
     def _value(self, runner: Runner) -> int:
         runner.valuation.refresh()

@@ -25,6 +25,7 @@ from onetape.runtime.config_document import (
     apply_overrides,
     read_document,
 )
+from onetape.runtime.config_drift import DriftConfig
 from onetape.runtime.config_execution import ExecutionConfig
 from onetape.runtime.config_problems import explain
 from onetape.runtime.config_section import Section
@@ -81,11 +82,18 @@ class DataConfig(Section):
     """Dataset versions to use instead of the newest, by instrument id."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
+    funding: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of funding rates of perpetuals; null: none."""
 
     @property
     def actions_path(self) -> Path | None:
         """Where the corporate actions are."""
         return None if self.corporate_actions is None else Path(self.corporate_actions)
+
+    @property
+    def funding_path(self) -> Path | None:
+        """Where the funding rates are."""
+        return None if self.funding is None else Path(self.funding)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -295,6 +303,8 @@ class SessionConfig(Section):
     data: DataConfig
     execution: ExecutionConfig = ExecutionConfig()
     risk: RiskConfig = RiskConfig()
+    drift: DriftConfig | None = None
+    """Watch features for drift; null: no."""
     strategies: Annotated[tuple[StrategyConfig, ...], Field(min_length=1)]
     output: OutputConfig = OutputConfig()
     name: Name = Field(default_factory=lambda given: _first_name(given["strategies"]))
@@ -318,6 +328,23 @@ class SessionConfig(Section):
                         f"is {instrument!r}, which data.instruments does not list",
                         did_you_mean(instrument, self.data.instruments),
                         ("strategies", index, "instruments", place),
+                    )
+        unknown = self.execution.fill.unknown(self.data.instruments)
+        if unknown is not None:
+            number, place, instrument = unknown
+            raise RefusedError(
+                f"is {instrument!r}, which data.instruments does not list",
+                did_you_mean(instrument, self.data.instruments),
+                ("execution", "fill", "overrides", number, "instruments", place),
+            )
+        enabled = [each.name for each in self.enabled_strategies]
+        for index, transfer in enumerate(self.execution.transfers):
+            for key, name in (("from", transfer.source), ("to", transfer.target)):
+                if name not in enabled:
+                    raise RefusedError(
+                        f"is {name!r}, which is no enabled strategy",
+                        did_you_mean(name, enabled),
+                        ("execution", "transfers", index, key),
                     )
         if not self.enabled_strategies:
             raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
@@ -373,12 +400,16 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path` and `data.corporate_actions` (the data is pinned by its
-    own content hash) and `clock.speed`. It loads again, with the defaults in their place.
+    Left out are `output.path`, `data.path`, `data.corporate_actions` and `data.funding` (the data
+    is pinned by its own content hash) and `clock.speed`. It loads again, with the defaults in
+    their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
     del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
+    del values["data"]["funding"]
     values["clock"].pop("speed", None)
+    if values["drift"] is None:
+        del values["drift"]  # as in sessions from before there was any
     return _canonical(values)
 
 

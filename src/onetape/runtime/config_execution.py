@@ -13,9 +13,12 @@ from pydantic import Field
 
 from onetape.execution.simulated import fees, slippage
 from onetape.execution.simulated.latency import LatencyModel
+from onetape.runtime.config_carrying import CarryingConfig
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
+from onetape.runtime.config_fills import FillConfig
+from onetape.runtime.config_margin import Margin
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import Bps, Exact, Factor
+from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name
 
 _ZERO = Decimal(0)
 
@@ -65,6 +68,26 @@ class Latency(Section):
     std_ms: Milliseconds = _ZERO
 
 
+class Currencies(Section):
+    """Foreign cash is converted as soon as it moves, at the mark of a pair in data.instruments."""
+
+    spread_bps: Bps = _ZERO
+    """What a conversion costs, of the amount."""
+
+
+class TransferConfig(Section):
+    """Capital that goes from one strategy to another, once."""
+
+    at: Moment
+    """When, ISO 8601, UTC unless it has an offset; before the bars of that time."""
+    source: Name = Field(alias="from")
+    """Name of the strategy that gives it."""
+    target: Name = Field(alias="to")
+    """Name of the strategy that gets it."""
+    amount: Limit
+    """How much; refused where it is more than free cash."""
+
+
 class ExecutionConfig(Section):
     """How orders become fills."""
 
@@ -74,8 +97,20 @@ class ExecutionConfig(Section):
     fees: Fees = NoFees()
     limit_fill: Literal["touch", "through"] = "through"
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
+    fill: FillConfig = FillConfig()
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
+    margin: Margin | None = None
+    """What a broker asks for positions; null: they are paid for."""
+
+    carrying: CarryingConfig | None = None
+    """Borrow fees and interest; null: holding is free."""
+
+    currencies: Currencies | None = None
+    """Trading in other currencies than that of the capital; null: none but that."""
+
+    transfers: tuple[TransferConfig, ...] = ()
+    """Capital that moves between the strategies."""
 
     def slippage_model(self) -> slippage.SlippageModel:
         """The venue's slippage model."""

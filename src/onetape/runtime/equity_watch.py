@@ -18,7 +18,7 @@ from onetape.runtime.market_state import MarketState
 
 
 class Holding(Protocol):
-    """A position as a watch reads it: signed lots, and minor units a tick and lot."""
+    """A position as a watch reads it: signed lots, and what a price makes of them."""
 
     @property
     def lots(self) -> int:
@@ -27,7 +27,16 @@ class Holding(Protocol):
 
     @property
     def factor(self) -> int:
-        """Minor units."""
+        """Minor units of one tick times one lot."""
+        ...
+
+    @property
+    def inverse_factor(self) -> int:
+        """As of the instrument; 0 where it is not inverse."""
+        ...
+
+    def worth(self, ticks: int, /) -> int:
+        """What it adds to equity at a price, in minor units."""
         ...
 
 
@@ -45,11 +54,32 @@ class WatchedBooks(Protocol):
         ...
 
 
-class SummedHolding(msgspec.Struct):
-    """What all strategies together hold of an instrument."""
+class SummedHolding:
+    """What all strategies together hold of an instrument; flat, it may still be worth something."""
 
-    lots: int
-    factor: int
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[Holding]) -> None:
+        self._parts = parts
+
+    @property
+    def lots(self) -> int:
+        """Signed, added up."""
+        return sum(each.lots for each in self._parts)
+
+    @property
+    def factor(self) -> int:
+        """Minor units of one tick times one lot."""
+        return self._parts[0].factor
+
+    @property
+    def inverse_factor(self) -> int:
+        """As of the instrument."""
+        return self._parts[0].inverse_factor
+
+    def worth(self, ticks: int) -> int:
+        """What all of it adds to equity at a price."""
+        return sum(each.worth(ticks) for each in self._parts)
 
 
 class AccountBooks:
@@ -67,13 +97,12 @@ class AccountBooks:
 
     @property
     def held(self) -> Mapping[InstrumentId, Holding]:
-        """Net positions that are not flat."""
-        held: dict[InstrumentId, SummedHolding] = {}
+        """What any strategy holds, added up."""
+        parts: dict[InstrumentId, list[Holding]] = {}
         for ledger in self._ledgers:
             for name, position in ledger.held.items():
-                mine = held.setdefault(name, SummedHolding(0, position.factor))
-                mine.lots += position.lots
-        return {name: each for name, each in held.items() if each.lots}
+                parts.setdefault(name, []).append(position)
+        return {name: SummedHolding(each) for name, each in parts.items()}
 
 
 class EquityWatchState(msgspec.Struct, frozen=True):
@@ -152,6 +181,12 @@ class EquityWatch:
         if self._account is not None:
             self._account.split(index, ticks)
 
+    def transfer(self, amount: int) -> None:
+        """Capital has come (or gone, negative): that is no gain and no loss."""
+        self._equity += amount
+        self.peak += amount
+        self.session_start += amount
+
     def advance(self) -> None:
         """Look at every row up to the market's current one, with the positions held now.
 
@@ -181,24 +216,24 @@ class EquityWatch:
     def _advance_one(self, row: int) -> None:
         ticks = self._market.close_ticks
         (position,) = self._ledger.held.values()
-        each = position.lots * position.factor
+        is_long = position.lots > 0
         cash = self._ledger.cash
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             known = start > self._row + 1
-            self.session_start = cash + each * ticks[start - 1] if known else self._equity
+            self.session_start = cash + position.worth(ticks[start - 1]) if known else self._equity
         seen = ticks[self._row + 1 : row + 1]
-        self.peak = max(self.peak, cash + each * (max(seen) if each > 0 else min(seen)))
-        self._equity = cash + each * ticks[row]
+        self.peak = max(self.peak, cash + position.worth(max(seen) if is_long else min(seen)))
+        self._equity = cash + position.worth(ticks[row])
 
     def _advance_many(self, row: int, rows_index: list[int]) -> None:
         ticks = self._market.close_ticks
         marks = self._marks
         ends = self._slice_end
-        held = {
-            self._index[name]: each.lots * each.factor for name, each in self._ledger.held.items()
-        }
-        equity = self._ledger.cash + sum(each * marks[index] for index, each in held.items())
+        positions = {self._index[name]: each for name, each in self._ledger.held.items()}
+        inverse = {at: each for at, each in positions.items() if each.inverse_factor}
+        held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
+        equity = self._ledger.cash + sum(each.worth(marks[at]) for at, each in positions.items())
         peak = self.peak
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
@@ -210,6 +245,8 @@ class EquityWatch:
             each = held.get(index)
             if each:
                 equity += each * (ticks[at] - marks[index])
+            elif index in inverse:
+                equity += inverse[index].worth(ticks[at]) - inverse[index].worth(marks[index])
             marks[index] = ticks[at]
             if ends[at] and equity > peak:
                 peak = equity

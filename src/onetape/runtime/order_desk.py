@@ -9,6 +9,7 @@ import msgspec
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderCancelPending,
@@ -18,15 +19,17 @@ from onetape.domain.events import (
     OrderReplacePending,
     OrderReplaceRejected,
     OrderReport,
+    TransferOrdered,
+    TransferRefused,
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
-    Intent,
     LiquiditySide,
     OrderIntent,
     OrderStatus,
@@ -36,16 +39,20 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.postings import PostingKind
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
     compute_affordable_lots,
     compute_fill_fee,
 )
+from onetape.portfolio.ledger import NO_INSTRUMENT
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.risk.shrinking import Shrinking
+from onetape.runtime.currency_exchange import CurrencyExchange
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.risk_audit import RiskAudit, describe
 from onetape.runtime.risk_controls import RiskControls, RiskControlsState, name_pause
@@ -77,12 +84,14 @@ class OrderDesk:
 
     Attributes:
         commands: What the current step wants sent to the venue, in order.
+        is_cash_account: Whether what is bought must be paid from cash.
+        margin: What measures margin; None: there is no agreement on it.
     """
 
     __slots__ = (
-        "_audit", "_closings", "_controls", "_delisted", "_fees", "_index", "_instruments",
-        "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms", "_runners",
-        "_ungated", "commands",
+        "_audit", "_closings", "_controls", "_delisted", "_expired", "_fees", "_index",
+        "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
+        "_runners", "_ungated", "commands", "is_cash_account", "margin",
     )  # fmt: skip
 
     def __init__(
@@ -93,9 +102,13 @@ class OrderDesk:
         instruments: Sequence[Instrument],
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
+        *,
         controls: RiskControls | None = None,
         audit: RiskAudit | None = None,
+        is_cash_account: bool = True,
     ) -> None:
+        self.is_cash_account = is_cash_account
+        self.margin: MarginDesk | None = None
         self._log = log
         self._controls = controls
         self._audit = audit
@@ -111,6 +124,7 @@ class OrderDesk:
         self._delisted: set[InstrumentId] = set()
         self._closings: dict[str, int] = {}
         self._ungated = RiskEngine(())
+        self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
 
     def save(self) -> DeskState:
@@ -131,7 +145,9 @@ class OrderDesk:
         if self._controls is not None and state.controls is not None:
             self._controls.restore(state.controls)
 
-    def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
+    def decide(
+        self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent
+    ) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
         if isinstance(intent, OrderIntent):
             return self._order(runner, intent)
@@ -167,9 +183,11 @@ class OrderDesk:
 
     def _open_line(self, runner: Runner, identity: InstrumentId) -> DeskLine:
         instrument = self._instruments[identity]
+        is_foreign = instrument.settlement_currency != runner.ledger.currency
         line = runner.lines[identity] = DeskLine(
             instrument, self._index[identity], self._fees[identity],
             runner.ledger.positions[identity], runner.risk.row_for(instrument),
+            runner.exchange if is_foreign else None,
         )  # fmt: skip
         return line
 
@@ -188,7 +206,15 @@ class OrderDesk:
             if basis is not QuantityBasis.NOTIONAL_AT_FILL:
                 runner.valuation.refresh()
                 budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
-            lots = compute_affordable_lots(line.fees, _TAKER, budget, mark, line.factor, 0)
+                if line.exchange is not None:
+                    currency = line.instrument.settlement_currency
+                    if not line.exchange.has_rate(currency):
+                        return intent.side, 0
+                    budget = line.exchange.from_home(currency, budget)
+            price, factor = mark, line.factor
+            if line.inverse_factor:
+                price, factor = 1, compute_notional(1, mark, 0, line.inverse_factor)
+            lots = compute_affordable_lots(line.fees, _TAKER, budget, price, factor, 0)
             if basis in _AT_FILL:
                 return intent.side, lots
             amount = lots if amount >= 0 else -lots
@@ -221,11 +247,22 @@ class OrderDesk:
         market = self._market
         if self._delisted and line.instrument.id in self._delisted:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
+        if self._expired and line.instrument.id in self._expired:
+            return self._denied(intent, DenialCode.EXPIRED, lots, 0, "lots")
         mark = market.mark_ticks(line.index)
+        exchange, currency = line.exchange, ""
+        if exchange is not None:
+            currency = line.instrument.settlement_currency
+            if not exchange.has_rate(currency):
+                pair = exchange.pair_of(currency)
+                return self._denied(intent, DenialCode.NO_RATE, 0, 1, f"bars of {pair}")
         side, side_sign = (_BUY, 1) if side > 0 else (_SELL, -1)
         dearest = intent.limit_ticks or intent.stop_ticks
         if dearest < mark and (side_sign < 0 or not intent.limit_ticks):
             dearest = mark
+        if line.inverse_factor:  # worth the more, the lower the price
+            own = intent.limit_ticks or intent.stop_ticks
+            dearest = min(own, mark) if own and mark else own or mark
         position = line.position.lots
         reduce_only = intent.reduce_only
         coming, group = 0, ""
@@ -241,7 +278,7 @@ class OrderDesk:
         controls = self._controls
         shrinking: Shrinking | None = None
         if controls is not None and controls.shrinks and replaced is None:
-            shrinking = self._shrinking(controls, line, intent, side, dearest, position)
+            shrinking = self._shrinking(controls, runner, line, intent, side, dearest, position)
             reducible = -position * side_sign
             if reduce_only and 0 < reducible < lots:
                 flips = self._denied(intent, DenialCode.REDUCE_ONLY, lots, reducible, "lots")
@@ -255,7 +292,7 @@ class OrderDesk:
         valuation = runner.valuation
         if valuation.row != market.row:
             valuation.refresh()
-        notional = lots * dearest * line.factor
+        notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
         taker_e8 = line.taker_e8
         if taker_e8 is not None:
             fee = -(-notional * taker_e8 // E8)
@@ -274,20 +311,35 @@ class OrderDesk:
             buys, sells, bound, reducible = self._open_orders(
                 runner, line, side_sign, replaced, group, coming
             )
-        if not self._is_single:
+        if runner.exchange is not None:
+            gross, net = self._others_at_home(runner, runner.exchange, line, side_sign, replaced)
+        elif not self._is_single:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
         now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
         lot_notional = (mark or dearest) * line.factor
+        if line.inverse_factor:
+            lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
+        if exchange is not None:
+            notional = -exchange.to_home(currency, -notional)
+            lot_notional = -exchange.to_home(currency, -lot_notional)
+            fee = -exchange.to_home(currency, -fee) + exchange.compute_cost(notional)
         kill_active = self._kill_switch.active
         if controls is not None and runner.name in controls.paused:
             kill_active = True
+        needed = power = 0
+        if self.margin is not None:
+            others = [each for each in self._oms.open.values() if each is not replaced]
+            signed = 0 if reduce_only else lots * side_sign
+            needed, power = self.margin.compute_needs(
+                runner, others, line.instrument.id, signed, dearest
+            )
         self._lot_cost = -(-(notional + fee) // lots)
         audit = self._audit
         if controls is None and audit is None:
             approved = line.approve(
                 intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
                 cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells,
-                gross, net, bound, kill_active,
+                gross, net, bound, kill_active, needed, power,
             )  # fmt: skip
             if approved is not None:
                 return approved
@@ -298,16 +350,19 @@ class OrderDesk:
             reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
             open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
             other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
+            margin_needed=needed, margin_power=power,
         )  # fmt: skip
         other = None
         if audit is not None:
             cut = shrinking.steps if shrinking is not None else []
-            others = None
+            asked = None
             if audit.controls.shrinks and replaced is None:
-                others = self._shrinking(audit.controls, line, intent, side, dearest, position)
-                others.steps += cut
+                asked = self._shrinking(
+                    audit.controls, runner, line, intent, side, dearest, position
+                )
+                asked.steps += cut
             is_paused = kill_active and not self._kill_switch.active
-            other = audit.ask(runner, order, others, cut, is_paused=is_paused)
+            other = audit.ask(runner, order, asked, cut, is_paused=is_paused)
         if controls is None:
             verdict = runner.risk.check(order)
         else:
@@ -315,6 +370,8 @@ class OrderDesk:
         if audit is not None and other is not None:
             run = describe(verdict, shrinking.steps if shrinking is not None else ())
             audit.take(order, lots, other, run, is_replace=replaced is not None)
+        if exchange is not None and isinstance(verdict, OrderDenied) and verdict.unit == currency:
+            return msgspec.structs.replace(verdict, unit=exchange.home)
         return verdict
 
     def _decide(
@@ -334,6 +391,7 @@ class OrderDesk:
     def _shrinking(
         self,
         controls: RiskControls,
+        runner: Runner,
         line: DeskLine,
         intent: OrderIntent,
         side: Side,
@@ -342,11 +400,22 @@ class OrderDesk:
     ) -> Shrinking:
         """What may shrink an order: what fewer lots of it cost, and what the instrument says."""
 
-        def cost(lots: int) -> tuple[int, int]:
-            notional = lots * dearest * line.factor
+        def cost(lots: int) -> tuple[int, int, int]:
+            notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
             now = self._log.now
             fee = compute_fill_fee(line.fees, side, _TAKER, 0, 0, lots, notional, 0, now)
-            return notional, fee
+            exchange = line.exchange
+            if exchange is not None:
+                currency = line.instrument.settlement_currency
+                notional = -exchange.to_home(currency, -notional)
+                fee = -exchange.to_home(currency, -fee) + exchange.compute_cost(notional)
+            needed = 0
+            if self.margin is not None:
+                signed = 0 if intent.reduce_only else lots * side
+                needed, _ = self.margin.compute_needs(
+                    runner, list(self._oms.open.values()), line.instrument.id, signed, dearest
+                )
+            return notional, fee, needed
 
         def refuse(lots: int) -> OrderDenied | None:
             return self._refuse(intent, line.instrument, dearest, side, lots, position)
@@ -429,9 +498,9 @@ class OrderDesk:
         here = line.instrument.id
         position = line.position
         mark_ticks = self._market.mark_ticks
-        price = mark_ticks(line.index) * position.factor
-        gross = runner.valuation.gross - abs(position.lots) * price
-        net = runner.valuation.net - position.lots * price
+        exposure = position.exposure(mark_ticks(line.index)) if position.lots else 0
+        gross = runner.valuation.gross - abs(exposure)
+        net = runner.valuation.net - exposure
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
         for each in self._oms.open.values():
@@ -443,10 +512,35 @@ class OrderDesk:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            price = mark_ticks(self._index[name]) * position.factor
+            mark = mark_ticks(self._index[name])
+            price = compute_notional(1, mark, position.factor, position.inverse_factor)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
+        return gross, net
+
+    def _others_at_home(
+        self,
+        runner: Runner,
+        exchange: CurrencyExchange,
+        line: DeskLine,
+        side_sign: int,
+        replaced: Order | None,
+    ) -> tuple[int, int]:
+        """`_other_instruments` in home currency, each lot rounded up."""
+        sides: dict[InstrumentId, list[int]] = {each: [0, 0] for each in runner.ledger.held}
+        for each in self._oms.open.values():
+            if each is not replaced and not each.reduce_only and each.strategy == runner.name:
+                sides.setdefault(each.instrument, [0, 0])[each.side is _SELL] += each.leaves
+        gross = net = 0
+        for name, (buys, sells) in sides.items():
+            if name == line.instrument.id:
+                continue
+            position, instrument = runner.ledger.positions[name], self._instruments[name]
+            lot = self._market.mark_ticks(self._index[name]) * position.factor
+            lot = -exchange.to_home(instrument.settlement_currency, -lot)
+            gross += compute_worst_lots(position.lots, buys, sells) * lot
+            net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
         return gross, net
 
     def _refuse(
@@ -459,9 +553,10 @@ class OrderDesk:
         position: int,
     ) -> OrderDenied | None:
         """What the instrument itself forbids, whatever the limits of the account."""
-        notional = lots * reference * instrument.minor_per_tick_lot
         if not reference:
             return self._denied(intent, DenialCode.NO_MARK, 0, 1, "bars")
+        factor = instrument.minor_per_tick_lot
+        notional = compute_notional(lots, reference, factor, instrument.inverse_factor)
         if lots <= 0:
             return self._denied(intent, DenialCode.ZERO_QUANTITY, lots, 1, "lots")
         most = min(instrument.max_lots or MAX_LOTS, MAX_LOTS)
@@ -472,7 +567,7 @@ class OrderDesk:
         if notional < instrument.min_notional * E8:
             return self._denied(
                 intent, DenialCode.MIN_NOTIONAL, notional / E8, float(instrument.min_notional),
-                instrument.quote_currency,
+                instrument.settlement_currency,
             )  # fmt: skip
         if abs(position + lots * side) > MAX_LOTS:
             return self._denied(
@@ -591,7 +686,7 @@ class OrderDesk:
             elif order.status not in (S.CANCEL_PENDING, S.UNKNOWN):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
         for identity, position in list(runner.ledger.held.items()):
-            if identity not in closing and identity not in self._delisted:
+            if identity not in closing | self._delisted | self._expired:
                 self._close(runner, identity, position.lots, cause)
 
     def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
@@ -655,7 +750,23 @@ class OrderDesk:
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
             events.append((runner.settle(report), origin, seq))
+            if runner.exchange is not None:
+                currency = self._instruments[report.instrument].settlement_currency
+                self._convert(runner, runner.exchange, currency, origin, seq)
         return runner
+
+    def _convert(
+        self, runner: Runner, exchange: CurrencyExchange, currency: str, origin: int, cause: int
+    ) -> None:
+        """Bring foreign cash to zero: two postings, one in each currency."""
+        sweep = exchange.quote_sweep(currency) if currency != exchange.home else None
+        if sweep is None:
+            return
+        foreign, home, reason = sweep
+        pair = exchange.pair_of(currency)
+        for amount, name in ((foreign, currency), (home, exchange.home)):
+            posted = runner.post(PostingKind.FX_CONVERSION, amount, pair, reason, name)
+            self._log.emit(posted, origin, cause)
 
     def adjust(self, action: CorporateAction, cause: int) -> None:
         """Post a corporate action to the books of every strategy, and adjust the mark by a split.
@@ -669,7 +780,10 @@ class OrderDesk:
         for runner in self._runners.values():
             change = runner.adjust(action, terms, mark_ticks)
             if change is not None:
-                log.emit(change, log.origin, cause)
+                seq = log.emit(change, log.origin, cause)
+                if runner.exchange is not None:
+                    currency = self._instruments[action.instrument].settlement_currency
+                    self._convert(runner, runner.exchange, currency, log.origin, seq)
         if action.kind is CorporateActionKind.SPLIT:
             market.split(index, terms)
             for runner in self._runners.values():
@@ -677,10 +791,78 @@ class OrderDesk:
                     runner.watch.split(index, market.mark_ticks(index))
         self.delist(action)
 
+    def post(
+        self,
+        strategy: str,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+        currency: str = "",
+    ) -> CashPosted:
+        """Book cash that moves without a fill, on the tape in the current step.
+
+        Args:
+            strategy: Whose books.
+            kind: Why it moves; says the account.
+            amount: Minor units, received: positive.
+            instrument: On whose account; empty where it is of none.
+            reason: How the amount came about, for people.
+            currency: Of `amount`; empty: that of the instrument, or else of the books.
+
+        Raises:
+            InvariantBroken: A balance becomes too large.
+        """
+        runner, log = self._runners[strategy], self._log
+        posted = runner.post(kind, amount, instrument, reason, currency)
+        seq = log.emit(posted, log.origin, log.cause)
+        if runner.exchange is not None:
+            self._convert(runner, runner.exchange, posted.currency, log.origin, seq)
+        return posted
+
+    def transfer(self, order: TransferOrdered, cause: int) -> None:
+        """Move capital from one strategy to another, or refuse to; `cause` is the seq of `order`.
+
+        Raises:
+            InvariantBroken: A balance becomes too large.
+        """
+        log, source = self._log, self._runners[order.source]
+        free = source.ledger.cash - sum(
+            each.leaves * each.worst_lot_cost
+            for each in self._oms.open.values()
+            if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+        )
+        if order.amount > free:
+            log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
+            return
+        log.origin = log.cause = cause
+        for name, amount, way in (
+            (order.source, -order.amount, f"to {order.target}"),
+            (order.target, order.amount, f"from {order.source}"),
+        ):
+            self.post(name, PostingKind.TRANSFER, amount, reason=way)
+
     def delist(self, action: CorporateAction) -> None:
         """From a delisting on every order of the instrument is denied."""
         if action.kind is CorporateActionKind.DELISTING:
             self._delisted.add(action.instrument)
+
+    def free_lots(self, runner: Runner, instrument: InstrumentId) -> int:
+        """Lots that a strategy holds and has not for sale; 0 where it is short."""
+        free = runner.ledger.positions[instrument].lots
+        for each in self._oms.open.values():
+            if (
+                each.strategy == runner.name
+                and each.instrument == instrument
+                and each.side is _SELL
+                and not each.reduce_only
+            ):
+                free -= each.leaves
+        return max(0, free)
+
+    def expire(self, instrument: InstrumentId) -> None:
+        """From an expiry on every order of the instrument is denied."""
+        self._expired.add(instrument)
 
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""
@@ -691,9 +873,15 @@ class OrderDesk:
         return self._runners[strategy].ledger.positions[instrument].lots
 
     def equity_at(self, strategy: str, instrument: InstrumentId, ticks: int) -> int:
-        """Equity of a strategy with `instrument` marked at `ticks`: what its broker knows."""
+        """Equity of a strategy with `instrument` marked at `ticks`, in its quote currency."""
         runner = self._runners[strategy]
         runner.valuation.refresh()
         position = runner.ledger.positions[instrument]
         mark = self._market.mark_ticks(self._index[instrument])
-        return runner.valuation.equity + position.lots * position.factor * (ticks - mark)
+        equity = runner.valuation.equity
+        if runner.exchange is not None:
+            currency = self._instruments[instrument].settlement_currency
+            equity = runner.exchange.from_home(currency, equity)
+        if not position.lots:
+            return equity
+        return equity + position.worth(ticks) - position.worth(mark)

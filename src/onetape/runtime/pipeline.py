@@ -4,9 +4,10 @@
                                      (the events of every arrow) -> tape
 
 A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
-command, a corporate action) to its end and puts everything that it caused on the tape. Commands
-leave for the venue only after the tape has their step. All steps are in the order of DESIGN section
-4: by time, and at one time control, execution reports, corporate actions, market, timers.
+command, a corporate action, a contract step, the end of a trading day) to its end and puts
+everything that it caused on the tape. Commands leave for the venue only after the tape has their
+step. All steps are in the order of DESIGN section 4: by time, and at one time control, execution
+reports, corporate actions, contract steps, market, timers; the end of a day comes last.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress, islice
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.events import (
     CapitalDeposited,
+    FeatureDrifted,
     KillSwitchSet,
     OrderEvent,
     OrderFilled,
@@ -31,23 +33,29 @@ from onetape.domain.events import (
     SignalRecorded,
     StrategyQuarantined,
     TimerFired,
+    TransferOrdered,
 )
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import (
     Bar,
     BarBlock,
+    ContractExpiry,
+    ContractStep,
     CorporateAction,
     CorporateActionKind,
+    RowEvent,
     TimeSlice,
-    TradeTick,
 )
 from onetape.domain.numbers import INT64_MAX
-from onetape.domain.orders import Intent
+from onetape.domain.orders import ExerciseIntent, Intent
 from onetape.domain.ports import SimulatedExchange
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.timeline import DayEnd, Timeline
 from onetape.runtime.breakers import Breakers, BreakersState
+from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
-from onetape.runtime.runner import Runner, RunnerState
+from onetape.runtime.runner import STEP_CALLBACKS, Runner, RunnerState
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.timers import Timers, TimersState
 from onetape.strategy.context import Context, TimerRequest
@@ -75,6 +83,14 @@ class PipelineState(msgspec.Struct, frozen=True, kw_only=True):
     breakers: BreakersState | None = None
 
 
+class DayEndTask(Protocol):
+    """What is due when trading days end."""
+
+    def end_day(self, day_end: DayEnd) -> None:
+        """Put what is due into the current step; a day at which nothing is due leaves no step."""
+        ...
+
+
 class Pipeline:
     """Drives the stages of one session, one step at a time.
 
@@ -92,10 +108,14 @@ class Pipeline:
         desk: OrderDesk,
         venue: SimulatedExchange,
         log: StepLog,
+        contracts: ContractDesk,
+        margin: MarginDesk | None = None,
         breakers: Breakers | None = None,
     ) -> None:
         self.breakers = breakers
         self._market = market
+        self._contracts = contracts
+        self._margin = margin
         self._runners = {each.name: each for each in runners}
         self._active = tuple(runners)
         self._desk = desk
@@ -195,6 +215,15 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts - 1)
 
+    def transfer(self, order: TransferOrdered, ts: int) -> None:
+        """Capital between strategies, as a step of its own before the rows of its time."""
+        ts = max(ts, self._log.now)
+        self._deliver(ts - 1, ts - 1)
+        self._log.begin(ts, self._market.row)
+        self._desk.transfer(order, self._log.emit(order, 0, 0))
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
     def apply_action(self, action: CorporateAction) -> None:
         """A corporate action, as a step of its own before the rows of its time.
 
@@ -219,6 +248,52 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts - 1)
 
+    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(max(ts, log.now), self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
+
+    def apply_step(self, step: ContractStep) -> None:
+        """What happens to a contract, as a step of its own before the rows of its time.
+
+        First the books and, where the contract expires, its orders; then the margin; then the
+        strategies.
+        """
+        log = self._log
+        ts = max(step.ts_known, log.now)
+        self._deliver(ts, ts - 1)
+        log.begin(ts, self._market.row)
+        log.origin = log.cause = seq = log.emit(step, 0, 0)
+        self._contracts.apply(step, seq)
+        if isinstance(step, ContractExpiry):
+            for report in self._venue.cancel_all(step.instrument, "its instrument has expired"):
+                self._settle(report, seq)
+        if self._margin is not None:
+            self._check_margin(self._margin, seq)
+        for runner in self._active:
+            hear = runner.on_step.get(type(step))
+            if hear is not None and runner.hears(step.instrument):
+                self._call(runner, STEP_CALLBACKS[type(step)], hear, step, runner.context)
+                self._ask(runner)
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
+    def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
+        """The end of trading days, as a step of its own behind the rows and timers of its time.
+
+        Without anything that is due it leaves nothing on the tape.
+        """
+        log = self._log
+        ts = max(day_end.ts, log.now)
+        self._deliver(ts, ts)
+        log.begin(ts, self._market.row)
+        for task in tasks:
+            task.end_day(day_end)
+        self._end_step()
+        self._deliver(ts, ts)
+
     def stop(self, reason: str, ts: int) -> None:
         """Last step: `on_stop`, then the footer. Nothing is sent any more."""
         rows = self._market.row + 1
@@ -237,7 +312,7 @@ class Pipeline:
 
     def _is_rows_only(self) -> bool:
         """Whether one strategy is active and listens to every row and nothing else."""
-        if len(self._active) != 1 or self.breakers is not None:
+        if len(self._active) != 1 or self._margin is not None or self.breakers is not None:
             return False
         runner = self._active[0]
         return (
@@ -281,7 +356,7 @@ class Pipeline:
         return row + 1
 
     def _run_quiet(
-        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, Bar | TradeTick, Any]]
+        self, runner: Runner, on_row: OnRow, items: Iterator[tuple[int, RowEvent, Any]]
     ) -> int:
         """Call the strategy until it asks for something; returns that row, -1 at the end."""
         context = runner.context
@@ -327,7 +402,7 @@ class Pipeline:
                 break
         return row
 
-    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: Bar | TradeTick) -> int:
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: RowEvent) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
         ts = block.ts_known[row - first_row]
         if self._venue.next_arrival <= ts or self._timers.next_due < ts:
@@ -339,6 +414,8 @@ class Pipeline:
             for report in self._venue.on_bar(bar, self._desk):
                 self._settle(report, log.market_seq)
         self._market.row = row
+        if self._margin is not None and self._slice_end[row]:
+            self._check_margin(self._margin, log.market_seq)
         return ts
 
     def _end_row(self, row: int) -> None:
@@ -399,6 +476,25 @@ class Pipeline:
         self._count_round(runner)
         self._call(runner, "on_timer", runner.on_timer, name, runner.context)
         self._ask(runner)
+
+    def _check_margin(self, margin: MarginDesk, cause: int) -> None:
+        """Judge the margin of every strategy at the marks, liquidate, and tell them."""
+        log = self._log
+        for runner in self._runners.values():
+            for status in margin.check(runner, cause, self._cancel_orders):
+                if runner.on_margin is None:
+                    continue
+                origin, before = log.origin, log.cause
+                log.cause = log.first_seq + len(log.events) - 1
+                self._call(runner, "on_margin", runner.on_margin, status, runner.context)
+                self._ask(runner)
+                log.origin, log.cause = origin, before
+
+    def _cancel_orders(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
+        """Take the orders of a strategy off, in one instrument or (empty) in all."""
+        for name in (instrument,) if instrument else runner.context.instruments:
+            for report in self._venue.cancel_all(name, "liquidation", runner.name):
+                self._settle(report, cause)
 
     def _settle(self, report: OrderReport, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
@@ -480,7 +576,10 @@ class Pipeline:
         self._take_queue(runner, waiting)
         while waiting and not runner.quarantined:
             intent, log.origin, log.cause = waiting.popleft()
-            denied = self._desk.decide(runner, intent)
+            if isinstance(intent, ExerciseIntent):
+                denied = self._contracts.exercise(runner, intent)
+            else:
+                denied = self._desk.decide(runner, intent)
             if denied is not None and runner.on_order_update is not None:
                 log.cause = log.first_seq + len(log.events) - 1
                 self._call(

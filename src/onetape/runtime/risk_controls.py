@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
 from onetape.risk.account import AccountRisk
@@ -69,7 +71,8 @@ class RiskControls:
             engines: The gates of each strategy; None: those that it has.
 
         Raises:
-            ConfigError: A limit is none.
+            ConfigError: A limit is none, or of the account while a strategy holds several
+                currencies.
         """
         self._log = log
         self._market = market
@@ -79,6 +82,14 @@ class RiskControls:
         self._watch = watch
         self._engines = engines or {}
         gates = build_account_gates(limits.account)
+        foreign = [each.name for each in runners.values() if each.exchange is not None]
+        if gates and foreign:
+            raise ConfigError(
+                f"strategy {foreign[0]} holds several currencies, and limits of the account are "
+                "reckoned in one",
+                where="risk.account",
+                remedy="trade one currency, or leave the limits of the account out",
+            )
         self._account = AccountRisk(gates) if gates else None
         self.shrinks = find_shrinking(limits)
         self.paused: frozenset[str] = frozenset()
@@ -151,7 +162,8 @@ class RiskControls:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            price = self._market.mark_ticks(self._index[name]) * position.factor
+            mark = self._market.mark_ticks(self._index[name])
+            price = compute_notional(1, mark, position.factor, position.inverse_factor)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price

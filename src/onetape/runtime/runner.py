@@ -13,20 +13,53 @@ import numpy.typing as npt
 
 from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import StrategyError
-from onetape.domain.events import OrderEvent, OrderFilled, PositionAdjusted, PositionChanged
+from onetape.domain.events import (
+    CashPosted,
+    MarginStatusChanged,
+    OrderEvent,
+    OrderFilled,
+    PositionAdjusted,
+    PositionChanged,
+    PositionSettled,
+    SettlementKind,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, TimeSlice
+from onetape.domain.market import (
+    ContractExpiry,
+    CorporateAction,
+    FundingRate,
+    MarkPrice,
+    SessionSettlement,
+    TimeSlice,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
+from onetape.domain.postings import PostingKind
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import Ledger, LedgerState, Position
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, Position
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
+from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
+
+STEP_CALLBACKS: dict[type, str] = {
+    FundingRate: "on_funding",
+    MarkPrice: "on_mark",
+    SessionSettlement: "on_settlement",
+    ContractExpiry: "on_expiry",
+}
+"""What hears of each contract step."""
+
+_ROW_CALLBACKS: dict[TimelineKind, tuple[str, ...]] = {
+    "bars": ("on_bar",),
+    "trades": ("on_trade",),
+    "quotes": ("on_quote", "on_trade"),
+    "book": ("on_book", "on_trade"),
+}
 
 
 class DeskLine:
@@ -38,10 +71,12 @@ class DeskLine:
         taker_e8: The same as a `flat_ratio_e8`, where it is one.
         position: What it holds.
         approve: Its gates, as `RiskEngine.row_for` makes them.
+        exchange: Its way into the currency of the books; None: it trades in that.
     """
 
     __slots__ = (
-        "approve", "factor", "fees", "index", "instrument", "is_picky", "position", "taker_e8",
+        "approve", "exchange", "factor", "fees", "index", "instrument", "inverse_factor",
+        "is_picky", "position", "taker_e8",
     )  # fmt: skip
 
     def __init__(
@@ -51,15 +86,18 @@ class DeskLine:
         fees: FeeSchedule,
         position: Position,
         approve: Callable[..., RiskApproved | None],
+        exchange: CurrencyExchange | None = None,
     ) -> None:
         self.instrument = instrument
         self.factor = instrument.minor_per_tick_lot
+        self.inverse_factor = instrument.inverse_factor
         self.is_picky = instrument.is_picky
         self.index = index
         self.fees = fees
         self.taker_e8 = flat_ratio_e8(fees, LiquiditySide.TAKER)
         self.position = position
         self.approve = approve
+        self.exchange = exchange
 
 
 class RunnerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +138,7 @@ class Runner:
         order_prefix: What its client order ids begin with.
         risk: Its gates, which count for it alone.
         kind: What the rows of the timeline are.
+        exchange: Its way between currencies; None: its books have only one.
 
     `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
     intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
@@ -108,10 +147,10 @@ class Runner:
     """
 
     __slots__ = (
-        "_definitions", "columns", "context", "decided", "failure", "generate", "ledger", "lines",
-        "name", "on_corporate_action", "on_order_update", "on_row", "on_slice", "on_timer",
-        "order_prefix", "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy",
-        "subscribed", "ts_rounds", "valuation", "watch",
+        "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
+        "ledger", "lines", "name", "on_corporate_action", "on_margin", "on_order_update", "on_row",
+        "on_slice", "on_step", "on_timer", "order_prefix", "quarantined", "risk", "rounds",
+        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +167,7 @@ class Runner:
         order_prefix: str,
         risk: RiskEngine,
         kind: TimelineKind,
+        exchange: CurrencyExchange | None = None,
     ) -> None:
         self.name = name
         self.strategy = strategy
@@ -135,6 +175,7 @@ class Runner:
         self.ledger = ledger
         self.valuation = valuation
         self.watch = watch
+        self.exchange = exchange
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix
@@ -150,10 +191,14 @@ class Runner:
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )
         market = strategy.on_market_event if self._overrides("on_market_event") else None
-        self.row_callback = "on_bar" if kind == "bars" else "on_trade"
-        self.on_row: Callable[[Any, Context], None] | None = market or (
-            getattr(strategy, self.row_callback) if self._overrides(self.row_callback) else None
-        )
+        heard = [each for each in _ROW_CALLBACKS[kind] if self._overrides(each)]
+        self.row_callback = _ROW_CALLBACKS[kind][0]
+        self.on_row: Callable[[Any, Context], None] | None = market
+        if market is None and heard:
+            self.on_row = getattr(strategy, self.row_callback)
+            if len(_ROW_CALLBACKS[kind]) > 1:  # the rows are of several kinds
+                self.row_callback = "on_market_event"
+                self.on_row = strategy.on_market_event
         self.on_slice: Callable[[TimeSlice, Context], None] | None = None
         if kind == "bars":
             self.on_slice = market or (strategy.on_slice if self._overrides("on_slice") else None)
@@ -162,6 +207,14 @@ class Runner:
         )
         self.on_corporate_action: Callable[[CorporateAction, Context], None] | None = market or (
             strategy.on_corporate_action if self._overrides("on_corporate_action") else None
+        )
+        self.on_step: dict[type, Callable[[Any, Context], None]] = {
+            kind: market or getattr(strategy, name)
+            for kind, name in STEP_CALLBACKS.items()
+            if market is not None or self._overrides(name)
+        }
+        self.on_margin: Callable[[MarginStatusChanged, Context], None] | None = (
+            strategy.on_margin if self._overrides("on_margin") else None
         )
         self.on_timer: Callable[[str, Context], None] = strategy.on_timer
         self.generate: Callable[[Context], Sequence[Intent]] | None = (
@@ -256,6 +309,41 @@ class Runner:
         definition = self._definitions[action.instrument]
         self.context.units[action.instrument] = definition.lots_to_float(change.lots)
         return change
+
+    def post(
+        self,
+        kind: PostingKind,
+        amount: int,
+        instrument: InstrumentId = NO_INSTRUMENT,
+        reason: str = "",
+        currency: str = "",
+    ) -> CashPosted:
+        """Book cash that moves without a fill; see `Ledger.post`."""
+        if self.watch is not None:
+            self.watch.advance()
+        posted = self.ledger.post(kind, amount, instrument, reason, currency)
+        if kind is PostingKind.TRANSFER and self.watch is not None:
+            self.watch.transfer(amount)
+        self.valuation.expire()
+        return posted
+
+    def settle_contract(
+        self,
+        instrument: InstrumentId,
+        kind: SettlementKind,
+        traded: int,
+        ticks: int,
+        notional: int,
+        fee: int = 0,
+    ) -> PositionSettled:
+        """Post what happens to a position without an order; see `Ledger.settle`."""
+        if self.watch is not None:
+            self.watch.advance()
+        settled = self.ledger.settle(instrument, kind, traded, ticks, notional, fee)
+        self.valuation.expire()
+        definition = self._definitions[instrument]
+        self.context.units[instrument] = definition.lots_to_float(settled.lots)
+        return settled
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of the timeline's rows [start, stop)."""

@@ -6,8 +6,8 @@
 |                  | changed                                                                     |
 | `tape`           | the hash chain is broken, or seal or metrics.json know another tape         |
 | `incomplete`     | the tape has no end; as far as it goes it is identical                      |
-| `data`           | a pinned dataset holds other bars, or the file of corporate actions other   |
-|                  | ones, than were read, or can't be read                                      |
+| `data`           | a pinned dataset holds other bars, or a file of corporate actions or        |
+|                  | funding other ones, than were read, or can't be read                        |
 | `config`         | config.json beside the tape is not what the session ran with                |
 | `code`           | another version of onetape or of a strategy; or, when nothing else is left, |
 |                  | other code, libraries or definitions than at the time of the run            |
@@ -49,6 +49,7 @@ from onetape.domain.events import (
 from onetape.domain.market import CorporateAction
 from onetape.domain.orders import Intent
 from onetape.domain.timestamps import to_iso
+from onetape.runtime.runner import STEP_CALLBACKS
 from onetape.runtime.sessions.backtest import OnProgress, encode_versions
 from onetape.runtime.sessions.recorded import (
     Change,
@@ -57,6 +58,7 @@ from onetape.runtime.sessions.recorded import (
     compare_config,
     find_actions,
     find_catalog,
+    find_funding,
     load_recorded,
     read_controls,
     read_records,
@@ -169,6 +171,7 @@ class _Verifier:
         self._reader = reader
         self._catalog = catalog
         self._actions = find_actions(tape.parent)
+        self._funding = find_funding(tape.parent)
 
     def verify(self, on_progress: OnProgress | None) -> Verification:
         audit = check_seal(self._tape, self._reader.audit())
@@ -178,7 +181,9 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(header, self._catalog, self._actions)
+        session, changes = load_recorded(
+            header, self._catalog, self._actions, self._funding, self._tape.parent
+        )
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None
@@ -231,9 +236,10 @@ class _Verifier:
                 f"the tape is incomplete: it ends at {to_iso(rerun.ts)} without session.stopped "
                 f"(killed, or cut off); its {rerun.events:,} events are identical"
             )
+        restored = f", with {'; '.join(session.restored)}" if session and session.restored else ""
         return Verdict.IDENTICAL, (
             f"identical, {rerun.decisions:,} decisions, {rerun.events:,} events, "
-            f"digest {rerun.digest}"
+            f"digest {rerun.digest}{restored}"
         )
 
     def _explained(
@@ -285,7 +291,7 @@ class _Verifier:
     def _run_apart(self, hash_seed: str, file: Path) -> str:
         """Run the session in a process of its own; returns why it failed, or nothing."""
         module = "onetape.runtime.sessions.recorded"
-        actions = [] if self._actions is None else [str(self._actions)]
+        files = [str(each or "") for each in (self._actions, self._funding)]
         done = subprocess.run(
             [
                 sys.executable,
@@ -294,7 +300,7 @@ class _Verifier:
                 str(self._tape),
                 str(self._catalog),
                 str(file),
-                *actions,
+                *files,
             ],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
@@ -453,7 +459,7 @@ def _blame(
     return f"{at}: {_callback_of(session, files, index, event)} of strategy {payload.strategy}"
 
 
-_CALLBACKS = ("on_market_event", "on_bar", "on_trade", "on_slice")
+_CALLBACKS = ("on_market_event", "on_bar", "on_trade", "on_quote", "on_book", "on_slice")
 
 
 def _callback_of(session: RecordedSession, files: Sequence[Path], index: int, event: Event) -> str:
@@ -475,6 +481,8 @@ def _callback_of(session: RecordedSession, files: Sequence[Path], index: int, ev
         return "on_order_update"
     if isinstance(cause, CorporateAction):
         return "on_corporate_action"
+    if type(cause) in STEP_CALLBACKS:
+        return STEP_CALLBACKS[type(cause)]
     if event.causation_id == 0:
         return "on_start"
     own = [name for name in _CALLBACKS if getattr(strategy, name) is not getattr(Strategy, name)]

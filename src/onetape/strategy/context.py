@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
+    ExerciseIntent,
     Intent,
     OrderConditions,
     OrderIntent,
@@ -171,6 +173,24 @@ class Context:
     def features_of(self, instrument: InstrumentId) -> Any:
         """Features of the newest bar of any subscribed instrument; None before the first."""
         return self._around.features_of(self._strategy, self.instrument(instrument).id)
+
+    def regime(self, name: str, instrument: InstrumentId | None = None) -> float:
+        """The regime that feature `name` says: of the current bar, or of an instrument's newest.
+
+        NaN as long as it is not known, so that `ctx.regime("trend") == 1` is false then and a gate
+        stays closed.
+
+        Raises:
+            StrategyError: The strategy has no such feature.
+        """
+        row = self.features if instrument is None else self.features_of(instrument)
+        if row is None:
+            return math.nan
+        value = getattr(row, name, None)
+        if value is None:
+            raise StrategyError(f"there is no feature {name!r}", where=self._strategy,
+                                remedy=nearest(name, row.__struct_fields__))  # fmt: skip
+        return value
 
     def history(
         self, instrument: InstrumentId, count: int, column: str = "close"
@@ -448,6 +468,8 @@ class Context:
             raise StrategyError(
                 f"an intent names strategy {intent.strategy!r}", where=self._strategy
             )
+        if isinstance(intent, ExerciseIntent):
+            self.instrument(intent.instrument)
         if not isinstance(intent, OrderIntent):
             return
         self.instrument(intent.instrument)
@@ -541,6 +563,14 @@ class Context:
                 stop_ticks,
             )
         )
+
+    def exercise(self, instrument: InstrumentId, quantity: float) -> None:
+        """Exercise `quantity` of an American option that is held, now instead of at its expiry."""
+        definition = self.instrument(instrument)
+        lots = self._lots(definition, quantity)
+        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        self.intent_count += 1
+        self.queue.append(ExerciseIntent(self._strategy, self.intent_count, definition.id, lots))
 
     def round_quantity(self, instrument: InstrumentId, quantity: float) -> float:
         """The nearest tradable quantity toward zero."""

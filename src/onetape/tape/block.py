@@ -71,31 +71,35 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 def encode_record(step: Step) -> bytes:
-    """The bytes of one step, as they are chained."""
-    return _encode(step)
-
-
-def encode_block(number: int, steps: Sequence[Step], digest: bytes) -> Block:
-    """One block of `steps` (at least one), chained to `digest`, the digest of the record before.
+    """The bytes of one step, as they are chained.
 
     Raises:
         InvariantBroken: An event holds what a tape can't store, such as an integer beyond 64 bits.
     """
     try:
-        records = [_encode(step) for step in steps]
+        return _encode(step)
     except (TypeError, ValueError, OverflowError) as error:
-        raise _unstorable(steps, error) from error
+        raise _unstorable(step, error) from error
+
+
+def make_block(
+    number: int, records: Sequence[bytes], seqs: tuple[int, int], times: tuple[int, int],
+    digest: bytes,
+) -> Block:  # fmt: skip
+    """One block of `records` (at least one), chained to `digest`, the digest of the record before.
+
+    `seqs` are those of its first and its last event, `times` those of its first and last record.
+    """
     digests: list[bytes] = []
     for record in records:
         digest = sha256(digest + record).digest()
         digests.append(digest)
-    last_seq, ts_last, _, events = steps[-1]
     return Block(
         number=number,
-        first_seq=steps[0][0],
-        last_seq=last_seq + len(events) - 1,
-        ts_first=steps[0][1],
-        ts_last=ts_last,
+        first_seq=seqs[0],
+        last_seq=seqs[1],
+        ts_first=times[0],
+        ts_last=times[1],
         records=len(records),
         lengths=struct.pack(f"<{len(records)}I", *map(len, records)),
         digests=b"".join(digests),
@@ -152,14 +156,13 @@ def is_same_record(one: bytes, other: bytes) -> bool:
     return one == other or _encode(decode_record(one)) == _encode(decode_record(other))
 
 
-def _unstorable(steps: Sequence[Step], error: Exception) -> InvariantBroken:
-    """The error that names the first event of `steps` which can't be encoded."""
-    for first_seq, _, _, events in steps:
-        for seq, event in enumerate(events, first_seq):
-            try:
-                _encode(event)
-            except (TypeError, ValueError, OverflowError) as reason:
-                return InvariantBroken(
-                    f"{event[0]!r} can't be stored on a tape: {reason}", where=f"seq {seq}"
-                )
+def _unstorable(step: Step, error: Exception) -> InvariantBroken:
+    """The error that names the first event of `step` which can't be encoded."""
+    for seq, event in enumerate(step[3], step[0]):
+        try:
+            _encode(event)
+        except (TypeError, ValueError, OverflowError) as reason:
+            return InvariantBroken(
+                f"{event[0]!r} can't be stored on a tape: {reason}", where=f"seq {seq}"
+            )
     return InvariantBroken(f"an engine step can't be stored on a tape: {error}")

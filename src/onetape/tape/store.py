@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from onetape.domain.events import Payload
 from onetape.tape.audit import Audit
-from onetape.tape.block import GENESIS, Block, Step, digest_at, encode_block
+from onetape.tape.block import GENESIS, Block, digest_at, encode_record, make_block
 from onetape.tape.snapshot import Snapshot, make_snapshot
 
 BLOCK_EVENTS = 2048
@@ -16,16 +16,17 @@ more events in memory and lose more when the process is killed."""
 
 
 class TapeStore(ABC):
-    """A `TapeWriter` that keeps steps until a block is full, then encodes, chains and stores it.
+    """A `TapeWriter` that keeps records until a block is full, then chains and stores it.
 
-    Encoding waits for the block because payloads are frozen: nothing can change them meanwhile, and
-    the hot path pays one list append a step. An error of encoding or of the store comes out of the
-    `append` or `commit` that fills a block; the blocks before it stay readable, and the steps that
-    were not stored are kept, so `commit` can be tried again.
+    A step is encoded at once, while its events are at hand (waiting for the block costs twice as
+    much, measured). An error of the store comes out of the `append` or `commit` that fills a block;
+    the blocks before it stay readable, and the records that were not stored are kept, so `commit`
+    can be tried again.
     """
 
     def __init__(self) -> None:
-        self._steps: list[Step] = []
+        self._records: list[bytes] = []
+        self._first = self._last = (0, 0)  # seq and time
         self._room = BLOCK_EVENTS
         self._blocks = 0
         self._digest = GENESIS
@@ -44,21 +45,27 @@ class TapeStore(ABC):
         """
         if not events:
             return
-        self._steps.append((first_seq, ts, market_index, tuple(events)))
+        record = encode_record((first_seq, ts, market_index, events))
+        records = self._records
+        if not records:
+            self._first = (first_seq, ts)
+        records.append(record)
+        self._last = (first_seq + len(events) - 1, ts)
         self._room -= len(events)
         if self._room <= 0:
             self.commit()
 
     def commit(self) -> None:
-        """Store everything appended so far; raises like `append`."""
-        if not self._steps:
+        """Store everything appended so far; raises like `append`, but encodes nothing."""
+        if not self._records:
             return
-        block = encode_block(self._blocks, self._steps, self._digest)
+        seqs, times = zip(self._first, self._last, strict=True)
+        block = make_block(self._blocks, self._records, seqs, times, self._digest)
         self._store(block)
         self._stored_events = self.events_written
         self._digest = digest_at(block, -1)
         self._blocks += 1
-        self._steps.clear()
+        self._records.clear()
         self._room = BLOCK_EVENTS
 
     def keep(self, rows: int, ts: int, state: bytes) -> None:

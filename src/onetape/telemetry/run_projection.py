@@ -12,7 +12,10 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import (
     BreakerTripped,
     CapitalDeposited,
+    CashPosted,
     Event,
+    FeatureDrifted,
+    MarginStatusChanged,
     OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
@@ -30,6 +33,7 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -79,15 +83,19 @@ class RunProjection:
         header: What the session was.
         stopped: How it ended; None: the tape is incomplete.
         orders: Every submitted order in its final state by id, in the order of submission.
-        account_events: Deposits, fills and what corporate actions made of positions, with their
-            engine time, in tape order.
+        account_events: Deposits, fills, what corporate actions made of positions and other
+            postings of cash, with their engine time, in tape order.
         fills: (seq, engine time, fill) each.
         positions: (engine time, what a fill made of its position) each.
         adjustments: (seq, engine time, what a corporate action made of a position) each.
-        cash: What the books of each strategy said last, in minor units.
+        settlements: (seq, engine time, what a contract's position was settled by) each.
+        margin: (engine time, another status of a strategy's margin) each.
+        postings: (seq, engine time, cash that moved without a fill) each.
+        cash: What the books of each (strategy, currency) said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
         breakers: (engine time, breaker that tripped) each.
+        drifted: (engine time, alert of a feature) each.
         counts: How many events there are of each type.
         ts_last: Engine time of the last event, ns UTC.
     """
@@ -100,10 +108,16 @@ class RunProjection:
         self.fills: list[tuple[int, int, OrderFilled]] = []
         self.positions: list[tuple[int, PositionChanged]] = []
         self.adjustments: list[tuple[int, int, PositionAdjusted]] = []
-        self.cash: dict[str, int] = {}
+        self.settlements: list[tuple[int, int, PositionSettled]] = []
+        self.margin: list[tuple[int, MarginStatusChanged]] = []
+        self.postings: list[tuple[int, int, CashPosted]] = []
+        self.cash: dict[tuple[str, str], int] = {}
+        self._quotes = {each.id: each.settlement_currency for each in header.instruments}
+        self._homes: dict[str, str] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
         self.breakers: list[tuple[int, BreakerTripped]] = []
+        self.drifted: list[tuple[int, FeatureDrifted]] = []
         self.counts: Counter[str] = Counter()
         self.ts_last = 0
         self._folds: dict[type, Callable[[Event, Any], None]] = {
@@ -115,10 +129,14 @@ class RunProjection:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._settle,
+            MarginStatusChanged: self._note_margin,
+            CashPosted: self._post,
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
             BreakerTripped: self._trip,
+            FeatureDrifted: self._drift,
             SessionStopped: self._stop,
         }
 
@@ -141,24 +159,44 @@ class RunProjection:
 
     def _position(self, event: Event, change: PositionChanged) -> None:
         self.positions.append((event.ts_event, change))
-        self.cash[change.strategy] = change.cash
+        self.cash[change.strategy, self._currency_of(change)] = change.cash
 
     def _adjust(self, event: Event, change: PositionAdjusted) -> None:
         self.account_events.append((event.ts_event, change))
         self.adjustments.append((event.seq, event.ts_event, change))
-        self.cash[change.strategy] = change.cash
+        self.cash[change.strategy, self._currency_of(change)] = change.cash
+
+    def _currency_of(self, change: PositionChanged | PositionAdjusted | PositionSettled) -> str:
+        return self._quotes.get(change.instrument) or self._homes[change.strategy]
+
+    def _settle(self, event: Event, settled: PositionSettled) -> None:
+        self.account_events.append((event.ts_event, settled))
+        self.settlements.append((event.seq, event.ts_event, settled))
+        self.cash[settled.strategy, self._currency_of(settled)] = settled.cash
+
+    def _note_margin(self, event: Event, status: MarginStatusChanged) -> None:
+        self.margin.append((event.ts_event, status))
+
+    def _post(self, event: Event, posted: CashPosted) -> None:
+        self.account_events.append((event.ts_event, posted))
+        self.postings.append((event.seq, event.ts_event, posted))
+        self.cash[posted.strategy, posted.currency] = posted.cash
 
     def _deny(self, event: Event, refusal: OrderDenied) -> None:
         self.denied.append((event.ts_event, refusal))
 
     def _deposit(self, event: Event, deposit: CapitalDeposited) -> None:
         self.account_events.append((event.ts_event, deposit))
+        self._homes.setdefault(deposit.strategy, deposit.currency)
 
     def _quarantine(self, event: Event, failure: StrategyQuarantined) -> None:
         self.quarantined.append((event.ts_event, failure))
 
     def _trip(self, event: Event, tripped: BreakerTripped) -> None:
         self.breakers.append((event.ts_event, tripped))
+
+    def _drift(self, event: Event, drifted: FeatureDrifted) -> None:
+        self.drifted.append((event.ts_event, drifted))
 
     def _stop(self, _event: Event, stopped: SessionStopped) -> None:
         self.stopped = stopped

@@ -8,6 +8,7 @@ own events are found in later records by its id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,11 +18,21 @@ from onetape.domain import events as on_tape
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, OrderApproved, OrderDenied, Payload, PositionChanged
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BAR_FLOAT_COLUMNS, CorporateAction, CorporateActionKind
+from onetape.domain.market import (
+    BAR_FLOAT_COLUMNS,
+    ContractExpiry,
+    CorporateAction,
+    CorporateActionKind,
+    FundingRate,
+    MarkPrice,
+    SessionSettlement,
+    TickKind,
+)
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
     CancelIntent,
+    ExerciseIntent,
     OrderConditions,
     OrderIntent,
     OrderType,
@@ -230,7 +241,7 @@ class _Words:
             values = ", ".join(f"{each} {columns[each][row]!s}" for each in BAR_FLOAT_COLUMNS)
             text = f"bar {name} closed {to_iso(int(columns['ts_close'][row]))}: {values}"
         else:
-            text = f"print {name}: price {columns['price'][row]!s}, size {columns['size'][row]!s}"
+            text = _tell_tick(columns, name, row)
         ts = int(columns["ts_known"][row])
         return Link(seq=seq, ts=ts, kind="market", text=text, row=row)
 
@@ -294,6 +305,36 @@ class _Words:
                     f"{payload.instrument}, cost {show_minor(payload.cost)}, cash "
                     f"{show_minor(payload.cash)}"
                 )
+            case on_tape.CashPosted():
+                verb = "pays" if payload.amount < 0 else "receives"
+                of = f" for {payload.instrument}" if payload.instrument else ""
+                reason = f" ({payload.reason})" if payload.reason else ""
+                return (
+                    f"{payload.strategy} {verb} {show_minor(abs(payload.amount))} "
+                    f"{payload.currency} as {payload.kind.value}{of}{reason}, cash "
+                    f"{show_minor(payload.cash)}"
+                )
+            case on_tape.PositionSettled():
+                return self._settled(payload)
+            case on_tape.MarginStatusChanged():
+                whose = f" in {payload.instrument}" if payload.instrument else ""
+                return (
+                    f"margin of {payload.strategy}{whose}: {payload.status.value}, equity "
+                    f"{show_minor(payload.equity)} against a maintenance margin of "
+                    f"{show_minor(payload.maintenance)}"
+                )
+            case ExerciseIntent():
+                instrument = self._instruments[payload.instrument]
+                quantity = _quantity(instrument, payload.lots)
+                return f"{payload.strategy} exercises {quantity} {payload.instrument}"
+            case FundingRate():
+                return f"funding of {payload.instrument}: longs pay shorts {payload.rate!r}"
+            case MarkPrice():
+                return f"the venue marks {payload.instrument} at {payload.price!r}"
+            case SessionSettlement():
+                return f"a session of {payload.instrument} ends"
+            case ContractExpiry():
+                return f"{payload.instrument} expires"
             case CorporateAction():
                 return _tell_action(payload)
             case on_tape.OrderAccepted():
@@ -317,6 +358,21 @@ class _Words:
                 return self._change(payload)
             case _:
                 return _fields(payload)
+
+    def _settled(self, settled: on_tape.PositionSettled) -> str:
+        instrument = self._instruments[settled.instrument]
+        verb = "pays" if settled.amount < 0 else "receives"
+        traded = ""
+        if settled.traded:
+            side = "buys" if settled.traded > 0 else "sells"
+            traded = f"{side} {_quantity(instrument, abs(settled.traded))} "
+        fee = f" less a fee of {show_minor(settled.fee)}" if settled.fee else ""
+        return (
+            f"{settled.kind.value}: {settled.strategy} {traded}{settled.instrument} at "
+            f"{instrument.ticks_to_price(settled.ticks):,f}, {verb} "
+            f"{show_minor(abs(settled.amount))}{fee}, holds "
+            f"{_quantity(instrument, settled.lots)}, cash {show_minor(settled.cash)}"
+        )
 
     def _intent(self, intent: OrderIntent) -> str:
         instrument = self._instruments[intent.instrument]
@@ -404,3 +460,22 @@ def _fields(payload: Payload) -> str:
     names: Sequence[str] = payload.__struct_fields__
     parts = zip(names, values[1:], strict=True)
     return ", ".join(f"{name} {value}" for name, value in parts) or TYPES[type(payload)]
+
+
+_NOUNS = {TickKind.PRINT: "print", TickKind.DELTA: "depth"}
+
+
+def _tell_tick(columns: Mapping[str, npt.NDArray[Any]], name: str, row: int) -> str:
+    """A row of a timeline that is no bar."""
+    kind = TickKind(int(columns["what"][row])) if "what" in columns else TickKind.PRINT
+    if kind is TickKind.QUOTE:
+        sides = (
+            f"{side} {columns[side][row]!s}, size {columns[f'{side}_size'][row]!s}"
+            for side in ("bid", "ask")
+        )
+        return f"quote {name}: {', '.join(sides)}"
+    side = ""
+    if kind is TickKind.DELTA:
+        side = " bid" if columns["side"][row] > 0 else " ask"
+    price, size = columns["price"][row], columns["size"][row]
+    return f"{_NOUNS[kind]} {name}:{side} price {price!s}, size {size!s}"

@@ -10,8 +10,10 @@ from typer.testing import CliRunner, Result
 
 from onetape.control.cli import app
 from onetape.control.commands.data import Label
+from onetape.control.commands.data_aggregate import Late
 from onetape.control.instrument_options import ImportKind
 from onetape.domain.instrument import InstrumentKind
+from onetape.marketdata.aggregation import LatePolicy
 from onetape.marketdata.bar_times import TimeLabel
 from tests.support.cli_data import import_wave, make_rows, write_csv
 
@@ -161,3 +163,44 @@ def test_data_show_needs_a_timeframe_where_there_are_several() -> None:
 def test_choices_of_the_command_line_are_those_of_the_domain() -> None:
     assert {each.value for each in Label} == {each.value for each in TimeLabel}
     assert {each.value for each in ImportKind} <= {each.value for each in InstrumentKind}
+
+
+def test_data_aggregate_makes_weeks_and_says_what_is_left_out() -> None:
+    import_wave()
+    made = run("aggregate", "WAVE.SIM", "--from", "1d", "--to", "1w,10tick")
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout.splitlines() == [
+        "WAVE.SIM 1w from 1d: 17 bars written, 17 in all, version 1, "
+        "left out: 1 rows of bars that are not over",
+        "WAVE.SIM 10tick from 1d: 12 bars written, 12 in all, version 2",
+    ]
+    assert run("aggregate", "WAVE.SIM", "--from", "1d", "--to", "1w").stdout.startswith(
+        "WAVE.SIM 1w from 1d: nothing new"
+    )
+    shown = json.loads(run("show", "WAVE.SIM", "--timeframe", "1w", "--json").stdout)
+    assert shown["dataset"]["source"] == "1d version 0, by session"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("1h", "goes over 2024-01-01T01:00:00Z"),
+        ("1d", "1d bars can't be made of 1d bars"),
+        ("5x", "timeframe '5x' is unknown"),
+        ("0.5tick", "would never end"),
+        ("1000tick", "make no finished 1000tick bar"),
+    ],
+)
+def test_data_aggregate_what_can_not_be_is_refused(target: str, message: str) -> None:
+    import_wave()
+    refused = run("aggregate", "WAVE.SIM", "--from", "1d", "--to", target)
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+
+
+def test_data_aggregate_alignments_are_those_of_the_rule() -> None:
+    import_wave()
+    assert {each.value for each in Late} == {each.value for each in LatePolicy}
+    made = run("aggregate", "WAVE.SIM", "--from", "1d", "--to", "1w", "--by", "clock",
+               "--grace", "0", "--late", "drop")  # fmt: skip
+    assert made.stdout.startswith("WAVE.SIM 1w from 1d: 17 bars written")

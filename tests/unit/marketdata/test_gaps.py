@@ -25,6 +25,9 @@ def minutes(*numbers: int) -> list[str]:
     return [f"2024-01-05T{14 + n // 60:02}:{n % 60:02}" for n in numbers]
 
 
+LUNCH = [f"2024-01-05T{each}" for each in ("02:28", "02:29", "03:30", "03:36", "03:37", "03:38")]
+
+
 @pytest.mark.parametrize(
     ("starts", "timeframe", "calendar", "gaps"),
     [
@@ -41,6 +44,9 @@ def minutes(*numbers: int) -> list[str]:
         ([*minutes(0, 1), "2024-01-08T14:00", "2024-01-08T14:01"], "1m", "XNYS", []),
         ([*minutes(0, 1), "2024-01-09T14:00", "2024-01-09T14:01"], "1m", "XNYS", [2]),
         ([*minutes(0, 1), "2024-01-06T14:00", "2024-01-06T14:01"], "1m", "24/7", [2]),
+        (LUNCH, "1m", "XTKS", [3]),  # Tokyo rests from 2:30 to 3:30 UTC
+        (LUNCH, "1m", "24/7", [2, 3]),
+        ([LUNCH[0], *LUNCH[3:]], "1m", "XTKS", [1]),
     ],
 )
 def test_find_gaps_by_calendar_and_by_step(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from onetape.research.result_table import alarms, result_rows
+from onetape.research.result_table import alarms, result_rows, tell_fills
 from onetape.research.run_summary import summarize_run
 from tests.support.runs import make_run
 
@@ -23,3 +23,11 @@ def test_result_rows_of_a_broken_run_begin_with_the_alarms() -> None:
     assert (first.label, first.tone) == ("INCOMPLETE", -1)
     assert second.label == "QUARANTINED"
     assert "ZeroDivisionError" in second.value
+
+
+def test_fills_that_choose_for_us_are_alarms() -> None:
+    others = [{"market": "same_close", "path": None}, {"market": None, "path": "optimistic"}]
+    fill = {"market": "vwap", "path": "pessimistic", "overrides": others}
+    told = tell_fills({"execution": {"fill": fill}}, ("open", "close"))
+    assert [each.word for each in told] == ["SAME CLOSE", "OPTIMISTIC FILLS", "NO VWAP"]
+    assert not list(tell_fills({"execution": {"fill": {"market": "vwap"}}}, ("vwap",)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from onetape.domain.breakers import BreakerAction, BreakerKind
@@ -21,6 +22,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode, RejectCode
+from onetape.execution.simulated.terms import Transfer
 from onetape.risk.breakers import (
     BreakerLimits,
     build_breakers,
@@ -356,3 +358,15 @@ def test_compiled_host_refuses_breakers_by_name() -> None:
     spec = StrategySpec(name="s0", strategy=at_rows({}), capital=E8)
     with pytest.raises(ConfigError, match=r"risk\.breakers, which the compiled host does not"):
         CompiledHost(timeline, spec, make_terms(timeline), breaker(DAILY, pct=1))
+
+
+def test_capital_that_is_transferred_is_no_loss() -> None:
+    """s0 gives 40,000 of its 100,000 away: nothing has been lost, so nothing trips."""
+    timeline = make_timeline((EQUITY, make_columns(flat(*[100] * 6))))
+    terms = msgspec.structs.replace(
+        make_terms(timeline), transfers=(Transfer(T0 + 3 * MINUTE, "s0", "s1", 40_000 * E8),)
+    )
+    done = run_session(timeline, at_rows({}), at_rows({}), terms=terms,
+                       limits=breaker(DRAWDOWN, pct=1))  # fmt: skip
+    assert done.ledger("s0").cash == 60_000 * E8
+    assert done.of_type(BreakerTripped) == []

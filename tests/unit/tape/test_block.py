@@ -15,13 +15,12 @@ from onetape.tape.block import (
     GENESIS,
     Record,
     decode_record,
-    encode_block,
     encode_record,
     is_same_record,
     split_records,
 )
 from tests.support.older_writers import cut_fields, older_record
-from tests.support.tape_steps import AAPL, make_session, payload_types, structs
+from tests.support.tape_steps import AAPL, block_of, make_session, payload_types, structs
 
 
 @pytest.mark.parametrize("kind", payload_types(), ids=lambda kind: kind.__name__)
@@ -29,7 +28,7 @@ from tests.support.tape_steps import AAPL, make_session, payload_types, structs
 @given(data=st.data())
 def test_record_of_any_payload_type_comes_back_equal(kind: Any, data: st.DataObject) -> None:
     payload = data.draw(structs(kind))
-    (encoded,) = split_records(encode_block(0, [(1, 2, 3, ((payload, 4, 5),))], GENESIS))
+    (encoded,) = split_records(block_of(0, [(1, 2, 3, ((payload, 4, 5),))], GENESIS))
     record = decode_record(encoded)
     assert record == Record(1, 2, 3, [(payload, 4, 5)])
     assert type(record.events[0][0]) is kind
@@ -38,7 +37,7 @@ def test_record_of_any_payload_type_comes_back_equal(kind: Any, data: st.DataObj
 def test_digests_chain_as_the_format_says() -> None:
     """Naive twin: SHA-256 over the digest before and the msgpack array of the step."""
     session = make_session(orders=3)
-    block = encode_block(7, session, GENESIS)
+    block = block_of(7, session, GENESIS)
     digest = sha256(b"onetape tape 1").digest()
     expected = b""
     for step in session:
@@ -62,7 +61,7 @@ def test_digests_chain_as_the_format_says() -> None:
     ids=str,
 )
 def test_split_of_a_block_whose_parts_do_not_fit_raises(change: dict[str, Any]) -> None:
-    block = encode_block(0, make_session(orders=3), GENESIS)
+    block = block_of(0, make_session(orders=3), GENESIS)
     with pytest.raises(DataError, match="don't fit together"):
         list(split_records(msgspec.structs.replace(block, **change)))
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onetape.control.commands.data_aggregate import aggregate
+from onetape.control.commands.data_pull import pull
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
-from onetape.control.options import DebugOption, JsonOption
+from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.timestamps import to_iso
@@ -22,11 +24,8 @@ if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, DatasetView
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
-
-CatalogOption = Annotated[
-    Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
-]
-DEFAULT_CATALOG = Path("data/catalog")
+app.command()(aggregate)
+app.command()(pull)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 

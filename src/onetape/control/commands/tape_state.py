@@ -13,6 +13,7 @@ from onetape.domain.numbers import INT64_MAX, minor_to_decimal
 from onetape.domain.timestamps import to_iso
 
 if TYPE_CHECKING:
+    from onetape.portfolio.ledger import Ledger, LedgerState
     from onetape.runtime.sessions.recovery import FoldedState
 
 
@@ -53,13 +54,23 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
         "balances": [
             {
                 "strategy": name,
-                "currency": ledger.currency,
+                "currency": currency,
                 **{
-                    each: f"{minor_to_decimal(getattr(ledger, each)):f}"
-                    for each in ("cash", "inventory", "fees", "capital", "realized", "income")
+                    each: f"{minor_to_decimal(getattr(balances, each)):f}"
+                    for each in (
+                        "cash",
+                        "inventory",
+                        "fees",
+                        "financing",
+                        "capital",
+                        "realized",
+                        "income",
+                        "exchanged",
+                    )
                 },
             }
             for name, ledger in folded.ledgers.items()
+            for currency, balances in _by_currency(ledger)
         ],
         "positions": [
             {
@@ -86,6 +97,12 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
             for order in folded.orders.values()
         ],
     }
+
+
+def _by_currency(ledger: Ledger) -> list[tuple[str, LedgerState]]:
+    """The balances in each currency, that of the books first."""
+    state = ledger.save()
+    return [(ledger.currency, state), *state.others]
 
 
 def _quantity(folded: FoldedState, instrument: str, lots: int) -> str:

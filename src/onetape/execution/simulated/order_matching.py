@@ -1,11 +1,14 @@
 """Where in a bar an order of any type and time in force stands: its rank, code, price and time.
 
 The pessimistic sequence inside a bar is: what executes at the open, then what was triggered by a
-stop, then limits and if-touched orders, then what meets the close alone.
+stop, then limits and if-touched orders, then what meets the close alone. The optimistic one has
+limits before stops. On a straight way, open-high-low-close or open-low-high-close, a bar is met as
+three bars that only rise or only fall, and orders run in the order in which those pass them.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from onetape.domain.numbers import compute_ticks
@@ -23,19 +26,34 @@ from onetape.execution.simulated.bar_matching import (
     compute_stop_limit_fill,
     compute_trailing_fill,
 )
+from onetape.execution.simulated.bar_paths import (
+    compute_market_price,
+    compute_optimistic_stop_limit_fill,
+)
+from onetape.execution.simulated.fill_terms import BarPath, FillTerms, MarketPrice
 from onetape.execution.simulated.resting import RestingOrder
 
-RANK_OPEN, RANK_STOP, RANK_LIMIT, RANK_CLOSE = range(4)
+RANK_OPEN, RANK_STOP, RANK_LIMIT = range(3)
+RANK_CLOSE = float("inf")
+_RANK_AVERAGE = 0.25
+"""The rank of market orders at a price of the whole bar."""
+
+_RANK_EARLY_LIMIT = 0.5
+"""The rank of limits on the optimistic path: behind the open, before stops."""
+
+STRAIGHT = (BarPath.OPEN_HIGH_LOW_CLOSE, BarPath.OPEN_LOW_HIGH_CLOSE)
+"""Paths on which a bar is met in parts."""
 
 _LATE_IN_BAR = (OrderType.LIMIT, OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
 _AT_THE_OPEN, _AT_THE_CLOSE = TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE
-_MARKET, _TRAILING_STOP = OrderType.MARKET, OrderType.TRAILING_STOP
+_MARKET, _STOP_LIMIT = OrderType.MARKET, OrderType.STOP_LIMIT
+_TRAILING_STOP = OrderType.TRAILING_STOP
 
 
 class Place(NamedTuple):
     """Where an order stands in a bar: the rank sorts, `code` and `ticks` are those of its rule."""
 
-    rank: int
+    rank: float
     code: int
     ticks: int
     ts_fill: int
@@ -54,10 +72,24 @@ class BarPrices(NamedTuple):
     volume: float
 
 
+def split_bar(bar: BarPrices, path: BarPath) -> tuple[BarPrices, BarPrices, BarPrices]:
+    """A bar as the three parts of a straight way, each only rising or only falling."""
+    turns = (bar.high, bar.low) if path is BarPath.OPEN_HIGH_LOW_CLOSE else (bar.low, bar.high)
+    way = (bar.open, *turns, bar.close)
+    first, second, third = (
+        bar._replace(open=a, high=max(a, b), low=min(a, b), close=b) for a, b in pairwise(way)
+    )
+    return first, second, third
+
+
 def match_order(
-    order: RestingOrder, bar: BarPrices, tick_size: float, reach: float
+    order: RestingOrder, bar: BarPrices, tick_size: float, fill: FillTerms, vwap: float
 ) -> Place | None:
-    """The place of `order` in `bar`; None where the order may not use the bar. Moves its trail."""
+    """The place of `order` in `bar`; None where the order may not use the bar. Moves its trail.
+
+    `vwap` is the volume-weighted price of the bar, NaN where it has none.
+    """
+    reach = fill.limit_reach
     window = compute_bar_window(order.arrival, bar.ts_open, bar.ts_close)
     if window == WINDOW_NONE:
         return None
@@ -69,36 +101,82 @@ def match_order(
         return _match_closing(order, bar, tick_size)
     if not whole:
         close = bar.close
-        code, ticks = _match_prices(order, close, close, close, close, tick_size, reach)
+        code, ticks = _match_prices(order, close, close, close, close, tick_size, fill)
         return Place(RANK_CLOSE, code, ticks, bar.ts_close)
     kind = order.order_type
-    code, ticks = _match_prices(order, bar.open, bar.high, bar.low, bar.close, tick_size, reach)
-    rank = RANK_OPEN if code == FILL_AT_OPEN else RANK_LIMIT if kind in _LATE_IN_BAR else RANK_STOP
+    if kind is _MARKET and fill.market is not MarketPrice.NEXT_OPEN:
+        price = compute_market_price(fill.market, bar.open, bar.high, bar.low, bar.close, vwap)
+        ticks = compute_ticks(price, tick_size, order.command.side)
+        late = fill.market is MarketPrice.SAME_CLOSE
+        return Place(RANK_CLOSE if late else _RANK_AVERAGE, FILL_AT_OPEN, ticks, bar.ts_close)
+    code, ticks = _match_prices(order, bar.open, bar.high, bar.low, bar.close, tick_size, fill)
+    rank = RANK_OPEN if code == FILL_AT_OPEN else _rank(kind, fill.path)
     return Place(rank, code, ticks, compute_fill_time(code, bar.ts_open, bar.ts_close))
 
 
+def can_walk(order: RestingOrder, bar: BarPrices, fill: FillTerms) -> bool:
+    """Whether `order` meets `bar` in parts: not where it fills once a bar, or sees its close only.
+
+    An order that waits for its parent does so when it is born.
+    """
+    once = order.order_type is _MARKET and fill.market is not MarketPrice.NEXT_OPEN
+    is_auction = order.command.time_in_force in (_AT_THE_OPEN, _AT_THE_CLOSE)
+    return not (once or is_auction or order.held) and order.arrival <= bar.ts_open
+
+
+def match_part(order: RestingOrder, part: BarPrices, tick_size: float, fill: FillTerms) -> Place:
+    """The place of `order` in a later part of a bar (see `split_bar`): nothing opens there.
+
+    Its rank is how far on the way it stands, in ticks.
+    """
+    code, ticks = _match_prices(order, part.open, part.high, part.low, part.close, tick_size, fill)
+    if code == FILL_AT_OPEN:
+        code = FILL_INSIDE
+    return Place(_distance(ticks, part, tick_size), code, ticks, part.ts_close)
+
+
+def place_on_way(place: Place, part: BarPrices, tick_size: float) -> Place:
+    """A place in the first part of a bar, ranked by how far on the way it stands."""
+    if place.code == FILL_AT_OPEN:
+        return place._replace(rank=RANK_OPEN)
+    return place._replace(rank=_distance(place.ticks, part, tick_size))
+
+
+def _distance(ticks: int, part: BarPrices, tick_size: float) -> float:
+    return abs(ticks - part.open / tick_size)
+
+
+def _rank(kind: OrderType, path: BarPath) -> float:
+    if kind not in _LATE_IN_BAR:
+        return RANK_STOP
+    return _RANK_EARLY_LIMIT if path is BarPath.OPTIMISTIC else RANK_LIMIT
+
+
 def match_child(
-    order: RestingOrder, entry: Place, bar: BarPrices, tick_size: float, reach: float
+    order: RestingOrder, entry: Place, bar: BarPrices, tick_size: float, fill: FillTerms
 ) -> Place:
     """The place of an order whose parent has just filled in the same bar.
 
     Fills when: behind an entry at the open it meets the whole bar. Behind one inside the bar a stop
         meets the worst of the bar, as if that came after the entry; a limit or if-touched order
-        meets only what is certain, the way from the entry to the close.
+        meets only what is certain, the way from the entry to the close. The optimistic path has
+        that the other way round; on a straight way both meet what of `bar`, a part, is left.
     Ignores: that the worst of the bar may have been before the entry.
     Source: ours.
     """
-    if entry.rank == RANK_OPEN:
+    kind, path = order.order_type, fill.path
+    is_whole = entry.rank == RANK_OPEN and entry.code == FILL_AT_OPEN
+    if is_whole:
         open_, high, low = bar.open, bar.high, bar.low
     else:
         open_ = entry.ticks * tick_size
         high, low = max(open_, bar.close), min(open_, bar.close)
-        if order.order_type not in _LATE_IN_BAR:
+        if path not in STRAIGHT and (kind in _LATE_IN_BAR) is (path is BarPath.OPTIMISTIC):
             high, low = max(high, bar.high), min(low, bar.low)
-    code, ticks = _match_prices(order, open_, high, low, bar.close, tick_size, reach)
-    if code == FILL_AT_OPEN and entry.rank != RANK_OPEN:
+    code, ticks = _match_prices(order, open_, high, low, bar.close, tick_size, fill)
+    if code == FILL_AT_OPEN and not is_whole:
         code = FILL_INSIDE
-    rank = RANK_LIMIT if order.order_type in _LATE_IN_BAR else RANK_STOP
+    rank = _distance(ticks, bar, tick_size) if path in STRAIGHT else _rank(kind, path)
     return Place(rank, code, ticks, compute_fill_time(code, bar.ts_open, bar.ts_close))
 
 
@@ -109,9 +187,13 @@ def _match_prices(
     low: float,
     close: float,
     tick_size: float,
-    reach: float,
+    fill: FillTerms,
 ) -> tuple[int, int]:
-    kind, side = order.order_type, order.command.side
+    kind, side, reach = order.order_type, order.command.side, fill.limit_reach
+    if kind is _STOP_LIMIT and fill.path is BarPath.OPTIMISTIC:
+        return compute_optimistic_stop_limit_fill(
+            side, order.limit_ticks, order.stop_ticks, open_, high, low, tick_size, reach
+        )
     if not kind.is_trailing:
         return compute_bar_fill(
             kind, side, order.limit_ticks, order.stop_ticks, open_, high, low, close, tick_size,

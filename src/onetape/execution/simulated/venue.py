@@ -13,8 +13,11 @@ Source: ours; `docs/fills.md` and the acceptance cases against peers.
 
 from __future__ import annotations
 
+import math
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +40,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar
+from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, INT64_MAX, MAX_LOTS, compute_ratio_floor, compute_ticks
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
 from onetape.domain.ports import AccountView
@@ -57,13 +61,19 @@ from onetape.execution.simulated.fee_rules import (
     compute_volume,
     flat_ratio_e8,
 )
+from onetape.execution.simulated.fill_terms import FillTerms, MarketPrice
 from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.order_matching import (
     RANK_CLOSE,
+    STRAIGHT,
     BarPrices,
     Place,
+    can_walk,
     match_child,
     match_order,
+    match_part,
+    place_on_way,
+    split_bar,
 )
 from onetape.execution.simulated.resting import Book, RestingOrder, follow_end, follow_fill
 from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
@@ -83,15 +93,31 @@ def _no_session(_: InstrumentId) -> int:
     return 0
 
 
-def _rank(met: tuple[Place, RestingOrder]) -> int:
+def _no_bar(_: InstrumentId) -> Bar | None:
+    return None
+
+
+def _rank(met: tuple[Place, RestingOrder]) -> float:
     return met[0].rank
+
+
+class TakenLots(NamedTuple):
+    """Lots of a level that our orders have taken, while row `stamp` tells its size."""
+
+    instrument: InstrumentId
+    is_bid: bool
+    ticks: int
+    stamp: int
+    lots: int
 
 
 class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a `SimulatedVenue` holds between two steps.
 
     `orders` are those on the books, by instrument and then oldest first; `queue` the commands that
-    have not arrived, with their arrival (ns UTC).
+    have not arrived, with their arrival (ns UTC); `left` by instrument the close (ns UTC) of its
+    newest bar that orders have met, and the lots that it can still give; `taken` what has been
+    taken of quotes and levels that still stand.
     """
 
     orders: list[RestingOrder]
@@ -100,17 +126,23 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     last_arrival: int
     received: int
     accepted: int
+    left: dict[str, tuple[int, int]] = {}
+    taken: list[TakenLots] = []
 
 
 class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What fills of one instrument need: looked up once.
 
-    `factor` is its `minor_per_tick_lot`, `ratios_e8` the `flat_ratio_e8` of each `LiquiditySide`.
+    `factor` is its `minor_per_tick_lot`, `inverse_factor` its own, `ratios_e8` the `flat_ratio_e8`
+    of each `LiquiditySide`, `plain_types` the order types that `_meet_alone` can meet.
     """
 
     factor: int
+    inverse_factor: int
     tick_size: float
     ratios_e8: tuple[int | None, ...]
+    fill: FillTerms
+    plain_types: tuple[OrderType, ...]
 
 
 class SimulatedVenue:
@@ -119,18 +151,30 @@ class SimulatedVenue:
     Commands arrive in the order they were sent: a delay shorter than that of the command before it
     is stretched, as on one connection.
 
+    Args:
+        instruments: What it trades.
+        terms: How it fills and what it charges.
+        newest_bar: The newest known bar of an instrument; for fills at the close of a decision.
+        account: Whose orders these are; for the same.
+
     Attributes:
         next_arrival: When the next command arrives, ns UTC; the largest int64 when none is due.
         active: How many orders and commands this venue holds.
     """
 
     __slots__ = (
-        "_accepted", "_books", "_capacity", "_ended", "_fill_terms", "_instruments",
-        "_is_instant", "_last_arrival", "_months", "_plain_types", "_queue", "_received", "_slips",
-        "_terms", "active", "next_arrival",
+        "_accepted", "_account", "_books", "_capacity", "_ended", "_fill_terms", "_fills_at_close",
+        "_instruments", "_is_instant", "_last_arrival", "_left", "_months", "_newest_bar", "_queue",
+        "_received", "_slips", "_terms", "active", "next_arrival",
     )  # fmt: skip
 
-    def __init__(self, instruments: Sequence[Instrument], terms: VenueTerms) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        terms: VenueTerms,
+        newest_bar: Callable[[InstrumentId], Bar | None] = _no_bar,
+        account: AccountView | None = None,
+    ) -> None:
         self._instruments = {each.id: each for each in instruments}
         self._terms = terms
         self._books: dict[InstrumentId, Book] = {each.id: {} for each in instruments}
@@ -141,22 +185,34 @@ class SimulatedVenue:
         self._accepted = 0
         self._is_instant = terms.latency.mean_ns == terms.latency.std_ns == 0
         self._slips = terms.slippage != SlippageTerms()
-        self._plain_types = (
-            () if terms.max_volume_ratio is not None
-            else (_LIMIT,) if self._slips else (_MARKET, _LIMIT)
-        )  # fmt: skip
         self._fill_terms = {
             each.id: _FillTerms(
                 factor=each.minor_per_tick_lot,
+                inverse_factor=each.inverse_factor,
                 tick_size=each.tick_float,
                 ratios_e8=tuple(flat_ratio_e8(terms.fees[each.id], side) for side in _LIQUIDITY),
+                fill=terms.fill_of(each.id),
+                plain_types=self._find_plain_types(terms.fill_of(each.id)),
             )
             for each in instruments
         }
         self._capacity = INT64_MAX
+        self._newest_bar = newest_bar
+        self._account = account
+        self._fills_at_close = any(
+            each.fill.market is MarketPrice.SAME_CLOSE for each in self._fill_terms.values()
+        )
+        self._left: dict[InstrumentId, tuple[int, int]] = {}
         self._ended: list[RestingOrder] = []
         self.active = 0
         self.next_arrival = INT64_MAX
+
+    def _find_plain_types(self, fill: FillTerms) -> tuple[OrderType, ...]:
+        if self._terms.max_volume_ratio is not None or fill.path in STRAIGHT:
+            return ()
+        if self._slips or fill.market is not MarketPrice.NEXT_OPEN:
+            return (_LIMIT,)
+        return (_MARKET, _LIMIT)
 
     def save(self) -> VenueState:
         """Books and commands under way, between two steps."""
@@ -167,6 +223,7 @@ class SimulatedVenue:
             last_arrival=self._last_arrival,
             received=self._received,
             accepted=self._accepted,
+            left={str(each): left for each, left in self._left.items()},
         )
 
     def restore(self, state: VenueState) -> None:
@@ -178,6 +235,7 @@ class SimulatedVenue:
         self._last_arrival = state.last_arrival
         self._received = state.received
         self._accepted = state.accepted
+        self._left = {InstrumentId(each): left for each, left in state.left.items()}
         waiting = sum(len(order.changes) for order in state.orders)
         self.active = len(state.orders) + waiting + len(self._queue)
         self.next_arrival = self._queue[0][0] if self._queue else INT64_MAX
@@ -205,13 +263,22 @@ class SimulatedVenue:
         ts: int,
         last_close: Callable[[InstrumentId], int],
         session_close: Callable[[InstrumentId], int] = _no_session,
-    ) -> list[OrderReport]:
+    ) -> Iterable[OrderReport]:
         """Take every command that has arrived by `ts` and answer it.
 
         A cancel or replace that arrives after `last_close`, the close of the newest known bar of
         the instrument, waits for the next bar: only that tells whether the order has filled before.
         `session_close` is the end of that bar's session.
         """
+        reports = self._take_arrived(ts, last_close, session_close)
+        return reports if not self._fills_at_close else self._fill_at_close(reports, ts)
+
+    def _take_arrived(
+        self,
+        ts: int,
+        last_close: Callable[[InstrumentId], int],
+        session_close: Callable[[InstrumentId], int],
+    ) -> list[OrderReport]:
         queue = self._queue
         reports: list[OrderReport] = []
         while queue and queue[0][0] <= ts:
@@ -231,20 +298,68 @@ class SimulatedVenue:
         self.next_arrival = queue[0][0] if queue else INT64_MAX
         return reports
 
-    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterator[OrderReport]:
-        """Take every order of an instrument off, on its book or on its way here.
+    def _fill_at_close(self, reports: list[OrderReport], ts: int) -> Iterator[OrderReport]:
+        """What has arrived, then the market orders among it that fill at the close of `ts`.
+
+        Each report is processed before the next is asked for, as those of `on_bar`.
+        """
+        accepted = [each.client_order_id for each in reports if isinstance(each, OrderAccepted)]
+        yield from reports
+        for identity in accepted:
+            book = self._book_of(identity)
+            if book is None:
+                continue
+            order = book[identity]
+            instrument = order.command.instrument
+            terms = self._fill_terms[instrument]
+            bar = self._newest_bar(instrument)
+            if (
+                bar is None
+                or bar.ts_close != order.arrival
+                or order.held
+                or order.order_type is not _MARKET
+                or order.command.time_in_force in _AUCTIONS
+                or terms.fill.market is not MarketPrice.SAME_CLOSE
+                or self._account is None
+            ):
+                continue
+            self._capacity = self._capacity_of(bar)
+            met_ts, left = self._left.get(instrument, (0, 0))
+            if met_ts == ts:
+                self._capacity = left
+            ticks = compute_ticks(bar.close, terms.tick_size, order.command.side)
+            place = Place(RANK_CLOSE, FILL_AT_OPEN, ticks, bar.ts_close)
+            yield from self._execute(book, order, place, bar, self._account)
+            yield from self._end_children(book)
+            self._left[instrument] = (ts, self._capacity)
+
+    def _capacity_of(self, bar: Bar) -> int:
+        """Lots that all our orders together may fill in a bar."""
+        if self._terms.max_volume_ratio is None:
+            return INT64_MAX
+        instrument = self._instruments[bar.instrument]
+        return compute_bar_capacity_lots(
+            bar.volume, instrument.lot_float, self._terms.max_volume_ratio
+        )
+
+    def cancel_all(
+        self, instrument: InstrumentId, reason: str, strategy: str = ""
+    ) -> Iterator[OrderReport]:
+        """Take every order of an instrument (and `strategy`) off, on its book or on its way here.
 
         A change of one that has arrived is answered; one on its way will find no order.
         """
         book = self._books[instrument]
-        resting = list(book.values())
+        resting = [each for each in book.values() if strategy in ("", each.command.strategy)]
         for order in resting:
             self._remove(book, order.identity)
         self._ended.clear()  # what they were parents of goes with them
         coming = [
             (arrival, command)
             for arrival, command in self._queue
-            if isinstance(command, OrderSubmitted) and command.instrument == instrument
+            if isinstance(command, OrderSubmitted)
+            and command.instrument == instrument
+            and strategy in ("", command.strategy)
         ]
         for each in coming:
             self._queue.remove(each)
@@ -262,7 +377,7 @@ class SimulatedVenue:
         identity, kind, lots = command.client_order_id, command.order_type, command.lots
         is_plain = (
             lots > 0
-            and kind in self._plain_types
+            and kind in self._fill_terms[command.instrument].plain_types
             and command.time_in_force is _GTC
             and not command.reduce_only
             and command.conditions is None
@@ -353,13 +468,13 @@ class SimulatedVenue:
             return self._meet(bar, account)
         command = order.command
         kind = order.order_type
-        tick_size = self._fill_terms[command.instrument].tick_size
+        terms = self._fill_terms[command.instrument]
         if kind is _MARKET:
-            code, ticks = FILL_AT_OPEN, compute_ticks(open_, tick_size, command.side)
+            code, ticks = FILL_AT_OPEN, compute_ticks(open_, terms.tick_size, command.side)
         else:
             code, ticks = compute_limit_fill(
-                command.side, order.limit_ticks, open_, high, low, tick_size,
-                self._terms.limit_reach,
+                command.side, order.limit_ticks, open_, high, low, terms.tick_size,
+                terms.fill.limit_reach,
             )  # fmt: skip
             if code == NO_FILL:
                 order.bars_waited += 1
@@ -368,11 +483,14 @@ class SimulatedVenue:
         return (self._fill(book, order, kind, code, ticks, ts_fill, order.leaves, 0),)
 
     def _meet(self, bar: Bar, account: AccountView) -> Iterator[OrderReport]:
-        """Meet any book with a bar, in the pessimistic sequence."""
+        """Meet any book with a bar, in the sequence that its path says."""
         book = self._books[bar.instrument]
-        instrument = self._instruments[bar.instrument]
-        tick_size, reach = instrument.tick_float, self._terms.limit_reach
+        terms = self._fill_terms[bar.instrument]
+        tick_size, fill = terms.tick_size, terms.fill
+        vwap = bar.vwap if fill.market is MarketPrice.VWAP else math.nan
         prices = BarPrices(*bar.values())
+        parts = split_bar(prices, fill.path) if fill.path in STRAIGHT else None
+        walkers: list[RestingOrder] = []
         met: list[tuple[Place, RestingOrder]] = []
         changed: list[RestingOrder] = []
         for order in list(book.values()):
@@ -394,28 +512,33 @@ class SimulatedVenue:
                 yield from self._answer_changes(book, order)
                 yield from self._end_children(book)
                 continue
-            place = match_order(order, prices, tick_size, reach) if not order.held else None
             if (
                 order.command.time_in_force in _OF_A_SESSION
                 and not order.ts_expire
                 and order.arrival < prices.ts_close
             ):
                 order.ts_expire = prices.session_close
+            changes = order.changes and order.changes[0][0] < prices.ts_close
+            is_cut = bool(changes) or 0 < order.ts_expire < prices.ts_close
+            walks = parts is not None and not is_cut and can_walk(order, prices, fill)
+            met_part = parts[0] if walks and parts is not None else prices
+            place = match_order(order, met_part, tick_size, fill, vwap) if not order.held else None
             if place is None:
                 continue
-            changes = order.changes and order.changes[0][0] < prices.ts_close
-            if place.rank and (changes or 0 < order.ts_expire < prices.ts_close):
+            if place.rank and is_cut:
                 # It ends or changes inside the bar: only the open is surely before.
                 place = place._replace(code=NO_FILL)
+            if walks:
+                place = place_on_way(place, met_part, tick_size)
+                walkers.append(order)
             met.append((place, order))
         if len(met) > 1:
             met.sort(key=_rank)
-        self._capacity = INT64_MAX
-        if self._terms.max_volume_ratio is not None:
-            self._capacity = compute_bar_capacity_lots(
-                prices.volume, instrument.lot_float, self._terms.max_volume_ratio
-            )
+        self._capacity = self._capacity_of(bar)
         held = [order.identity for order in book.values() if order.held]
+        if parts is not None:
+            yield from self._walk(book, met, walkers, parts, bar, account)
+            met = []
         while met:
             born: list[tuple[Place, RestingOrder]] = []
             for place, order in met:
@@ -424,7 +547,7 @@ class SimulatedVenue:
                 yield from self._meet_one(book, order, place, bar, account)
                 if order.is_parent and place.rank < RANK_CLOSE and order.filled_lots:
                     born += [
-                        (match_child(child, place, prices, tick_size, reach), child)
+                        (match_child(child, place, prices, tick_size, fill), child)
                         for child in book.values()
                         if child.identity in held and child.conditions.parent == order.identity
                     ]
@@ -432,30 +555,92 @@ class SimulatedVenue:
         for order in changed:
             over = order.identity not in book
             yield from self._answer_changes(book, order, INT64_MAX if over else prices.ts_close)
+        if self._fills_at_close and self._terms.max_volume_ratio is not None:
+            self._left[bar.instrument] = (prices.ts_close, self._capacity)
+
+    def _walk(
+        self,
+        book: Book,
+        met: list[tuple[Place, RestingOrder]],
+        walkers: list[RestingOrder],
+        parts: Sequence[BarPrices],
+        bar: Bar,
+        account: AccountView,
+    ) -> Iterator[OrderReport]:
+        """Meet a book along a straight way: each order where the way passes it.
+
+        `met` is sorted; `walkers` are those of it that see the whole bar.
+        """
+        terms = self._fill_terms[bar.instrument]
+        tick_size, fill = terms.tick_size, terms.fill
+        late = [each for each in met if each[0].rank == RANK_CLOSE]
+        pending = met[: len(met) - len(late)]
+        waiting = {each.identity for each in book.values() if each.held}
+        for number, part in enumerate(parts):
+            if number:
+                pending = [
+                    (match_part(order, part, tick_size, fill), order)
+                    for order in walkers
+                    if order.identity in book
+                ]
+                pending.sort(key=_rank)
+            is_last = number == len(parts) - 1
+            fresh = number == 0
+            born: set[str] = set()
+            while pending:
+                place, order = pending.pop(0)
+                if order.identity not in book:
+                    continue
+                if place.code == NO_FILL and not (fresh or is_last or order.identity in born):
+                    continue
+                ends = is_last or not any(each is order for each in walkers)
+                yield from self._meet_one(book, order, place, bar, account, ends=ends)
+                if not order.is_parent or not order.filled_lots:
+                    continue
+                for child in book.values():
+                    if child.identity in waiting and child.conditions.parent == order.identity:
+                        waiting.remove(child.identity)
+                        born.add(child.identity)
+                        walkers.append(child)
+                        insort(
+                            pending,
+                            (match_child(child, place, part, tick_size, fill), child),
+                            key=_rank,
+                        )
+        for place, order in late:
+            if order.identity in book:
+                yield from self._meet_one(book, order, place, bar, account)
 
     def _meet_one(
-        self, book: Book, order: RestingOrder, place: Place, bar: Bar, account: AccountView
+        self,
+        book: Book,
+        order: RestingOrder,
+        place: Place,
+        bar: Bar,
+        account: AccountView,
+        *,
+        ends: bool = True,
     ) -> Iterator[OrderReport]:
-        """What becomes of one order at its place in the bar."""
+        """What becomes of one order at its place in a bar, or in a part of it that `ends` it."""
         identity, time_in_force = order.identity, order.command.time_in_force
         code = place.code
-        ends = ""
+        reason = ""
         if time_in_force in _IMMEDIATE and code != FILL_AT_OPEN:
-            ends = "not filled at once"
+            reason = "not filled at once"
         elif time_in_force in _AUCTIONS and code == NO_FILL:
-            ends = "not filled in the auction"
+            reason = "not filled in the auction"
         elif order.conditions.post_only and code == FILL_AT_OPEN and not order.bars_waited:
-            ends = "post only, and it would take"
-        if ends:
+            reason = "post only, and it would take"
+        if reason:
             self._remove(book, identity)
-            yield OrderCanceled(identity, ends)
+            yield OrderCanceled(identity, reason)
             yield from self._end_children(book)
             return
         if code != NO_FILL:
             yield from self._execute(book, order, place, bar, account)
             yield from self._end_children(book)
         order.bars_waited += 1
-        if 0 < order.ts_expire <= bar.ts_close and identity in book:
+        if ends and 0 < order.ts_expire <= bar.ts_close and identity in book:
             self._remove(book, identity)
             yield OrderExpired(identity, "time in force")
             yield from self._end_children(book)
@@ -486,11 +671,19 @@ class SimulatedVenue:
             yield from self._end_children(book)
 
     def _execute(
-        self, book: Book, order: RestingOrder, place: Place, bar: Bar, account: AccountView
+        self,
+        book: Book,
+        order: RestingOrder,
+        place: Place,
+        bar: Bar,
+        account: AccountView,
+        *,
+        is_only: bool = True,
     ) -> Iterator[OrderReport]:
         """What becomes of an order that the bar reaches: trigger, fill, cancel of what can't wait.
 
-        Each report is processed before what follows from it is looked at.
+        Each report is processed before what follows from it is looked at. `is_only` is False where
+        it may find more in other places at once, so that what can't wait is not canceled yet.
         """
         command = order.command
         identity = command.client_order_id
@@ -516,7 +709,7 @@ class SimulatedVenue:
             lots = wanted if wanted < capacity else capacity
             if not command.lots:
                 wanted = lots  # what the bar can't give is not waited for
-            if lots < wanted and command.time_in_force is _FOK:
+            if lots < wanted and command.time_in_force is _FOK and is_only:
                 lots = 0
             if lots > 0:
                 self._capacity -= lots
@@ -530,7 +723,7 @@ class SimulatedVenue:
             if identity in book and lots == reducible and order.conditions.parent not in book:
                 self._remove(book, identity)
                 yield OrderCanceled(identity, "nothing to reduce")
-        if command.time_in_force in _AT_ONCE and identity in book:
+        if is_only and command.time_in_force in _AT_ONCE and identity in book:
             self._remove(book, identity)
             yield OrderCanceled(identity, "not filled at once")
 
@@ -565,10 +758,13 @@ class SimulatedVenue:
         if command.budget_is_ratio:
             equity = account.equity_at(command.strategy, command.instrument, ticks)
             budget = compute_ratio_floor(max(equity, 0), budget)
+        factor = self._fill_terms[command.instrument].factor
+        inverse_factor = self._fill_terms[command.instrument].inverse_factor
+        if inverse_factor:
+            ticks, factor = 1, compute_notional(1, ticks, 0, inverse_factor)
         return compute_affordable_lots(
-            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks,
-            self._instruments[command.instrument].minor_per_tick_lot, 0,
-        )  # fmt: skip
+            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks, factor, 0
+        )
 
     def _fill(
         self,
@@ -587,6 +783,8 @@ class SimulatedVenue:
         )  # fmt: skip
         terms = self._fill_terms[instrument]
         notional = lots * ticks * terms.factor
+        if terms.inverse_factor:
+            notional = compute_fill_notional(lots, ticks, 0, terms.inverse_factor, command.side)
         liquidity = compute_liquidity_side(kind, order.bars_waited, code)
         ratio_e8 = terms.ratios_e8[liquidity]
         if ratio_e8 is not None and not order.filled_lots:

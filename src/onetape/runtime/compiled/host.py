@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from onetape.domain.orders import OrderStatus
 from onetape.domain.rule_compiler import Packed
 from onetape.execution.oms import MOVES
 from onetape.execution.simulated.fee_rules import MonthVolume
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -55,6 +57,7 @@ from onetape.runtime.sessions.python_host import PythonHost
 from onetape.runtime.set_outcome import SetOutcome
 from onetape.strategy.checks.finding import Finding
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 
 __all__ = ["CompiledHost", "NotCompilable"]
 
@@ -121,6 +124,44 @@ class CompiledHost:
                 where=f"risk.{limits.beyond_gates}",
                 remedy="run it in the Python host",
             )
+        for each in timeline.instruments:
+            if each.is_contract:
+                raise ConfigError(
+                    f"{each.id} is a {each.kind.value}, which the compiled host does not carry",
+                    where="data.instruments",
+                    remedy="run it in the Python host",
+                )
+        if terms.margin is not None:
+            raise ConfigError(
+                "the session has margin, which the compiled host does not carry",
+                where="execution.margin",
+                remedy="run it in the Python host",
+            )
+        if timeline.kind not in ("bars", "trades"):
+            raise ConfigError(
+                f"the session runs on {timeline.timeframe}, which the compiled host does not carry",
+                where="data.timeframe",
+                remedy="run it in the Python host",
+            )
+        _refuse_fills(terms)
+        if terms.carrying is not None:
+            raise ConfigError(
+                "the session has borrow fees or interest, which the compiled host does not carry",
+                where="execution.carrying",
+                remedy="run it in the Python host",
+            )
+        if terms.transfers:
+            raise ConfigError(
+                "the session has transfers of capital, which the compiled host does not carry",
+                where="execution.transfers",
+                remedy="run it in the Python host",
+            )
+        if any(each.quote_currency != spec.currency for each in timeline.instruments):
+            raise ConfigError(
+                "the session trades in several currencies, which the compiled host does not carry",
+                where="execution.currencies",
+                remedy="run it in the Python host",
+            )
         if spec.capital <= 0:
             raise ConfigError(f"strategy {spec.name} has no capital")
         identity = identity or SessionIdentity()
@@ -132,7 +173,9 @@ class CompiledHost:
         self._gates = GateLimits(build_gates(limits), timeline.instruments)
         self._controls = controls
         self._run: Any = run_trades if timeline.kind == "trades" else run_bars
-        names = tuple(spec.strategy.features())
+        named = spec.strategy.features()
+        check_slice_features(spec.strategy, named)
+        names = tuple(named)
         self._code = read_strategy(type(spec.strategy), names)
         self._tracer = Tracer(
             timeline.instruments, spec.name, f"{compute_session_id(timeline, identity)[:8]}-"
@@ -203,6 +246,7 @@ class CompiledHost:
         named = dict(strategy.features())
         if named.keys() != set(names):
             return None
+        check_slice_features(strategy, named)
         features = self._market.features({name: named[name] for name in names})
         try:
             start = Packed(self._code.type, self._code.values(strategy))
@@ -401,6 +445,23 @@ def _final_equity(engine: Packed, market: Market) -> int:
         marks = engine.read("mark").tolist()
     held = sum(a * b * c for a, b, c in zip(lots, factors, marks, strict=True))
     return engine.read("cash") + held
+
+
+def _refuse_fills(terms: VenueTerms) -> None:
+    """Raise `ConfigError` for fills that compiled code does not carry."""
+    plain = FillTerms(limit_reach=terms.limit_reach)
+    for instrument, fill in terms.fills.items():
+        if fill != plain:
+            told = ", ".join(
+                f"{name} {value.name.lower() if isinstance(value, IntEnum) else value}"
+                for name, value in msgspec.structs.asdict(fill).items()
+                if value != getattr(plain, name)
+            )
+            raise ConfigError(
+                f"{instrument} fills with {told}, which the compiled host does not carry",
+                where="execution.fill",
+                remedy="run it in the Python host",
+            )
 
 
 def _pack(record: Any, value: Any) -> Packed:

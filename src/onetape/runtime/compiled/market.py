@@ -13,6 +13,7 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument
 from onetape.features.columns import select_inputs
 from onetape.features.compiled import compute_column_compiled
+from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.equity_curve import mark_ticks
@@ -101,6 +102,8 @@ class Market:
     def _compute(self, estimator: Estimator) -> Floats:
         timeline = self._timeline
         name = type(estimator).__name__
+        if isinstance(estimator, CrossSection):
+            return estimator.compute_slices(self._column_of(estimator.feature), timeline.slice_end)
         if len(timeline.instruments) == 1:
             inputs = select_inputs(name, estimator, timeline.columns)
             return compute_column_compiled(estimator, inputs)

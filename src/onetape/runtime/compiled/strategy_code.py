@@ -48,8 +48,8 @@ from onetape.strategy.sdk import Strategy
 PYTHON_HOST = "the Python host runs it"
 
 _OTHER_CALLBACKS = (
-    "on_market_event", "on_quote", "on_book", "on_funding", "on_mark", "on_order_update",
-    "on_timer", "generate_orders",
+    "on_market_event", "on_quote", "on_book", "on_funding", "on_mark", "on_settlement",
+    "on_expiry", "on_margin", "on_order_update", "on_timer", "generate_orders",
 )  # fmt: skip
 
 _NOT_CARRIED: dict[type[ast.AST], str] = {
@@ -67,6 +67,9 @@ _CONTEXT = frozenset(
      "open_orders", "buy", "sell", "target", "target_weight", "spend", "spend_ratio", "cancel",
      "replace", "round_quantity", "round_price")
 )  # fmt: skip
+
+_INSTEAD = {"regime": ("read the feature itself: ctx.features.NAME",)}
+"""What to write in place of attributes of `ctx` that are not carried."""
 
 _BUILTINS = frozenset(
     ("abs", "bool", "float", "int", "len", "max", "min", "range", "round", "sorted", "sum",
@@ -367,7 +370,8 @@ class _Reader:
                     self._check_own(node)
                 case ast.Attribute(value=ast.Name(id=name)) if name in contexts:
                     if node.attr not in _CONTEXT:
-                        self._find(node.lineno, f"ctx.{node.attr} is not carried")
+                        self._find(node.lineno, f"ctx.{node.attr} is not carried",
+                                   *_INSTEAD.get(node.attr, ()))  # fmt: skip
                 case ast.Attribute(value=ast.Name(id="math")) if node.attr not in _MATH:
                     self._find(node.lineno, f"math.{node.attr} is not carried",
                                "its last bit depends on the machine's C library")  # fmt: skip

@@ -21,25 +21,35 @@ from onetape.domain.events import (
     KillSwitchSet,
     SessionStarted,
     StrategyQuarantined,
+    TransferOrdered,
 )
-from onetape.domain.instrument import InstrumentId
-from onetape.domain.numbers import INT64_MAX, to_minor
-from onetape.domain.ports import SnapshotKeeper, TapeWriter
+from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.numbers import to_minor
+from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
+from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
-from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.terms import Transfer, VenueTerms
+from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
+from onetape.features.cross_section import split_cross_sections
+from onetape.features.drift import DriftSettings
+from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
+from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
 from onetape.risk.limits import RiskLimits, build_gates
 from onetape.runtime.breakers import Breakers
+from onetape.runtime.carrying_costs import CarryingCosts
 from onetape.runtime.config import (
     ExecutionConfig,
     HistoricalClock,
@@ -49,23 +59,33 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.config_margin import build_agreement
+from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.currency_exchange import CurrencyExchange
+from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
-from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.pipeline import DayEndTask, Pipeline
 from onetape.runtime.risk_audit import RiskAudit
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
+from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
+from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.strategy.slice_features import check_slice_features
 from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
@@ -78,7 +98,10 @@ SNAPSHOT_ROWS_PER_EVENT = 10
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy of a session: the object, its name, its capital (minor units), its universe."""
+    """One strategy of a session: the object, its name, its capital (minor units), its universe.
+
+    `features` stand in for those of the strategy; None: its own.
+    """
 
     name: str
     strategy: Strategy
@@ -86,6 +109,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
     version: str = ""
     instruments: tuple[InstrumentId, ...] | None = None
+    features: FeatureMap | None = None
 
 
 class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +123,7 @@ class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str = ""
     seed: int = 0
     mode: str = "backtest"
+    feature_versions: dict[str, dict[str, str]] = {}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -170,17 +195,26 @@ def run_backtest(
     catalog = Catalog(Path(config.data.path))
     timeline = load_timeline(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path,
+        config.data.versions, config.data.actions_path, config.data.funding_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
+    archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
-        config=decision_json(config), config_hash=config_hash(config), seed=config.seed
-    )
+        config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
+        feature_versions={
+            name: {feature: each.version for feature, each in features.items()}
+            for name, features in archive.items()
+        },
+    )  # fmt: skip
     write_whole(run_dir / "versions.json", encode_versions(specs))
+    write_whole(run_dir / run_features.FILE, run_features.encode_archive(archive))
     write_whole(run_dir / "config.json", resolved_json(config).encode())
     tape = SqliteTape.create(run_dir / "tape.db")
     try:
-        session = BacktestSession(timeline, specs, terms, config.risk.limits(), tape, identity)
+        session = BacktestSession(
+            timeline, specs, terms, config.risk.limits(), tape, identity,
+            config.drift.settings() if config.drift else None,
+        )  # fmt: skip
         snapshots = Snapshots(
             keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
         )
@@ -233,7 +267,8 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument.
+        ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
+            margin does not fit them.
     """
     ratio = config.max_volume_ratio
     fees = config.fee_model()
@@ -243,7 +278,77 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        fills={
+            each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
+        },
+        carrying=(
+            build_carrying(config.carrying.model(), timeline.instruments)
+            if config.carrying is not None
+            else None
+        ),
+        conversion_e8=(
+            int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
+        ),
+        transfers=tuple(
+            sorted(
+                (
+                    Transfer(each.at, each.source, each.target, to_minor(each.amount, "transfer"))
+                    for each in config.transfers
+                ),
+                key=lambda each: each.ts,
+            )
+        ),
+        margin=build_agreement(config.margin, timeline.instruments),
     )
+
+
+def build_venue(
+    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+) -> SimulatedVenue:
+    """The simulated venue for the rows of a timeline.
+
+    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
+    """
+    instruments = timeline.instruments
+    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
+    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
+        return SimulatedVenue(instruments, terms, market.newest_bar, account)
+    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
+
+
+def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    slippage = terms.slippage
+    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
+        raise ConfigError(
+            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
+            where="execution.slippage",
+            remedy="use fixed or none: orders take the sizes that stand",
+        )
+    for each in timeline.instruments:
+        fill = terms.fill_of(each.id)
+        has_queue = fill.queue is not QueueModel.NONE
+        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
+            raise ConfigError(
+                f"{each.id} has a queue on trade prints, which don't tell its size",
+                where="execution.fill.queue_ahead",
+                remedy="give the size that is ahead of an order, or no queue",
+            )
+        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
+            raise ConfigError(
+                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
+                where="execution.fill",
+                remedy="leave queue and rest out",
+            )
+        if timeline.kind != "bars" and (fill.market, fill.path) != (
+            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
+        ):  # fmt: skip
+            raise ConfigError(
+                f"{each.id} is to fill at {fill.market.name.lower()} on the "
+                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
+                where="execution.fill",
+                remedy="leave market and path out",
+            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -272,13 +377,15 @@ class BacktestSession:
         limits: Risk limits, for each strategy on its own books.
         tape: Where the events go.
         identity: What the header says.
+        drift: How features are watched; None: not at all.
         audit: Other limits, to be asked beside; what they say changes nothing.
 
     Attributes:
         audit: What they say; None without them.
 
     Raises:
-        ConfigError: A strategy trades an instrument of another currency, or an unknown one.
+        ConfigError: A strategy trades an instrument of another currency without
+            `conversion_e8`, or one to which there is no pair, or an unknown one.
     """
 
     def __init__(
@@ -289,6 +396,7 @@ class BacktestSession:
         limits: RiskLimits,
         tape: TapeWriter,
         identity: SessionIdentity,
+        drift: DriftSettings | None = None,
         audit: RiskLimits | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
@@ -298,51 +406,126 @@ class BacktestSession:
                 where="strategies",
                 remedy="give all the same currency; one account has one currency in this version",
             )
+        check_fills(timeline, terms)
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
+        self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
         self._market = MarketState(timeline)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
+        is_margin = terms.margin is not None
         ledgers: list[Ledger] = []
         asked = [each for each in (limits, audit) if each is not None]
         account = None
         if any(each.account.watches for each in asked):
             account = self._build_watch(AccountBooks(ledgers), None)
-        watches = account is not None or any(each.watches for each in asked)
+        self._is_watched = account is not None or any(each.watches for each in asked)
         self.runners = {
-            spec.name: self._build_runner(
-                spec,
-                limits,
-                ledgers,
-                lambda books: self._build_watch(books, account) if watches else None,
-            )
+            spec.name: self._build_runner(spec, limits, account, is_margin=is_margin)
             for spec in specs
         }
+        ledgers += [each.ledger for each in self.runners.values()]
         if account is not None:
             account.begin()
         self._view.runners = self.runners
         controls = self._build_controls(limits, account) if limits.beyond_gates else None
         self.audit = None
         if audit is not None:
-            engines = {name: RiskEngine(build_gates(audit)) for name in self.runners}
+            engines = {
+                name: RiskEngine(build_gates(audit, is_margin=is_margin)) for name in self.runners
+            }
             self.audit = RiskAudit(self._build_controls(audit, account, engines))
-        self._desk = OrderDesk(
+        self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
-            controls, self.audit,
+            controls=controls, audit=self.audit,
+            is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
-        self._venue = SimulatedVenue(timeline.instruments, terms)
+        self._venue = build_venue(timeline, terms, self._market, self.desk)
+        self._contracts = ContractDesk(
+            self._log, self._market, timeline.instruments, self.runners, self.desk
+        )
+        self._margin: MarginDesk | None = None
+        if terms.margin is not None:
+            self._margin = self.desk.margin = MarginDesk(
+                terms.margin, self._log, self._market, timeline.instruments,
+                self._contracts.options,
+            )  # fmt: skip
+            if any(isinstance(each.ledger, CurrencyLedger) for each in self.runners.values()):
+                raise ConfigError(
+                    "a strategy holds several currencies, and margin is reckoned in one",
+                    where="execution.margin",
+                    remedy="trade one currency, or without margin",
+                )
+        else:
+            _refuse_unmargined(timeline)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self._desk, self._venue, self._log,
-            self._build_breakers(limits),
+            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
+            self._contracts, self._margin, self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
-        self._actions_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
+        self._day_end_tasks: tuple[DayEndTask, ...] = ()
+        self._plan(terms, drift)
+        self._carrying: CarryingCosts | None = None
+        if terms.carrying is not None:
+            self._carrying = CarryingCosts(
+                terms.carrying, timeline.instruments, self._market, self.runners, self.desk
+            )
+            self.at_day_ends(self._carrying)
+
+    def at_day_ends(self, task: DayEndTask) -> None:
+        """Ask `task` at the end of every trading day; before the session begins or goes on."""
+        self._day_end_tasks += (task,)
+        ends = self._timeline.day_ends
+        self._day_ends.set_times([each.ts for each in ends], [each.rows for each in ends])
+
+    def _plan(self, terms: VenueTerms, drift: DriftSettings | None) -> None:
+        """What happens beside the rows; at one time in this order."""
+        timeline = self._timeline
+        ts_known = timeline.columns["ts_known"]
+        alerts = self._find_alerts(drift) if drift is not None else []
+        transfers = [each for each in terms.transfers if each.ts <= ts_known[-1]]
+        actions, steps = timeline.actions, timeline.steps
+
+        def tell(at: int) -> None:
+            row, drifted = alerts[at]
+            self.pipeline.tell(drifted, int(ts_known[row]))
+
+        def transfer(at: int) -> None:
+            each = transfers[at]
+            order = TransferOrdered(each.source, each.target, each.amount)
+            self.pipeline.transfer(order, each.ts)
+
+        def end_day(at: int) -> None:
+            self.pipeline.end_day(timeline.day_ends[at], self._day_end_tasks)
+
+        self._alerts = Agenda(
+            [int(ts_known[each.row]) for each in alerts], [each.row + 1 for each in alerts], tell
+        )
+        self._transfers = Agenda(
+            [each.ts for each in transfers],
+            np.searchsorted(ts_known, [each.ts for each in transfers]).tolist(),
+            transfer,
+        )
+        self._actions = Agenda(
+            [each.ts_known for each in actions],
+            timeline.action_rows,
+            lambda at: self.pipeline.apply_action(actions[at]),
+        )
+        self._steps = Agenda(
+            [each.ts_known for each in steps],
+            timeline.step_rows,
+            lambda at: self.pipeline.apply_step(steps[at]),
+        )
+        self._day_ends = Agenda([], [], end_day)
+        self._schedule = Schedule(
+            self._alerts, self._transfers, self._actions, self._steps, self._day_ends
+        )
 
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
@@ -363,7 +546,7 @@ class BacktestSession:
         if not limits.breakers:
             return None
         return Breakers(
-            build_breakers(limits.breakers), self._timeline, self._market, self._log, self._desk,
+            build_breakers(limits.breakers), self._timeline, self._market, self._log, self.desk,
             self.runners,
         )  # fmt: skip
 
@@ -378,8 +561,9 @@ class BacktestSession:
         self,
         spec: StrategySpec,
         limits: RiskLimits,
-        ledgers: list[Ledger],
-        make_watch: Callable[[Ledger], EquityWatch | None],
+        account: EquityWatch | None,
+        *,
+        is_margin: bool,
     ) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
@@ -389,32 +573,58 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
+        if self._conversion_e8 is None:
+            _require_one_currency(spec, instruments)
         for each in instruments:
-            if each.quote_currency != spec.currency:
+            if isinstance(each.terms, OptionTerms) and each.terms.underlying not in wanted:
                 raise ConfigError(
-                    f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
-                    f"{spec.name} is in {spec.currency}",
-                    remedy="give the strategy capital in that currency",
+                    f"strategy {spec.name} trades {each.id} and not {each.terms.underlying}, by "
+                    "which it settles",
+                    remedy="add it to the instruments of the strategy",
                 )
-        ledger = Ledger(spec.name, spec.currency, instruments)
+        ledger = open_ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
-        ledgers.append(ledger)
-        watch = make_watch(ledger)
+        watch = exchange = None
+        valuation = Valuation(ledger, self._market, index)
+        if isinstance(ledger, CurrencyLedger):
+            currencies = {each.id: each.settlement_currency for each in instruments}
+            pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
+            exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
+            valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
+            if self._is_watched:
+                watch = CurrencyWatch(
+                    ledger, self._market, index, timeline.instrument_index.tolist(),
+                    timeline.slice_end.tolist(), currencies, pairs,
+                )  # fmt: skip
+        elif self._is_watched:
+            watch = self._build_watch(ledger, account)
         prefix = f"{self.session[:8]}-{spec.name}-"
         return Runner(
             spec.name,
             spec.strategy,
             Context(spec.name, instruments, self._view, prefix),
             ledger,
-            Valuation(ledger, self._market, index),
+            valuation,
             watch,
-            compute_features(timeline, spec.strategy, wanted),
+            compute_features(timeline, spec.strategy, wanted, spec.features),
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
-            RiskEngine(build_gates(limits)),
+            RiskEngine(build_gates(limits, is_margin=is_margin)),
             timeline.kind,
+            exchange,
         )
+
+    def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
+        everything = tuple(each.id for each in self._timeline.instruments)
+        found: list[Alert] = []
+        for spec in self._specs:
+            features = spec.strategy.features() if spec.features is None else spec.features
+            found += find_alerts(
+                self._timeline, self.runners[spec.name], features,
+                spec.instruments or everything, drift,
+            )  # fmt: skip
+        return sorted(found, key=lambda each: each.row)
 
     def save(self) -> SessionState:
         """The state of the session between two steps."""
@@ -422,10 +632,15 @@ class BacktestSession:
             version=STATE_VERSION,
             row=self._market.row,
             log=self._log.save(),
-            desk=self._desk.save(),
+            desk=self.desk.save(),
             venue=self._venue.save(),
             pipeline=self.pipeline.save(),
-            actions=self._actions_done,
+            actions=self._actions.done,
+            steps=self._steps.done,
+            margin=self._margin.save() if self._margin is not None else [],
+            day_ends=self._day_ends.done,
+            transfers=self._transfers.done,
+            nights=self._carrying.save() if self._carrying is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -439,18 +654,31 @@ class BacktestSession:
             state.version != STATE_VERSION
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
+            or not 0 <= state.steps <= len(self._timeline.steps)
+            or not 0 <= state.day_ends <= len(self._day_ends)
+            or not 0 <= state.transfers <= len(self._transfers)
         ):
             raise DataError(
                 f"a snapshot of version {state.version} after row {state.row}, and this onetape "
                 f"goes on from version {STATE_VERSION} in {len(self._timeline)} rows",
                 remedy="run the session again",
             )
-        self._market.restore(state.row, state.actions)
+        self._market.restore(state.row, state.actions, state.steps)
         for action in self._timeline.actions[: state.actions]:
-            self._desk.delist(action)
-        self._actions_done = state.actions
+            self.desk.delist(action)
+        for step in self._timeline.steps[: state.steps]:
+            self._contracts.follow(step)
+        self._alerts.done = self._alerts.count_before(state.row + 1)
+        self._actions.done = state.actions
+        self._steps.done = state.steps
+        if self._margin is not None:
+            self._margin.restore(state.margin)
+        self._day_ends.done = state.day_ends
+        self._transfers.done = state.transfers
+        if self._carrying is not None:
+            self._carrying.restore(state.nights)
         self._log.restore(state.log)
-        self._desk.restore(state.desk)
+        self.desk.restore(state.desk)
         self._venue.restore(state.venue)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
@@ -505,44 +733,31 @@ class BacktestSession:
     def advance(self, stop: int, snapshots: Snapshots | None = None) -> None:
         """Process the rows up to `stop` (not included), which begins a time slice.
 
-        And the corporate actions and expected commands before each of them; actions between the
-        last one and `stop` wait.
+        And the transfers, corporate actions, ends of trading days and expected commands before each
+        of them; what comes between the last one and `stop` waits.
         """
         ts_known = self._timeline.columns["ts_known"]
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
             ts, command = self._controls.popleft()
             self._advance_rows(int(np.searchsorted(ts_known, ts)), snapshots)
-            self._apply_actions(ts)
+            self._schedule.advance(self.row, ts)
             self.pipeline.control(command, ts)
         self._advance_rows(stop, snapshots)
 
     def _advance_rows(self, stop: int, snapshots: Snapshots | None) -> None:
         row = self.row
         while row < stop:
-            self._apply_actions()
+            self._schedule.advance(row)
             if snapshots is not None:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
-            until = stop
-            if self._actions_done < len(self._timeline.actions):
-                until = min(stop, self._timeline.action_rows[self._actions_done])
+            until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
             if snapshots is not None:
                 self._keep(snapshots)
 
-    def _apply_actions(self, ts: int = INT64_MAX) -> None:
-        """Apply the corporate actions before the next row, and before `ts`."""
-        timeline = self._timeline
-        while (
-            self._actions_done < len(timeline.actions)
-            and timeline.action_rows[self._actions_done] <= self.row
-            and timeline.actions[self._actions_done].ts_known < ts
-        ):
-            self._actions_done += 1  # first: who looks at the step finds it done
-            self.pipeline.apply_action(timeline.actions[self._actions_done - 1])
-
     def finish(self) -> None:
-        """The last steps: actions after the last row, then `on_stop` and the footer."""
-        self._apply_actions()
+        """The last steps: what comes after the last row, then `on_stop` and the footer."""
+        self._schedule.advance(self.row)
         self.pipeline.stop("end of data", int(self._timeline.columns["ts_known"][-1]))
         self._tape.commit()
 
@@ -585,7 +800,30 @@ class BacktestSession:
             seed=self._identity.seed,
             datasets=list(self._timeline.pins),
             instruments=list(self._timeline.instruments),
+            feature_versions=self._identity.feature_versions,
         )
+
+
+def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
+    for each in instruments:
+        if each.settlement_currency != spec.currency:
+            verb = "settled" if each.is_inverse else "quoted"
+            raise ConfigError(
+                f"{each.id} is {verb} in {each.settlement_currency}, but the capital of strategy "
+                f"{spec.name} is in {spec.currency}",
+                remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
+
+
+def _refuse_unmargined(timeline: Timeline) -> None:
+    for each in timeline.instruments:
+        if each.is_margined:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is held on margin",
+                where="execution.margin",
+                remedy="say how much, for example {model: fixed, initial_pct: 10, "
+                "maintenance_pct: 5}",
+            )
 
 
 def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
@@ -597,27 +835,40 @@ def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
 
 
 def compute_features(
-    timeline: Timeline, strategy: Strategy, instruments: Sequence[InstrumentId]
+    timeline: Timeline,
+    strategy: Strategy,
+    instruments: Sequence[InstrumentId],
+    features: FeatureMap | None = None,
 ) -> Mapping[str, npt.NDArray[np.float64]]:
     """Feature columns in the order of the timeline; NaN for instruments not subscribed.
+
+    `features` stand in for those of the strategy.
 
     Raises:
         StrategyError: `features` or an estimator of the strategy's own raises.
     """
     name = type(strategy).__name__
     try:
-        features = strategy.features()
+        if features is None:
+            features = strategy.features()
         if not features:
             return {}
+        check_slice_features(strategy, features)
+        single, crossing = split_cross_sections(dict(features))
         if len(timeline.instruments) == 1:
-            return compute_feature_columns(features, timeline.columns)
+            merged = compute_feature_columns(single, timeline.columns)
+            for feature, cross in crossing.items():
+                merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+            return merged
         merged = {name: np.full(len(timeline), np.nan) for name in features}
         for identity in instruments:
             rows = timeline.rows_of(identity)
             columns = {name: values[rows] for name, values in timeline.columns.items()}
-            computed = compute_feature_columns(features, columns, rows_total=len(timeline))
+            computed = compute_feature_columns(single, columns, rows_total=len(timeline))
             for feature, values in computed.items():
                 merged[feature][rows] = values
+        for feature, cross in crossing.items():
+            merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
     except OnetapeError:
         raise
     except Exception as error:

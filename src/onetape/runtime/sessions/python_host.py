@@ -10,6 +10,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
+    CashPosted,
     KillSwitchSet,
     OrderApproved,
     OrderDenied,
@@ -20,6 +21,7 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -27,6 +29,7 @@ from onetape.domain.events import (
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent, compute_equity_curves
+from onetape.portfolio.home_amounts import fills_at_home, trips_at_home
 from onetape.portfolio.performance_summary import (
     choose_returns_clock,
     compute_growth,
@@ -47,8 +50,8 @@ class AccountTape:
     """A tape that keeps what the figures need of the account, and how often risk said what.
 
     Attributes:
-        events: Deposits, fills and what corporate actions made of positions, with their engine
-            time, in order.
+        events: Deposits, fills, what corporate actions made of positions and other postings of
+            cash, with their engine time, in order.
         orders: Orders that risk approved.
         denied: What it refused.
         cash: What the ledger said last, in minor units; None before the first fill.
@@ -69,6 +72,8 @@ class AccountTape:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._adjust,
+            CashPosted: self._adjust,
             OrderApproved: self._approve,
             OrderDenied: self._deny,
             StrategyQuarantined: self._quarantine,
@@ -89,7 +94,7 @@ class AccountTape:
     def _account(self, ts: int, event: CapitalDeposited | OrderFilled) -> None:
         self.events.append((ts, event))
 
-    def _adjust(self, ts: int, change: PositionAdjusted) -> None:
+    def _adjust(self, ts: int, change: PositionAdjusted | PositionSettled | CashPosted) -> None:
         self.events.append((ts, change))
         self.cash = change.cash
 
@@ -157,6 +162,7 @@ class PythonHost:
         self._identity = identity or SessionIdentity()
         self._controls = controls
         self._marks = Marks(timeline)
+        self._is_foreign = any(e.settlement_currency != spec.currency for e in timeline.instruments)
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
 
     def run(self, params: Mapping[str, Any]) -> SetOutcome:
@@ -192,12 +198,14 @@ class PythonHost:
     def _measure(self, tape: AccountTape) -> SetOutcome:
         """The figures as `summarize_run` has them of a whole tape."""
         curve = compute_equity_curves(self._marks, tape.events).account
-        if tape.cash is not None and tape.cash != int(curve.cash[-1]):
+        currencies = self._marks.currencies(self._spec.currency)
+        if not self._is_foreign and tape.cash is not None and tape.cash != int(curve.cash[-1]):
             raise InvariantBroken(
                 f"cash is {tape.cash} minor units in the books and {int(curve.cash[-1])} by fills"
             )
-        fills = [event for _, event in tape.events if isinstance(event, OrderFilled)]
-        figures = count_figures(curve, fills, pair_round_trips(self._marks, tape.events))
+        fills = [(ts, event) for ts, event in tape.events if isinstance(event, OrderFilled)]
+        trips = trips_at_home(currencies, pair_round_trips(self._marks, tape.events))
+        figures = count_figures(curve, fills_at_home(currencies, fills), trips)
         returns = compute_returns(compute_growth(curve)[period_ends(curve.ts, self._clock)])
         return SetOutcome(
             summary=summarize_figures(figures, returns, self._clock),

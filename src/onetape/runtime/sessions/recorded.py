@@ -1,7 +1,8 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
-writes its records into a file: how `verify` gets a run of another process, with another hash seed.
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS ACTIONS FUNDING` runs one again
+and writes its records into a file: how `verify` gets a run of another process, with another hash
+seed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.funding import FUNDING
+from onetape.marketdata.timeline import PINNED_FILES, Timeline, load_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
 from onetape.runtime.sessions.backtest import (
@@ -40,6 +42,7 @@ from onetape.runtime.sessions.backtest import (
     build_terms,
     compute_features,
 )
+from onetape.runtime.sessions.run_features import pin_features, read_archive
 from onetape.strategy.guard import watching
 from onetape.tape.block import decode_record
 from onetape.tape.reader import SqliteTapeReader
@@ -49,8 +52,15 @@ _LENGTH_BYTES = 4
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
-_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
+_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "data.funding", "clock.speed")
 """Keys of config.json that change no decision and are not on the tape."""
+
+_NOT_SET = "null"
+"""What a key that is not there says, as JSON."""
+
+
+_WORDS: dict[str, str] = {ACTIONS: "corporate actions", FUNDING: "funding rates"}
+"""What a file of each timeframe holds."""
 
 
 class InputKind(Enum):
@@ -74,13 +84,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a session can be run again with: always the configuration that stands on the tape."""
+    """What a session can be run again with: always the configuration that stands on the tape.
+
+    `restored` tells which features are run by a definition of then.
+    """
 
     header: SessionStarted
     config: SessionConfig
     specs: tuple[StrategySpec, ...]
     timeline: Timeline
     terms: VenueTerms
+    restored: tuple[str, ...] = ()
 
     def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
         """The session, about to begin, into `tape`; once, because strategies hold state.
@@ -93,9 +107,13 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             config_hash=self.header.config_hash,
             seed=self.header.seed,
             mode=self.header.mode,
+            feature_versions=self.header.feature_versions,
         )
         limits = self.config.risk.limits()
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, audit)
+        drift = self.config.drift.settings() if self.config.drift else None
+        return BacktestSession(
+            self.timeline, self.specs, self.terms, limits, tape, identity, drift, audit
+        )
 
     def run(
         self,
@@ -122,14 +140,18 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         everything = tuple(each.id for each in self.timeline.instruments)
         return {
             spec.name: compute_features(
-                self.timeline, spec.strategy, spec.instruments or everything
+                self.timeline, spec.strategy, spec.instruments or everything, spec.features
             )
             for spec in self.specs
         }
 
 
 def load_recorded(
-    header: SessionStarted, catalog: Path, actions: Path | None = None
+    header: SessionStarted,
+    catalog: Path,
+    actions: Path | None = None,
+    funding: Path | None = None,
+    run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
 
@@ -137,6 +159,8 @@ def load_recorded(
         header: First event of the tape.
         catalog: Where the catalog is now.
         actions: Where the corporate actions are now; None: there are none.
+        funding: Where the funding rates are now; None: there are none.
+        run_dir: Where the definitions of its features are; None: only those of now count.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -148,10 +172,19 @@ def load_recorded(
         what = f"onetape {header.code_version} wrote the tape, and this is {onetape.__version__}"
         changes.append(_change(InputKind.CODE, what, header.code_version, onetape.__version__))
     specs: list[StrategySpec] = []
+    restored: list[str] = []
+    archive = read_archive(run_dir)
     for each in config.enabled_strategies:
         spec = _load_strategy(each, header, changes)
-        specs += [spec] if spec else []
-    timeline = _load_pinned(header, config, catalog, actions, changes)
+        if spec is not None:
+            # Of a strategy that was edited the features of now count, as its code does.
+            is_same = spec.version == header.strategy_versions.get(spec.name)
+            recorded = header.feature_versions.get(spec.name, {}) if is_same else {}
+            pinned = pin_features(spec.name, spec.strategy, recorded, archive)
+            changes += [_change(InputKind.CODE, what) for what in pinned.lost]
+            restored += pinned.restored
+            specs.append(msgspec.structs.replace(spec, features=pinned.features))
+    timeline = _load_pinned(header, config, catalog, actions, funding, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -161,6 +194,7 @@ def load_recorded(
             specs=tuple(specs),
             timeline=timeline,
             terms=build_terms(config.execution, config.seed, timeline),
+            restored=tuple(restored),
         ),
         changes,
     )
@@ -194,10 +228,17 @@ def find_catalog(run_dir: Path) -> Path:
 
 def find_actions(run_dir: Path) -> Path | None:
     """Where config.json of a run says that the corporate actions are; None where it does not."""
+    return _find_file(run_dir, "corporate_actions")
+
+
+def find_funding(run_dir: Path) -> Path | None:
+    """Where config.json of a run says that the funding rates are; None where it does not."""
+    return _find_file(run_dir, "funding")
+
+
+def _find_file(run_dir: Path, key: str) -> Path | None:
     try:
-        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][
-            "corporate_actions"
-        ]
+        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][key]
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     return Path(path) if isinstance(path, str) else None
@@ -226,7 +267,8 @@ def compare_config(header: SessionStarted, path: Path) -> list[Change]:
             found.get(key, ""),
         )
         for key in sorted(recorded.keys() | found.keys())
-        if recorded.get(key) != found.get(key) and not _is_below(key, _NOT_DECIDING)
+        if recorded.get(key, _NOT_SET) != found.get(key, _NOT_SET)
+        and not _is_below(key, _NOT_DECIDING)
     ]
 
 
@@ -299,26 +341,33 @@ def _load_pinned(
     config: SessionConfig,
     catalog: Path,
     actions: Path | None,
+    funding: Path | None,
     changes: list[Change],
 ) -> Timeline | None:
-    """The pinned bars and actions as they are now; what is another one goes into `changes`."""
+    """The pinned bars and files as they are now; what is another one goes into `changes`."""
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
-    action_pins = {each.instrument: each for each in header.datasets if each.timeframe == ACTIONS}
-    if action_pins and actions is None:
-        what = (
-            f"the corporate actions of {', '.join(action_pins)} can't be read any more: "
-            "config.json names no file of them"
-        )
-        changes.append(_change(InputKind.DATA, what))
-        return None
+    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    action_pins = {
+        (each.timeframe, each.instrument): each
+        for each in header.datasets
+        if each.timeframe in PINNED_FILES
+    }
+    for path, timeframe in zip((actions, funding), PINNED_FILES, strict=True):
+        missing = [name for kind, name in action_pins if kind == timeframe]
+        if missing and path is None:
+            what = (
+                f"the {_WORDS[timeframe]} of {', '.join(missing)} can't be read any more: "
+                "config.json names no file of them"
+            )
+            changes.append(_change(InputKind.DATA, what))
+            return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
     try:
         timeline = load_timeline(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions,
+            clock.ts_start, clock.ts_end, versions, actions, funding,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -333,7 +382,7 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    changes += _compare_actions(action_pins, timeline, actions)
+    changes += _compare_actions(action_pins, timeline, (actions, funding))
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
         if each != defined[each.id]:
@@ -345,19 +394,23 @@ def _load_pinned(
 
 
 def _compare_actions(
-    pins: Mapping[InstrumentId, DatasetPin], timeline: Timeline, actions: Path | None
+    pins: Mapping[tuple[str, InstrumentId], DatasetPin],
+    timeline: Timeline,
+    paths: Sequence[Path | None],
 ) -> list[Change]:
-    """Instruments whose corporate actions are other ones than the session read."""
-    now = {each.instrument: each for each in timeline.action_pins}
+    """Instruments whose corporate actions or funding are other ones than the session read."""
+    now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
-    for name in sorted(pins.keys() | now.keys()):
+    for key in sorted(pins.keys() | now.keys()):
+        timeframe, name = key
         before, found = (
-            (side[name].rows, side[name].content_hash) if name in side else (0, "")
+            (side[key].rows, side[key].content_hash) if key in side else (0, "")
             for side in (pins, now)
         )
         if before != found:
+            path = paths[PINNED_FILES.index(timeframe)]
             what = (
-                f"{actions} holds {found[0]} corporate actions of {name}"
+                f"{path} holds {found[0]} {_WORDS[timeframe]} of {name}"
                 f"{f' with content {found[1][:12]}' if found[1] else ''}, and the session read "
                 f"{before[0]}{f' with {before[1][:12]}' if before[1] else ''}"
             )
@@ -412,15 +465,16 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the session of a tape again into a file of records.
+    """Run the session of a tape again into a file of records; no path is an empty argument.
 
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records, *actions = map(Path, arguments)
+    tape, catalog, records = map(Path, arguments[:3])
+    actions, funding = (Path(each) if each else None for each in arguments[3:])
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog, next(iter(actions), None))
+        session, changes = load_recorded(reader.header, catalog, actions, funding, tape.parent)
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-from onetape.domain.errors import DataError
+from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     BreakerRearmed,
     BreakerTripped,
     CapitalDeposited,
+    CashPosted,
     KillSwitchSet,
+    MarginStatus,
+    MarginStatusChanged,
     OrderApproved,
     OrderCancelRejected,
     OrderFilled,
@@ -20,13 +23,15 @@ from onetape.domain.events import (
     OrderSubmitted,
     Payload,
     PositionAdjusted,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
 )
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
+from onetape.portfolio.currency_ledger import open_ledger
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.sessions.session_state import decode_state
@@ -50,6 +55,7 @@ class FoldedState:
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
         breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
+        margin: Status of (strategy, instrument) where it is not `sufficient`.
         is_complete: The session has stopped.
     """
 
@@ -62,6 +68,7 @@ class FoldedState:
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
         self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
+        self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
         self._oms = Oms()
@@ -76,6 +83,9 @@ class FoldedState:
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._settle,
+            CashPosted: self._post,
+            MarginStatusChanged: self._note_margin,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -100,6 +110,7 @@ class FoldedState:
             for each in state.pipeline.breakers.watched:
                 if each.trip is not None:
                     self.breakers[each.breaker, each.strategy, each.instrument] = each.trip
+        self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
@@ -119,8 +130,7 @@ class FoldedState:
         self.folded += 1
 
     def _open_ledger(self, strategy: str, currency: str) -> Ledger:
-        held = [each for each in self.header.instruments if each.quote_currency == currency]
-        return Ledger(strategy, currency, held)
+        return open_ledger(strategy, currency, self.header.instruments)
 
     def _deposit(self, event: CapitalDeposited, _seq: int, _origin: int) -> None:
         ledger = self.ledgers.get(event.strategy)
@@ -156,6 +166,33 @@ class FoldedState:
 
     def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
         self.ledgers[event.strategy].follow(event)
+
+    def _settle(self, event: PositionSettled, seq: int, _origin: int) -> None:
+        ledger = self.ledgers[event.strategy]
+        ledger.follow_settled(event)
+        if ledger.cash != event.cash:
+            raise InvariantBroken(
+                f"seq {seq}: cash of {event.strategy} is {event.cash} minor units on the tape, and "
+                f"{ledger.cash} by its events"
+            )
+
+    def _post(self, event: CashPosted, seq: int, _origin: int) -> None:
+        ledger = self.ledgers[event.strategy]
+        posted = ledger.post(
+            event.kind, event.amount, event.instrument, event.reason, event.currency
+        )
+        if posted != event:
+            raise InvariantBroken(
+                f"seq {seq}: cash of {event.strategy} is {event.cash} {event.currency} minor units "
+                f"on the tape, and {posted.cash} {posted.currency} by its postings"
+            )
+
+    def _note_margin(self, event: MarginStatusChanged, _seq: int, _origin: int) -> None:
+        key = (event.strategy, event.instrument)
+        if event.status is MarginStatus.SUFFICIENT:
+            self.margin.pop(key, None)
+        else:
+            self.margin[key] = event.status
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)

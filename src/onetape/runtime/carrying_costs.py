@@ -1,0 +1,128 @@
+"""Borrow fees and interest when trading days end; `simulated/carrying.py` says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.numbers import show_minor
+from onetape.domain.postings import PostingKind
+from onetape.domain.timestamps import NS_PER_DAY
+from onetape.execution.simulated.carrying import (
+    CarryingTerms,
+    compute_collateral_ticks,
+    compute_interest,
+)
+from onetape.marketdata.timeline import DayEnd
+from onetape.runtime.market_state import MarketState
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.runner import Runner
+
+
+class Night(msgspec.Struct, frozen=True):
+    """What a strategy carried over the night: minor units, and the UTC date it began with.
+
+    `instrument` is that of a short; empty for cash. `day` counts days since 1970-01-01.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    value: int
+    day: int
+
+
+class CarryingCosts:
+    """A task at the ends of trading days.
+
+    Args:
+        terms: The rates.
+        instruments: Of the timeline, in its order.
+        market: Where the marks come from.
+        runners: The strategies.
+        desk: Where the costs are booked.
+    """
+
+    def __init__(
+        self,
+        terms: CarryingTerms,
+        instruments: Sequence[Instrument],
+        market: MarketState,
+        runners: Mapping[str, Runner],
+        desk: OrderDesk,
+    ) -> None:
+        self._terms = terms
+        self._instruments = instruments
+        self._market = market
+        self._runners = runners
+        self._desk = desk
+        self._shorts: dict[tuple[str, InstrumentId], Night] = {}
+        self._cash: dict[str, Night] = {}
+
+    def save(self) -> list[Night]:
+        """What was carried over the last night."""
+        return [*self._shorts.values(), *self._cash.values()]
+
+    def restore(self, nights: Sequence[Night]) -> None:
+        """Go on where `nights` were saved."""
+        for each in nights:
+            if each.instrument:
+                self._shorts[each.strategy, each.instrument] = each
+            else:
+                self._cash[each.strategy] = each
+
+    def end_day(self, day_end: DayEnd) -> None:
+        """Charge the nights since the last end of a day, and remember what the next one costs."""
+        day = day_end.ts // NS_PER_DAY
+        for name, runner in self._runners.items():
+            traded = [
+                index
+                for index in day_end.instruments
+                if self._instruments[index].id in runner.ledger.positions
+            ]
+            for index in traded:
+                self._charge_short(name, runner, index, day)
+            if traded:
+                self._charge_cash(name, runner, day)
+
+    def _charge_short(self, name: str, runner: Runner, index: int, day: int) -> None:
+        instrument = self._instruments[index]
+        terms = self._terms.borrow[instrument.id]
+        if not terms.rate_e6:
+            return
+        night = self._shorts.pop((name, instrument.id), None)
+        if night is not None:
+            self._post(PostingKind.BORROW_FEE, night, terms.rate_e6, day)
+        lots = runner.ledger.positions[instrument.id].lots
+        if lots < 0:
+            ticks = compute_collateral_ticks(
+                self._market.mark_ticks(index), terms.collateral_e8, terms.step_ticks
+            )
+            value = lots * ticks * instrument.minor_per_tick_lot
+            self._shorts[name, instrument.id] = Night(name, instrument.id, value, day)
+
+    def _charge_cash(self, name: str, runner: Runner, day: int) -> None:
+        night = self._cash.pop(name, None)
+        if night is not None:
+            kind, rate_e6 = self._interest(night.value)
+            self._post(kind, night, rate_e6, day)
+        cash = runner.ledger.cash
+        if self._interest(cash)[1]:
+            self._cash[name] = Night(name, InstrumentId(""), cash, day)
+
+    def _interest(self, cash: int) -> tuple[PostingKind, int]:
+        """What cash bears: kind, and annual rate in 1e-6."""
+        if cash < 0:
+            return PostingKind.MARGIN_INTEREST, self._terms.margin_interest_e6
+        return PostingKind.CREDIT_INTEREST, self._terms.credit_interest_e6 if cash else 0
+
+    def _post(self, kind: PostingKind, night: Night, rate_e6: int, day: int) -> None:
+        days, year = day - night.day, self._terms.days_per_year
+        amount = compute_interest(night.value, rate_e6, days, year)
+        if amount:
+            reason = (
+                f"{rate_e6 / 10_000:.10g}% a year on {show_minor(abs(night.value))} for {days} of "
+                f"{year} days"
+            )
+            self._desk.post(night.strategy, kind, amount, night.instrument, reason)

@@ -1,0 +1,35 @@
+"""Sessions that the compiled host does not carry are refused by name, before anything compiles."""
+
+from __future__ import annotations
+
+import pytest
+
+from onetape.domain.errors import ConfigError
+from onetape.execution.simulated.fill_terms import BarPath, FillTerms, MarketPrice
+from onetape.marketdata.timeline import Timeline
+from onetape.risk.limits import RiskLimits
+from onetape.runtime.compiled.host import CompiledHost
+from onetape.runtime.sessions.backtest import StrategySpec
+from onetape.strategy.library.sma_cross import SmaCross
+from tests.support.session_runs import make_terms
+from tests.support.ticks import make_quote_timeline
+from tests.support.timelines import flat, make_timeline
+
+BARS = make_timeline(flat(100.0, 101.0))
+
+
+@pytest.mark.parametrize(
+    ("timeline", "fill", "message"),
+    [
+        (BARS, FillTerms(market=MarketPrice.SAME_CLOSE), "AAPL.XNAS fills with market same_close"),
+        (BARS, FillTerms(path=BarPath.OPTIMISTIC), "AAPL.XNAS fills with path optimistic"),
+        (BARS, FillTerms(limit_reach=1e-6), "AAPL.XNAS fills with limit_reach 1e-06"),
+        (make_quote_timeline([(99.0, 101.0)]), None, "the session runs on quotes"),
+    ],
+)
+def test_session_that_is_not_carried_is_refused(
+    timeline: Timeline, fill: FillTerms | None, message: str
+) -> None:
+    spec = StrategySpec(name="cross", strategy=SmaCross(), capital=1_000_000)
+    with pytest.raises(ConfigError, match=message):
+        CompiledHost(timeline, spec, make_terms(timeline, fill=fill), RiskLimits())
