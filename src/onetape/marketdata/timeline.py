@@ -27,6 +27,7 @@ from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
     BoolArray,
+    FloatArray,
     IntArray,
     check_columns,
     compute_content_hash,
@@ -39,6 +40,13 @@ from onetape.marketdata.corporate_actions import (
     pin_actions,
     place_rows,
     read_actions,
+)
+from onetape.marketdata.fundamentals import (
+    FUNDAMENTALS,
+    Figure,
+    join_fundamentals,
+    pin_fundamentals,
+    read_fundamentals,
 )
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
@@ -53,7 +61,7 @@ _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
 
-PINNED_FILES = (ACTIONS, FUNDING)
+PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
 """`timeframe` of pins that are of files beside the catalog."""
 
 
@@ -86,7 +94,8 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of actions and funding, a pin for each instrument that has any.
+        action_pins: What was read of actions, funding and fundamentals, a pin for each instrument
+            that has any.
         steps: What happens to contracts, in the order in which a session meets it.
         step_rows: How many rows come before each of them.
 
@@ -303,6 +312,7 @@ def load_timeline(
     versions: Mapping[str, int] | None = None,
     actions: Path | None = None,
     funding: Path | None = None,
+    fundamentals: Path | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -315,10 +325,13 @@ def load_timeline(
         versions: Table version to read by instrument id; the newest where it has none.
         actions: A file of corporate actions, see `read_actions`; None: there are none.
         funding: A file of funding rates, see `read_funding`; None: there are none.
+        fundamentals: A file of figures, see `read_fundamentals`, which become columns of the rows;
+            None: there are none.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions` or `funding` is wrong.
+            that time (what it has is told); a row of `actions`, `funding` or `fundamentals` is
+            wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
@@ -347,10 +360,26 @@ def load_timeline(
         steps = place_funding(read_funding(funding, known), series, ts_end)
     if actions is not None:
         placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
-    return build_timeline(
+    timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
         action_pins=(*pin_actions(placed), *pin_funding(steps)), steps=steps,
     )  # fmt: skip
+    if fundamentals is not None:
+        _add_fundamentals(timeline, read_fundamentals(fundamentals, known), ts_end)
+    return timeline
+
+
+def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
+    """Give the rows the columns of published figures, as they were known at each."""
+    names = [each.id for each in timeline.instruments]
+    added: dict[str, FloatArray] = {}
+    for name in names:
+        rows = timeline.rows_of(name)
+        joined = join_fundamentals(figures, name, timeline.columns["ts_known"][rows])
+        for column, values in joined.items():
+            added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
+    timeline.columns = {**timeline.columns, **added}
+    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

@@ -373,7 +373,7 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
 def fold_cash(
     marks: Marks, events: list[TimedAccountEvent]
 ) -> tuple[list[int], dict[InstrumentId, list[int]]]:
-    """The cash that each event moves, and of perpetuals and futures the cost after each."""
+    """The cash that each event of a strategy moves; of perpetuals and futures the costs."""
     cash: list[int] = []
     costs: dict[InstrumentId, list[int]] = {}
     held: dict[InstrumentId, int] = {}

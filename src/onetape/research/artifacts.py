@@ -104,10 +104,12 @@ def load_pinned_timeline(
             file of corporate actions or funding rates holds other ones.
     """
     from onetape.marketdata.catalog import Catalog
+    from onetape.marketdata.fundamentals import FUNDAMENTALS
     from onetape.marketdata.timeline import PINNED_FILES, load_timeline
 
     pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
-    action_pins = [each for each in header.datasets if each.timeframe in PINNED_FILES]
+    read = [each for each in PINNED_FILES if each != FUNDAMENTALS]  # no figure of a run needs them
+    action_pins = [each for each in header.datasets if each.timeframe in read]
     clock = msgspec.json.decode(header.config).get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():
         raise DataError(

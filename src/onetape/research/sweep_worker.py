@@ -207,6 +207,7 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         {pin.instrument: pin.table_version for pin in setup.datasets},
         config.data.actions_path,
         config.data.funding_path,
+        config.data.fundamentals_path,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",

@@ -100,7 +100,10 @@ def replay_risk(
     reader = SqliteTapeReader(tape)
     try:
         session, changes = load_recorded(
-            reader.header, catalog or find_catalog(tape.parent), find_actions(tape.parent)
+            reader.header,
+            catalog or find_catalog(tape.parent),
+            find_actions(tape.parent),
+            tape.parent,
         )
         if session is None:
             raise DataError(f"can't run it again: {changes[0].what}", where=str(tape))

@@ -58,7 +58,6 @@ from onetape.runtime.sessions.recorded import (
     compare_config,
     find_actions,
     find_catalog,
-    find_funding,
     load_recorded,
     read_controls,
     read_records,
@@ -171,7 +170,6 @@ class _Verifier:
         self._reader = reader
         self._catalog = catalog
         self._actions = find_actions(tape.parent)
-        self._funding = find_funding(tape.parent)
 
     def verify(self, on_progress: OnProgress | None) -> Verification:
         audit = check_seal(self._tape, self._reader.audit())
@@ -181,9 +179,7 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(
-            header, self._catalog, self._actions, self._funding, self._tape.parent
-        )
+        session, changes = load_recorded(header, self._catalog, self._actions, self._tape.parent)
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None
@@ -291,7 +287,7 @@ class _Verifier:
     def _run_apart(self, hash_seed: str, file: Path) -> str:
         """Run the session in a process of its own; returns why it failed, or nothing."""
         module = "onetape.runtime.sessions.recorded"
-        files = [str(each or "") for each in (self._actions, self._funding)]
+        actions = [] if self._actions is None else [str(self._actions)]
         done = subprocess.run(
             [
                 sys.executable,
@@ -300,7 +296,7 @@ class _Verifier:
                 str(self._tape),
                 str(self._catalog),
                 str(file),
-                *files,
+                *actions,
             ],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,

@@ -31,7 +31,6 @@ def why(
     from onetape.runtime.sessions.recorded import (
         find_actions,
         find_catalog,
-        find_funding,
         load_recorded,
     )
     from onetape.tape.reader import SqliteTapeReader
@@ -50,11 +49,7 @@ def why(
     finally:
         reader.close()
     session, changes = load_recorded(
-        header,
-        catalog or find_catalog(tape.parent),
-        find_actions(tape.parent),
-        find_funding(tape.parent),
-        tape.parent,
+        header, catalog or find_catalog(tape.parent), find_actions(tape.parent), tape.parent
     )
     if session is None:
         raise DataError(f"can't tell: {changes[0].what}", where=str(tape))

@@ -156,7 +156,7 @@ class CompiledHost:
                 where="execution.transfers",
                 remedy="run it in the Python host",
             )
-        if any(each.quote_currency != spec.currency for each in timeline.instruments):
+        if any(each.settlement_currency != spec.currency for each in timeline.instruments):
             raise ConfigError(
                 "the session trades in several currencies, which the compiled host does not carry",
                 where="execution.currencies",

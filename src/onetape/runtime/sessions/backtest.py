@@ -196,6 +196,7 @@ def run_backtest(
     timeline = load_timeline(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.actions_path, config.data.funding_path,
+        config.data.fundamentals_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
@@ -454,14 +455,10 @@ class BacktestSession:
                 terms.margin, self._log, self._market, timeline.instruments,
                 self._contracts.options,
             )  # fmt: skip
-            if any(isinstance(each.ledger, CurrencyLedger) for each in self.runners.values()):
-                raise ConfigError(
-                    "a strategy holds several currencies, and margin is reckoned in one",
-                    where="execution.margin",
-                    remedy="trade one currency, or without margin",
-                )
         else:
             _refuse_unmargined(timeline)
+        if terms.conversion_e8 is not None:
+            _refuse_currencies(timeline, terms)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
             self._contracts, self._margin, self._build_breakers(limits),
@@ -812,6 +809,22 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
                 f"{each.id} is {verb} in {each.settlement_currency}, but the capital of strategy "
                 f"{spec.name} is in {spec.currency}",
                 remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
+
+
+def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+    if terms.margin is not None:
+        raise ConfigError(
+            "margin is measured in one currency",
+            where="execution.currencies",
+            remedy="leave out execution.currencies or execution.margin",
+        )
+    for each in timeline.instruments:
+        if each.is_contract:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
+                where="execution.currencies",
+                remedy="leave out execution.currencies",
             )
 
 

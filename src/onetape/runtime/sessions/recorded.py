@@ -1,8 +1,7 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS ACTIONS FUNDING` runs one again
-and writes its records into a file: how `verify` gets a run of another process, with another hash
-seed.
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
+writes its records into a file: how `verify` gets a run of another process, with another hash seed.
 """
 
 from __future__ import annotations
@@ -28,10 +27,17 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
+from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.timeline import PINNED_FILES, Timeline, load_timeline
 from onetape.risk.limits import RiskLimits
-from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
+from onetape.runtime.config import (
+    PINNED_KEYS,
+    DataConfig,
+    HistoricalClock,
+    SessionConfig,
+    StrategyConfig,
+)
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
     OnProgress,
@@ -52,14 +58,18 @@ _LENGTH_BYTES = 4
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
-_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "data.funding", "clock.speed")
+_NOT_DECIDING = (
+    "output", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
+)  # fmt: skip
 """Keys of config.json that change no decision and are not on the tape."""
 
 _NOT_SET = "null"
 """What a key that is not there says, as JSON."""
 
 
-_WORDS: dict[str, str] = {ACTIONS: "corporate actions", FUNDING: "funding rates"}
+_WORDS: dict[str, str] = {
+    ACTIONS: "corporate actions", FUNDING: "funding rates", FUNDAMENTALS: "published figures",
+}  # fmt: skip
 """What a file of each timeframe holds."""
 
 
@@ -150,7 +160,6 @@ def load_recorded(
     header: SessionStarted,
     catalog: Path,
     actions: Path | None = None,
-    funding: Path | None = None,
     run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
@@ -159,8 +168,8 @@ def load_recorded(
         header: First event of the tape.
         catalog: Where the catalog is now.
         actions: Where the corporate actions are now; None: there are none.
-        funding: Where the funding rates are now; None: there are none.
-        run_dir: Where the definitions of its features are; None: only those of now count.
+        run_dir: Where the definitions of its features are, and where config.json says which file
+            its funding rates came from; None: only the features of now count, without funding.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -184,7 +193,10 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    timeline = _load_pinned(header, config, catalog, actions, funding, changes)
+    files = (actions, None, None)
+    if run_dir is not None:
+        files = (actions, find_funding(run_dir), find_fundamentals(run_dir))
+    timeline = _load_pinned(header, config, catalog, files, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -242,6 +254,11 @@ def _find_file(run_dir: Path, key: str) -> Path | None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     return Path(path) if isinstance(path, str) else None
+
+
+def find_fundamentals(run_dir: Path) -> Path | None:
+    """Where config.json of a run says that the fundamentals are; None where it does not."""
+    return _find_file(run_dir, "fundamentals")
 
 
 def compare_config(header: SessionStarted, path: Path) -> list[Change]:
@@ -340,8 +357,7 @@ def _load_pinned(
     header: SessionStarted,
     config: SessionConfig,
     catalog: Path,
-    actions: Path | None,
-    funding: Path | None,
+    files: tuple[Path | None, Path | None, Path | None],
     changes: list[Change],
 ) -> Timeline | None:
     """The pinned bars and files as they are now; what is another one goes into `changes`."""
@@ -354,7 +370,7 @@ def _load_pinned(
         for each in header.datasets
         if each.timeframe in PINNED_FILES
     }
-    for path, timeframe in zip((actions, funding), PINNED_FILES, strict=True):
+    for path, timeframe in zip(files, PINNED_FILES, strict=True):
         missing = [name for kind, name in action_pins if kind == timeframe]
         if missing and path is None:
             what = (
@@ -367,7 +383,7 @@ def _load_pinned(
     try:
         timeline = load_timeline(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions, funding,
+            clock.ts_start, clock.ts_end, versions, *files,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -382,7 +398,7 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    changes += _compare_actions(action_pins, timeline, (actions, funding))
+    changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
         if each != defined[each.id]:
@@ -393,12 +409,12 @@ def _load_pinned(
     return pinned
 
 
-def _compare_actions(
+def _compare_files(
     pins: Mapping[tuple[str, InstrumentId], DatasetPin],
     timeline: Timeline,
     paths: Sequence[Path | None],
 ) -> list[Change]:
-    """Instruments whose corporate actions or funding are other ones than the session read."""
+    """Instruments whose actions, funding or figures are other ones than the session read."""
     now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
     for key in sorted(pins.keys() | now.keys()):
@@ -465,16 +481,17 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the session of a tape again into a file of records; no path is an empty argument.
+    """Run the session of a tape again into a file of records.
 
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records = map(Path, arguments[:3])
-    actions, funding = (Path(each) if each else None for each in arguments[3:])
+    tape, catalog, records, *actions = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog, actions, funding, tape.parent)
+        session, changes = load_recorded(
+            reader.header, catalog, next(iter(actions), None), tape.parent
+        )
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()

@@ -24,7 +24,6 @@ from onetape.runtime.sessions.recorded import (
     RecordedSession,
     find_actions,
     find_catalog,
-    find_funding,
     load_recorded,
     read_controls,
 )
@@ -156,7 +155,7 @@ def _go_on(
 def _load(reader: SqliteTapeReader, catalog: Path, file: Path) -> RecordedSession:
     """The session of the tape, if all that it began with is still there."""
     recorded, changes = load_recorded(
-        reader.header, catalog, find_actions(file.parent), find_funding(file.parent), file.parent
+        reader.header, catalog, find_actions(file.parent), file.parent
     )
     if recorded is None or changes:
         kind = DataError if changes[0].kind is InputKind.DATA else StrategyError
