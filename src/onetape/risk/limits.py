@@ -80,7 +80,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Instruments, kill switch and buying power are always asked. Without `max_leverage` buying power
     is that of a cash account: gross notional up to equity, buys paid from cash. Short positions are
-    allowed unless `allow_short` says otherwise; `reduce_only` orders never open one.
+    allowed unless `allow_short` says otherwise; `reduce_only` orders never open one. `trading_day`
+    is when a day of `max_daily_loss_pct` begins (`onetape.runtime.trading_day`).
 
     `shrink` names the gates (by the code of their refusals, see `SHRINKING`) that leave of an order
     what they allow instead of refusing it. `account` holds over the sum of the strategies, and
@@ -101,6 +102,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_daily_loss_pct: Number | None = None
     max_drawdown_pct: Number | None = None
     max_orders_per_minute: int | None = None
+    trading_day: str | None = None
     shrink: tuple[str, ...] = ()
     account: AccountLimits = AccountLimits()
     breakers: tuple[BreakerLimits, ...] = ()

@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.marketdata.side_files import SideFiles
 from onetape.risk.breakers import BreakerLimits
 from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.config_document import (
@@ -81,31 +82,24 @@ class DataConfig(Section):
     instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
     """Ids `SYMBOL.VENUE`; their order breaks ties in time."""
     timeframe: Timeframe
-    """Length of a bar: a count and one of s, m, h, d, w."""
+    """Length of a bar: a count and one of s, m, h, d, w; or what bars count (`100tick`), or ticks:
+    trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id."""
+    knowledge: Literal["now", "then"] = "now"
+    """Corrected bars: as they are now, or then, as they were first stored."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of splits, dividends and delistings; null: none."""
+    """CSV file of splits, dividends, mergers and the like; null: none."""
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
-
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of published figures, which features can read; null: none."""
 
     @property
-    def fundamentals_path(self) -> Path | None:
-        """Where the published figures are."""
-        return None if self.fundamentals is None else Path(self.fundamentals)
-
-    @property
-    def actions_path(self) -> Path | None:
-        """Where the corporate actions are."""
-        return None if self.corporate_actions is None else Path(self.corporate_actions)
-
-    @property
-    def funding_path(self) -> Path | None:
-        """Where the funding rates are."""
-        return None if self.funding is None else Path(self.funding)
+    def files(self) -> SideFiles:
+        """The files beside the catalog."""
+        named = (self.corporate_actions, self.funding, self.fundamentals)
+        return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -246,6 +240,9 @@ class RiskConfig(Section):
     """Gross exposure as a multiple of equity; null: a cash account."""
     max_daily_loss_pct: Percent | None = None
     """Loss since the start of the day, in percent of equity then."""
+    trading_day: str | None = None
+    """When such a day begins, like 17:00 America/New_York; null: with the session, at 00:00 UTC
+    where the instruments have several calendars."""
     max_drawdown_pct: Percent | None = None
     """Loss since the highest equity, in percent of it."""
     max_orders_per_minute: Count | None = None

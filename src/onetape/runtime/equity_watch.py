@@ -49,6 +49,11 @@ class WatchedBooks(Protocol):
         ...
 
     @property
+    def receivable(self) -> int:
+        """Dividends that are not paid yet, in minor units."""
+        ...
+
+    @property
     def held(self) -> Mapping[InstrumentId, Holding]:
         """Positions that are not flat."""
         ...
@@ -94,6 +99,11 @@ class AccountBooks:
     def cash(self) -> int:
         """Minor units."""
         return sum(each.cash for each in self._ledgers)
+
+    @property
+    def receivable(self) -> int:
+        """Dividends that are not paid yet, in minor units."""
+        return sum(each.receivable for each in self._ledgers)
 
     @property
     def held(self) -> Mapping[InstrumentId, Holding]:
@@ -175,11 +185,11 @@ class EquityWatch:
         self.peak = state.peak
         self.session_start = state.session_start
 
-    def split(self, index: int, ticks: int) -> None:
-        """The instrument at `index` has split; `ticks` is its mark until its next row."""
+    def adjust_mark(self, index: int, ticks: int) -> None:
+        """A corporate action has made `ticks` the mark of the instrument at `index`."""
         self._marks[index] = ticks
         if self._account is not None:
-            self._account.split(index, ticks)
+            self._account.adjust_mark(index, ticks)
 
     def transfer(self, amount: int) -> None:
         """Capital has come (or gone, negative): that is no gain and no loss."""
@@ -206,7 +216,7 @@ class EquityWatch:
         self._row = row
 
     def _advance_flat(self, row: int) -> None:
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             self.session_start = cash if start > self._row + 1 else self._equity
@@ -217,7 +227,7 @@ class EquityWatch:
         ticks = self._market.close_ticks
         (position,) = self._ledger.held.values()
         is_long = position.lots > 0
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             known = start > self._row + 1
@@ -233,7 +243,8 @@ class EquityWatch:
         positions = {self._index[name]: each for name, each in self._ledger.held.items()}
         inverse = {at: each for at, each in positions.items() if each.inverse_factor}
         held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
-        equity = self._ledger.cash + sum(each.worth(marks[at]) for at, each in positions.items())
+        equity = self._ledger.cash + self._ledger.receivable
+        equity += sum(each.worth(marks[at]) for at, each in positions.items())
         peak = self.peak
         start = self._market.session_start_between(self._row, row)
         if start >= 0:

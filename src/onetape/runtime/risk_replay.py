@@ -16,7 +16,6 @@ from onetape.runtime.config_values import RefusedError
 from onetape.runtime.risk_audit import AuditedOrder
 from onetape.runtime.sessions.backtest import OnProgress
 from onetape.runtime.sessions.recorded import (
-    find_actions,
     find_catalog,
     load_recorded,
     read_controls,
@@ -102,7 +101,6 @@ def replay_risk(
         session, changes = load_recorded(
             reader.header,
             catalog or find_catalog(tape.parent),
-            find_actions(tape.parent),
             tape.parent,
         )
         if session is None:
