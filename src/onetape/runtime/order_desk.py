@@ -439,6 +439,9 @@ class OrderDesk:
             return notional, fee, needed
 
         def refuse(lots: int) -> OrderDenied | None:
+            display = intent.conditions.display_lots if intent.conditions is not None else 0
+            if display and not self._may_hide(intent, display, lots, line.instrument):
+                return self._denied(intent, DenialCode.DISPLAY, display, lots, "lots")
             return self._refuse(intent, line.instrument, dearest, side, lots, position)
 
         return Shrinking(controls.shrinks, cost, refuse)
