@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from onetape.control.boundary import ErrorBoundary
-from onetape.control.commands import config, data, features, strategy, tape
+from onetape.control.commands import config, data, features, risk, strategy, tape
 from onetape.control.commands.backtest import backtest
 from onetape.control.commands.lookahead import lookahead
 from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
+from onetape.control.commands.statement import statement
 from onetape.control.commands.sweep import sweep
 from onetape.control.commands.verify import verify
 from onetape.control.commands.version import version
@@ -30,6 +31,7 @@ app.command()(sweep)
 app.command()(lookahead)
 app.command()(warmup)
 app.command()(report)
+app.command()(statement)
 app.command()(verify)
 app.command()(replay)
 app.command()(why)
@@ -37,6 +39,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(features.app, name="features")
 app.add_typer(tape.app, name="tape")
+app.add_typer(risk.app, name="risk")
 app.add_typer(config.app, name="config")
 app.command()(version)
 
