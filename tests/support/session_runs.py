@@ -69,8 +69,8 @@ def make_terms(
     limit_reach: float = LIMIT_TRADED_THROUGH,
     max_volume_ratio: float | None = None,
     seed: int = 0,
-    margin: MarginAgreement | None = None,
     fill: FillTerms | None = None,
+    margin: MarginAgreement | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -80,8 +80,8 @@ def make_terms(
         latency=build_latency(latency or LatencyModel(), seed),
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
-        margin=margin,
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
+        margin=margin,
     )
 
 

@@ -6,6 +6,7 @@
     |   |-- DataError            a data file, a catalog table or a row
     |   `-- StrategyError        strategy code or its parameters
     |-- TryAgain                 the world was not ready
+    |   |-- SourceUnavailable    a provider of data can't be reached or refuses service
     |   `-- VenueUnavailable
     |-- CallAPerson              books and venue disagree; no program may decide
     |   `-- ReconciliationError
@@ -62,6 +63,19 @@ class TryAgain(OnetapeError):
     """Nothing is wrong with the input; the world was not ready."""
 
     exit_code = 3
+
+
+class SourceUnavailable(TryAgain):
+    """A provider of data can't be reached or refuses service.
+
+    `retry_after_s` is how long it asks to wait, 0 when it does not say.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", remedy: str = "", retry_after_s: float = 0.0
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after_s = retry_after_s
 
 
 class VenueUnavailable(TryAgain):

@@ -504,10 +504,10 @@ Payload = (
     | PositionEvent
     | PositionAdjusted
     | CashPosted
-    | PositionSettled
-    | MarginStatusChanged
     | TransferOrdered
     | TransferRefused
+    | PositionSettled
+    | MarginStatusChanged
     | TimerFired
     | KillSwitchSet
     | SignalRecorded

@@ -251,9 +251,9 @@ class DenialCode(Enum):
     NOT_REPLACEABLE = "not_replaceable"
     PARENT_CLOSED = "parent_closed"
     DELISTED = "delisted"
+    NO_RATE = "no_rate"
     EXPIRED = "expired"
     NOT_EXERCISABLE = "not_exercisable"
-    NO_RATE = "no_rate"
 
 
 class RejectCode(Enum):

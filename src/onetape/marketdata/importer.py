@@ -97,8 +97,23 @@ def import_bars(
 ) -> ImportResult:
     """Reads and checks the bars of one instrument.
 
+    `path` is a `.csv`, `.csv.gz` or `.parquet` file; the rest is that of `check_bars`.
+    """
+    return check_bars(read_source(path), instrument, timeframe, options, ts_now=ts_now)
+
+
+def check_bars(
+    records: SourceTable,
+    instrument: Instrument,
+    timeframe: str,
+    options: ImportOptions | None = None,
+    *,
+    ts_now: int,
+) -> ImportResult:
+    """Checks the bars of one instrument.
+
     Args:
-        path: A `.csv`, `.csv.gz` or `.parquet` file.
+        records: As a file or a provider gave them.
         instrument: Whose bars these are; its calendar gives the sessions.
         timeframe: Length of each bar, like `1m` or `1d`.
         options: How to read the file.
@@ -110,7 +125,7 @@ def import_bars(
     """
     options = options or ImportOptions()
     calendar, timezone = _build_clock(instrument, timeframe, options)
-    table = _select(read_source(path), options.where)
+    table = _select(records, options.where)
     roles = resolve_roles(table.frame.columns, options.column_map, options.adjust_by, table.path)
     faults = RowFaults(table.lines, table.place, table.path)
     faults.add("number of fields is not that of the header", table.misshapen)
@@ -144,7 +159,7 @@ def import_bars(
         instrument=instrument.id,
         timeframe=timeframe,
         columns=columns,
-        source=options.source or path.name,
+        source=options.source or Path(table.path).name,
         adjustment="vendor" if options.adjust_by else "none",
         records=len(table.lines),
         repaired={each: len(faults.rows(each)) for each in Repair if len(faults.rows(each))},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -78,6 +78,12 @@ class OrderBook:
         prices = self._prices[is_bid]
         chosen = prices[: -count - 1 : -1] if is_bid else prices[:count]
         return [(ticks, self._lots[is_bid][ticks]) for ticks in chosen]
+
+    def iterate(self, *, is_bid: bool) -> Iterator[tuple[int, int]]:
+        """(ticks, lots) of every level of a side, the best first; the book must not change."""
+        prices, lots = self._prices[is_bid], self._lots[is_bid]
+        for ticks in reversed(prices) if is_bid else prices:
+            yield ticks, lots[ticks]
 
     def lots_at(self, ticks: int, *, is_bid: bool) -> int:
         """Size of a level; 0 where there is none."""

@@ -371,7 +371,7 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
 
 
 def fold_cash(
-    marks: Marks, events: Sequence[TimedAccountEvent]
+    marks: Marks, events: list[TimedAccountEvent]
 ) -> tuple[list[int], dict[InstrumentId, list[int]]]:
     """The cash that each event of a strategy moves; of perpetuals and futures the costs."""
     cash: list[int] = []

@@ -464,10 +464,7 @@ class Ledger:
         """
         debit = self.cash + self.inventory + self.fees + self.financing
         credit = self.capital + self.realized + self.income + self.exchanged
-        cost = self._own_cost()
-        promised = max(
-            (abs(each.cost) for each in self.positions.values() if each.is_margined), default=0
-        )
+        cost, promised = self._own_costs()
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
@@ -482,6 +479,17 @@ class Ledger:
                 remedy="run with less capital, or leverage, or a currency of larger units",
             )
 
-    def _own_cost(self) -> int:
-        """The sum of the positions' costs that `inventory` has to be."""
-        return sum(each.cost for each in self.positions.values() if not each.is_margined)
+    def _own_costs(self) -> tuple[int, int]:
+        """What `inventory` has to be, and the largest cost that was not paid."""
+        return sum_costs(self.positions.values())
+
+
+def sum_costs(positions: Iterable[Position]) -> tuple[int, int]:
+    """The sum of the costs that were paid, and the largest of those that were only promised."""
+    cost = promised = 0
+    for each in positions:
+        if each.is_margined:
+            promised = max(promised, abs(each.cost))
+        else:
+            cost += each.cost
+    return cost, promised

@@ -135,16 +135,18 @@ def alarms(summary: RunSummary) -> list[Alarm]:
     found.extend(
         Alarm(
             each.status.value.upper(),
-            f"{each.strategy} had equity of "
-            f"{text.money(minor_to_decimal(each.equity), summary.currency)} against a maintenance margin of "
-            f"{text.money(minor_to_decimal(each.maintenance), summary.currency)} at "
-            f"{text.minute(ts)} UTC",
+            f"{each.strategy} had equity of {_minor(each.equity, summary)} against a maintenance "
+            f"margin of {_minor(each.maintenance, summary)} at {text.minute(ts)} UTC",
         )
         for ts, each in summary.projection.margin
         if each.status in (MarginStatus.LIQUIDATION, MarginStatus.BANKRUPT)
     )
     found.extend(tell_fills(summary.config, summary.timeline.columns))
     return found
+
+
+def _minor(amount: int, summary: RunSummary) -> str:
+    return text.money(minor_to_decimal(amount), summary.currency)
 
 
 _KIND_FILLS = {

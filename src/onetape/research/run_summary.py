@@ -20,6 +20,7 @@ from onetape.portfolio.equity_curve import (
     EquityCurves,
     Marks,
     SlicedTimeline,
+    TimedAccountEvent,
     compute_equity_curves,
     currency_of,
     fold_cash,
@@ -252,8 +253,8 @@ def summarize_run(
     """
     projection = project_run(events)
     marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
-    curves = compute_equity_curves(marks, projection.account_events)
     currencies = marks.currencies(_currency(projection, timeline))
+    curves = compute_equity_curves(marks, projection.account_events)
     _check_cash(projection, marks, curves, currencies)
     round_trips = trips_at_home(currencies, pair_round_trips(marks, projection.account_events))
     fills = fills_at_home(currencies, [(ts, fill) for _, ts, fill in projection.fills])
@@ -294,11 +295,11 @@ def _check_cash(
 
     And where all of a strategy is in one currency, what its curve ends with.
     """
-    totals: Counter[tuple[str, str]] = Counter()
-    for strategy in dict.fromkeys(event.strategy for _, event in projection.account_events):
-        own = [each for each in projection.account_events if each[1].strategy == strategy]
-        for (_, event), change in zip(own, fold_cash(marks, own)[0], strict=True):
-            totals[strategy, currency_of(event, currencies)] += change
+    groups: dict[tuple[str, str], list[TimedAccountEvent]] = {}
+    for timed in projection.account_events:
+        key = timed[1].strategy, currency_of(timed[1], currencies)
+        groups.setdefault(key, []).append(timed)
+    totals = {key: sum(fold_cash(marks, each)[0]) for key, each in groups.items()}
     foreign = {strategy for strategy, currency in totals if currency != currencies.home}
     for (strategy, currency), cash in projection.cash.items():
         folded = totals[strategy, currency]

@@ -14,6 +14,7 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Bar, BarBlock, CorporateActionKind, MarkPrice
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX, compute_ticks
+from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.corporate_actions import compute_adjusted_ticks
 from onetape.portfolio.ledger import Ledger
@@ -29,7 +30,7 @@ class MarketState:
     """
 
     __slots__ = (
-        "_adjusted", "_index", "_last_row", "_next_start", "_rows", "_single", "_synced",
+        "_adjusted", "_depths", "_index", "_last_row", "_next_start", "_rows", "_single", "_synced",
         "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
@@ -44,6 +45,7 @@ class MarketState:
         self._last_row = [-1] * len(timeline.instruments)
         self._adjusted: dict[int, _AdjustedMark] = {}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._depths: dict[InstrumentId, Depth] = {}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         latest = np.maximum.accumulate(timeline.columns["session_close"])
         self._this_start = self._next_start = 0
@@ -128,6 +130,18 @@ class MarketState:
         timeline = self._timeline
         block = BarBlock(instrument, timeline.columns, timeline.source, timeline.timeframe)
         return Bar(instrument, block, row)
+
+    def standing(self, instrument: InstrumentId) -> Depth:
+        """What stands at the newest row of an instrument; for quotes, depth and prints."""
+        depth = self._depths.get(instrument)
+        if depth is None:
+            index, timeline = self._index[instrument], self._timeline
+            depth = Depth(
+                timeline.instruments[index], timeline.columns, timeline.rows_of(instrument)
+            )
+            self._depths[instrument] = depth
+        depth.sync(self.row)
+        return depth
 
     def last_close(self, instrument: InstrumentId) -> int:
         """When the newest bar closed or the newest print was, ns UTC; -1 before the first."""

@@ -236,6 +236,13 @@ class Pipeline:
         self._end_step()
         self._deliver(ts, ts - 1)
 
+    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
+        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
+        log = self._log
+        log.begin(max(ts, log.now), self._market.row)
+        log.emit(drifted, log.market_seq, log.market_seq)
+        log.finish()
+
     def apply_step(self, step: ContractStep) -> None:
         """What happens to a contract, as a step of its own before the rows of its time.
 
@@ -260,13 +267,6 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
-
-    def tell(self, drifted: FeatureDrifted, ts: int) -> None:
-        """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""
-        log = self._log
-        log.begin(max(ts, log.now), self._market.row)
-        log.emit(drifted, log.market_seq, log.market_seq)
-        log.finish()
 
     def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
         """The end of trading days, as a step of its own behind the rows and timers of its time.

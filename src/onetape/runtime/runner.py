@@ -147,34 +147,10 @@ class Runner:
     """
 
     __slots__ = (
-        "_definitions",
-        "columns",
-        "context",
-        "decided",
-        "exchange",
-        "failure",
-        "generate",
-        "ledger",
-        "lines",
-        "name",
-        "on_corporate_action",
-        "on_margin",
-        "on_order_update",
-        "on_row",
-        "on_slice",
-        "on_step",
-        "on_timer",
-        "order_prefix",
-        "quarantined",
-        "risk",
-        "rounds",
-        "row_callback",
-        "row_type",
-        "strategy",
-        "subscribed",
-        "ts_rounds",
-        "valuation",
-        "watch",
+        "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
+        "ledger", "lines", "name", "on_corporate_action", "on_margin", "on_order_update", "on_row",
+        "on_slice", "on_step", "on_timer", "order_prefix", "quarantined", "risk", "rounds",
+        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(

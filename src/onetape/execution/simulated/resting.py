@@ -27,6 +27,9 @@ class RestingOrder(msgspec.Struct, gc=False):
         held: It waits for the first fill of its parent.
         ready: Lots that may fill because its parent has filled them.
         session_close: End (ns UTC) of the newest session that it has seen, for AT_THE_OPEN.
+        is_placed: It has met what stood at its arrival; for quotes, depth and queues.
+        ahead: Lots before it at its limit; the largest int64 where that is not known.
+        traded: Lots that prints took there since the level changed last.
         changes: Cancels and replaces with their arrivals that wait for the next bar.
     """
 
@@ -45,6 +48,9 @@ class RestingOrder(msgspec.Struct, gc=False):
     held: bool = False
     ready: int = INT64_MAX
     session_close: int = 0
+    is_placed: bool = False
+    ahead: int = 0
+    traded: int = 0
     changes: list[tuple[int, OrderCancelPending | OrderReplacePending]] = []
 
     @property

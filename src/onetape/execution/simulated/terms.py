@@ -40,11 +40,11 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     latency: LatencyTerms
     limit_reach: float
     max_volume_ratio: float | None = None
-    margin: MarginAgreement | None = None
     fills: Mapping[InstrumentId, FillTerms] = msgspec.field(default_factory=dict)
     carrying: CarryingTerms | None = None
     conversion_e8: int | None = None
     transfers: tuple[Transfer, ...] = ()
+    margin: MarginAgreement | None = None
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""

@@ -17,6 +17,7 @@ import math
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -100,12 +101,23 @@ def _rank(met: tuple[Place, RestingOrder]) -> float:
     return met[0].rank
 
 
+class TakenLots(NamedTuple):
+    """Lots of a level that our orders have taken, while row `stamp` tells its size."""
+
+    instrument: InstrumentId
+    is_bid: bool
+    ticks: int
+    stamp: int
+    lots: int
+
+
 class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a `SimulatedVenue` holds between two steps.
 
     `orders` are those on the books, by instrument and then oldest first; `queue` the commands that
     have not arrived, with their arrival (ns UTC); `left` by instrument the close (ns UTC) of its
-    newest bar that orders have met, and the lots that it can still give.
+    newest bar that orders have met, and the lots that it can still give; `taken` what has been
+    taken of quotes and levels that still stand.
     """
 
     orders: list[RestingOrder]
@@ -115,6 +127,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     accepted: int
     left: dict[str, tuple[int, int]] = {}
+    taken: list[TakenLots] = []
 
 
 class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,6 +270,15 @@ class SimulatedVenue:
         the instrument, waits for the next bar: only that tells whether the order has filled before.
         `session_close` is the end of that bar's session.
         """
+        reports = self._take_arrived(ts, last_close, session_close)
+        return reports if not self._fills_at_close else self._fill_at_close(reports, ts)
+
+    def _take_arrived(
+        self,
+        ts: int,
+        last_close: Callable[[InstrumentId], int],
+        session_close: Callable[[InstrumentId], int],
+    ) -> list[OrderReport]:
         queue = self._queue
         reports: list[OrderReport] = []
         while queue and queue[0][0] <= ts:
@@ -274,7 +296,7 @@ class SimulatedVenue:
                 if book is not None:
                     reports += self._end_children(book)
         self.next_arrival = queue[0][0] if queue else INT64_MAX
-        return reports if not self._fills_at_close else self._fill_at_close(reports, ts)
+        return reports
 
     def _fill_at_close(self, reports: list[OrderReport], ts: int) -> Iterator[OrderReport]:
         """What has arrived, then the market orders among it that fill at the close of `ts`.
@@ -649,11 +671,19 @@ class SimulatedVenue:
             yield from self._end_children(book)
 
     def _execute(
-        self, book: Book, order: RestingOrder, place: Place, bar: Bar, account: AccountView
+        self,
+        book: Book,
+        order: RestingOrder,
+        place: Place,
+        bar: Bar,
+        account: AccountView,
+        *,
+        is_only: bool = True,
     ) -> Iterator[OrderReport]:
         """What becomes of an order that the bar reaches: trigger, fill, cancel of what can't wait.
 
-        Each report is processed before what follows from it is looked at.
+        Each report is processed before what follows from it is looked at. `is_only` is False where
+        it may find more in other places at once, so that what can't wait is not canceled yet.
         """
         command = order.command
         identity = command.client_order_id
@@ -679,7 +709,7 @@ class SimulatedVenue:
             lots = wanted if wanted < capacity else capacity
             if not command.lots:
                 wanted = lots  # what the bar can't give is not waited for
-            if lots < wanted and command.time_in_force is _FOK:
+            if lots < wanted and command.time_in_force is _FOK and is_only:
                 lots = 0
             if lots > 0:
                 self._capacity -= lots
@@ -693,7 +723,7 @@ class SimulatedVenue:
             if identity in book and lots == reducible and order.conditions.parent not in book:
                 self._remove(book, identity)
                 yield OrderCanceled(identity, "nothing to reduce")
-        if command.time_in_force in _AT_ONCE and identity in book:
+        if is_only and command.time_in_force in _AT_ONCE and identity in book:
             self._remove(book, identity)
             yield OrderCanceled(identity, "not filled at once")
 

@@ -229,11 +229,11 @@ class Surroundings:
         ledger = standing.ledgers[strategy]
         if currency != home:
             ledger = dict(ledger.others)[currency]
-        unrealized = sum(
-            each.unrealized_pnl
+        held = [
+            each
             for each in self.holdings(standing, strategy)
             if self.instruments[each.instrument].settlement_currency == currency
-        )
+        ]
         return Books(
             strategy=strategy,
             currency=currency,
@@ -242,8 +242,8 @@ class Surroundings:
             inventory=ledger.inventory,
             fees=ledger.fees,
             realized_pnl=ledger.realized,
-            unrealized_pnl=unrealized,
-            equity=self.equity(standing, strategy),
+            unrealized_pnl=sum(each.unrealized_pnl for each in held),
+            equity=ledger.cash + sum(each.worth for each in held),
             income=ledger.income,
             financing=ledger.financing,
             exchanged=ledger.exchanged,

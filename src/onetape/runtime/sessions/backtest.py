@@ -24,23 +24,24 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
-from onetape.domain.numbers import INT64_MAX, to_minor
-from onetape.domain.ports import SnapshotKeeper, TapeWriter
+from onetape.domain.numbers import to_minor
+from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
-from onetape.execution.simulated.fill_terms import BarPath, MarketPrice
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
+from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
+from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
@@ -72,6 +73,7 @@ from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
@@ -260,7 +262,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument, or is of one that is not there; or
+        ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
             margin does not fit them.
     """
     ratio = config.max_volume_ratio
@@ -271,7 +273,6 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
-        margin=build_agreement(config.margin, timeline.instruments),
         fills={
             each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
         },
@@ -292,13 +293,48 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
                 key=lambda each: each.ts,
             )
         ),
+        margin=build_agreement(config.margin, timeline.instruments),
     )
+
+
+def build_venue(
+    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+) -> SimulatedVenue:
+    """The simulated venue for the rows of a timeline.
+
+    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
+    """
+    instruments = timeline.instruments
+    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
+    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
+        return SimulatedVenue(instruments, terms, market.newest_bar, account)
+    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
 
 
 def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
     """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    slippage = terms.slippage
+    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
+        raise ConfigError(
+            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
+            where="execution.slippage",
+            remedy="use fixed or none: orders take the sizes that stand",
+        )
     for each in timeline.instruments:
         fill = terms.fill_of(each.id)
+        has_queue = fill.queue is not QueueModel.NONE
+        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
+            raise ConfigError(
+                f"{each.id} has a queue on trade prints, which don't tell its size",
+                where="execution.fill.queue_ahead",
+                remedy="give the size that is ahead of an order, or no queue",
+            )
+        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
+            raise ConfigError(
+                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
+                where="execution.fill",
+                remedy="leave queue and rest out",
+            )
         if timeline.kind != "bars" and (fill.market, fill.path) != (
             MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
         ):  # fmt: skip
@@ -380,9 +416,7 @@ class BacktestSession:
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
-        self._venue = SimulatedVenue(
-            timeline.instruments, terms, self._market.newest_bar, self.desk
-        )
+        self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
@@ -402,19 +436,9 @@ class BacktestSession:
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
-        self._alerts = self._find_alerts(drift) if drift is not None else []
-        self._alerts_done = 0
-        self._actions_done = 0
-        self._steps_done = 0
-        self._day_end_tasks: tuple[DayEndTask, ...] = ()
-        self._day_ends: list[DayEnd] = []
-        self._day_ends_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
-        self._transfers = terms.transfers
-        self._transfer_rows: list[int] = np.searchsorted(
-            timeline.columns["ts_known"], [each.ts for each in terms.transfers]
-        ).tolist()
-        self._transfers_done = 0
+        self._day_end_tasks: tuple[DayEndTask, ...] = ()
+        self._plan(terms, drift)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
@@ -425,7 +449,51 @@ class BacktestSession:
     def at_day_ends(self, task: DayEndTask) -> None:
         """Ask `task` at the end of every trading day; before the session begins or goes on."""
         self._day_end_tasks += (task,)
-        self._day_ends = self._timeline.day_ends
+        ends = self._timeline.day_ends
+        self._day_ends.set_times([each.ts for each in ends], [each.rows for each in ends])
+
+    def _plan(self, terms: VenueTerms, drift: DriftSettings | None) -> None:
+        """What happens beside the rows; at one time in this order."""
+        timeline = self._timeline
+        ts_known = timeline.columns["ts_known"]
+        alerts = self._find_alerts(drift) if drift is not None else []
+        transfers = [each for each in terms.transfers if each.ts <= ts_known[-1]]
+        actions, steps = timeline.actions, timeline.steps
+
+        def tell(at: int) -> None:
+            row, drifted = alerts[at]
+            self.pipeline.tell(drifted, int(ts_known[row]))
+
+        def transfer(at: int) -> None:
+            each = transfers[at]
+            order = TransferOrdered(each.source, each.target, each.amount)
+            self.pipeline.transfer(order, each.ts)
+
+        def end_day(at: int) -> None:
+            self.pipeline.end_day(timeline.day_ends[at], self._day_end_tasks)
+
+        self._alerts = Agenda(
+            [int(ts_known[each.row]) for each in alerts], [each.row + 1 for each in alerts], tell
+        )
+        self._transfers = Agenda(
+            [each.ts for each in transfers],
+            np.searchsorted(ts_known, [each.ts for each in transfers]).tolist(),
+            transfer,
+        )
+        self._actions = Agenda(
+            [each.ts_known for each in actions],
+            timeline.action_rows,
+            lambda at: self.pipeline.apply_action(actions[at]),
+        )
+        self._steps = Agenda(
+            [each.ts_known for each in steps],
+            timeline.step_rows,
+            lambda at: self.pipeline.apply_step(steps[at]),
+        )
+        self._day_ends = Agenda([], [], end_day)
+        self._schedule = Schedule(
+            self._alerts, self._transfers, self._actions, self._steps, self._day_ends
+        )
 
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
@@ -440,9 +508,15 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
-        _require_underlyings(spec, instruments)
         if self._conversion_e8 is None:
             _require_one_currency(spec, instruments)
+        for each in instruments:
+            if isinstance(each.terms, OptionTerms) and each.terms.underlying not in wanted:
+                raise ConfigError(
+                    f"strategy {spec.name} trades {each.id} and not {each.terms.underlying}, by "
+                    "which it settles",
+                    remedy="add it to the instruments of the strategy",
+                )
         ledger = open_ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
         watch = exchange = None
@@ -499,11 +573,11 @@ class BacktestSession:
             desk=self.desk.save(),
             venue=self._venue.save(),
             pipeline=self.pipeline.save(),
-            actions=self._actions_done,
-            steps=self._steps_done,
+            actions=self._actions.done,
+            steps=self._steps.done,
             margin=self._margin.save() if self._margin is not None else [],
-            day_ends=self._day_ends_done,
-            transfers=self._transfers_done,
+            day_ends=self._day_ends.done,
+            transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
         )
 
@@ -532,13 +606,13 @@ class BacktestSession:
             self.desk.delist(action)
         for step in self._timeline.steps[: state.steps]:
             self._contracts.follow(step)
-        self._actions_done = state.actions
-        self._alerts_done = sum(each.row <= state.row for each in self._alerts)
-        self._steps_done = state.steps
+        self._alerts.done = self._alerts.count_before(state.row + 1)
+        self._actions.done = state.actions
+        self._steps.done = state.steps
         if self._margin is not None:
             self._margin.restore(state.margin)
-        self._day_ends_done = state.day_ends
-        self._transfers_done = state.transfers
+        self._day_ends.done = state.day_ends
+        self._transfers.done = state.transfers
         if self._carrying is not None:
             self._carrying.restore(state.nights)
         self._log.restore(state.log)
@@ -604,95 +678,24 @@ class BacktestSession:
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
             ts, command = self._controls.popleft()
             self._advance_rows(int(np.searchsorted(ts_known, ts)), snapshots)
-            self._come_to_row(ts)
+            self._schedule.advance(self.row, ts)
             self.pipeline.control(command, ts)
         self._advance_rows(stop, snapshots)
 
     def _advance_rows(self, stop: int, snapshots: Snapshots | None) -> None:
         row = self.row
         while row < stop:
-            self._come_to_row()
+            self._schedule.advance(row)
             if snapshots is not None:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
-            until = stop
-            if self._actions_done < len(self._timeline.actions):
-                until = min(stop, self._timeline.action_rows[self._actions_done])
-            if self._steps_done < len(self._timeline.steps):
-                until = min(until, self._timeline.step_rows[self._steps_done])
-            if self._transfers_done < len(self._transfers):
-                until = min(until, self._transfer_rows[self._transfers_done])
-            if self._alerts_done < len(self._alerts):
-                until = min(until, self._alerts[self._alerts_done].row + 1)
-            if self._day_ends_done < len(self._day_ends):
-                until = min(until, self._day_ends[self._day_ends_done].rows)
+            until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
-            self._tell_alerts(row)
             if snapshots is not None:
                 self._keep(snapshots)
 
-    def _tell_alerts(self, stop: int) -> None:
-        """Put the alerts of the rows before `stop` on the tape."""
-        alerts, ts_known = self._alerts, self._timeline.columns["ts_known"]
-        while self._alerts_done < len(alerts) and alerts[self._alerts_done].row < stop:
-            row, drifted = alerts[self._alerts_done]
-            self.pipeline.tell(drifted, int(ts_known[row]))
-            self._alerts_done += 1
-
-    def _come_to_row(self, ts: int = INT64_MAX) -> None:
-        """What is due before the next row, and before `ts`, in order.
-
-        At one time transfers come before corporate actions, those before what happens to contracts,
-        and the end of a day last.
-        """
-        while True:
-            action_ts, day_ts = self._next_action(), self._next_day_end()
-            transfer_ts, step_ts = self._next_transfer(), self._next_step()
-            if min(transfer_ts, action_ts, step_ts, day_ts) >= ts:
-                return
-            if transfer_ts <= min(action_ts, step_ts, day_ts):
-                each = self._transfers[self._transfers_done]
-                self._transfers_done += 1
-                order = TransferOrdered(each.source, each.target, each.amount)
-                self.pipeline.transfer(order, each.ts)
-            elif step_ts < action_ts and step_ts <= day_ts:
-                self._steps_done += 1
-                self.pipeline.apply_step(self._timeline.steps[self._steps_done - 1])
-            elif action_ts <= day_ts:
-                self._actions_done += 1  # first: who looks at the step finds it done
-                self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
-            else:
-                self._day_ends_done += 1
-                day_end = self._day_ends[self._day_ends_done - 1]
-                self.pipeline.end_day(day_end, self._day_end_tasks)
-
-    def _next_action(self) -> int:
-        """When the next corporate action before the next row is known; INT64_MAX: there is none."""
-        timeline, done = self._timeline, self._actions_done
-        is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
-        return timeline.actions[done].ts_known if is_next else INT64_MAX
-
-    def _next_step(self) -> int:
-        """When the next contract step before the next row is known; INT64_MAX: there is none."""
-        timeline, done = self._timeline, self._steps_done
-        is_next = done < len(timeline.steps) and timeline.step_rows[done] <= self.row
-        return timeline.steps[done].ts_known if is_next else INT64_MAX
-
-    def _next_transfer(self) -> int:
-        """When the next transfer before the next row is; INT64_MAX: there is none."""
-        done = self._transfers_done
-        rows = self._transfer_rows[done : done + 1] or [len(self._timeline)]
-        is_next = rows[0] <= self.row < len(self._timeline)
-        return self._transfers[done].ts if is_next else INT64_MAX
-
-    def _next_day_end(self) -> int:
-        """When the next day before the next row ends; INT64_MAX: there is none."""
-        ends, done = self._day_ends, self._day_ends_done
-        is_next = done < len(ends) and ends[done].rows <= self.row
-        return ends[done].ts if is_next else INT64_MAX
-
     def finish(self) -> None:
         """The last steps: what comes after the last row, then `on_stop` and the footer."""
-        self._come_to_row()
+        self._schedule.advance(self.row)
         self.pipeline.stop("end of data", int(self._timeline.columns["ts_known"][-1]))
         self._tape.commit()
 
@@ -739,14 +742,14 @@ class BacktestSession:
         )
 
 
-def _refuse_unmargined(timeline: Timeline) -> None:
-    for each in timeline.instruments:
-        if each.is_margined:
+def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
+    for each in instruments:
+        if each.settlement_currency != spec.currency:
+            verb = "settled" if each.is_inverse else "quoted"
             raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is held on margin",
-                where="execution.margin",
-                remedy="say how much, for example {model: fixed, initial_pct: 10, "
-                "maintenance_pct: 5}",
+                f"{each.id} is {verb} in {each.settlement_currency}, but the capital of strategy "
+                f"{spec.name} is in {spec.currency}",
+                remedy="give the strategy capital in that currency, or have execution.currencies",
             )
 
 
@@ -766,25 +769,14 @@ def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
             )
 
 
-def _require_underlyings(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
-    wanted = [each.id for each in instruments]
-    for each in instruments:
-        if isinstance(each.terms, OptionTerms) and each.terms.underlying not in wanted:
+def _refuse_unmargined(timeline: Timeline) -> None:
+    for each in timeline.instruments:
+        if each.is_margined:
             raise ConfigError(
-                f"strategy {spec.name} trades {each.id} and not {each.terms.underlying}, by "
-                "which it settles",
-                remedy="add it to the instruments of the strategy",
-            )
-
-
-def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
-    for each in instruments:
-        if each.settlement_currency != spec.currency:
-            verb = "settled" if each.is_inverse else "quoted"
-            raise ConfigError(
-                f"{each.id} is {verb} in {each.settlement_currency}, but the capital of strategy "
-                f"{spec.name} is in {spec.currency}",
-                remedy="give the strategy capital in that currency, or have execution.currencies",
+                f"{each.id} is a {each.kind.value}, which is held on margin",
+                where="execution.margin",
+                remedy="say how much, for example {model: fixed, initial_pct: 10, "
+                "maintenance_pct: 5}",
             )
 
 

@@ -31,10 +31,10 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pipeline: PipelineState
     actions: int = 0
     day_ends: int = 0
-    steps: int = 0
-    margin: list[MarginState] = []
     transfers: int = 0
     nights: list[Night] = []
+    steps: int = 0
+    margin: list[MarginState] = []
 
 
 def encode_state(state: SessionState) -> bytes:

@@ -1,0 +1,175 @@
+"""Bars of US equities and of crypto pairs from Alpaca's market data API; needs a key.
+
+Source: Alpaca, "Market Data API" reference: Stock bars, Crypto bars, and the error and rate limit
+headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from onetape.domain.errors import ConfigError, DataError, SourceUnavailable
+from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
+from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns, to_iso
+from onetape.marketdata.bars import IntArray
+from onetape.marketdata.sources.extras import needs_extra
+from onetape.marketdata.sources.port import SourceAccess, SourcePage, find_timeframe, to_floats
+from onetape.marketdata.sources.requester import read_retry_after, read_server_time
+from onetape.marketdata.timezones import utc_to_local_days
+
+if TYPE_CHECKING:
+    from alpaca.common.rest import RESTClient
+    from requests import Response
+
+_ADJUSTMENTS = {"none": "raw", "splits": "split", "dividends": "dividend", "all": "all"}
+_TIMEFRAMES = {
+    "1m": "1Min", "2m": "2Min", "5m": "5Min", "10m": "10Min", "15m": "15Min", "30m": "30Min",
+    "1h": "1Hour", "2h": "2Hour", "4h": "4Hour", "1d": "1Day",
+}  # fmt: skip
+_COLUMNS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
+_PAGE_ROWS = 10_000
+_HOME = "https://data.alpaca.markets"
+_ZONE = "America/New_York"
+"""Daily bars of equities are labelled by New York midnight."""
+
+
+class AlpacaSource:
+    """Alpaca. The symbol is the instrument's; `BASE/QUOTE` for a pair.
+
+    Prices of equities are raw unless told. Option: `feed`, `iex` or `sip`; without it Alpaca takes
+    the best one of the subscription. The basic plan gives no `sip` bars of the last 15 minutes.
+    """
+
+    def __init__(self, access: SourceAccess) -> None:
+        access.check_options(("feed",), "alpaca")
+        if access.key is None or access.secret is None:
+            raise ConfigError(
+                "alpaca needs a key and a secret",
+                remedy="set APCA_API_KEY_ID and APCA_API_SECRET_KEY, or say where they are: "
+                "--key env:NAME --secret file:PATH",
+            )
+        self.adjustment = access.adjustment or "none"
+        self._wire_adjustment = access.choose_adjustment(_ADJUSTMENTS, "none", "alpaca")
+        self._feed = access.options.get("feed", "")
+        self.name = f"alpaca/{self._feed}" if self._feed else "alpaca"
+        self._ask = access.requester
+        self._symbol = access.symbol
+        self.ts_server: int | None = None
+        self._client = _open_client(access, self._remember)
+
+    def define(self, instrument_id: InstrumentId) -> Instrument | None:
+        """Not from here: the market data API does not describe instruments."""
+        return None
+
+    def pages(
+        self, instrument: Instrument, timeframe: str, start: int, end: int
+    ) -> Iterator[SourcePage]:
+        """One page for each `next_page_token`."""
+        is_pair = instrument.kind is InstrumentKind.SPOT
+        pair = f"{instrument.base_currency}/{instrument.quote_currency}"
+        symbol = self._symbol or (pair if is_pair else instrument.symbol)
+        by_date = not is_pair and timeframe_ns(timeframe) >= NS_PER_DAY
+        query = {
+            "symbols": symbol,
+            "timeframe": find_timeframe(timeframe, _TIMEFRAMES, self.name),
+            # A session's bar is labelled by the midnight before it opens.
+            "start": to_iso(start - NS_PER_DAY if by_date else start),
+            "end": to_iso(end - 1),
+            "limit": _PAGE_ROWS,
+            "sort": "asc",
+        }
+        if not is_pair:
+            query["adjustment"] = self._wire_adjustment
+            if self._feed:
+                query["feed"] = self._feed
+        while True:
+            page, token = self._ask(
+                lambda: self._get(symbol, query, is_pair=is_pair, by_date=by_date)
+            )
+            if page is not None:
+                yield page
+            if not token:
+                return
+            if token == query.get("page_token"):
+                raise DataError(f"{self.name} gives the same page again and again", where=symbol)
+            query["page_token"] = token
+
+    def _get(
+        self, symbol: str, query: dict[str, Any], *, is_pair: bool, by_date: bool
+    ) -> tuple[SourcePage | None, str]:
+        """The bars of one answer and the token of the next."""
+        import requests
+        from alpaca.common.exceptions import APIError
+
+        try:
+            version = {"api_version": "v1beta3"} if is_pair else {}
+            path = "/crypto/us/bars" if is_pair else "/stocks/bars"
+            answer = cast(dict[str, Any], self._client.get(path, query, **version))
+            rows = (answer["bars"] or {}).get(symbol) or []
+            page = _to_page(rows, by_date=by_date) if rows else None
+            return page, answer.get("next_page_token") or ""
+        except APIError as error:
+            raise self._refusal(cast("Response", error.response), symbol) from None
+        except (requests.RequestException, ValueError) as error:  # also JSON that is cut off
+            what = f"alpaca can't be reached or read: {type(error).__name__}"
+            raise SourceUnavailable(what, where=symbol) from None
+        except (KeyError, TypeError, AttributeError):
+            raise SourceUnavailable("alpaca gave an answer that is no bars", where=symbol) from None
+
+    def _refusal(
+        self, response: Response, symbol: str
+    ) -> SourceUnavailable | ConfigError | DataError:
+        status = response.status_code
+        said = f"{status} {_message(response)}"
+        if status in (408, 429) or status >= 500:
+            wait = read_retry_after(response.headers)
+            what = f"alpaca does not serve: {said}"
+            return SourceUnavailable(what, where=symbol, retry_after_s=wait)
+        if status in (401, 403):
+            return ConfigError(f"alpaca refuses access: {said}", where=symbol,
+                               remedy="look at key, secret and subscription")  # fmt: skip
+        return DataError(f"alpaca refuses the request: {said}", where=symbol)
+
+    def _remember(self, response: Response, *_args: object, **_kwargs: object) -> None:
+        self.ts_server = read_server_time(response.headers)
+
+
+def _open_client(access: SourceAccess, on_response: Any) -> RESTClient:
+    with needs_extra("alpaca", "alpaca"):
+        from alpaca.common.rest import RESTClient
+
+    class Client(RESTClient):
+        """Tells of each response, and leaves pacing and repeating to us."""
+
+        def __init__(self) -> None:
+            key, secret = access.key, access.secret
+            super().__init__(
+                base_url=access.base_url.rstrip("/") or _HOME,
+                api_key=key.get_secret_value() if key else None,
+                secret_key=secret.get_secret_value() if secret else None,
+            )
+            self._retry = 0
+            self._session.hooks["response"].append(on_response)
+
+    return Client()
+
+
+def _to_page(rows: list[dict[str, Any]], *, by_date: bool) -> SourcePage:
+    times: IntArray = np.array(
+        [str(row["t"]).removesuffix("Z") for row in rows], dtype="datetime64[ns]"
+    ).view(np.int64)
+    values = {name: to_floats([row.get(key) for row in rows]) for name, key in _COLUMNS.items()}
+    if by_date:
+        times = utc_to_local_days(times, _ZONE)
+    return SourcePage(times=times, values=values, by_date=by_date)
+
+
+def _message(response: Response) -> str:
+    """Alpaca's own words, without anything that might be ours."""
+    try:
+        return str(response.json()["message"])[:200]
+    except (ValueError, KeyError, TypeError):
+        return str(response.reason)
