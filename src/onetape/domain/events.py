@@ -10,6 +10,7 @@ from enum import Enum
 
 import msgspec
 
+from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BookDelta,
@@ -110,6 +111,23 @@ class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="r
     intent: int
     instrument: InstrumentId
     code: DenialCode
+    actual: float
+    limit: float
+    unit: str
+
+
+class OrderShrunk(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="risk.shrunk"):
+    """A gate left `lots` of the `asked_lots`, instead of refusing the order.
+
+    `actual` broke `limit`, both in the unit that `unit` names; what is left is asked again.
+    """
+
+    strategy: str
+    intent: int
+    instrument: InstrumentId
+    code: DenialCode
+    asked_lots: int
+    lots: int
     actual: float
     limit: float
     unit: str
@@ -427,6 +445,33 @@ class CashSettling(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     unsettled: int
 
 
+class BreakerTripped(msgspec.Struct, frozen=True, array_like=True, tag="risk.breaker_tripped"):
+    """A circuit breaker tripped: `actual` broke `limit`, both in the unit that `unit` names.
+
+    `breaker` is its place in the configuration; `strategy` is empty for the account, `instrument`
+    where it is not about data. `ts_rearm` (ns UTC) is when it re-arms by time, 0 when it does not.
+    """
+
+    breaker: int
+    kind: BreakerKind
+    strategy: str
+    instrument: InstrumentId
+    action: BreakerAction
+    actual: float
+    limit: float
+    unit: str
+    ts_rearm: int
+
+
+class BreakerRearmed(msgspec.Struct, frozen=True, array_like=True, tag="risk.breaker_rearmed"):
+    """A circuit breaker that had tripped looks again, and counts anew from here."""
+
+    breaker: int
+    kind: BreakerKind
+    strategy: str
+    instrument: InstrumentId
+
+
 class TransferOrdered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
 ):
@@ -521,6 +566,7 @@ Payload = (
     | ReplaceIntent
     | ExerciseIntent
     | OrderApproved
+    | OrderShrunk
     | OrderSubmitted
     | OrderEvent
     | PositionEvent
@@ -533,6 +579,8 @@ Payload = (
     | MarginStatusChanged
     | TimerFired
     | KillSwitchSet
+    | BreakerTripped
+    | BreakerRearmed
     | SignalRecorded
     | FeatureDrifted
     | StrategyQuarantined

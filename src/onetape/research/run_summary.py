@@ -132,6 +132,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "tape_digest": self.digest,
             "datasets": [_plain(each) for each in header.datasets],
             "complete": self.is_complete,
+            "breakers": [{"time": to_iso(ts), **_plain(trip)} for ts, trip in projection.breakers],
             "quarantined": [
                 {"time": to_iso(ts), **_plain(failure)} for ts, failure in projection.quarantined
             ],

@@ -257,6 +257,20 @@ class _Words:
                     f"risk refuses: {payload.code.value}, {payload.actual:,.10g} against a limit "
                     f"of {payload.limit:,.10g} {payload.unit}"
                 )
+            case on_tape.OrderShrunk():
+                return (
+                    f"risk leaves {payload.lots:,} of {payload.asked_lots:,} lots: "
+                    f"{payload.code.value}, {payload.actual:,.10g} against a limit of "
+                    f"{payload.limit:,.10g} {payload.unit}"
+                )
+            case on_tape.BreakerTripped():
+                whose = payload.strategy or "the account"
+                what = f" of {payload.instrument}" if payload.instrument else ""
+                return (
+                    f"breaker {payload.kind.value}{what} trips for {whose}: {payload.actual:,.10g} "
+                    f"against a limit of {payload.limit:,.10g} {payload.unit}; "
+                    f"it does {payload.action.value}"
+                )
             case on_tape.OrderSubmitted():
                 instrument = self._instruments[payload.instrument]
                 self._of_order[payload.client_order_id] = instrument

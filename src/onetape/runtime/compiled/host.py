@@ -129,6 +129,13 @@ class CompiledHost:
                 where="execution.limit_slippage",
                 remedy="run it in the Python host",
             )
+        if limits.beyond_gates:
+            raise ConfigError(
+                f"the session has risk.{limits.beyond_gates}, which the compiled host does not "
+                "carry",
+                where=f"risk.{limits.beyond_gates}",
+                remedy="run it in the Python host",
+            )
         for each in timeline.instruments:
             if each.is_contract:
                 raise ConfigError(
