@@ -281,8 +281,10 @@ class PositionAdjusted(
 ):
     """The books after a corporate action: signed lots, cost basis, cash (minor units).
 
-    `amount` is the cash that the action moved (received: positive); `realized` the part of it that
-    is PnL of lots that it took, `income` the part that is a dividend.
+    `amount` is the cash that the action moved (received: positive); `realized` PnL of lots that it
+    took, `income` a dividend. `receivable` is the change of what is to be paid at `ts_pay` (ns
+    UTC). `received` lots of the instrument `other` came with `carried` of the cost, and it holds
+    `other_lots` that cost `other_cost` behind it.
     """
 
     strategy: str
@@ -294,6 +296,13 @@ class PositionAdjusted(
     realized: int
     income: int
     cash: int
+    receivable: int = 0
+    ts_pay: int = 0
+    other: InstrumentId = InstrumentId("")
+    received: int = 0
+    carried: int = 0
+    other_lots: int = 0
+    other_cost: int = 0
 
 
 class CashPosted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.posted"):
@@ -405,6 +414,19 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
     reason: str
 
 
+class CashSettling(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.settling"):
+    """Proceeds of a sale wait for their settlement (`amount` positive), or have settled (negative).
+
+    `unsettled` is all that a strategy waits for then; minor units of the currency of its books.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    amount: int
+    currency: str
+    unsettled: int
+
+
 class TransferOrdered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
 ):
@@ -504,6 +526,7 @@ Payload = (
     | PositionEvent
     | PositionAdjusted
     | CashPosted
+    | CashSettling
     | TransferOrdered
     | TransferRefused
     | PositionSettled

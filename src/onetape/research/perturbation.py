@@ -17,11 +17,10 @@ from onetape.domain.market import (
     ContractExpiry,
     ContractStep,
     CorporateAction,
-    CorporateActionKind,
     TickKind,
 )
 from onetape.domain.numbers import INT64_MAX
-from onetape.marketdata.bars import BarColumns, BoolArray
+from onetape.marketdata.bars import BAR_COLUMNS, BarColumns, BoolArray
 from onetape.marketdata.ticks import TICK_COLUMNS, stand
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
@@ -116,7 +115,8 @@ class Perturber:
         return tuple(
             action
             for action in self._timeline.actions
-            if action.ts_known < ts or perturbation.instrument not in (None, action.instrument)
+            if action.ts_known < ts
+            or perturbation.instrument not in (None, action.instrument, action.new_instrument)
         )
 
     def _drop(self, variant: int) -> BoolArray:
@@ -149,7 +149,13 @@ class Perturber:
         open_ = close * np.exp(random.uniform(-_SHAPE, _SHAPE, rows))
         high = np.maximum(open_, close) * np.exp(random.uniform(0.0, _SHAPE, rows))
         low = np.minimum(open_, close) * np.exp(random.uniform(-_SHAPE, 0.0, rows))
-        return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+        figures = {
+            name: column * np.exp(random.uniform(-1.0, 1.0, rows))
+            for name, column in columns.items()
+            if name not in BAR_COLUMNS
+        }
+        bars = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+        return {**bars, **figures}
 
 
 def _change_ticks(timeline: Timeline, random: np.random.Generator) -> BarColumns:
@@ -199,7 +205,7 @@ def stand_again(timeline: Timeline) -> Timeline:
 def cut_before(timeline: Timeline, rows: int) -> Timeline:
     """The rows from `rows` on: the same data with a shorter history.
 
-    Corporate actions before them are left out, but for delistings: those still hold.
+    Corporate actions before them are left out, but for those that end their instrument.
 
     Raises:
         DataError: The rows are changes of a book, which begins with the first of them.
@@ -209,7 +215,7 @@ def cut_before(timeline: Timeline, rows: int) -> Timeline:
     actions = tuple(
         action
         for action, before in zip(timeline.actions, timeline.action_rows, strict=True)
-        if before > rows or action.kind is CorporateActionKind.DELISTING
+        if before > rows or action.kind.ends
     )
     kept = np.arange(len(timeline)) >= rows
     steps = tuple(

@@ -76,8 +76,10 @@ def action_rows(summary: RunSummary) -> list[Row]:
     if not summary.projection.adjustments:
         return []
     dividends, settled = summary.sum_dividends(), summary.sum_settled()
+    due = summary.sum_receivable()
     return [
         Row("Dividends", text.money(dividends, summary.currency), _tone(float(dividends))),
+        *([Row("Not paid yet", text.money(due, summary.currency))] if due else []),
         Row("Settled in cash", text.money(settled, summary.currency)),
     ]
 

@@ -40,7 +40,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Instruments, kill switch and buying power are always asked. Without `max_leverage` buying power
     is that of a cash account: gross notional up to equity, buys paid from cash. Short positions are
-    allowed unless `allow_short` says otherwise; `reduce_only` orders never open one.
+    allowed unless `allow_short` says otherwise; `reduce_only` orders never open one. `trading_day`
+    is when a day of `max_daily_loss_pct` begins (`onetape.runtime.trading_day`).
     """
 
     allowed_instruments: tuple[str, ...] | None = None
@@ -57,6 +58,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_daily_loss_pct: Number | None = None
     max_drawdown_pct: Number | None = None
     max_orders_per_minute: int | None = None
+    trading_day: str | None = None
 
 
 def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[Any], ...]:

@@ -78,8 +78,8 @@ class EquityWatch:
         self.peak = state.peak
         self.session_start = state.session_start
 
-    def split(self, index: int, ticks: int) -> None:
-        """The instrument at `index` has split; `ticks` is its mark until its next row."""
+    def adjust_mark(self, index: int, ticks: int) -> None:
+        """A corporate action has made `ticks` the mark of the instrument at `index`."""
         self._marks[index] = ticks
 
     def transfer(self, amount: int) -> None:
@@ -105,7 +105,7 @@ class EquityWatch:
         self._row = row
 
     def _advance_flat(self, row: int) -> None:
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             self.session_start = cash if start > self._row + 1 else self._equity
@@ -116,7 +116,7 @@ class EquityWatch:
         ticks = self._market.close_ticks
         (position,) = self._ledger.held.values()
         is_long = position.lots > 0
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             known = start > self._row + 1
@@ -132,7 +132,8 @@ class EquityWatch:
         positions = {self._index[name]: each for name, each in self._ledger.held.items()}
         inverse = {at: each for at, each in positions.items() if each.inverse_factor}
         held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
-        equity = self._ledger.cash + sum(each.worth(marks[at]) for at, each in positions.items())
+        equity = self._ledger.cash + self._ledger.receivable
+        equity += sum(each.worth(marks[at]) for at, each in positions.items())
         peak = self.peak
         start = self._market.session_start_between(self._row, row)
         if start >= 0:

@@ -24,7 +24,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import CorporateAction
 from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
@@ -37,6 +37,7 @@ from onetape.domain.orders import (
     QuantityBasis,
     ReplaceIntent,
     Side,
+    TimeInForce,
 )
 from onetape.domain.postings import PostingKind
 from onetape.execution.oms import Oms, Order
@@ -45,7 +46,8 @@ from onetape.execution.simulated.fee_rules import (
     compute_affordable_lots,
     compute_fill_fee,
 )
-from onetape.portfolio.ledger import NO_INSTRUMENT
+from onetape.portfolio.adjusted_marks import new_share_ticks
+from onetape.portfolio.ledger import NO_INSTRUMENT, NewShares
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
@@ -53,6 +55,7 @@ from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 
 S = OrderStatus
@@ -61,6 +64,7 @@ _CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
 _TAKER = LiquiditySide.TAKER.value
 _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
+_RESTING = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 
 
 class DeskState(msgspec.Struct, frozen=True):
@@ -78,11 +82,13 @@ class OrderDesk:
         commands: What the current step wants sent to the venue, in order.
         is_cash_account: Whether what is bought must be paid from cash.
         margin: What measures margin; None: there is no agreement on it.
+        settlement: Keeps the proceeds of sales until they settle; None: they do at once.
     """
 
     __slots__ = (
-        "_delisted", "_expired", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
-        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account", "margin",
+        "_all", "_ended", "_expired", "_fees", "_index", "_instruments", "_is_single",
+        "_kill_switch", "_log", "_lot_cost", "_market", "_oms", "_runners", "commands",
+        "is_cash_account", "margin", "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -104,13 +110,15 @@ class OrderDesk:
         self._fees = fees
         self._runners = runners
         self._kill_switch = KillSwitch()
+        self._all = instruments
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
-        self._delisted: set[InstrumentId] = set()
+        self._ended: set[InstrumentId] = set()
         self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
+        self.settlement: Settlement | None = None
 
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
@@ -222,7 +230,7 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
-        if self._delisted and line.instrument.id in self._delisted:
+        if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         if self._expired and line.instrument.id in self._expired:
             return self._denied(intent, DenialCode.EXPIRED, lots, 0, "lots")
@@ -250,6 +258,10 @@ class OrderDesk:
                 return self._denied(
                     intent, DenialCode.PARENT_CLOSED, 0, 1, intent.conditions.parent
                 )
+            display = intent.conditions.display_lots
+            whole = lots + (replaced.filled_lots if replaced is not None else 0)
+            if display and not self._may_hide(intent, display, whole, line.instrument):
+                return self._denied(intent, DenialCode.DISPLAY, display, whole, "lots")
             if reduce_only:
                 position += coming
         plain = 0 < lots <= MAX_LOTS >= abs(position + lots * side_sign) and dearest
@@ -283,7 +295,8 @@ class OrderDesk:
             gross, net = self._others_at_home(runner, runner.exchange, line, side_sign, replaced)
         elif not self._is_single:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
-        now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
+        now, equity = self._log.now, valuation.equity
+        cash = runner.ledger.cash - runner.unsettled
         lot_notional = (mark or dearest) * line.factor
         if line.inverse_factor:
             lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
@@ -321,6 +334,16 @@ class OrderDesk:
         if exchange is not None and isinstance(verdict, OrderDenied) and verdict.unit == currency:
             return msgspec.structs.replace(verdict, unit=exchange.home)
         return verdict
+
+    def _may_hide(
+        self, intent: OrderIntent, display: int, lots: int, instrument: Instrument
+    ) -> bool:
+        """Whether an order of `lots` in all may show just `display` of them."""
+        return (
+            intent.order_type.has_limit
+            and intent.time_in_force in _RESTING
+            and instrument.min_lots <= display <= lots
+        )
 
     def _coming_lots(self, parent: str) -> int:
         """Signed lots that an order which leaves in this step can still bring; 0 without one."""
@@ -598,6 +621,9 @@ class OrderDesk:
             if runner.exchange is not None:
                 currency = self._instruments[report.instrument].settlement_currency
                 self._convert(runner, runner.exchange, currency, origin, seq)
+            if self.settlement is not None:
+                currency = self._instruments[report.instrument].settlement_currency
+                self.settlement.take(runner, report, currency, seq)
         return runner
 
     def _convert(
@@ -614,27 +640,34 @@ class OrderDesk:
             self._log.emit(posted, origin, cause)
 
     def adjust(self, action: CorporateAction, cause: int) -> None:
-        """Post a corporate action to the books of every strategy, and adjust the mark by a split.
+        """Post a corporate action to the books of every strategy, and adjust marks by it.
 
         Raises:
             InvariantBroken: A position or a balance becomes too large.
         """
         log, market, index = self._log, self._market, self._index[action.instrument]
-        terms = compute_terms(action, self._instruments[action.instrument])
+        new = None
+        if action.new_instrument:
+            definition = self._instruments[action.new_instrument]
+            ticks = new_share_ticks(self._all, action, market.mark_ticks)
+            new = NewShares(definition.id, ticks)
+            terms = compute_terms(action, self._instruments[action.instrument], definition)
+        else:
+            terms = compute_terms(action, self._instruments[action.instrument])
         mark_ticks = market.mark_ticks(index)
         for runner in self._runners.values():
-            change = runner.adjust(action, terms, mark_ticks)
+            change = runner.adjust(action, terms, mark_ticks, new)
             if change is not None:
                 seq = log.emit(change, log.origin, cause)
                 if runner.exchange is not None:
                     currency = self._instruments[action.instrument].settlement_currency
                     self._convert(runner, runner.exchange, currency, log.origin, seq)
-        if action.kind is CorporateActionKind.SPLIT:
-            market.split(index, terms)
+        for at in market.adjust(action):
             for runner in self._runners.values():
+                runner.valuation.expire()
                 if runner.watch is not None:
-                    runner.watch.split(index, market.mark_ticks(index))
-        self.delist(action)
+                    runner.watch.adjust_mark(at, market.mark_ticks(at))
+        self.end(action)
 
     def post(
         self,
@@ -672,10 +705,14 @@ class OrderDesk:
             InvariantBroken: A balance becomes too large.
         """
         log, source = self._log, self._runners[order.source]
-        free = source.ledger.cash - sum(
-            each.leaves * each.worst_lot_cost
-            for each in self._oms.open.values()
-            if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+        free = (
+            source.ledger.cash
+            - source.unsettled
+            - sum(
+                each.leaves * each.worst_lot_cost
+                for each in self._oms.open.values()
+                if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+            )
         )
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
@@ -687,10 +724,10 @@ class OrderDesk:
         ):
             self.post(name, PostingKind.TRANSFER, amount, reason=way)
 
-    def delist(self, action: CorporateAction) -> None:
-        """From a delisting on every order of the instrument is denied."""
-        if action.kind is CorporateActionKind.DELISTING:
-            self._delisted.add(action.instrument)
+    def end(self, action: CorporateAction) -> None:
+        """From a delisting, merger or change of symbol on orders of the instrument are denied."""
+        if action.kind.ends:
+            self._ended.add(action.instrument)
 
     def free_lots(self, runner: Runner, instrument: InstrumentId) -> int:
         """Lots that a strategy holds and has not for sale; 0 where it is short."""

@@ -65,6 +65,10 @@ _REQUESTS = (TimerRequest, SignalRecorded)
 
 _CANCEL_REASONS = {
     CorporateActionKind.SPLIT: "its instrument splits",
+    CorporateActionKind.STOCK_DIVIDEND: "its instrument pays a dividend in shares",
+    CorporateActionKind.SPIN_OFF: "its instrument spins off {new}",
+    CorporateActionKind.MERGER: "its instrument is merged into {new}",
+    CorporateActionKind.SYMBOL_CHANGE: "its instrument is {new} from now on",
     CorporateActionKind.DELISTING: "its instrument is delisted",
 }
 
@@ -216,7 +220,7 @@ class Pipeline:
         """A corporate action, as a step of its own before the rows of its time.
 
         First the books, so that whoever hears of it finds them adjusted; then the orders of the
-        instrument, which a dividend leaves as they are; then the strategies.
+        instrument, which a cash dividend leaves as they are; then the strategies.
         """
         log = self._log
         ts = max(action.ts_known, log.now)
@@ -226,7 +230,8 @@ class Pipeline:
         self._desk.adjust(action, seq)
         reason = _CANCEL_REASONS.get(action.kind)
         if reason is not None:
-            for report in self._venue.cancel_all(action.instrument, reason):
+            text = reason.format(new=action.new_instrument or "cash")
+            for report in self._venue.cancel_all(action.instrument, text):
                 self._settle(report, seq)
         for runner in self._active:
             hear = runner.on_corporate_action

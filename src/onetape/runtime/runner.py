@@ -37,7 +37,7 @@ from onetape.domain.orders import Intent, LiquiditySide
 from onetape.domain.postings import PostingKind
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, Position
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, NewShares, Position
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.runtime.currency_exchange import CurrencyExchange
@@ -143,14 +143,16 @@ class Runner:
     `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
     intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
     strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
-    opened for it.
+    opened for it; `unsettled` are proceeds of sales (minor units) that a cash account may not spend
+    yet.
     """
 
     __slots__ = (
         "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
         "ledger", "lines", "name", "on_corporate_action", "on_margin", "on_order_update", "on_row",
         "on_slice", "on_step", "on_timer", "order_prefix", "quarantined", "risk", "rounds",
-        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
+        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "unsettled", "valuation",
+        "watch",
     )  # fmt: skip
 
     def __init__(
@@ -176,6 +178,7 @@ class Runner:
         self.valuation = valuation
         self.watch = watch
         self.exchange = exchange
+        self.unsettled = 0
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix
@@ -297,17 +300,23 @@ class Runner:
         return change
 
     def adjust(
-        self, action: CorporateAction, terms: ActionTerms, mark_ticks: int
+        self, action: CorporateAction, terms: ActionTerms, mark_ticks: int, new: NewShares | None
     ) -> PositionAdjusted | None:
-        """Post a corporate action, if its instrument is held; `mark_ticks` is from before it."""
+        """Post a corporate action, if something of its instrument is held, or due.
+
+        `mark_ticks` is from before it, `new` what the position turns into or receives.
+        """
         if self.watch is not None:
             self.watch.advance()
-        if action.instrument not in self.ledger.held:
+        change = self.ledger.adjust(
+            action.instrument, action.kind, terms, mark_ticks, new, action.ts_pay
+        )
+        if change is None:
             return None
-        change = self.ledger.adjust(action.instrument, action.kind, terms, mark_ticks)
         self.valuation.expire()
-        definition = self._definitions[action.instrument]
-        self.context.units[action.instrument] = definition.lots_to_float(change.lots)
+        for identity, lots in ((change.instrument, change.lots), (change.other, change.other_lots)):
+            if identity:
+                self.context.units[identity] = self._definitions[identity].lots_to_float(lots)
         return change
 
     def post(

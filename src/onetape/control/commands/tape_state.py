@@ -42,6 +42,12 @@ def state(
         _print(described)
 
 
+_BALANCES = (
+    "cash", "receivable", "inventory", "fees", "financing", "capital", "realized", "income",
+    "exchanged",
+)  # fmt: skip
+
+
 def _describe(folded: FoldedState) -> dict[str, Any]:
     """Exact decimals as text, so that nothing is lost on the way."""
     return {
@@ -55,22 +61,19 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
             {
                 "strategy": name,
                 "currency": currency,
-                **{
-                    each: f"{minor_to_decimal(getattr(balances, each)):f}"
-                    for each in (
-                        "cash",
-                        "inventory",
-                        "fees",
-                        "financing",
-                        "capital",
-                        "realized",
-                        "income",
-                        "exchanged",
-                    )
-                },
+                **{each: f"{minor_to_decimal(getattr(balances, each)):f}" for each in _BALANCES},
             }
             for name, ledger in folded.ledgers.items()
             for currency, balances in _by_currency(ledger)
+        ],
+        "unsettled": [
+            {
+                "strategy": name,
+                "currency": folded.ledgers[name].currency,
+                "proceeds": f"{minor_to_decimal(amount):f}",
+            }
+            for name, amount in folded.unsettled.items()
+            if amount
         ],
         "positions": [
             {
@@ -125,8 +128,10 @@ def _print(described: dict[str, Any]) -> None:
     for name in described["quarantined"]:
         print(f"QUARANTINED: {plain(name)}")
     screen = console()
-    for title in ("balances", "positions", "orders"):
+    for title in ("balances", "unsettled", "positions", "orders"):
         rows = described[title]
+        if title == "unsettled" and not rows:
+            continue
         if not rows:
             print(f"no {title}")
             continue

@@ -117,6 +117,18 @@ class CompiledHost:
                 where="data.corporate_actions",
                 remedy="run it in the Python host",
             )
+        if terms.routes is not None:
+            raise ConfigError(
+                "the session has latency by order, which the compiled host does not carry",
+                where="execution.latency",
+                remedy="give mean_ms and std_ms without a model, or run it in the Python host",
+            )
+        if terms.limit_slippage and terms.slippage != SlippageTerms():
+            raise ConfigError(
+                "the session has slippage of limit orders, which the compiled host does not carry",
+                where="execution.limit_slippage",
+                remedy="run it in the Python host",
+            )
         for each in timeline.instruments:
             if each.is_contract:
                 raise ConfigError(
@@ -143,6 +155,12 @@ class CompiledHost:
                 where="execution.carrying",
                 remedy="run it in the Python host",
             )
+        if terms.settlement_days:
+            raise ConfigError(
+                "the session has sales that settle later, which the compiled host does not carry",
+                where="execution.settlement_days",
+                remedy="run it in the Python host",
+            )
         if terms.transfers:
             raise ConfigError(
                 "the session has transfers of capital, which the compiled host does not carry",
@@ -161,7 +179,7 @@ class CompiledHost:
         self._make_python = partial(PythonHost, timeline, spec, terms, limits, identity, controls)
         self._spec = spec
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
-        self._market = Market(timeline, self._clock)
+        self._market = Market(timeline, self._clock, limits.trading_day)
         self._engine_type, self._parts = make_engine_type(compute_code_hash())
         self._gates = GateLimits(build_gates(limits), timeline.instruments)
         self._controls = controls

@@ -38,7 +38,8 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
@@ -73,6 +74,7 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
@@ -186,9 +188,9 @@ def run_backtest(
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     specs = [build_spec(each) for each in config.enabled_strategies]
     catalog = Catalog(Path(config.data.path))
-    timeline = load_timeline(
+    timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path, config.data.funding_path,
+        config.data.versions, config.data.files, config.data.knowledge,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
@@ -271,6 +273,8 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        routes=config.route_terms(seed),
+        limit_slippage=config.limit_slippage,
         fills={
             each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
         },
@@ -282,6 +286,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         conversion_e8=(
             int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
         ),
+        settlement_days=config.settlement_days,
         transfers=tuple(
             sorted(
                 (
@@ -353,7 +358,7 @@ class BacktestSession:
         self.session = identity.session or compute_session_id(timeline, identity)
         self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
-        self._market = MarketState(timeline)
+        self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         is_margin = terms.margin is not None
@@ -388,6 +393,12 @@ class BacktestSession:
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
+        self._settlement: Settlement | None = None
+        if terms.settlement_days:
+            self._settlement = self.desk.settlement = Settlement(
+                terms.settlement_days, timeline.instruments, self.runners, self._log
+            )
+            self.at_day_ends(self._settlement)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
@@ -457,6 +468,13 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
+        for action in timeline.actions:
+            if action.instrument in wanted and action.new_instrument not in ("", *wanted):
+                raise ConfigError(
+                    f"strategy {spec.name} trades {action.instrument}, which turns into "
+                    f"{action.new_instrument} ({action.kind.value}), but not that",
+                    remedy="add it to the instruments of the strategy",
+                )
         if self._conversion_e8 is None:
             _require_one_currency(spec, instruments)
         for each in instruments:
@@ -528,6 +546,7 @@ class BacktestSession:
             day_ends=self._day_ends.done,
             transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
+            proceeds=self._settlement.save() if self._settlement is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -552,7 +571,7 @@ class BacktestSession:
             )
         self._market.restore(state.row, state.actions, state.steps)
         for action in self._timeline.actions[: state.actions]:
-            self.desk.delist(action)
+            self.desk.end(action)
         for step in self._timeline.steps[: state.steps]:
             self._contracts.follow(step)
         self._alerts.done = self._alerts.count_before(state.row + 1)
@@ -564,6 +583,8 @@ class BacktestSession:
         self._transfers.done = state.transfers
         if self._carrying is not None:
             self._carrying.restore(state.nights)
+        if self._settlement is not None:
+            self._settlement.restore(state.proceeds)
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
