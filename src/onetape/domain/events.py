@@ -405,6 +405,19 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
     reason: str
 
 
+class CashSettling(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.settling"):
+    """Proceeds of a sale wait for their settlement (`amount` positive), or have settled (negative).
+
+    `unsettled` is all that a strategy waits for then; minor units of the currency of its books.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    amount: int
+    currency: str
+    unsettled: int
+
+
 class TransferOrdered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
 ):
@@ -504,6 +517,7 @@ Payload = (
     | PositionEvent
     | PositionAdjusted
     | CashPosted
+    | CashSettling
     | TransferOrdered
     | TransferRefused
     | PositionSettled

@@ -53,9 +53,6 @@ QUOTES = "quotes"
 BOOK = "book"
 """What stands for it where the rows are changes of the depth, or those and trade prints."""
 
-NO_BARS = (TRADES, QUOTES, BOOK)
-"""What stands for the timeframe where the rows have no length."""
-
 
 class BarBlock:
     """Columns of consecutive bars in the order of the timeline.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +27,7 @@ from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
     BoolArray,
+    FloatArray,
     IntArray,
     check_columns,
     compute_content_hash,
@@ -40,11 +41,20 @@ from onetape.marketdata.corporate_actions import (
     place_rows,
     read_actions,
 )
+from onetape.marketdata.fundamentals import (
+    FUNDAMENTALS,
+    Figure,
+    join_fundamentals,
+    pin_fundamentals,
+    read_fundamentals,
+)
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
+from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
+    from onetape.marketdata.history import Knowledge
 
 
 TimelineKind = Literal["bars", "trades", "quotes", "book"]
@@ -53,8 +63,8 @@ _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
 
-PINNED_FILES = (ACTIONS, FUNDING)
-"""`timeframe` of pins that are of files beside the catalog."""
+PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
+"""`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
 
 
 class DayEnd(NamedTuple):
@@ -86,7 +96,8 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of actions and funding, a pin for each instrument that has any.
+        action_pins: What was read of actions, funding and fundamentals, a pin for each instrument
+            that has any.
         steps: What happens to contracts, in the order in which a session meets it.
         step_rows: How many rows come before each of them.
 
@@ -230,10 +241,10 @@ def build_trade_timeline(
     source: str,
     actions: Sequence[CorporateAction] = (),
     steps: Sequence[ContractStep] = (),
+    datasets: Sequence[DatasetPin] = (),
+    action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
     """Merges trade prints that are in memory, as `build_timeline` does bars.
-
-    The catalog holds no trades in this version, so this is the only way to run a session on them.
 
     Args:
         series: Each instrument with its prints in time order, as `complete_trades` takes them; the
@@ -241,6 +252,8 @@ def build_trade_timeline(
         source: Provenance, as prints tell it.
         actions: Corporate actions, as `build_timeline` takes them.
         steps: Funding and mark prices, as `build_timeline` takes them.
+        datasets: Pins of what `series` was read from.
+        action_pins: Pins of what `actions` and `steps` were read from.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
@@ -256,12 +269,13 @@ def build_trade_timeline(
         index,
         add_bar_columns(merged),
         dict(zip((each.id for each in instruments), rows, strict=True)),
-        datasets=(),
+        datasets=tuple(datasets),
         source=source,
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
         steps=order_steps(steps, bars),
+        action_pins=tuple(action_pins),
     )
 
 
@@ -301,8 +315,8 @@ def load_timeline(
     ts_start: int,
     ts_end: int,
     versions: Mapping[str, int] | None = None,
-    actions: Path | None = None,
-    funding: Path | None = None,
+    files: SideFiles = NO_FILES,
+    knowledge: Knowledge = "now",
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -313,17 +327,19 @@ def load_timeline(
         ts_start: Bars that open before it (ns UTC) are left out.
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
-        actions: A file of corporate actions, see `read_actions`; None: there are none.
-        funding: A file of funding rates, see `read_funding`; None: there are none.
+        files: What lies beside the catalog; `fundamentals` become columns of the rows.
+        knowledge: Corrected bars as they are `now` (in that version), or as they were first stored
+            (`then`).
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions` or `funding` is wrong.
+            that time (what it has is told); a row of `files` is wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
     pins: list[DatasetPin] = []
-    for bars in catalog.read_many(instrument_ids, timeframe, versions):
+    for stored in catalog.read_many(instrument_ids, timeframe, versions):
+        bars = _as_known_then(catalog, stored) if knowledge == "then" else stored
         columns = _cut(bars, ts_start, ts_end)
         series.append(
             (defined.get(bars.instrument) or catalog.instrument(bars.instrument), columns)
@@ -340,17 +356,53 @@ def load_timeline(
                 adjustment=bars.adjustment,
             )
         )
-    placed: Sequence[CorporateAction] = ()
-    steps: Sequence[ContractStep] = ()
-    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
-    if funding is not None:
-        steps = place_funding(read_funding(funding, known), series, ts_end)
-    if actions is not None:
-        placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
-    return build_timeline(
+    placed, steps, pinned = place_files(files, defined, series, ts_end)
+    timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
-        action_pins=(*pin_actions(placed), *pin_funding(steps)), steps=steps,
+        action_pins=pinned, steps=steps,
     )  # fmt: skip
+    if files.fundamentals is not None:
+        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+        _add_fundamentals(timeline, read_fundamentals(files.fundamentals, known), ts_end)
+    return timeline
+
+
+def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
+    """Give the rows the columns of published figures, as they were known at each."""
+    names = [each.id for each in timeline.instruments]
+    added: dict[str, FloatArray] = {}
+    for name in names:
+        rows = timeline.rows_of(name)
+        joined = join_fundamentals(figures, name, timeline.columns["ts_known"][rows])
+        for column, values in joined.items():
+            added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
+    timeline.columns = {**timeline.columns, **added}
+    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
+
+
+def place_files(
+    files: SideFiles,
+    defined: Mapping[InstrumentId, Instrument],
+    series: Sequence[tuple[Instrument, BarColumns]],
+    ts_end: int,
+) -> tuple[Sequence[CorporateAction], Sequence[ContractStep], tuple[DatasetPin, ...]]:
+    """Actions and funding in the order in which a session meets them, and the pins of both."""
+    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+    actions: Sequence[CorporateAction] = ()
+    steps: Sequence[ContractStep] = ()
+    if files.actions is not None:
+        read = read_actions(files.actions, known)
+        actions = order_actions(place_rows(read, series, ts_end), series)
+    if files.funding is not None:
+        steps = place_funding(read_funding(files.funding, known), series, ts_end)
+    return actions, steps, (*pin_actions(actions), *pin_funding(steps))
+
+
+def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:
+    from onetape.marketdata.history import read_as_known_then
+
+    columns = read_as_known_then(catalog, stored.instrument, stored.timeframe, stored.version)
+    return msgspec.structs.replace(stored, columns=columns)
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

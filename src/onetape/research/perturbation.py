@@ -21,7 +21,7 @@ from onetape.domain.market import (
     TickKind,
 )
 from onetape.domain.numbers import INT64_MAX
-from onetape.marketdata.bars import BarColumns, BoolArray
+from onetape.marketdata.bars import BAR_COLUMNS, BarColumns, BoolArray
 from onetape.marketdata.ticks import TICK_COLUMNS, stand
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
@@ -149,7 +149,13 @@ class Perturber:
         open_ = close * np.exp(random.uniform(-_SHAPE, _SHAPE, rows))
         high = np.maximum(open_, close) * np.exp(random.uniform(0.0, _SHAPE, rows))
         low = np.minimum(open_, close) * np.exp(random.uniform(-_SHAPE, 0.0, rows))
-        return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+        figures = {
+            name: column * np.exp(random.uniform(-1.0, 1.0, rows))
+            for name, column in columns.items()
+            if name not in BAR_COLUMNS
+        }
+        bars = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+        return {**bars, **figures}
 
 
 def _change_ticks(timeline: Timeline, random: np.random.Generator) -> BarColumns:

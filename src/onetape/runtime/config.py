@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.marketdata.side_files import SideFiles
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config_document import (
     ConfigDocument,
@@ -66,6 +67,10 @@ class LiveClock(Section):
     type: Literal["live"]
 
 
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
+"""Keys of `data` that name a file whose content is pinned."""
+
+
 class DataConfig(Section):
     """Which market data."""
 
@@ -75,23 +80,24 @@ class DataConfig(Section):
     instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
     """Ids `SYMBOL.VENUE`; their order breaks ties in time."""
     timeframe: Timeframe
-    """Length of a bar: a count and one of s, m, h, d, w."""
+    """Length of a bar: a count and one of s, m, h, d, w; or what bars count (`100tick`), or ticks:
+    trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id."""
+    knowledge: Literal["now", "then"] = "now"
+    """Corrected bars: as they are now, or then, as they were first stored."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
+    fundamentals: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of published figures, which features can read; null: none."""
 
     @property
-    def actions_path(self) -> Path | None:
-        """Where the corporate actions are."""
-        return None if self.corporate_actions is None else Path(self.corporate_actions)
-
-    @property
-    def funding_path(self) -> Path | None:
-        """Where the funding rates are."""
-        return None if self.funding is None else Path(self.funding)
+    def files(self) -> SideFiles:
+        """The files beside the catalog."""
+        named = (self.corporate_actions, self.funding, self.fundamentals)
+        return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -279,13 +285,13 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path`, `data.corporate_actions` and `data.funding` (the data
-    is pinned by its own content hash) and `clock.speed`. It loads again, with the defaults in
-    their place.
+    Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
+    own content hash) and `clock.speed`. It loads again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
-    del values["data"]["funding"]
+    del values["output"], values["data"]["path"]
+    for key in PINNED_KEYS:
+        del values["data"][key]
     values["clock"].pop("speed", None)
     if values["drift"] is None:
         del values["drift"]  # as in sessions from before there was any

@@ -109,6 +109,8 @@ class ExecutionConfig(Section):
     currencies: Currencies | None = None
     """Trading in other currencies than that of the capital; null: none but that."""
 
+    settlement_days: Annotated[int, Field(strict=True, ge=0, le=10)] = 0
+    """Trading days until a cash account may spend the proceeds of a sale (T+N); 0: at once."""
     transfers: tuple[TransferConfig, ...] = ()
     """Capital that moves between the strategies."""
 

@@ -53,6 +53,7 @@ from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 
 S = OrderStatus
@@ -78,11 +79,13 @@ class OrderDesk:
         commands: What the current step wants sent to the venue, in order.
         is_cash_account: Whether what is bought must be paid from cash.
         margin: What measures margin; None: there is no agreement on it.
+        settlement: Keeps the proceeds of sales until they settle; None: they do at once.
     """
 
     __slots__ = (
         "_delisted", "_expired", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
         "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account", "margin",
+        "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +114,7 @@ class OrderDesk:
         self._delisted: set[InstrumentId] = set()
         self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
+        self.settlement: Settlement | None = None
 
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
@@ -283,7 +287,8 @@ class OrderDesk:
             gross, net = self._others_at_home(runner, runner.exchange, line, side_sign, replaced)
         elif not self._is_single:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
-        now, equity, cash = self._log.now, valuation.equity, runner.ledger.cash
+        now, equity = self._log.now, valuation.equity
+        cash = runner.ledger.cash - runner.unsettled
         lot_notional = (mark or dearest) * line.factor
         if line.inverse_factor:
             lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
@@ -598,6 +603,9 @@ class OrderDesk:
             if runner.exchange is not None:
                 currency = self._instruments[report.instrument].settlement_currency
                 self._convert(runner, runner.exchange, currency, origin, seq)
+            if self.settlement is not None:
+                currency = self._instruments[report.instrument].settlement_currency
+                self.settlement.take(runner, report, currency, seq)
         return runner
 
     def _convert(
@@ -672,10 +680,14 @@ class OrderDesk:
             InvariantBroken: A balance becomes too large.
         """
         log, source = self._log, self._runners[order.source]
-        free = source.ledger.cash - sum(
-            each.leaves * each.worst_lot_cost
-            for each in self._oms.open.values()
-            if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+        free = (
+            source.ledger.cash
+            - source.unsettled
+            - sum(
+                each.leaves * each.worst_lot_cost
+                for each in self._oms.open.values()
+                if each.strategy == order.source and each.side is _BUY and not each.reduce_only
+            )
         )
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)

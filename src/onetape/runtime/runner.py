@@ -143,14 +143,16 @@ class Runner:
     `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
     intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
     strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
-    opened for it.
+    opened for it; `unsettled` are proceeds of sales (minor units) that a cash account may not spend
+    yet.
     """
 
     __slots__ = (
         "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
         "ledger", "lines", "name", "on_corporate_action", "on_margin", "on_order_update", "on_row",
         "on_slice", "on_step", "on_timer", "order_prefix", "quarantined", "risk", "rounds",
-        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "valuation", "watch",
+        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "unsettled", "valuation",
+        "watch",
     )  # fmt: skip
 
     def __init__(
@@ -176,6 +178,7 @@ class Runner:
         self.valuation = valuation
         self.watch = watch
         self.exchange = exchange
+        self.unsettled = 0
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix

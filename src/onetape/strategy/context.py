@@ -83,6 +83,10 @@ class Surroundings(Protocol):
         """Cash in minor units."""
         ...
 
+    def settled_cash(self, strategy: str) -> int:
+        """Cash less what has not settled yet, in minor units."""
+        ...
+
     def equity(self, strategy: str) -> int:
         """Equity at the marks, in minor units."""
         ...
@@ -146,6 +150,11 @@ class Context:
     def cash(self) -> float:
         """Cash of this strategy, in currency; negative when borrowed."""
         return self._around.cash(self._strategy) / E8
+
+    @property
+    def settled_cash(self) -> float:
+        """Cash less the proceeds of sales that have not settled yet, in currency."""
+        return self._around.settled_cash(self._strategy) / E8
 
     @property
     def equity(self) -> float:

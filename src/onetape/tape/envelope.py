@@ -38,6 +38,7 @@ SOURCES: dict[type, str] = {
     events.CashPosted: "portfolio",
     events.PositionSettled: "portfolio",
     events.MarginStatusChanged: "portfolio",
+    events.CashSettling: "portfolio",
     events.TimerFired: "clock",
     events.FeatureDrifted: "features",
     events.KillSwitchSet: "operator",

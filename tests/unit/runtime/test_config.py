@@ -107,7 +107,7 @@ BAD_LINES = [
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
      "(known: venue, slippage, latency, fees, limit_fill, fill, max_volume_ratio, "
-     "margin, carrying, currencies and 1 more)"),
+     "margin, carrying, currencies and 2 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),
@@ -169,10 +169,10 @@ BAD_LINES = [
      "run.yaml:2: clock.type must be historical in a backtest"),
     ("timeframe: 1d", "timeframe: 1 day",
      "run.yaml:3: data.timeframe is '1 day', expected a timeframe "
-     "(write a count and one of s, m, h, d, w, like 1m or 1d)"),
+     "(a count and one of s, m, h, d, w, tick, volume, dollar, range, like 5m)"),
     ("timeframe: 1d", "timeframe:",
      "run.yaml:3: data.timeframe is empty, expected a timeframe "
-     "(write a count and one of s, m, h, d, w, like 1m or 1d)"),
+     "(a count and one of s, m, h, d, w, tick, volume, dollar, range, like 5m)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[AAPL]",
      "run.yaml:3: data.instruments.0 is 'AAPL', expected SYMBOL.VENUE (for example AAPL.XNAS)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "AAPL.XNAS",

@@ -143,6 +143,12 @@ class CompiledHost:
                 where="execution.carrying",
                 remedy="run it in the Python host",
             )
+        if terms.settlement_days:
+            raise ConfigError(
+                "the session has sales that settle later, which the compiled host does not carry",
+                where="execution.settlement_days",
+                remedy="run it in the Python host",
+            )
         if terms.transfers:
             raise ConfigError(
                 "the session has transfers of capital, which the compiled host does not carry",

@@ -25,23 +25,21 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.numbers import to_minor
-from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
+from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
-from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
-from onetape.execution.simulated.tick_venue import TickVenue
-from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
@@ -75,6 +73,8 @@ from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
+from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
@@ -188,9 +188,9 @@ def run_backtest(
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     specs = [build_spec(each) for each in config.enabled_strategies]
     catalog = Catalog(Path(config.data.path))
-    timeline = load_timeline(
+    timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path, config.data.funding_path,
+        config.data.versions, config.data.files, config.data.knowledge,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
@@ -284,6 +284,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         conversion_e8=(
             int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
         ),
+        settlement_days=config.settlement_days,
         transfers=tuple(
             sorted(
                 (
@@ -295,55 +296,6 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         ),
         margin=build_agreement(config.margin, timeline.instruments),
     )
-
-
-def build_venue(
-    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
-) -> SimulatedVenue:
-    """The simulated venue for the rows of a timeline.
-
-    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
-    """
-    instruments = timeline.instruments
-    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
-    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
-        return SimulatedVenue(instruments, terms, market.newest_bar, account)
-    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
-
-
-def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
-    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
-    slippage = terms.slippage
-    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
-        raise ConfigError(
-            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
-            where="execution.slippage",
-            remedy="use fixed or none: orders take the sizes that stand",
-        )
-    for each in timeline.instruments:
-        fill = terms.fill_of(each.id)
-        has_queue = fill.queue is not QueueModel.NONE
-        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
-            raise ConfigError(
-                f"{each.id} has a queue on trade prints, which don't tell its size",
-                where="execution.fill.queue_ahead",
-                remedy="give the size that is ahead of an order, or no queue",
-            )
-        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
-            raise ConfigError(
-                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
-                where="execution.fill",
-                remedy="leave queue and rest out",
-            )
-        if timeline.kind != "bars" and (fill.market, fill.path) != (
-            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
-        ):  # fmt: skip
-            raise ConfigError(
-                f"{each.id} is to fill at {fill.market.name.lower()} on the "
-                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
-                where="execution.fill",
-                remedy="leave market and path out",
-            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -439,6 +391,12 @@ class BacktestSession:
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
+        self._settlement: Settlement | None = None
+        if terms.settlement_days:
+            self._settlement = self.desk.settlement = Settlement(
+                terms.settlement_days, timeline.instruments, self.runners, self._log
+            )
+            self.at_day_ends(self._settlement)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
@@ -579,6 +537,7 @@ class BacktestSession:
             day_ends=self._day_ends.done,
             transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
+            proceeds=self._settlement.save() if self._settlement is not None else [],
         )
 
     def restore(self, state: SessionState) -> None:
@@ -615,6 +574,8 @@ class BacktestSession:
         self._transfers.done = state.transfers
         if self._carrying is not None:
             self._carrying.restore(state.nights)
+        if self._settlement is not None:
+            self._settlement.restore(state.proceeds)
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)

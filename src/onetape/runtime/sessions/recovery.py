@@ -9,6 +9,7 @@ from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
+    CashSettling,
     KillSwitchSet,
     MarginStatus,
     MarginStatusChanged,
@@ -50,6 +51,7 @@ class FoldedState:
         folded: Events that were folded, those of the snapshot not among them.
         orders: The open ones, oldest first, by client order id.
         ledgers: Of each strategy.
+        unsettled: Proceeds of sales of each strategy that have not settled yet, if it has any.
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
         margin: Status of (strategy, instrument) where it is not `sufficient`.
@@ -62,6 +64,7 @@ class FoldedState:
         self.ts = 0
         self.folded = 0
         self.ledgers: dict[str, Ledger] = {}
+        self.unsettled: dict[str, int] = {}
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
         self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
@@ -80,6 +83,7 @@ class FoldedState:
             PositionSettled: self._settle,
             CashPosted: self._post,
             MarginStatusChanged: self._note_margin,
+            CashSettling: self._note_settling,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -104,6 +108,8 @@ class FoldedState:
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
+        for each in state.proceeds:
+            self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
         self.seq = snapshot.rows + snapshot.events - 1
         self.ts = snapshot.ts
 
@@ -183,6 +189,9 @@ class FoldedState:
             self.margin.pop(key, None)
         else:
             self.margin[key] = event.status
+
+    def _note_settling(self, event: CashSettling, _seq: int, _origin: int) -> None:
+        self.unsettled[event.strategy] = event.unsettled
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)

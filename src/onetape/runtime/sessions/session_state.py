@@ -10,6 +10,7 @@ from onetape.runtime.carrying_costs import Night
 from onetape.runtime.margin_desk import MarginState
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
+from onetape.runtime.settlement import Proceeds
 from onetape.runtime.step_log import StepLogState
 
 STATE_VERSION = 1
@@ -35,6 +36,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     nights: list[Night] = []
     steps: int = 0
     margin: list[MarginState] = []
+    proceeds: list[Proceeds] = []
 
 
 def encode_state(state: SessionState) -> bytes:
