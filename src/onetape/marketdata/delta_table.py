@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
-from onetape.domain.errors import DataError, TryAgain
+from onetape.domain.errors import DataError, SourceUnavailable, TryAgain
 from onetape.marketdata.parquet_pages import DamagedPage, check_pages
 from onetape.marketdata.storage import (
     describe_failure,
@@ -151,10 +151,13 @@ def retry_when_raced(write: Callable[[], Written]) -> Written:
 
     Raises:
         TryAgain: Others were faster eight times.
+        SourceUnavailable: The store can't be reached.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
             return write()
+        except SourceUnavailable:  # a store that is away; asking at once again does not help
+            raise
         except TryAgain:
             continue
     return write()
@@ -178,7 +181,7 @@ def _writing(path: Path) -> Generator[None]:
         ) from None  # fmt: skip
     except (DeltaError, OSError) as error:
         if "already exists" in str(error):
-            raise TryAgain("somebody else made the table at the same time", where=str(path),
+            raise TryAgain("somebody else made the table at the same time", where=locate(path),
                            remedy="run it again") from None  # fmt: skip
         if failure := describe_failure(error, path):
             raise failure from None
