@@ -100,6 +100,7 @@ def load_pinned_timeline(
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.corporate_actions import ACTIONS
     from onetape.marketdata.loading import load_market_data
+    from onetape.marketdata.timeline import Reading
 
     pins = [each for each in header.datasets if each.timeframe != ACTIONS]
     action_pins = [each for each in header.datasets if each.timeframe == ACTIONS]
@@ -118,7 +119,10 @@ def load_pinned_timeline(
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
         actions,
-        config.get("data", {}).get("knowledge", "now"),
+        Reading(
+            knowledge=config.get("data", {}).get("knowledge", "now"),
+            slice_grace_ms=config.get("data", {}).get("slice_grace_ms"),
+        ),
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:

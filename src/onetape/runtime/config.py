@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.marketdata.timeline import Reading
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config_document import (
     ConfigDocument,
@@ -81,8 +82,15 @@ class DataConfig(Section):
     """Dataset versions to use instead of the newest, by instrument id."""
     knowledge: Literal["now", "then"] = "now"
     """Corrected bars: as they are now, or then, as they were first stored."""
+    slice_grace_ms: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """How long the bars of one close time wait for each other; null: not at all."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
+
+    @property
+    def reading(self) -> Reading:
+        """How bars are read."""
+        return Reading(knowledge=self.knowledge, slice_grace_ms=self.slice_grace_ms)
 
     @property
     def actions_path(self) -> Path | None:

@@ -188,7 +188,7 @@ def run_backtest(
     timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.actions_path,
-        config.data.knowledge,
+        config.data.reading,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}

@@ -102,9 +102,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
         limits = self.config.risk.limits()
         drift = self.config.drift.settings() if self.config.drift else None
-        return BacktestSession(
-            self.timeline, self.specs, self.terms, limits, tape, identity, drift
-        )
+        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, drift)
 
     def run(
         self,
@@ -342,7 +340,7 @@ def _load_pinned(
     try:
         timeline = load_market_data(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions, config.data.knowledge,
+            clock.ts_start, clock.ts_end, versions, actions, config.data.reading,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
