@@ -14,6 +14,7 @@ from onetape.control.commands.data_aggregate import aggregate
 from onetape.control.commands.data_check import check
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
+from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
 app.command()(check)
+app.command()(universe)
 app.command()(versions)
 app.command()(diff)
 app.command()(asof)
