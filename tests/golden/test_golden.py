@@ -42,6 +42,8 @@ NEVER_IN_A_BACKTEST = {
     "order.rejected", "order.unknown", "market.quote", "market.trade", "market.book",
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
     "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
+    "account.margin", "position.settled", "market.settlement", "market.expiry", "intent.exercise",
+    "account.settling",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

@@ -10,6 +10,7 @@ from onetape.control.commands.backtest import backtest
 from onetape.control.commands.lookahead import lookahead
 from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
+from onetape.control.commands.statement import statement
 from onetape.control.commands.sweep import sweep
 from onetape.control.commands.verify import verify
 from onetape.control.commands.version import version
@@ -30,6 +31,7 @@ app.command()(sweep)
 app.command()(lookahead)
 app.command()(warmup)
 app.command()(report)
+app.command()(statement)
 app.command()(verify)
 app.command()(replay)
 app.command()(why)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onetape.domain.errors import DataError
@@ -11,16 +10,16 @@ from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument
 from onetape.domain.market import BOOK, QUOTES, TRADES
 from onetape.domain.timestamps import to_iso
-from onetape.marketdata.corporate_actions import pin_actions
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, to_record_kind
 from onetape.marketdata.records import compute_records_hash
+from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
 from onetape.marketdata.timeline import (
     Reading,
     Timeline,
     build_trade_timeline,
     load_timeline,
-    place_actions,
+    place_files,
 )
 from onetape.marketdata.trades import add_bar_columns, complete_trades
 
@@ -41,18 +40,18 @@ def load_market_data(
     ts_start: int,
     ts_end: int,
     versions: Mapping[str, int] | None = None,
-    actions: Path | None = None,
+    files: SideFiles = NO_FILES,
     reading: Reading | None = None,
 ) -> Timeline:
     """`load_timeline` of bars; where `timeframe` is one of `TICK_DATA`, `load_ticks`."""
     if timeframe not in TICK_DATA:
         return load_timeline(
-            catalog, instrument_ids, timeframe, ts_start, ts_end, versions, actions, reading
+            catalog, instrument_ids, timeframe, ts_start, ts_end, versions, files, reading
         )
     if reading not in (None, Reading()):
         raise DataError(f"{timeframe} can't be read as known then, nor wait for each other",
                         remedy="bars can")  # fmt: skip
-    return load_ticks(catalog, instrument_ids, timeframe, ts_start, ts_end, versions or {}, actions)
+    return load_ticks(catalog, instrument_ids, timeframe, ts_start, ts_end, versions or {}, files)
 
 
 def load_ticks(
@@ -62,7 +61,7 @@ def load_ticks(
     ts_start: int,
     ts_end: int,
     versions: Mapping[str, int],
-    actions: Path | None = None,
+    files: SideFiles = NO_FILES,
 ) -> Timeline:
     """Reads and merges the ticks of some instruments, and pins what was read.
 
@@ -73,17 +72,18 @@ def load_ticks(
         ts_start: Ticks from before it (ns UTC) are left out.
         ts_end: Ticks from then on are left out.
         versions: Version of the table of records by instrument id; the newest where it has none.
-        actions: A file of corporate actions; only prints carry them.
+        files: What lies beside the catalog; only prints carry actions and funding.
 
     Raises:
         DataError: An instrument or dataset is unknown, has no tick in that time, or ticks can't be
             merged.
     """
     kinds = [to_record_kind(each) for each in what.split("+")]
-    if actions is not None and what != TRADES:
-        raise DataError(
-            f"{what} carry no corporate actions", remedy="leave them out, or use trades"
-        )
+    for key, path in files._asdict().items():
+        if path is not None and (what != TRADES or key == "fundamentals"):
+            raise DataError(
+                f"{what} carry no {key}", where=str(path), remedy="leave the file out, or use bars"
+            )
     main: list[tuple[Instrument, RecordColumns]] = []
     prints: dict[str, RecordColumns] = {}
     pins: list[DatasetPin] = []
@@ -118,9 +118,9 @@ def load_ticks(
         )
     if what == TRADES:
         series = [(one, add_bar_columns(complete_trades(columns, one.id))) for one, columns in main]
-        placed = place_actions(actions, catalog.instruments(), series, ts_end)
+        actions, steps, pinned = place_files(files, catalog.instruments(), series, ts_end)
         return build_trade_timeline(
-            main, source=_SOURCE, actions=placed, datasets=pins, action_pins=pin_actions(placed)
+            main, source=_SOURCE, actions=actions, steps=steps, datasets=pins, action_pins=pinned
         )
     build = build_quote_timeline if kinds[0].value == QUOTES else build_book_timeline
     return build(main, source=_SOURCE, trades=prints or None, datasets=pins)

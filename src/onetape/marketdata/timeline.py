@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -14,24 +13,43 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import TRADES, BarBlock, CorporateAction, TickBlock, TradeBlock
+from onetape.domain.market import (
+    TRADES,
+    BarBlock,
+    ContractStep,
+    CorporateAction,
+    TickBlock,
+    TradeBlock,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import NS_PER_MS, to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
     BoolArray,
+    FloatArray,
     IntArray,
     check_columns,
     compute_content_hash,
     slice_rows,
 )
+from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.corporate_actions import (
+    ACTIONS,
     order_actions,
     pin_actions,
     place_rows,
     read_actions,
 )
+from onetape.marketdata.fundamentals import (
+    FUNDAMENTALS,
+    Figure,
+    join_fundamentals,
+    pin_fundamentals,
+    read_fundamentals,
+)
+from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
+from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.slices import align_slices
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
@@ -45,6 +63,9 @@ TimelineKind = Literal["bars", "trades", "quotes", "book"]
 _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
+
+PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
+"""`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +111,10 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of them, one pin for each instrument that has any.
+        action_pins: What was read of actions, funding and fundamentals, a pin for each instrument
+            that has any.
+        steps: What happens to contracts, in the order in which a session meets it.
+        step_rows: How many rows come before each of them.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
@@ -109,6 +133,7 @@ class Timeline:
         kind: TimelineKind = "bars",
         actions: tuple[CorporateAction, ...] = (),
         action_pins: tuple[DatasetPin, ...] = (),
+        steps: tuple[ContractStep, ...] = (),
     ) -> None:
         self.kind: TimelineKind = kind
         self.instruments = instruments
@@ -123,6 +148,10 @@ class Timeline:
             columns["ts_known"], [each.ts_known for each in actions]
         ).tolist()
         self.action_pins = action_pins
+        self.steps = steps
+        self.step_rows: list[int] = np.searchsorted(
+            columns["ts_known"], [each.ts_known for each in steps]
+        ).tolist()
         self._rows = rows
 
     def __len__(self) -> int:
@@ -181,6 +210,7 @@ def build_timeline(
     datasets: Sequence[DatasetPin] = (),
     actions: Sequence[CorporateAction] = (),
     action_pins: Sequence[DatasetPin] = (),
+    steps: Sequence[ContractStep] = (),
 ) -> Timeline:
     """Merges bars that are in memory; with one instrument nothing is copied.
 
@@ -192,10 +222,11 @@ def build_timeline(
         datasets: Pins of what `series` was read from.
         actions: Corporate actions, at one time in the order in which they count.
         action_pins: Pins of what they were read from.
+        steps: Funding and mark prices of contracts.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
-            action does not fit (see `order_actions`).
+            action or step does not fit (see `order_actions` and `order_steps`).
     """
     instruments = check_instruments([instrument for instrument, _ in series])
     for instrument, columns in series:
@@ -215,6 +246,7 @@ def build_timeline(
         timeframe=timeframe,
         actions=ordered,
         action_pins=tuple(action_pins),
+        steps=order_steps(steps, series),
     )
 
 
@@ -223,6 +255,7 @@ def build_trade_timeline(
     *,
     source: str,
     actions: Sequence[CorporateAction] = (),
+    steps: Sequence[ContractStep] = (),
     datasets: Sequence[DatasetPin] = (),
     action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
@@ -233,19 +266,18 @@ def build_trade_timeline(
             order breaks ties, and prints of one instrument and time keep theirs.
         source: Provenance, as prints tell it.
         actions: Corporate actions, as `build_timeline` takes them.
+        steps: Funding and mark prices, as `build_timeline` takes them.
         datasets: Pins of what `series` was read from.
-        action_pins: Pins of what `actions` were read from.
+        action_pins: Pins of what `actions` and `steps` were read from.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
-            an action does not fit (see `order_actions`).
+            an action or step does not fit (see `order_actions` and `order_steps`).
     """
     instruments = check_instruments([instrument for instrument, _ in series])
     completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
-    ordered: tuple[CorporateAction, ...] = ()
-    if actions:
-        bars = map(add_bar_columns, completed)
-        ordered = order_actions(actions, list(zip(instruments, bars, strict=True)))
+    bars = list(zip(instruments, map(add_bar_columns, completed), strict=True))
+    ordered = order_actions(actions, bars) if actions else ()
     merged, index, rows = merge_series(completed, TRADE_COLUMNS)
     return Timeline(
         instruments,
@@ -257,6 +289,7 @@ def build_trade_timeline(
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
+        steps=order_steps(steps, bars),
         action_pins=tuple(action_pins),
     )
 
@@ -297,7 +330,7 @@ def load_timeline(
     ts_start: int,
     ts_end: int,
     versions: Mapping[str, int] | None = None,
-    actions: Path | None = None,
+    files: SideFiles = NO_FILES,
     reading: Reading | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
@@ -309,12 +342,12 @@ def load_timeline(
         ts_start: Bars that open before it (ns UTC) are left out.
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
-        actions: A file of corporate actions, see `read_actions`; None: there are none.
+        files: What lies beside the catalog; `fundamentals` become columns of the rows.
         reading: How; see `Reading`.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions` is wrong.
+            that time (what it has is told); a row of `files` is wrong.
     """
     reading = reading or Reading()
     defined = catalog.instruments()
@@ -341,24 +374,46 @@ def load_timeline(
     if reading.slice_grace_ms is not None:
         aligned = align_slices([each for _, each in series], reading.slice_grace_ms * NS_PER_MS)
         series = [(one, columns) for (one, _), columns in zip(series, aligned, strict=True)]
-    placed = place_actions(actions, defined, series, ts_end)
-    return build_timeline(
+    placed, steps, pinned = place_files(files, defined, series, ts_end)
+    timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
-        action_pins=pin_actions(placed),
+        action_pins=pinned, steps=steps,
     )  # fmt: skip
+    if files.fundamentals is not None:
+        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+        _add_fundamentals(timeline, read_fundamentals(files.fundamentals, known), ts_end)
+    return timeline
 
 
-def place_actions(
-    path: Path | None,
+def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
+    """Give the rows the columns of published figures, as they were known at each."""
+    names = [each.id for each in timeline.instruments]
+    added: dict[str, FloatArray] = {}
+    for name in names:
+        rows = timeline.rows_of(name)
+        joined = join_fundamentals(figures, name, timeline.columns["ts_known"][rows])
+        for column, values in joined.items():
+            added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
+    timeline.columns = {**timeline.columns, **added}
+    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
+
+
+def place_files(
+    files: SideFiles,
     defined: Mapping[InstrumentId, Instrument],
     series: Sequence[tuple[Instrument, BarColumns]],
     ts_end: int,
-) -> Sequence[CorporateAction]:
-    """The actions of a file, if there is one, in the order in which a session meets them."""
-    if path is None:
-        return ()
+) -> tuple[Sequence[CorporateAction], Sequence[ContractStep], tuple[DatasetPin, ...]]:
+    """Actions and funding in the order in which a session meets them, and the pins of both."""
     known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
-    return order_actions(place_rows(read_actions(path, known), series, ts_end), series)
+    actions: Sequence[CorporateAction] = ()
+    steps: Sequence[ContractStep] = ()
+    if files.actions is not None:
+        read = read_actions(files.actions, known)
+        actions = order_actions(place_rows(read, series, ts_end), series)
+    if files.funding is not None:
+        steps = place_funding(read_funding(files.funding, known), series, ts_end)
+    return actions, steps, (*pin_actions(actions), *pin_funding(steps))
 
 
 def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:

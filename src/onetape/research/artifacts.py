@@ -12,6 +12,7 @@ import msgspec
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, SessionStarted
 from onetape.domain.timestamps import from_iso
+from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.research.run_summary import ReportedTimeline, RunSummary, summarize_run
 from onetape.runtime.run_files import write_whole
 
@@ -75,13 +76,15 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
             does not hold the bars that the session read.
         TryAgain: The tape is locked.
     """
-    from onetape.runtime.sessions.recorded import find_actions
+    from onetape.runtime.sessions.recorded import find_files
     from onetape.tape.reader import SqliteTapeReader
 
     reader = SqliteTapeReader(run_dir / "tape.db")
     try:
         timeline = load_pinned_timeline(
-            reader.header, catalog or _catalog_of(run_dir), find_actions(run_dir)
+            reader.header,
+            catalog or _catalog_of(run_dir),
+            find_files(run_dir),
         )
         return summarize_run(timeline, reader.events(), digest=reader.digest)
     finally:
@@ -89,21 +92,22 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
 
 
 def load_pinned_timeline(
-    header: SessionStarted, catalog: Path, actions: Path | None = None
+    header: SessionStarted,
+    catalog: Path,
+    files: SideFiles = NO_FILES,
 ) -> Timeline:
-    """The bars that a session ran on, at the versions that its tape pins, and its actions.
+    """The bars that a session ran on, at the versions that its tape pins, with its `files`.
 
     Raises:
         DataError: The tape pins nothing, the catalog is not there, or it holds other bars; or the
-            file of corporate actions holds other ones.
+            one of the files holds other rows.
     """
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.corporate_actions import ACTIONS
     from onetape.marketdata.loading import load_market_data
-    from onetape.marketdata.timeline import Reading
+    from onetape.marketdata.timeline import PINNED_FILES, Reading
 
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
-    action_pins = [each for each in header.datasets if each.timeframe == ACTIONS]
+    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    action_pins = [each for each in header.datasets if each.timeframe in PINNED_FILES]
     config = msgspec.json.decode(header.config)
     clock = config.get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():
@@ -118,7 +122,7 @@ def load_pinned_timeline(
         from_iso(clock["start"], "clock.start", error=DataError),
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
-        actions,
+        files,
         Reading(
             knowledge=config.get("data", {}).get("knowledge", "now"),
             slice_grace_ms=config.get("data", {}).get("slice_grace_ms"),
@@ -134,8 +138,9 @@ def load_pinned_timeline(
             )
     if list(timeline.action_pins) != action_pins:
         raise DataError(
-            "these are not the corporate actions that the session read",
-            where=str(actions or "config.json of the run names no file of them"),
+            "these are not the corporate actions, funding rates or figures that the session read",
+            where=", ".join(map(str, filter(None, files)))
+            or "config.json of the run names no file of them",
             remedy="bring back the file of the run",
         )
     return timeline

@@ -162,7 +162,7 @@ def probe_config(config: SessionConfig) -> Probe:
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     timeline = load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
-        clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
+        clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
         config.data.reading,
     )  # fmt: skip
     identity = SessionIdentity(

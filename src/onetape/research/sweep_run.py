@@ -185,7 +185,7 @@ def _load(config: SessionConfig) -> Timeline:
         raise ConfigError("a sweep needs a historical clock", where="clock.type")
     return load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
-        clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
+        clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
         config.data.reading,
     )  # fmt: skip
 

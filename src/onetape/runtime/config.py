@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.marketdata.side_files import SideFiles
 from onetape.marketdata.timeline import Reading
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config_document import (
@@ -67,6 +68,10 @@ class LiveClock(Section):
     type: Literal["live"]
 
 
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
+"""Keys of `data` that name a file whose content is pinned."""
+
+
 class DataConfig(Section):
     """Which market data."""
 
@@ -86,6 +91,10 @@ class DataConfig(Section):
     """How long the bars of one close time wait for each other; null: not at all."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
+    funding: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of funding rates of perpetuals; null: none."""
+    fundamentals: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of published figures, which features can read; null: none."""
 
     @property
     def reading(self) -> Reading:
@@ -93,9 +102,10 @@ class DataConfig(Section):
         return Reading(knowledge=self.knowledge, slice_grace_ms=self.slice_grace_ms)
 
     @property
-    def actions_path(self) -> Path | None:
-        """Where the corporate actions are."""
-        return None if self.corporate_actions is None else Path(self.corporate_actions)
+    def files(self) -> SideFiles:
+        """The files beside the catalog."""
+        named = (self.corporate_actions, self.funding, self.fundamentals)
+        return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -283,11 +293,13 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path` and `data.corporate_actions` (the data is pinned by its
+    Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
     own content hash) and `clock.speed`. It loads again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
+    del values["output"], values["data"]["path"]
+    for key in PINNED_KEYS:
+        del values["data"][key]
     values["clock"].pop("speed", None)
     if values["drift"] is None:
         del values["drift"]  # as in sessions from before there was any

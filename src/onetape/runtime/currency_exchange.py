@@ -89,7 +89,7 @@ class CurrencyExchange:
         pair = self._pairs[currency]
         rate = self._known_ticks(currency) * pair.tick_e8 / 1e8
         spread = f", {self._spread_e8 / 1e4:.10g} bps" if self._spread_e8 else ""
-        return -cash, moved - cost, f"{pair.instrument} at {rate:.10g}{spread}"
+        return -cash, moved - cost, f"at {rate:.10g}{spread}"
 
     def _ticks(self, currency: str) -> int:
         return self._market.mark_ticks(self._pairs[currency].index)

@@ -46,6 +46,11 @@ class SessionView:
         """Cash in minor units."""
         return self.runners[strategy].ledger.cash
 
+    def settled_cash(self, strategy: str) -> int:
+        """Cash less what has not settled yet, in minor units."""
+        runner = self.runners[strategy]
+        return runner.ledger.cash - runner.unsettled
+
     def equity(self, strategy: str) -> int:
         """Equity at the marks, in minor units."""
         valuation = self.runners[strategy].valuation

@@ -18,6 +18,7 @@ from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
+    ExerciseIntent,
     Intent,
     OrderConditions,
     OrderIntent,
@@ -80,6 +81,10 @@ class Surroundings(Protocol):
 
     def cash(self, strategy: str) -> int:
         """Cash in minor units."""
+        ...
+
+    def settled_cash(self, strategy: str) -> int:
+        """Cash less what has not settled yet, in minor units."""
         ...
 
     def equity(self, strategy: str) -> int:
@@ -145,6 +150,11 @@ class Context:
     def cash(self) -> float:
         """Cash of this strategy, in currency; negative when borrowed."""
         return self._around.cash(self._strategy) / E8
+
+    @property
+    def settled_cash(self) -> float:
+        """Cash less the proceeds of sales that have not settled yet, in currency."""
+        return self._around.settled_cash(self._strategy) / E8
 
     @property
     def equity(self) -> float:
@@ -467,6 +477,8 @@ class Context:
             raise StrategyError(
                 f"an intent names strategy {intent.strategy!r}", where=self._strategy
             )
+        if isinstance(intent, ExerciseIntent):
+            self.instrument(intent.instrument)
         if not isinstance(intent, OrderIntent):
             return
         self.instrument(intent.instrument)
@@ -560,6 +572,14 @@ class Context:
                 stop_ticks,
             )
         )
+
+    def exercise(self, instrument: InstrumentId, quantity: float) -> None:
+        """Exercise `quantity` of an American option that is held, now instead of at its expiry."""
+        definition = self.instrument(instrument)
+        lots = self._lots(definition, quantity)
+        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        self.intent_count += 1
+        self.queue.append(ExerciseIntent(self._strategy, self.intent_count, definition.id, lots))
 
     def round_quantity(self, instrument: InstrumentId, quantity: float) -> float:
         """The nearest tradable quantity toward zero."""

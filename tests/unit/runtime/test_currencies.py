@@ -72,7 +72,7 @@ def test_fill_is_paid_in_the_currency_of_the_books_at_the_mark_and_its_spread() 
         (USDJPY, "300000", "JPY"), (USDJPY, "-1875.375", "USD"),
         (EURUSD, "-5500", "EUR"), (EURUSD, "7148.57", "USD"),
     ]  # fmt: skip
-    assert run.of_type(CashPosted)[1].reason == "EURUSD.FX at 1.25, 2 bps"
+    assert run.of_type(CashPosted)[1].reason == "at 1.25, 2 bps"
     cash = minor("91520.445")
     assert run.ledger().cash == cash
     # 50 x 110 EUR at 1.30 and 300,000 JPY at 120

@@ -14,6 +14,7 @@ from onetape.control.commands.data_aggregate import aggregate
 from onetape.control.commands.data_check import check
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
+from onetape.control.commands.data_reconcile import provenance_facts, reconcile
 from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
@@ -34,6 +35,7 @@ app.command()(versions)
 app.command()(diff)
 app.command()(asof)
 app.command()(pull)
+app.command()(reconcile)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 
@@ -47,7 +49,9 @@ class Label(Enum):
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz or .parquet file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz, .parquet or .h5 file.")
+    ],
     *,
     instrument: Annotated[
         str, typer.Option(metavar="ID", help="SYMBOL.VENUE, for example AAPL.XNAS.")
@@ -68,6 +72,9 @@ def import_(
             metavar="COLUMN=TEXT,...",
             help="Only rows with this text: picks one symbol out of a file of several.",
         ),
+    ] = "",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Which table of an HDF5 file that has several.")
     ] = "",
     timezone: Annotated[
         str,
@@ -122,6 +129,7 @@ def import_(
     options = ImportOptions(
         column_map=_pairs(column_map, "--map"),
         where=_pairs(where, "--where"),
+        dataset=dataset,
         timezone=timezone,
         label=TimeLabel(label.value),
         adjust_by=adjust_by or None,
@@ -213,7 +221,7 @@ def show(
             }
         )
         return
-    for label, text in _facts(view, definition):
+    for label, text in (*_facts(view, definition), *provenance_facts(store, view.dataset)):
         print(f"{label:<11} {text}")
     print()
     bars = _bars(view.head) + _bars(view.tail)[max(0, 2 * rows - view.dataset.rows) :]

@@ -72,6 +72,15 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
             for name, ledger in folded.ledgers.items()
             for currency, balances in _by_currency(ledger)
         ],
+        "unsettled": [
+            {
+                "strategy": name,
+                "currency": folded.ledgers[name].currency,
+                "proceeds": f"{minor_to_decimal(amount):f}",
+            }
+            for name, amount in folded.unsettled.items()
+            if amount
+        ],
         "positions": [
             {
                 "strategy": name,
@@ -125,8 +134,10 @@ def _print(described: dict[str, Any]) -> None:
     for name in described["quarantined"]:
         print(f"QUARANTINED: {plain(name)}")
     screen = console()
-    for title in ("balances", "positions", "orders"):
+    for title in ("balances", "unsettled", "positions", "orders"):
         rows = described[title]
+        if title == "unsettled" and not rows:
+            continue
         if not rows:
             print(f"no {title}")
             continue

@@ -1,6 +1,6 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS` runs one again and
 writes its records into a file: how `verify` gets a run of another process, with another hash seed.
 """
 
@@ -27,9 +27,18 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
+from onetape.marketdata.fundamentals import FUNDAMENTALS
+from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.loading import load_market_data
-from onetape.marketdata.timeline import Timeline
-from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
+from onetape.marketdata.side_files import NO_FILES, SideFiles
+from onetape.marketdata.timeline import PINNED_FILES, Timeline
+from onetape.runtime.config import (
+    PINNED_KEYS,
+    DataConfig,
+    HistoricalClock,
+    SessionConfig,
+    StrategyConfig,
+)
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
     OnProgress,
@@ -50,11 +59,19 @@ _LENGTH_BYTES = 4
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
-_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
+_NOT_DECIDING = (
+    "output", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
+)  # fmt: skip
 """Keys of config.json that change no decision and are not on the tape."""
 
 _NOT_SET = "null"
 """What a key that is not there says, as JSON."""
+
+
+_WORDS: dict[str, str] = {
+    ACTIONS: "corporate actions", FUNDING: "funding rates", FUNDAMENTALS: "published figures",
+}  # fmt: skip
+"""What a file of each timeframe holds."""
 
 
 class InputKind(Enum):
@@ -138,7 +155,6 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def load_recorded(
     header: SessionStarted,
     catalog: Path,
-    actions: Path | None = None,
     run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
@@ -146,8 +162,8 @@ def load_recorded(
     Args:
         header: First event of the tape.
         catalog: Where the catalog is now.
-        actions: Where the corporate actions are now; None: there are none.
-        run_dir: Where the definitions of its features are; None: only those of now count.
+        run_dir: Where the definitions of its features are, and where config.json says which files
+            it read beside the catalog; None: only the features of now count, without such files.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -171,7 +187,8 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    timeline = _load_pinned(header, config, catalog, actions, changes)
+    files = NO_FILES if run_dir is None else find_files(run_dir)
+    timeline = _load_pinned(header, config, catalog, files, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -213,15 +230,14 @@ def find_catalog(run_dir: Path) -> Path:
         return Path(DataConfig.model_fields["path"].default)
 
 
-def find_actions(run_dir: Path) -> Path | None:
-    """Where config.json of a run says that the corporate actions are; None where it does not."""
+def find_files(run_dir: Path) -> SideFiles:
+    """Where config.json of a run says that the files beside the catalog are."""
     try:
-        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][
-            "corporate_actions"
-        ]
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return None
-    return Path(path) if isinstance(path, str) else None
+        data = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"]
+        named = [data.get(key) for key in PINNED_KEYS]
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return NO_FILES
+    return SideFiles(*(Path(each) if isinstance(each, str) else None for each in named))
 
 
 def compare_config(header: SessionStarted, path: Path) -> list[Change]:
@@ -320,27 +336,33 @@ def _load_pinned(
     header: SessionStarted,
     config: SessionConfig,
     catalog: Path,
-    actions: Path | None,
+    files: SideFiles,
     changes: list[Change],
 ) -> Timeline | None:
-    """The pinned bars and actions as they are now; what is another one goes into `changes`."""
+    """The pinned bars and files as they are now; what is another one goes into `changes`."""
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
-    action_pins = {each.instrument: each for each in header.datasets if each.timeframe == ACTIONS}
-    if action_pins and actions is None:
-        what = (
-            f"the corporate actions of {', '.join(action_pins)} can't be read any more: "
-            "config.json names no file of them"
-        )
-        changes.append(_change(InputKind.DATA, what))
-        return None
+    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    action_pins = {
+        (each.timeframe, each.instrument): each
+        for each in header.datasets
+        if each.timeframe in PINNED_FILES
+    }
+    for path, timeframe in zip(files, PINNED_FILES, strict=True):
+        missing = [name for kind, name in action_pins if kind == timeframe]
+        if missing and path is None:
+            what = (
+                f"the {_WORDS[timeframe]} of {', '.join(missing)} can't be read any more: "
+                "config.json names no file of them"
+            )
+            changes.append(_change(InputKind.DATA, what))
+            return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
     try:
         timeline = load_market_data(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions, config.data.reading,
+            clock.ts_start, clock.ts_end, versions, files, config.data.reading,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -355,7 +377,7 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    changes += _compare_actions(action_pins, timeline, actions)
+    changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
         if each != defined[each.id]:
@@ -366,20 +388,24 @@ def _load_pinned(
     return pinned
 
 
-def _compare_actions(
-    pins: Mapping[InstrumentId, DatasetPin], timeline: Timeline, actions: Path | None
+def _compare_files(
+    pins: Mapping[tuple[str, InstrumentId], DatasetPin],
+    timeline: Timeline,
+    paths: SideFiles,
 ) -> list[Change]:
-    """Instruments whose corporate actions are other ones than the session read."""
-    now = {each.instrument: each for each in timeline.action_pins}
+    """Instruments whose actions, funding or figures are other ones than the session read."""
+    now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
-    for name in sorted(pins.keys() | now.keys()):
+    for key in sorted(pins.keys() | now.keys()):
+        timeframe, name = key
         before, found = (
-            (side[name].rows, side[name].content_hash) if name in side else (0, "")
+            (side[key].rows, side[key].content_hash) if key in side else (0, "")
             for side in (pins, now)
         )
         if before != found:
+            path = paths[PINNED_FILES.index(timeframe)]
             what = (
-                f"{actions} holds {found[0]} corporate actions of {name}"
+                f"{path} holds {found[0]} {_WORDS[timeframe]} of {name}"
                 f"{f' with content {found[1][:12]}' if found[1] else ''}, and the session read "
                 f"{before[0]}{f' with {before[1][:12]}' if before[1] else ''}"
             )
@@ -439,12 +465,10 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records, *actions = map(Path, arguments)
+    tape, catalog, records = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(
-            reader.header, catalog, next(iter(actions), None), tape.parent
-        )
+        session, changes = load_recorded(reader.header, catalog, tape.parent)
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()

@@ -1,0 +1,154 @@
+"""The books as entries: every event that changed a balance, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from onetape.domain.errors import InvariantBroken
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    Event,
+    OrderFilled,
+    PositionAdjusted,
+    PositionChanged,
+    SessionStarted,
+)
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.numbers import show_minor
+from onetape.domain.orders import Side
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger
+
+DEBIT = ("cash", "inventory", "fees", "financing")
+CREDIT = ("capital", "realized", "income", "exchanged")
+ACCOUNTS = DEBIT + CREDIT
+"""Accounts of the books; see `onetape.portfolio.ledger`."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event changed in the books of one strategy and currency.
+
+    Attributes:
+        seq: Of the event that caused it: a fill, a corporate action's adjustment, a posting.
+        ts: Engine time of its step, ns UTC.
+        strategy: Whose books.
+        currency: Of the amounts.
+        kind: Event type, or the kind of a posting.
+        instrument: On whose account; empty where it is of none.
+        text: What happened, for people.
+        changes: By account, minor units; those that are not zero.
+        lots: Signed lots of the instrument that are held afterwards; None where none are touched.
+    """
+
+    seq: int
+    ts: int
+    strategy: str
+    currency: str
+    kind: str
+    instrument: InstrumentId
+    text: str
+    changes: dict[str, int]
+    lots: int | None = None
+
+
+def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
+    """The entries of a tape, in its order; each balances in itself.
+
+    Raises:
+        InvariantBroken: An entry doesn't, or a fill has no position behind it.
+    """
+    quotes: dict[InstrumentId, str] = {}
+    homes: dict[str, str] = {}
+    costs: dict[tuple[str, InstrumentId], int] = {}
+    filled: Event | None = None
+    for event in events:
+        payload = event.payload
+        entry: Entry | None = None
+        match payload:
+            case SessionStarted():
+                quotes = {each.id: each.quote_currency for each in payload.instruments}
+            case CapitalDeposited():
+                homes.setdefault(payload.strategy, payload.currency)
+                changes = {"cash": payload.amount, "capital": payload.amount}
+                entry = _entry(event, payload.strategy, payload.currency, changes, "capital given")
+            case OrderFilled():
+                filled = event
+            case PositionChanged():
+                if filled is None or not isinstance(filled.payload, OrderFilled):
+                    raise InvariantBroken(f"seq {event.seq}: a position changed without a fill")
+                fill = filled.payload
+                key = payload.strategy, payload.instrument
+                before, costs[key] = costs.get(key, 0), payload.cost
+                currency = quotes.get(payload.instrument) or homes[payload.strategy]
+                entry = _entry(
+                    filled, payload.strategy, currency, _of_fill(fill, payload, before),
+                    _tell_fill(fill), payload.instrument, payload.lots,
+                )  # fmt: skip
+                filled = None
+            case PositionAdjusted():
+                key = payload.strategy, payload.instrument
+                before, costs[key] = costs.get(key, 0), payload.cost
+                currency = quotes.get(payload.instrument) or homes[payload.strategy]
+                changes = {
+                    "cash": payload.amount, "inventory": payload.cost - before,
+                    "realized": payload.realized, "income": payload.income,
+                }  # fmt: skip
+                text = payload.kind.value.replace("_", " ")
+                entry = _entry(event, payload.strategy, currency, changes, text,
+                               payload.instrument, payload.lots)  # fmt: skip
+            case CashPosted():
+                entry = _entry(
+                    event, payload.strategy, payload.currency, _of_posting(payload),
+                    payload.reason or payload.kind.value.replace("_", " "), payload.instrument,
+                    kind=payload.kind.value,
+                )  # fmt: skip
+            case _:
+                pass
+        if entry is not None:
+            yield entry
+
+
+def _entry(
+    event: Event,
+    strategy: str,
+    currency: str,
+    changes: dict[str, int],
+    text: str,
+    instrument: InstrumentId = NO_INSTRUMENT,
+    lots: int | None = None,
+    kind: str = "",
+) -> Entry:
+    changes = {name: changes[name] for name in ACCOUNTS if changes.get(name)}
+    debit = sum(changes.get(name, 0) for name in DEBIT)
+    if debit != sum(changes.get(name, 0) for name in CREDIT):
+        raise InvariantBroken(f"seq {event.seq}: an entry is out of balance: {changes}")
+    return Entry(
+        seq=event.seq, ts=event.ts_event, strategy=strategy, currency=currency,
+        kind=kind or event.type, instrument=instrument, text=text, changes=changes, lots=lots,
+    )  # fmt: skip
+
+
+def _of_fill(fill: OrderFilled, change: PositionChanged, cost_before: int) -> dict[str, int]:
+    return {
+        "cash": -int(fill.side) * fill.notional - fill.fee,
+        "inventory": change.cost - cost_before,
+        "fees": fill.fee,
+        "realized": change.realized,
+    }
+
+
+def _tell_fill(fill: OrderFilled) -> str:
+    verb = "bought" if fill.side is Side.BUY else "sold"
+    fee = f", fee {show_minor(fill.fee)}" if fill.fee else ""
+    return (
+        f"{verb} {fill.lots:,} lots for {show_minor(fill.notional)}{fee} ({fill.client_order_id})"
+    )
+
+
+def _of_posting(posted: CashPosted) -> dict[str, int]:
+    """By a ledger that knows which account a kind is booked against."""
+    ledger = Ledger(posted.strategy, posted.currency, ())
+    ledger.post(posted.kind, posted.amount)
+    return {name: getattr(ledger, name) for name in ACCOUNTS}

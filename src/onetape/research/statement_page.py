@@ -1,0 +1,96 @@
+"""The statement of a day as one small HTML file; every line has the seq of its event."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from onetape.domain.errors import DataError
+from onetape.domain.numbers import show_minor
+from onetape.domain.timestamps import NS_PER_DAY, to_iso
+from onetape.portfolio.statement import Balances, Statement
+from onetape.research.report_page import section, table
+from onetape.research.report_tables import Table
+from onetape.runtime.run_files import write_whole
+
+
+def write_statement(path: Path, session: str, stated: Statement) -> None:
+    """Write the page; the same statement gives the same bytes.
+
+    Raises:
+        DataError: The file exists.
+        TryAgain: It can't be written.
+    """
+    if path.exists():
+        raise DataError("the file exists, and nothing is overwritten", where=str(path),
+                        remedy="remove it, or name another with --html")  # fmt: skip
+    write_whole(path, render_statement(session, stated).encode())
+
+
+def render_statement(session: str, stated: Statement) -> str:
+    """The whole page; it needs neither a network nor a script."""
+    title = f"Statement of {to_iso(stated.day * NS_PER_DAY)[:10]}"
+    css = (files("onetape.research") / "report.css").read_text("utf-8")
+    body = "\n".join(_section(each) for each in stated.balances)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{css}</style>
+</head>
+<body>
+<main>
+<header><h1>{escape(title)}</h1><p class="soft">session {escape(session)}, UTC</p></header>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _section(each: Balances) -> str:
+    return section(
+        f"{each.strategy}, {each.currency}", table(book_table(each)) + table(position_table(each))
+    )
+
+
+def book_table(each: Balances) -> Table:
+    """Opening, every entry with the seq of its event, closing; accounts that are used."""
+    names = [
+        name
+        for name in each.closing
+        if each.opening[name] or each.closing[name] or any(name in e.changes for e in each.entries)
+    ]
+    lines = [
+        (
+            str(entry.seq), to_iso(entry.ts)[11:19],
+            " ".join(filter(None, (entry.kind, entry.instrument, entry.text))),
+            *(show_minor(entry.changes[name], "+") if name in entry.changes else ""
+              for name in names),
+        )
+        for entry in each.entries
+    ]  # fmt: skip
+    opening = ("", "", "opening", *(show_minor(each.opening[name]) for name in names))
+    closing = ("", "", "closing", *(show_minor(each.closing[name]) for name in names))
+    return Table(("event", "time", "what", *names), [opening, *lines, closing], words=3)
+
+
+def position_table(each: Balances) -> Table:
+    """What is held at the end of the day, at its marks."""
+    return Table(
+        ("position", "quantity", "cost", "mark", "value", "unrealized"),
+        [
+            (
+                position.instrument, f"{position.quantity:,f}", show_minor(position.cost),
+                "" if position.mark is None else f"{position.mark:,f}",
+                show_minor(position.value), show_minor(position.unrealized),
+            )
+            for position in each.positions
+        ],
+        words=1,
+        remark=f"Equity {show_minor(each.equity)} {each.currency}.",
+    )  # fmt: skip
