@@ -21,6 +21,7 @@ test: setup  ## Run all tests
 
 soak: setup  ## Compare both hosts on 20,000 more random cases, kill 300 runs (about an hour)
 	ONETAPE_KILLS=300 $(BIN)/pytest tests/simulation/test_resume.py
+	ONETAPE_KILLS=100 $(BIN)/pytest tests/simulation/test_killed_ingest.py
 	ONETAPE_SOAK=200 $(BIN)/pytest tests/parity/test_compiled_host.py
 
 check: setup  ## Lint, formatting, types, architecture, dependencies, lock file

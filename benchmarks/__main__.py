@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.calibration import ADDITIONS, REFERENCE_SECONDS, measure_calibration
+from benchmarks.data import print_data, run_data
 from benchmarks.features import print_features, run_features
 from benchmarks.python_host import run_python_host
 from benchmarks.tape import run_tape
@@ -32,6 +33,8 @@ def main() -> None:
         print(f"{line.name:<48}{line.value:>10.2f} {line.unit}{line.limit:>10g} {line.unit}")
     print()
     print_features(run_features(runs))
+    print()
+    print_data(run_data(runs))
 
 
 if __name__ == "__main__":

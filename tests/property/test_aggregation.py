@@ -217,3 +217,28 @@ def test_chain_of_timeframes_gives_the_bars_of_one_step(bars: dict[str, Any]) ->
     assert rows <= len(direct.columns["ts_open"])  # each step sees later that its last bar is over
     for name in (*BAR_INT_COLUMNS, *BAR_FLOAT_COLUMNS):
         assert day[name].tolist() == direct.columns[name][:rows].tolist(), name
+
+
+@pytest.mark.parametrize(("after", "late"), [(0, 0), (1, 1)])
+def test_print_known_with_the_end_of_its_grace_is_in_time_and_a_nanosecond_later_is_not(
+    after: int, late: int
+) -> None:
+    opens = FRIDAY - FRIDAY % (15 * SECOND)
+    known = opens + 15 * SECOND + 2 * SECOND + after
+    trades = {
+        "ts_event": np.array([opens, opens + SECOND, opens + 58 * SECOND]),
+        "ts_known": np.array([opens, known, opens + 60 * SECOND]),
+        "price": np.array([10.0, 11.0, 12.0]),
+        "size": np.ones(3),
+    }
+    pieces, rule = trades_as_pieces(trades, "t"), parse_bar_rule("15s")
+
+    made = aggregate(pieces, rule, CALENDARS["24/7"], grace_ns=2 * SECOND, late=LatePolicy.DROP)
+    bars, left_out = one_by_one(pieces, rule, "24/7", 2 * SECOND)
+
+    assert made.late == left_out == late
+    assert made.columns["close"].tolist()[0] == bars[0].close == 11.0 - late
+    assert int(made.columns["ts_known"][0]) == opens + 17 * SECOND
+    if late:
+        with pytest.raises(DataError, match=r"1 row came after .* grace of 2\.000000001 s"):
+            aggregate(pieces, rule, CALENDARS["24/7"], grace_ns=2 * SECOND)

@@ -41,7 +41,12 @@ from onetape.marketdata.delta_table import (
     read_metadata,
     retry_when_raced,
 )
-from onetape.marketdata.merging import check_adjustment, plan_addition, plan_replacement
+from onetape.marketdata.merging import (
+    MergePlan,
+    check_adjustment,
+    plan_addition,
+    plan_replacement,
+)
 from onetape.marketdata.records import Records
 
 if TYPE_CHECKING:
@@ -321,6 +326,29 @@ class Catalog:
             )
         )  # fmt: skip
 
+    def rewrite_bars(
+        self,
+        instrument_id: InstrumentId,
+        timeframe: str,
+        columns: BarColumns,
+        *,
+        source: str,
+        adjustment: str,
+        ts_ingest: int,
+    ) -> WriteOutcome:
+        """A version in which a dataset holds these bars and no others; see `write_bars`.
+
+        Raises:
+            DataError: There is no such dataset, or the columns are no bars in time order.
+            TryAgain: Somebody else wrote at the same time.
+        """
+        self.read_bars(instrument_id, timeframe)
+        check_columns(columns, f"{instrument_id} {timeframe}")
+        return self._write_bars(
+            instrument_id, timeframe, columns, source, adjustment, ts_ingest, None, replace=True,
+            whole=True,
+        )  # fmt: skip
+
     def _write_bars(
         self,
         instrument_id: InstrumentId,
@@ -332,6 +360,7 @@ class Catalog:
         definition: Instrument | None,
         *,
         replace: bool,
+        whole: bool = False,
     ) -> WriteOutcome:
         name = f"{instrument_id} {timeframe}"
         table = open_table(self._bars)
@@ -342,6 +371,8 @@ class Catalog:
             if stored and not replace
             else plan_replacement(old, columns)
         )
+        if whole:  # also what is before and after the new rows
+            plan = MergePlan(np.zeros(len(old["ts_open"]), dtype=np.bool_), plan.take)
         if stored:
             check_adjustment(plan, stored.adjustment, adjustment, name)
         merged = plan.merge(old, columns)
@@ -362,7 +393,8 @@ class Catalog:
             return msgspec.structs.replace(
                 outcome, version=stored.version, rows_written=0, rows_removed=0
             )
-        first, last = int(columns["ts_open"][0]), int(columns["ts_open"][-1])
+        spans = [each["ts_open"] for each in ((old, columns) if whole else (columns,))]
+        first, last = min(int(each[0]) for each in spans), max(int(each[-1]) for each in spans)
         commit(
             self._bars,
             table,

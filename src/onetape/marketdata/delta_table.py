@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +89,7 @@ def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.D
         if failure := describe_failure(error, path):
             raise failure from None
         raise DataError(
-            f"a data file can't be read: {_first_line(error)}", where=str(path),
+            f"a data file can't be read: {_first_line(error)}", where=locate(path),
             remedy="restore the folder from a copy, or import again into a new one",
         ) from None  # fmt: skip
 
@@ -143,23 +145,27 @@ def commit(
             )  # fmt: skip
 
 
-_ATTEMPTS = 8
+_ATTEMPTS = 20
+_WAIT_S = 0.02
 
 
 def retry_when_raced(write: Callable[[], Written]) -> Written:
     """What `write` gives, which plans and commits anew each time somebody else was faster.
 
+    Each time it waits a little longer, and two processes not equally long, so that one of two
+    writers of many commits is not always the slower one.
+
     Raises:
-        TryAgain: Others were faster eight times.
+        TryAgain: Others were faster twenty times.
         SourceUnavailable: The store can't be reached.
     """
-    for _ in range(_ATTEMPTS - 1):
+    for attempt in range(1, _ATTEMPTS):
         try:
             return write()
         except SourceUnavailable:  # a store that is away; asking at once again does not help
             raise
         except TryAgain:
-            continue
+            time.sleep(_WAIT_S * attempt * (1 + os.getpid() % 7 / 7))
     return write()
 
 
@@ -186,7 +192,7 @@ def _writing(path: Path) -> Generator[None]:
         if failure := describe_failure(error, path):
             raise failure from None
         raise DataError(
-            f"can't be written, nothing was changed: {_first_line(error)}", where=str(path),
+            f"can't be written, nothing was changed: {_first_line(error)}", where=locate(path),
             remedy="look at free space and permissions of the folder",
         ) from None  # fmt: skip
 

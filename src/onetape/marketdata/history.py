@@ -6,7 +6,7 @@ Two axes of time. *As known now* is a version as it stands: corrected rows have 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from onetape.marketdata.catalog import Catalog
-
-Knowledge = Literal["now", "then"]
 
 _RECORDS = {each.value: each for each in RecordKind}
 

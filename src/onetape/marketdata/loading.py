@@ -15,6 +15,7 @@ from onetape.marketdata.records import compute_records_hash
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
 from onetape.marketdata.timeline import (
+    Reading,
     Timeline,
     build_trade_timeline,
     load_timeline,
@@ -24,7 +25,6 @@ from onetape.marketdata.trades import add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.history import Knowledge
 
 _SOURCE = "catalog"
 
@@ -41,15 +41,16 @@ def load_market_data(
     ts_end: int,
     versions: Mapping[str, int] | None = None,
     files: SideFiles = NO_FILES,
-    knowledge: Knowledge = "now",
+    reading: Reading | None = None,
 ) -> Timeline:
     """`load_timeline` of bars; where `timeframe` is one of `TICK_DATA`, `load_ticks`."""
     if timeframe not in TICK_DATA:
         return load_timeline(
-            catalog, instrument_ids, timeframe, ts_start, ts_end, versions, files, knowledge
+            catalog, instrument_ids, timeframe, ts_start, ts_end, versions, files, reading
         )
-    if knowledge == "then":
-        raise DataError(f"{timeframe} can't be read as known then", remedy="bars can")
+    if reading not in (None, Reading()):
+        raise DataError(f"{timeframe} can't be read as known then, nor wait for each other",
+                        remedy="bars can")  # fmt: skip
     return load_ticks(catalog, instrument_ids, timeframe, ts_start, ts_end, versions or {}, files)
 
 

@@ -22,7 +22,7 @@ from onetape.domain.market import (
     TradeBlock,
 )
 from onetape.domain.numbers import INT64_MAX
-from onetape.domain.timestamps import to_iso
+from onetape.domain.timestamps import NS_PER_MS, to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
@@ -50,13 +50,14 @@ from onetape.marketdata.fundamentals import (
 )
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
 from onetape.marketdata.side_files import NO_FILES, SideFiles
+from onetape.marketdata.slices import align_slices
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
-    from onetape.marketdata.history import Knowledge
 
 
+Knowledge = Literal["now", "then"]
 TimelineKind = Literal["bars", "trades", "quotes", "book"]
 
 _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
@@ -65,6 +66,20 @@ _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
 
 PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
 """`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """How bars are read from a catalog.
+
+    Args:
+        knowledge: Corrected bars as they are `now` (in that version), or `then`, as they were first
+            stored.
+        slice_grace_ms: How long the bars of one close time wait for each other, see
+            `slices.align_slices`; None: each is known at its own time.
+    """
+
+    knowledge: Knowledge = "now"
+    slice_grace_ms: int | None = None
 
 
 class DayEnd(NamedTuple):
@@ -316,7 +331,7 @@ def load_timeline(
     ts_end: int,
     versions: Mapping[str, int] | None = None,
     files: SideFiles = NO_FILES,
-    knowledge: Knowledge = "now",
+    reading: Reading | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -328,18 +343,18 @@ def load_timeline(
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
         files: What lies beside the catalog; `fundamentals` become columns of the rows.
-        knowledge: Corrected bars as they are `now` (in that version), or as they were first stored
-            (`then`).
+        reading: How; see `Reading`.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
             that time (what it has is told); a row of `files` is wrong.
     """
+    reading = reading or Reading()
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
     pins: list[DatasetPin] = []
     for stored in catalog.read_many(instrument_ids, timeframe, versions):
-        bars = _as_known_then(catalog, stored) if knowledge == "then" else stored
+        bars = _as_known_then(catalog, stored) if reading.knowledge == "then" else stored
         columns = _cut(bars, ts_start, ts_end)
         series.append(
             (defined.get(bars.instrument) or catalog.instrument(bars.instrument), columns)
@@ -356,6 +371,9 @@ def load_timeline(
                 adjustment=bars.adjustment,
             )
         )
+    if reading.slice_grace_ms is not None:
+        aligned = align_slices([each for _, each in series], reading.slice_grace_ms * NS_PER_MS)
+        series = [(one, columns) for (one, _), columns in zip(series, aligned, strict=True)]
     placed, steps, pinned = place_files(files, defined, series, ts_end)
     timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,

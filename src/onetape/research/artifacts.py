@@ -104,7 +104,7 @@ def load_pinned_timeline(
     """
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.loading import load_market_data
-    from onetape.marketdata.timeline import PINNED_FILES
+    from onetape.marketdata.timeline import PINNED_FILES, Reading
 
     pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
     action_pins = [each for each in header.datasets if each.timeframe in PINNED_FILES]
@@ -123,7 +123,10 @@ def load_pinned_timeline(
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
         files,
-        config.get("data", {}).get("knowledge", "now"),
+        Reading(
+            knowledge=config.get("data", {}).get("knowledge", "now"),
+            slice_grace_ms=config.get("data", {}).get("slice_grace_ms"),
+        ),
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:

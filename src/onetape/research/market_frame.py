@@ -13,8 +13,9 @@ from onetape.domain.timestamps import from_iso
 from onetape.marketdata.adjustment import Adjustment, adjust_bars
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import place_rows, read_actions
-from onetape.marketdata.history import Knowledge, find_version_at, read_as_known_then
+from onetape.marketdata.history import find_version_at, read_as_known_then
 from onetape.marketdata.record_kinds import RecordKind
+from onetape.marketdata.timeline import Knowledge
 
 if TYPE_CHECKING:
     import polars as pl

@@ -163,7 +163,7 @@ def probe_config(config: SessionConfig) -> Probe:
     timeline = load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
-        config.data.knowledge,
+        config.data.reading,
     )  # fmt: skip
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed

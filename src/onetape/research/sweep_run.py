@@ -186,7 +186,7 @@ def _load(config: SessionConfig) -> Timeline:
     return load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
-        config.data.knowledge,
+        config.data.reading,
     )  # fmt: skip
 
 

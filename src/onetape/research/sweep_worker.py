@@ -206,7 +206,7 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         clock.ts_end,
         {pin.instrument: pin.table_version for pin in setup.datasets},
         config.data.files,
-        config.data.knowledge,
+        config.data.reading,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",

@@ -18,6 +18,7 @@ from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
 from onetape.marketdata.side_files import SideFiles
+from onetape.marketdata.timeline import Reading
 from onetape.risk.breakers import BreakerLimits
 from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.config_document import (
@@ -88,12 +89,19 @@ class DataConfig(Section):
     """Dataset versions to use instead of the newest, by instrument id."""
     knowledge: Literal["now", "then"] = "now"
     """Corrected bars: as they are now, or then, as they were first stored."""
+    slice_grace_ms: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """How long the bars of one close time wait for each other; null: not at all."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends, mergers and the like; null: none."""
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of published figures, which features can read; null: none."""
+
+    @property
+    def reading(self) -> Reading:
+        """How bars are read."""
+        return Reading(knowledge=self.knowledge, slice_grace_ms=self.slice_grace_ms)
 
     @property
     def files(self) -> SideFiles:

@@ -255,3 +255,28 @@ def test_data_import_of_a_contract_that_lacks_something_says_what(
     result = run("import", "wave.csv", *WAVE, "--tick", "0.25", "--lot", "1", *options)
     assert result.exit_code == 2
     assert what in result.stderr
+
+
+def test_data_check_tells_findings_carries_out_policies_and_writes_a_page() -> None:
+    rows = make_rows(120)
+    parts = rows[41].split(",")
+    rows[41] = ",".join((*parts[:2], f"{float(parts[2]) * 2}", parts[3], f"{float(parts[4]) * 1.9}",
+                         parts[5]))  # fmt: skip
+    write_csv(Path("wave.csv"), rows)
+    assert run("import", "wave.csv", *WAVE).exit_code == 0
+
+    told = run("check", "WAVE.SIM", "--policy", "outlier=flag", "--robust-z", "9",
+               "--html", "page.html")  # fmt: skip
+
+    assert told.exit_code == 0, told.stderr
+    assert "WAVE.SIM 1d, version 0: 120 bars from 2024-01-01" in told.stdout
+    assert "Version 1 holds 120 bars." in told.stdout
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "<h2>outlier</h2>" in page
+    assert "2024-02-10T00:00:00Z" in page
+    found = json.loads(run("check", "WAVE.SIM", "--robust-z", "9", "--json").stdout)["findings"]
+    assert {each["rule"]: each["rows"] for each in found if each["rows"]} == {"outlier": 2}
+    shown = json.loads(run("show", "WAVE.SIM", "--json").stdout)
+    assert shown["quality"]["SUSPECT"] == 2
+    assert run("check", "WAVE.SIM", "--robust-z", "9", "--policy", "outlier=reject").exit_code == 2
+    assert "is not RULE=POLICY" in run("check", "WAVE.SIM", "--policy", "outlier").stderr

@@ -23,6 +23,7 @@ from onetape.domain.instrument import (
 from onetape.domain.market import Quality
 from onetape.domain.timestamps import NS_PER_SECOND, from_iso
 from onetape.marketdata import catalog as catalog_module
+from onetape.marketdata import delta_table
 from onetape.marketdata.bars import BAR_COLUMNS, BarColumns, compute_content_hash, slice_rows
 from onetape.marketdata.catalog import Catalog, WriteOutcome
 from onetape.marketdata.delta_table import commit
@@ -245,6 +246,7 @@ def test_write_bars_that_is_always_raced_says_so(
         raise TryAgain("raced")
 
     monkeypatch.setattr(catalog_module, "commit", be_late)
+    monkeypatch.setattr(delta_table, "_WAIT_S", 0.0)
     with pytest.raises(TryAgain):
         write(Catalog(tmp_path))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError, TryAgain
 from onetape.domain.timestamps import NS_PER_DAY, from_iso
+from onetape.marketdata import delta_table
 from onetape.marketdata import records as records_module
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.record_kinds import RecordKind, shape_of, to_record_kind
@@ -173,6 +174,7 @@ def test_write_that_is_raced_is_done_again_and_loses_nothing(
         raise TryAgain("raced")
 
     monkeypatch.setattr(records_module, "commit", always_late)
+    monkeypatch.setattr(delta_table, "_WAIT_S", 0.0)
     with pytest.raises(TryAgain):
         write(records, prints([9]))
 

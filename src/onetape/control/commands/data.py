@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.control.commands.data_aggregate import aggregate
+from onetape.control.commands.data_check import check
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
+from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import (
     ContractOptions,
     Exercise,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
+app.command()(check)
+app.command()(universe)
 app.command()(versions)
 app.command()(diff)
 app.command()(asof)

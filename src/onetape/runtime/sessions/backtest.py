@@ -195,7 +195,7 @@ def run_backtest(
     catalog = Catalog(Path(config.data.path))
     timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.files, config.data.knowledge,
+        config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}

@@ -368,7 +368,7 @@ def _load_pinned(
     try:
         timeline = load_market_data(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, files, config.data.knowledge,
+            clock.ts_start, clock.ts_end, versions, files, config.data.reading,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
