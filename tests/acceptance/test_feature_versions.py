@@ -102,7 +102,9 @@ def test_forged_definitions_do_not_pass_for_the_recorded_ones(
 ) -> None:
     file = run_dir / "features.json"
     kept = json.loads(file.read_bytes())
-    kept["both"]["old"]["rules"][0]["source"] = "@rule\ndef update_sma(state, close):\n    return close\n"
+    kept["both"]["old"]["rules"][0]["source"] = (
+        "@rule\ndef update_sma(state, close):\n    return close\n"
+    )
     file.write_text(json.dumps(kept), encoding="utf-8")
     monkeypatch.setattr(Sma, "update", staticmethod(update_changed_sma))
     code, found = call("verify", str(run_dir), "--json")

@@ -43,6 +43,7 @@ NEVER_IN_A_BACKTEST = {
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
     "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
     "account.settling",
+    "account.margin", "position.settled", "market.settlement", "market.expiry", "intent.exercise",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

@@ -134,8 +134,9 @@ def test_rank_within_a_slice_is_refused(host: str) -> None:
         def on_bar(self, bar: Bar, ctx: Context) -> None:
             pass
 
+    run = {
+        "python": lambda: run_session(TIMELINE, Early()),
+        "compiled": lambda: run_compiled(WORLD, Early, [{}]),
+    }
     with pytest.raises(StrategyError, match="on_bar is called before the slice is over"):
-        if host == "python":
-            run_session(TIMELINE, Early())
-        else:
-            run_compiled(WORLD, Early, [{}])
+        run[host]()

@@ -84,7 +84,7 @@ PICKY = Instrument(
 """Bounds the quantity and notional of an order."""
 
 ODD = Instrument(
-    id=InstrumentId("ODD.TEST"), kind=InstrumentKind.FUTURE, quote_currency="USD",
+    id=InstrumentId("ODD.TEST"), kind=InstrumentKind.INDEX, quote_currency="USD",
     tick_size=Decimal("0.025"), lot_size=Decimal("0.5"), multiplier=Decimal(3),
 )  # fmt: skip
 """A contract of three units."""

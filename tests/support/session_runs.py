@@ -8,6 +8,7 @@ from typing import Any
 
 from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
@@ -69,6 +70,7 @@ def make_terms(
     max_volume_ratio: float | None = None,
     seed: int = 0,
     fill: FillTerms | None = None,
+    margin: MarginAgreement | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -79,6 +81,7 @@ def make_terms(
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
+        margin=margin,
     )
 
 
@@ -86,6 +89,7 @@ def run_session(
     timeline: Timeline,
     *strategies: Strategy,
     capital: float = 100_000,
+    currency: str = "USD",
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
@@ -97,6 +101,7 @@ def run_session(
             name=f"s{number}",
             strategy=strategy,
             capital=to_minor(capital, "capital"),
+            currency=currency,
             instruments=instruments[number] if instruments else None,
         )
         for number, strategy in enumerate(strategies)

@@ -6,21 +6,26 @@ A payload is a frozen struct; its tag is the event type. Payloads stay small: wh
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
 
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BookDelta,
+    ContractExpiry,
     CorporateAction,
     CorporateActionKind,
     FundingRate,
     MarkPrice,
     QuoteTick,
+    SessionSettlement,
     TradeTick,
 )
 from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
+    ExerciseIntent,
     LiquiditySide,
     OrderConditions,
     OrderIntent,
@@ -307,6 +312,84 @@ class CashPosted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="ac
     reason: str = ""
 
 
+class SettlementKind(Enum):
+    """What a contract's position was settled by.
+
+    | kind          | what                                                                   |
+    | ------------- | ---------------------------------------------------------------------- |
+    | `variation`   | the end of a session: the gain of a future moves to cash               |
+    | `final`       | expiry of a future                                                     |
+    | `exercise`    | a long option is exercised                                             |
+    | `assignment`  | a short option is exercised by its holder                              |
+    | `worthless`   | an option expires out of the money                                     |
+    | `delivery`    | the other leg of an exercise: the underlying is bought or sold         |
+    | `liquidation` | the broker closes lots for want of margin                              |
+    """
+
+    VARIATION = "variation"
+    FINAL = "final"
+    EXERCISE = "exercise"
+    ASSIGNMENT = "assignment"
+    WORTHLESS = "worthless"
+    DELIVERY = "delivery"
+    LIQUIDATION = "liquidation"
+
+
+class PositionSettled(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="position.settled"
+):
+    """The books after a position changed without an order: signed lots and cost as they are now.
+
+    `traded` is the signed change of lots, at `ticks` and with `notional`. `amount` is the cash that
+    it moved before `fee` (received: positive), `realized` PnL of the lots that went.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    kind: SettlementKind
+    traded: int
+    ticks: int
+    notional: int
+    lots: int
+    cost: int
+    amount: int
+    realized: int
+    fee: int
+    cash: int
+
+
+class MarginStatus(Enum):
+    """Where an account stands against its maintenance margin.
+
+    | status        | equity is                                                              |
+    | ------------- | ---------------------------------------------------------------------- |
+    | `sufficient`  | at least `call_ratio` times the requirement again                      |
+    | `called`      | below that: a margin call                                              |
+    | `liquidation` | below the requirement: orders are canceled and positions reduced       |
+    | `bankrupt`    | below zero after everything was closed: the strategy owes the rest     |
+    """
+
+    SUFFICIENT = "sufficient"
+    CALLED = "called"
+    LIQUIDATION = "liquidation"
+    BANKRUPT = "bankrupt"
+
+
+class MarginStatusChanged(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.margin"
+):
+    """A strategy's margin has another status; `instrument` is empty unless it is isolated.
+
+    `equity` stands against `maintenance`, both in minor units.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    status: MarginStatus
+    equity: int
+    maintenance: int
+
+
 class TimerFired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="timer.fired"):
     """A timer that a strategy set has come due."""
 
@@ -427,6 +510,7 @@ Payload = (
     | OrderIntent
     | CancelIntent
     | ReplaceIntent
+    | ExerciseIntent
     | OrderApproved
     | OrderSubmitted
     | OrderEvent
@@ -436,6 +520,8 @@ Payload = (
     | CashSettling
     | TransferOrdered
     | TransferRefused
+    | PositionSettled
+    | MarginStatusChanged
     | TimerFired
     | KillSwitchSet
     | SignalRecorded
@@ -446,6 +532,8 @@ Payload = (
     | BookDelta
     | FundingRate
     | MarkPrice
+    | SessionSettlement
+    | ContractExpiry
     | CorporateAction
 )
 

@@ -74,6 +74,14 @@ class MarginTerms(msgspec.Struct, frozen=True, kw_only=True):
     maintenance_ratio_e8: int
 
 
+_TERMS = {
+    InstrumentKind.PERPETUAL: PerpetualTerms,
+    InstrumentKind.FUTURE: FutureTerms,
+    InstrumentKind.OPTION: OptionTerms,
+}
+"""What must be said of a derivative."""
+
+
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """A tradable thing: identity, grids, limits, terms.
 
@@ -83,8 +91,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     in one unit of price and of lots in one unit, 0 where there is none; `is_picky` tells that it
     bounds the quantity or notional of an order.
 
+    An inverse perpetual is `multiplier` units of the quote currency a contract, and is settled in
+    the base currency; `inverse_factor` is `compute_inverse_notional`'s, 0 for everything else.
+
     Raises:
-        ConfigError: A field is out of range, or ticks x lots is not a whole number of minor units.
+        ConfigError: A field is out of range, the terms are not those of the kind, or ticks x lots
+            is not a whole number of minor units.
     """
 
     id: InstrumentId
@@ -118,6 +130,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("tick_size", "lot_size", "multiplier"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} {getattr(self, name)} of {self.id} is not positive")
+        wanted = _TERMS.get(self.kind)
+        if (wanted or type(None)) is not type(self.terms):
+            needed = f"the terms of a {self.kind.value}" if wanted else "no terms"
+            raise ConfigError(f"{self.id} is of kind {self.kind.value}, which has {needed}")
+        if self.is_inverse:
+            self._check_inverse()
         factor = self.tick_size * self.lot_size * self.multiplier * 100_000_000
         if factor != factor.to_integral_value():
             raise ConfigError(
@@ -133,6 +151,54 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "lots_per_unit", _whole(1 / self.lot_size))
         picky = self.min_lots > 1 or self.max_lots is not None or self.min_notional > 0
         msgspec.structs.force_setattr(self, "is_picky", picky)
+
+    def _check_inverse(self) -> None:
+        if not self.base_currency:
+            raise ConfigError(f"{self.id} is inverse, and has no base currency to settle in",
+                              remedy="give its base currency")  # fmt: skip
+        factor = self._exact_inverse_factor
+        if factor != factor.to_integral_value() or factor >= 2**62:
+            raise ConfigError(
+                f"{self.id} can't be booked exactly: lot {self.lot_size:f} x multiplier "
+                f"{self.multiplier:f} / tick {self.tick_size:f} is {factor:f} minor units (1e-8), "
+                "not a whole number below 2**62",
+                remedy="choose another tick or lot",
+            )
+
+    @property
+    def _exact_inverse_factor(self) -> Decimal:
+        return self.lot_size * self.multiplier * 100_000_000 / self.tick_size
+
+    @property
+    def is_inverse(self) -> bool:
+        """Whether its notional is its size divided by its price."""
+        return isinstance(self.terms, PerpetualTerms) and self.terms.inverse
+
+    @property
+    def inverse_factor(self) -> int:
+        """Minor units of the base currency of a lot, times ticks; 0 where it is not inverse."""
+        return int(self._exact_inverse_factor) if self.is_inverse else 0
+
+    @property
+    def is_margined(self) -> bool:
+        """Whether a position is a promise and not a purchase: no cash but PnL and fees moves."""
+        return isinstance(self.terms, PerpetualTerms | FutureTerms)
+
+    @property
+    def is_contract(self) -> bool:
+        """Whether it is a derivative: a perpetual, a future or an option."""
+        return self.terms is not None
+
+    @property
+    def settlement_currency(self) -> str:
+        """The currency of its cash: the base currency of an inverse contract, else the quote's."""
+        return self.base_currency if self.is_inverse else self.quote_currency
+
+    @property
+    def ts_expiry(self) -> int | None:
+        """When it expires, ns UTC; None: never."""
+        terms = self.terms
+        return terms.ts_expiry if isinstance(terms, FutureTerms | OptionTerms) else None
 
     @property
     def symbol(self) -> str:

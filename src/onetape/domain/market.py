@@ -453,6 +453,10 @@ class BookDelta(
     quality: int = 0
 
 
+FUNDING_RATE_MAX = 0.09
+"""Below it a funding rate stays; venues cap theirs at a few percent."""
+
+
 RowEvent = Bar | QuoteTick | TradeTick | BookDelta
 """What strategies hear of a row of a timeline."""
 
@@ -460,7 +464,10 @@ RowEvent = Bar | QuoteTick | TradeTick | BookDelta
 class FundingRate(
     msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, tag="market.funding"
 ):
-    """Funding paid by longs to shorts at `ts_event`, as a fraction of notional."""
+    """Funding paid by longs to shorts at `ts_event`, as a fraction of notional.
+
+    `mark` is the venue's price for the notional; 0: the newest mark.
+    """
 
     instrument: InstrumentId
     ts_event: int
@@ -469,6 +476,7 @@ class FundingRate(
     source: str = ""
     ts_ingest: int = 0
     quality: int = 0
+    mark: float = 0.0
 
 
 class MarkPrice(
@@ -513,6 +521,40 @@ class CorporateAction(
     divisor: float = 1.0
 
 
+class SessionSettlement(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.settlement"
+):
+    """The end of a trading session of a future: what a position has gained moves to cash."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    source: str = ""
+
+
+class ContractExpiry(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.expiry"
+):
+    """A future or an option ends."""
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    source: str = ""
+
+
+ContractStep = FundingRate | MarkPrice | SessionSettlement | ContractExpiry
+"""What happens to a contract at a time of its own, between the rows of a timeline."""
+
 MarketEvent = (
-    Bar | TimeSlice | QuoteTick | TradeTick | BookDelta | FundingRate | MarkPrice | CorporateAction
+    Bar
+    | TimeSlice
+    | QuoteTick
+    | TradeTick
+    | BookDelta
+    | FundingRate
+    | MarkPrice
+    | SessionSettlement
+    | ContractExpiry
+    | CorporateAction
 )

@@ -211,7 +211,16 @@ class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     stop_ticks: int = 0
 
 
-Intent = OrderIntent | CancelIntent | ReplaceIntent
+class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.exercise"):
+    """A strategy exercises `lots` of an American option that it holds, before its expiry."""
+
+    strategy: str
+    intent: int
+    instrument: InstrumentId
+    lots: int
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent | ExerciseIntent
 
 
 class DenialCode(Enum):
@@ -243,6 +252,8 @@ class DenialCode(Enum):
     PARENT_CLOSED = "parent_closed"
     DELISTED = "delisted"
     NO_RATE = "no_rate"
+    EXPIRED = "expired"
+    NOT_EXERCISABLE = "not_exercisable"
 
 
 class RejectCode(Enum):

@@ -51,8 +51,13 @@ class SimulatedExchange(Protocol):
         """
         ...
 
-    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterable[OrderReport]:
-        """Take every order of an instrument off, those under way too; reports one at a time."""
+    def cancel_all(
+        self, instrument: InstrumentId, reason: str, strategy: str = ""
+    ) -> Iterable[OrderReport]:
+        """Take every order of an instrument off, those under way too; reports one at a time.
+
+        With `strategy` only those of one strategy.
+        """
         ...
 
     def on_bar(self, bar: Bar, account: AccountView) -> Iterable[OrderReport]:

@@ -16,8 +16,16 @@ from onetape.features.estimator import (
     Window,
 )
 from onetape.features.extremes import BarsSinceMax, BarsSinceMin, RollingMax, RollingMin
+from onetape.features.fundamentals import Fundamental, PriceEarnings
 from onetape.features.hurst import Hurst
 from onetape.features.markov import MarkovRegime
+from onetape.features.microstructure import (
+    MicroPrice,
+    OrderFlow,
+    QuotedSpread,
+    QuoteImbalance,
+    TradeFlow,
+)
 from onetape.features.moments import Kurtosis, Skewness
 from onetape.features.oscillators import Cci, Macd
 from onetape.features.quantile import Median, Quantile
@@ -62,6 +70,7 @@ __all__ = [
     "FastStochastic",
     "FeatureMap",
     "FeatureRegistry",
+    "Fundamental",
     "GarmanKlassVolatility",
     "Hurst",
     "Hysteresis",
@@ -75,10 +84,15 @@ __all__ = [
     "MarkovRegime",
     "Median",
     "Mfi",
+    "MicroPrice",
     "Momentum",
     "Obv",
+    "OrderFlow",
     "ParkinsonVolatility",
+    "PriceEarnings",
     "Quantile",
+    "QuoteImbalance",
+    "QuotedSpread",
     "RateOfChange",
     "RealizedVolatility",
     "RollingMax",
@@ -95,6 +109,7 @@ __all__ = [
     "Stochastic",
     "Tema",
     "Timeframed",
+    "TradeFlow",
     "TrendRegime",
     "TrueRange",
     "VolatilityRegime",

@@ -6,7 +6,6 @@ whole feature: `load_feature` makes it from these again, with the same version a
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -18,7 +17,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from onetape.domain.errors import DataError, StrategyError
+from onetape.domain.errors import DataError
 from onetape.domain.rule_definition import (
     compute_definition_hash,
     compute_layout,
@@ -204,7 +203,9 @@ class ArchivedExpression(Expression, _Archived, frozen=True):
         return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()[:16]
 
 
-def _archive_rule(function: Callable[..., Any], rules: tuple[Callable[..., Any], ...]) -> ArchivedRule:
+def _archive_rule(
+    function: Callable[..., Any], rules: tuple[Callable[..., Any], ...]
+) -> ArchivedRule:
     names = list_globals(function)
     return ArchivedRule(
         source=parse_function(function)[0],
@@ -260,7 +261,7 @@ def _compile(
     if at in callers:
         raise DataError("a rule calls itself", where=archived.name)
     scope: dict[str, Any] = {
-        "__builtins__": _BUILTINS, "__name__": module, 
+        "__builtins__": _BUILTINS, "__name__": module,
         "__loader__": _Source(text.source), "math": math, "rule": rule,
         **{name: _number(value) for name, value in text.numbers.items()},
         **{

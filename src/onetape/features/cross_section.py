@@ -132,9 +132,7 @@ class CrossSection(Estimator, frozen=True):
         """Its values from those of the feature, for the instruments of one slice in order."""
         return _STATISTICS[self.statistic](values)
 
-    def compute_slices(
-        self, values: FloatColumn, slice_end: npt.NDArray[np.bool_]
-    ) -> FloatColumn:
+    def compute_slices(self, values: FloatColumn, slice_end: npt.NDArray[np.bool_]) -> FloatColumn:
         """Its values over the rows of all instruments.
 
         Args:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 
 import msgspec
@@ -45,7 +46,7 @@ def describe_sample(values: Sequence[float]) -> Sample:
     squares = math.fsum(each * each for each in deltas)
     variance = squares / count if count else math.nan
     fourth = math.fsum(each**4 for each in deltas) / count if count else math.nan
-    lagged = math.fsum(a * b for a, b in zip(deltas, deltas[1:], strict=False))
+    lagged = math.fsum(a * b for a, b in pairwise(deltas))
     return Sample(
         count=count,
         ordered=tuple(sorted(values)),
@@ -57,8 +58,10 @@ def describe_sample(values: Sequence[float]) -> Sample:
 
 
 def _unbias(autocorrelation: float, count: int) -> float:
-    """An estimate is too low by (1 + 4 r) / n: Marriott, Pope (1954), "Bias in the Estimation of
-    Autocorrelations". 0 to 0.999."""
+    """The correlation, 0 to 0.999, without what an estimate of it is too low by: (1 + 4 r) / n.
+
+    Marriott, Pope (1954), "Bias in the Estimation of Autocorrelations".
+    """
     if autocorrelation <= 0.0:
         return 0.0
     return min(autocorrelation + (1.0 + 4.0 * autocorrelation) / count, 0.999)
@@ -200,6 +203,4 @@ def ks_bound(level: float, reference: float, recent: float) -> float:
     sqrt(-ln(level / 2) / 2 (1/n + 1/m)): Smirnov (1948), "Table for Estimating the Goodness of Fit
     of Empirical Distributions".
     """
-    return round(
-        math.sqrt(-math.log(level / 2.0) / 2.0 * (1.0 / reference + 1.0 / recent)), 6
-    )
+    return round(math.sqrt(-math.log(level / 2.0) / 2.0 * (1.0 / reference + 1.0 / recent)), 6)

@@ -1,15 +1,15 @@
 """Drift: whether the recent values of features are still distributed as those of a reference were.
 
-| statistic     | what it compares                                    | alarm above                    |
-| ------------- | --------------------------------------------------- | ------------------------------ |
-| `psi`         | shares of ten bins, as a stability index            | its quantile at `level`        |
-| `ks`          | the distribution functions, their greatest distance | its quantile at `level`        |
-| `mean`        | means, in standard errors                           | Student's quantile at `level`  |
-| `variance`    | variances, in standard errors of their logarithm    | Student's quantile at `level`  |
-| `correlation` | correlations of two features, in standard errors    | Student's quantile at `level`  |
-| `nan`         | shares of NaN, the rise                             | `nan_rise`                     |
-| `stale`       | bars since the value last changed                   | `stale`, and twice the longest |
-|               |                                                     | such time of the reference     |
+| statistic     | what it compares                                 | alarm above                   |
+| ------------- | ------------------------------------------------ | ----------------------------- |
+| `psi`         | shares of ten bins, as a stability index         | its quantile at `level`       |
+| `ks`          | distribution functions, their greatest distance  | its quantile at `level`       |
+| `mean`        | means, in standard errors                        | Student's quantile at `level` |
+| `variance`    | variances, in standard errors of their logarithm | Student's quantile at `level` |
+| `correlation` | correlations of two features, in standard errors | Student's quantile at `level` |
+| `nan`         | shares of NaN, the rise                          | `nan_rise`                    |
+| `stale`       | bars since the value last changed                | `stale`, and twice the        |
+|               |                                                  | longest such time before      |
 
 `level` is the chance of an alarm of one statistic at one look when nothing has changed. It holds
 for values that resemble the ones before as those of an AR(1) process do; see

@@ -21,7 +21,7 @@ PER_LOG_2 = 1.44269504088896338700
 
 @rule
 def compute_exp(value: float) -> float:
-    """e to the power of `value`, within 2 units of the last place; 0 below -700, NaN above 700.
+    """E to the power of `value`, within 2 units of the last place; 0 below -700, NaN above 700.
 
     2^k exp(r) with |r| <= ln(2) / 2, by the Taylor series of 14 terms.
     """

@@ -12,18 +12,29 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from onetape.domain.errors import StrategyError
-from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS
+from onetape.domain.market import (
+    BAR_FLOAT_COLUMNS,
+    BAR_INT_COLUMNS,
+    TICK_FLOAT_COLUMNS,
+    TICK_INT_COLUMNS,
+    TRADE_FLOAT_COLUMNS,
+    TRADE_INT_COLUMNS,
+)
 from onetape.domain.nearest import nearest
 from onetape.features.estimator import Estimator, Expression
 from onetape.features.plan import Plan
 from onetape.features.timeframe import Timeframed
 
-BAR_COLUMNS = frozenset(BAR_INT_COLUMNS + BAR_FLOAT_COLUMNS)
+COLUMNS = frozenset(
+    BAR_INT_COLUMNS + BAR_FLOAT_COLUMNS + TRADE_INT_COLUMNS + TRADE_FLOAT_COLUMNS
+    + TICK_INT_COLUMNS + TICK_FLOAT_COLUMNS
+)  # fmt: skip
+"""What rows of market data have; no feature has such a name."""
 
 _SEPARATOR = "@"
 
@@ -32,8 +43,9 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A registered feature.
 
     `number` is its version as people count, `estimator` what was given: inputs that are no columns
-    of bars name other features. `low` and `high` bound its values, `nan_ratio_max` the share of NaN
-    among them after the warm-up. `place` is the line that registered it, `file:line`.
+    of market data name other features. `low` and `high` bound its values, `nan_ratio_max` the share
+    of NaN among them after the warm-up. `place` is the line that registered it, `file:line`,
+    `reads` the features that it reads by name, in the order of its inputs.
     """
 
     name: str
@@ -43,16 +55,12 @@ class FeatureDefinition(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     nan_ratio_max: float
     place: str
+    reads: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """`name@number`."""
         return f"{self.name}{_SEPARATOR}{self.number}"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The features that it reads by name, in the order of its inputs."""
-        return tuple(each for each in self.estimator.inputs if each not in BAR_COLUMNS)
 
 
 class Bound(Expression, frozen=True):
@@ -89,9 +97,13 @@ class FeatureRegistry:
     """Features by name; several versions of one stand side by side.
 
     The order of registration does not matter: names are looked up when a feature is resolved.
+
+    Args:
+        columns: Names of further columns that the data has, as of fundamentals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Iterable[str] = ()) -> None:
+        self._columns = COLUMNS.union(columns)
         self._features: dict[str, dict[int, FeatureDefinition]] = {}
 
     def __iter__(self) -> Iterator[FeatureDefinition]:
@@ -114,7 +126,7 @@ class FeatureRegistry:
         """Register `feature`; the same one again is nothing new.
 
         Args:
-            name: An identifier that is no column of bars.
+            name: An identifier that is no column of market data.
             feature: What it is; its inputs are columns of bars or names of features.
             version: 1 and up; left out, the first.
             low: No value may be below.
@@ -133,8 +145,8 @@ class FeatureRegistry:
             raise StrategyError(
                 f"feature {name!r} is {feature!r}", where=place, remedy="give it an estimator"
             )
-        if not name.isidentifier() or name in BAR_COLUMNS:
-            what = "is a column of bars" if name in BAR_COLUMNS else "is no identifier"
+        if not name.isidentifier() or name in self._columns:
+            what = "is a column of market data" if name in self._columns else "is no identifier"
             raise StrategyError(
                 f"{name!r} {what}", where=place, remedy="give the feature another name"
             )
@@ -152,6 +164,7 @@ class FeatureRegistry:
         definition = FeatureDefinition(
             name=name, number=number, estimator=feature, low=float(low), high=float(high),
             nan_ratio_max=float(nan_ratio_max), place=place,
+            reads=tuple(each for each in feature.inputs if each not in self._columns),
         )  # fmt: skip
         versions = self._features.setdefault(name, {})
         known = versions.setdefault(number, definition)
@@ -181,7 +194,7 @@ class FeatureRegistry:
         whose = f"feature {reader.name!r} reads {name!r}, and there" if reader else "there"
         if versions is None:
             what = "no such feature or column" if reader else f"no feature {name!r}"
-            known = [*self._features, *(sorted(BAR_COLUMNS) if reader else ())]
+            known = [*self._features, *(sorted(self._columns) if reader else ())]
             raise StrategyError(f"{whose} is {what}", where=where, remedy=nearest(bare, known))
         if not separator:
             return versions[max(versions)]
@@ -224,7 +237,7 @@ class FeatureRegistry:
             return definition.estimator
         parts = tuple(
             each
-            if each in BAR_COLUMNS
+            if each in self._columns
             else self._resolve(self.find(each, definition), (*path, definition.key))
             for each in definition.estimator.inputs
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
@@ -33,9 +32,7 @@ class FeatureFinding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.place}: {self.feature}: {self.message} ({self.remedy}) [{self.code}]"
 
 
-def report(
-    definition: FeatureDefinition, code: str, message: str, remedy: str
-) -> FeatureFinding:
+def report(definition: FeatureDefinition, code: str, message: str, remedy: str) -> FeatureFinding:
     """A finding about `definition`."""
     return FeatureFinding(
         feature=definition.key, place=definition.place, code=code, message=message, remedy=remedy
@@ -110,5 +107,3 @@ def is_same_bits(one: FloatColumn, other: FloatColumn) -> bool:
     return one.shape == other.shape and bool(
         ((one.view(np.int64) == other.view(np.int64)) | both).all()
     )
-
-

@@ -1,4 +1,4 @@
-"""One Delta table in a local folder: open a version, know its files, commit once or not at all."""
+"""One Delta table in a folder, local or in an object store: open, list, read, commit or not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from urllib.parse import unquote
 
 from onetape.domain.errors import DataError, TryAgain
 from onetape.marketdata.parquet_pages import DamagedPage, check_pages
+from onetape.marketdata.storage import (
+    describe_failure,
+    is_remote,
+    locate,
+    read_options,
+    storage_options,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,12 +41,16 @@ def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
     try:
-        return DeltaTable(path, version=version)
+        return DeltaTable(locate(path), version=version, storage_options=storage_options(path))
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
+        if failure := describe_failure(error, path):
+            raise failure from None
         what = "the table" if version is None else f"version {version} of the table"
-        raise DataError(f"{what} can't be opened: {_first_line(error)}", where=str(path)) from None
+        raise DataError(
+            f"{what} can't be opened: {_first_line(error)}", where=locate(path)
+        ) from None
 
 
 def list_files(table: DeltaTable, path: Path) -> pl.DataFrame:
@@ -48,7 +59,7 @@ def list_files(table: DeltaTable, path: Path) -> pl.DataFrame:
 
     files = pl.DataFrame(table.get_add_actions(flatten=True))
     # delta-rs quotes the paths in its log, and its file_uris() quotes them once more.
-    names = [str(path / unquote(name)) for name in files["path"]]
+    names = [f"{locate(path)}/{unquote(name)}" for name in files["path"]]
     return files.with_columns(pl.Series("file", names, pl.String))
 
 
@@ -61,14 +72,18 @@ def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.D
     import polars as pl
 
     try:
-        for file in files:
-            check_pages(Path(file))
+        if not is_remote(path):  # a store compares checksums by itself
+            for file in files:
+                check_pages(Path(file))
         return pl.read_parquet(
-            list(files), columns=list(columns), glob=False, hive_partitioning=False
-        )
+            list(files), columns=list(columns), glob=False, hive_partitioning=False,
+            storage_options=read_options(path),
+        )  # fmt: skip
     except (
         pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DamagedPage
     ) as error:  # fmt: skip
+        if failure := describe_failure(error, path):
+            raise failure from None
         raise DataError(
             f"a data file can't be read: {_first_line(error)}", where=str(path),
             remedy="restore the folder from a copy, or import again into a new one",
@@ -110,10 +125,12 @@ def commit(
     )
     with _writing(path):
         if table is None:
-            path.mkdir(parents=True, exist_ok=True)
+            if not is_remote(path):
+                path.mkdir(parents=True, exist_ok=True)
             write_deltalake(
-                path, frame, mode="error", partition_by=list(partition_by),
+                locate(path), frame, mode="error", partition_by=list(partition_by),
                 configuration=_CONFIGURATION, commit_properties=properties,
+                storage_options=storage_options(path),
             )  # fmt: skip
         elif replace_where is None:
             write_deltalake(table, frame, mode="append", commit_properties=properties)
@@ -132,10 +149,12 @@ def _writing(path: Path) -> Generator[None]:
         yield
     except CommitFailedError:
         raise TryAgain(
-            "somebody else wrote to the table at the same time", where=str(path),
+            "somebody else wrote to the table at the same time", where=locate(path),
             remedy="nothing was changed; run it again",
         ) from None  # fmt: skip
     except (DeltaError, OSError) as error:
+        if failure := describe_failure(error, path):
+            raise failure from None
         raise DataError(
             f"can't be written, nothing was changed: {_first_line(error)}", where=str(path),
             remedy="look at free space and permissions of the folder",

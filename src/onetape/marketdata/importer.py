@@ -1,4 +1,4 @@
-"""From a CSV or Parquet file to checked bars. Nothing is written here, and nothing is guessed.
+"""From a file to checked bars. Nothing is written here, and nothing is guessed.
 
 A row that can't be a bar refuses the whole file, unless the caller allows a repair for it.
 """
@@ -58,6 +58,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         repairs: What may be changed; see `Repair`.
         publication_delay_ns: How long after its close a bar can be known.
         source: Provenance to record; the file's name when empty.
+        dataset: Which table of an HDF5 file; empty: the only one.
     """
 
     column_map: dict[str, str] = {}
@@ -68,6 +69,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     repairs: frozenset[Repair] = frozenset()
     publication_delay_ns: int = 0
     source: str = ""
+    dataset: str = ""
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -97,9 +99,10 @@ def import_bars(
 ) -> ImportResult:
     """Reads and checks the bars of one instrument.
 
-    `path` is a `.csv`, `.csv.gz` or `.parquet` file; the rest is that of `check_bars`.
+    `path` is a `.csv`, `.csv.gz`, `.parquet` or `.h5` file; the rest is that of `check_bars`.
     """
-    return check_bars(read_source(path), instrument, timeframe, options, ts_now=ts_now)
+    dataset = options.dataset if options else ""
+    return check_bars(read_source(path, dataset), instrument, timeframe, options, ts_now=ts_now)
 
 
 def check_bars(

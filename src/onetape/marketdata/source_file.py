@@ -15,6 +15,7 @@ import numpy as np
 
 from onetape.domain.errors import DataError
 from onetape.marketdata.bars import BoolArray, IntArray
+from onetape.marketdata.hdf5_file import read_hdf5
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -28,8 +29,8 @@ _DELIMITERS = ",;\t|"
 class SourceTable(msgspec.Struct, frozen=True, eq=False):
     """The records of a file.
 
-    `frame` has one column for each name of the header: text from CSV, typed from Parquet.
-    `lines` is each record's line (CSV, 1 is the header) or row number (Parquet, from 1), which
+    `frame` has one column for each name of the header: text from CSV, else typed.
+    `lines` is each record's line (CSV, 1 is the header) or row number (from 1), which
     `place` names; `misshapen` marks records whose number of fields is not the header's.
     """
 
@@ -40,10 +41,13 @@ class SourceTable(msgspec.Struct, frozen=True, eq=False):
     place: str
 
 
-def read_source(path: Path) -> SourceTable:
-    """The records of a `.csv`, `.csv.gz` or `.parquet` file.
+def read_source(path: Path, dataset: str = "") -> SourceTable:
+    """The records of a `.csv`, `.csv.gz`, `.parquet`, `.h5` or `.hdf5` file.
+
+    `dataset` names the table of an HDF5 file; empty: the only one.
 
     Raises:
+        ConfigError: The file needs an extra.
         DataError: There is no such file, it is of another kind, damaged, or has no records.
     """
     name = path.name.lower()
@@ -53,10 +57,12 @@ def read_source(path: Path) -> SourceTable:
         table = _read_csv(path)
     elif name.endswith(".parquet"):
         table = _read_parquet(path)
+    elif name.endswith((".h5", ".hdf5")):
+        table = _number_rows(path, read_hdf5(path, dataset))
     else:
         raise DataError(
             f"files with {path.suffix or 'no'} extension can't be imported", where=str(path),
-            remedy="give a .csv, .csv.gz or .parquet file",
+            remedy="give a .csv, .csv.gz, .parquet or .h5 file",
         )  # fmt: skip
     if len(table.lines) == 0:
         raise DataError("the file has no records", where=str(path))
@@ -70,6 +76,10 @@ def _read_parquet(path: Path) -> SourceTable:
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"is not readable Parquet: {error}", where=str(path)) from None
+    return _number_rows(path, frame)
+
+
+def _number_rows(path: Path, frame: pl.DataFrame) -> SourceTable:
     lines = np.arange(1, len(frame) + 1)
     return SourceTable(str(path), frame, lines, np.zeros(len(frame), dtype=np.bool_), "row")
 

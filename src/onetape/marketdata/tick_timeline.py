@@ -15,6 +15,7 @@ from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument
 from onetape.domain.market import BOOK, QUOTES
 from onetape.domain.nearest import nearest
+from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.ticks import (
     TickColumns,
     complete_deltas,
@@ -104,4 +105,5 @@ def _build(
         source=source,
         timeframe=QUOTES if kind == "quotes" else BOOK,
         kind=kind,
+        steps=order_steps((), list(zip(instruments, completed, strict=True))),
     )

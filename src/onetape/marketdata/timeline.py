@@ -13,24 +13,42 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import TRADES, BarBlock, CorporateAction, TickBlock, TradeBlock
+from onetape.domain.market import (
+    TRADES,
+    BarBlock,
+    ContractStep,
+    CorporateAction,
+    TickBlock,
+    TradeBlock,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import (
     BAR_COLUMNS,
     BarColumns,
     BoolArray,
+    FloatArray,
     IntArray,
     check_columns,
     compute_content_hash,
     slice_rows,
 )
+from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.corporate_actions import (
+    ACTIONS,
     order_actions,
     pin_actions,
     place_rows,
     read_actions,
 )
+from onetape.marketdata.fundamentals import (
+    FUNDAMENTALS,
+    Figure,
+    join_fundamentals,
+    pin_fundamentals,
+    read_fundamentals,
+)
+from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
@@ -42,6 +60,9 @@ TimelineKind = Literal["bars", "trades", "quotes", "book"]
 _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
+
+PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
+"""`timeframe` of pins that are of files beside the catalog."""
 
 
 class DayEnd(NamedTuple):
@@ -73,7 +94,10 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of them, one pin for each instrument that has any.
+        action_pins: What was read of actions, funding and fundamentals, a pin for each instrument
+            that has any.
+        steps: What happens to contracts, in the order in which a session meets it.
+        step_rows: How many rows come before each of them.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
@@ -92,6 +116,7 @@ class Timeline:
         kind: TimelineKind = "bars",
         actions: tuple[CorporateAction, ...] = (),
         action_pins: tuple[DatasetPin, ...] = (),
+        steps: tuple[ContractStep, ...] = (),
     ) -> None:
         self.kind: TimelineKind = kind
         self.instruments = instruments
@@ -106,6 +131,10 @@ class Timeline:
             columns["ts_known"], [each.ts_known for each in actions]
         ).tolist()
         self.action_pins = action_pins
+        self.steps = steps
+        self.step_rows: list[int] = np.searchsorted(
+            columns["ts_known"], [each.ts_known for each in steps]
+        ).tolist()
         self._rows = rows
 
     def __len__(self) -> int:
@@ -164,6 +193,7 @@ def build_timeline(
     datasets: Sequence[DatasetPin] = (),
     actions: Sequence[CorporateAction] = (),
     action_pins: Sequence[DatasetPin] = (),
+    steps: Sequence[ContractStep] = (),
 ) -> Timeline:
     """Merges bars that are in memory; with one instrument nothing is copied.
 
@@ -175,10 +205,11 @@ def build_timeline(
         datasets: Pins of what `series` was read from.
         actions: Corporate actions, at one time in the order in which they count.
         action_pins: Pins of what they were read from.
+        steps: Funding and mark prices of contracts.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
-            action does not fit (see `order_actions`).
+            action or step does not fit (see `order_actions` and `order_steps`).
     """
     instruments = check_instruments([instrument for instrument, _ in series])
     for instrument, columns in series:
@@ -198,6 +229,7 @@ def build_timeline(
         timeframe=timeframe,
         actions=ordered,
         action_pins=tuple(action_pins),
+        steps=order_steps(steps, series),
     )
 
 
@@ -206,6 +238,7 @@ def build_trade_timeline(
     *,
     source: str,
     actions: Sequence[CorporateAction] = (),
+    steps: Sequence[ContractStep] = (),
 ) -> Timeline:
     """Merges trade prints that are in memory, as `build_timeline` does bars.
 
@@ -216,17 +249,16 @@ def build_trade_timeline(
             order breaks ties, and prints of one instrument and time keep theirs.
         source: Provenance, as prints tell it.
         actions: Corporate actions, as `build_timeline` takes them.
+        steps: Funding and mark prices, as `build_timeline` takes them.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
-            an action does not fit (see `order_actions`).
+            an action or step does not fit (see `order_actions` and `order_steps`).
     """
     instruments = check_instruments([instrument for instrument, _ in series])
     completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
-    ordered: tuple[CorporateAction, ...] = ()
-    if actions:
-        bars = map(add_bar_columns, completed)
-        ordered = order_actions(actions, list(zip(instruments, bars, strict=True)))
+    bars = list(zip(instruments, map(add_bar_columns, completed), strict=True))
+    ordered = order_actions(actions, bars) if actions else ()
     merged, index, rows = merge_series(completed, TRADE_COLUMNS)
     return Timeline(
         instruments,
@@ -238,6 +270,7 @@ def build_trade_timeline(
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
+        steps=order_steps(steps, bars),
     )
 
 
@@ -278,6 +311,8 @@ def load_timeline(
     ts_end: int,
     versions: Mapping[str, int] | None = None,
     actions: Path | None = None,
+    funding: Path | None = None,
+    fundamentals: Path | None = None,
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -289,10 +324,14 @@ def load_timeline(
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
         actions: A file of corporate actions, see `read_actions`; None: there are none.
+        funding: A file of funding rates, see `read_funding`; None: there are none.
+        fundamentals: A file of figures, see `read_fundamentals`, which become columns of the rows;
+            None: there are none.
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions` is wrong.
+            that time (what it has is told); a row of `actions`, `funding` or `fundamentals` is
+            wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
@@ -315,13 +354,32 @@ def load_timeline(
             )
         )
     placed: Sequence[CorporateAction] = ()
+    steps: Sequence[ContractStep] = ()
+    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+    if funding is not None:
+        steps = place_funding(read_funding(funding, known), series, ts_end)
     if actions is not None:
-        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
         placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
-    return build_timeline(
+    timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
-        action_pins=pin_actions(placed),
+        action_pins=(*pin_actions(placed), *pin_funding(steps)), steps=steps,
     )  # fmt: skip
+    if fundamentals is not None:
+        _add_fundamentals(timeline, read_fundamentals(fundamentals, known), ts_end)
+    return timeline
+
+
+def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
+    """Give the rows the columns of published figures, as they were known at each."""
+    names = [each.id for each in timeline.instruments]
+    added: dict[str, FloatArray] = {}
+    for name in names:
+        rows = timeline.rows_of(name)
+        joined = join_fundamentals(figures, name, timeline.columns["ts_known"][rows])
+        for column, values in joined.items():
+            added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
+    timeline.columns = {**timeline.columns, **added}
+    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

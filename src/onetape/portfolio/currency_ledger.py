@@ -8,11 +8,18 @@ import msgspec
 
 from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import InvariantBroken
-from onetape.domain.events import CashPosted, OrderFilled, PositionAdjusted, PositionChanged
+from onetape.domain.events import (
+    CashPosted,
+    OrderFilled,
+    PositionAdjusted,
+    PositionChanged,
+    PositionSettled,
+    SettlementKind,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.postings import PostingKind
-from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, sum_costs
 
 
 class CurrencyLedger(Ledger):
@@ -27,11 +34,11 @@ class CurrencyLedger(Ledger):
 
     def __init__(self, strategy: str, currency: str, instruments: Iterable[Instrument]) -> None:
         instruments = tuple(instruments)
-        own = [each for each in instruments if each.quote_currency == currency]
+        own = [each for each in instruments if each.settlement_currency == currency]
         super().__init__(strategy, currency, own)
-        foreign = sorted({each.quote_currency for each in instruments} - {currency})
+        foreign = sorted({each.settlement_currency for each in instruments} - {currency})
         self.others: dict[str, Ledger] = {
-            name: Ledger(strategy, name, [e for e in instruments if e.quote_currency == name])
+            name: Ledger(strategy, name, [e for e in instruments if e.settlement_currency == name])
             for name in foreign
         }
         self._book_of: dict[InstrumentId, Ledger] = {}
@@ -96,6 +103,32 @@ class CurrencyLedger(Ledger):
             book.follow(event)
             self._follow_position(event.instrument)
 
+    def settle(
+        self,
+        instrument: InstrumentId,
+        kind: SettlementKind,
+        traded: int,
+        ticks: int,
+        notional: int,
+        fee: int = 0,
+    ) -> PositionSettled:
+        """Post what happens to a position without an order; see `Ledger.settle`."""
+        book = self._book_of.get(instrument)
+        if book is None:
+            return super().settle(instrument, kind, traded, ticks, notional, fee)
+        event = book.settle(instrument, kind, traded, ticks, notional, fee)
+        self._follow_position(instrument)
+        return event
+
+    def follow_settled(self, event: PositionSettled) -> None:
+        """Take over what `settle` made of a position, from its event."""
+        book = self._book_of.get(event.instrument)
+        if book is None:
+            super().follow_settled(event)
+        else:
+            book.follow_settled(event)
+            self._follow_position(event.instrument)
+
     def post(
         self,
         kind: PostingKind,
@@ -116,9 +149,9 @@ class CurrencyLedger(Ledger):
         for book in self.others.values():
             book.check()
 
-    def _own_cost(self) -> int:
+    def _own_costs(self) -> tuple[int, int]:
         foreign = self._book_of
-        return sum(each.cost for name, each in self.positions.items() if name not in foreign)
+        return sum_costs(each for name, each in self.positions.items() if name not in foreign)
 
     def _book(self, currency: str) -> Ledger:
         if currency == self.currency:
@@ -137,6 +170,6 @@ class CurrencyLedger(Ledger):
 
 def open_ledger(strategy: str, currency: str, instruments: Sequence[Instrument]) -> Ledger:
     """Empty books for what may be held, in as many currencies as that is quoted in."""
-    if all(each.quote_currency == currency for each in instruments):
+    if all(each.settlement_currency == currency for each in instruments):
         return Ledger(strategy, currency, instruments)
     return CurrencyLedger(strategy, currency, instruments)

@@ -17,18 +17,26 @@ import numpy.typing as npt
 
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
-from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    OrderFilled,
+    PositionAdjusted,
+    PositionSettled,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
-from onetape.domain.numbers import INT64_MAX
+from onetape.domain.market import ContractStep, CorporateAction, CorporateActionKind, MarkPrice
+from onetape.domain.notional import compute_added_cost
+from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.corporate_actions import compute_adjusted_ticks
 from onetape.portfolio.home_currency import HomeCurrency
+from onetape.portfolio.ledger import compute_cost_fold
 
 Ints = npt.NDArray[np.int64]
 
-AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted | CashPosted
+AccountEvent = CapitalDeposited | OrderFilled | PositionAdjusted | PositionSettled | CashPosted
 TimedAccountEvent = tuple[int, AccountEvent]
 """An account event with the engine time of its step (`Event.ts_event`), in tape order."""
 
@@ -58,13 +66,18 @@ class SlicedTimeline(Protocol):
         """Corporate actions in the order in which a session meets them."""
         ...
 
+    @property
+    def steps(self) -> tuple[ContractStep, ...]:
+        """What happens to contracts, in the order in which a session meets it."""
+        ...
+
     def rows_of(self, instrument_id: str, /) -> Ints:
         """Rows of one instrument, ascending."""
         ...
 
 
 class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
-    """The marks of one instrument, one a bar and one a split: slice number and ticks.
+    """The marks of one instrument: one a bar, a split and a mark price; slice number and ticks.
 
     `ts_close` (ns UTC) is the end of each bar. A mark of a split is the one before it by its ratio.
     """
@@ -78,7 +91,8 @@ class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
 class Marks:
     """What the books are valued at: the newest close of each instrument, in whole ticks.
 
-    After a split that is the close before it adjusted by its ratio, until the next bar.
+    After a split that is the close before it adjusted by its ratio, until the next bar; after a
+    mark price of the venue it is that.
 
     Args:
         timeline: Where the closes come from.
@@ -119,10 +133,10 @@ class Marks:
         return HomeCurrency(home, instruments, self.slice_ts, marks_of)
 
     def time_of(self, ts: int, event: AccountEvent) -> int:
-        """When an event counts: an adjustment or posting after the last bar counts with that."""
-        if isinstance(event, PositionAdjusted | CashPosted) and len(self.slice_ts):
-            return min(ts, int(self.slice_ts[-1]))
-        return ts
+        """When an event counts: one without an order after the last bar counts with that."""
+        if isinstance(event, OrderFilled | CapitalDeposited) or not len(self.slice_ts):
+            return ts
+        return min(ts, int(self.slice_ts[-1]))
 
     def slots(self, times: Iterable[int]) -> Ints:
         """The slice from which on something of each time counts; the times don't go back.
@@ -159,22 +173,40 @@ class Marks:
                 and action.ts_known <= self._ts_end
             ):
                 slices, ticks = self._add_split(action, terms, slices, ticks)
+        for step in self._timeline.steps:
+            if (
+                isinstance(step, MarkPrice)
+                and step.instrument == instrument
+                and step.ts_known <= self._ts_end
+            ):
+                marked = compute_ticks(step.price, terms.tick_float, 0)
+                slices, ticks = self._insert(step.ts_known, marked, slices, ticks)
         return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
 
     def _add_split(
         self, action: CorporateAction, terms: Instrument, slices: Ints, ticks: Ints
     ) -> tuple[Ints, Ints]:
-        """Slices and ticks of marks with that of a split: before a bar of its slice, or last."""
-        slot = int(np.searchsorted(self.slice_ts, action.ts_known))
-        if slot == len(self.slice_ts):
-            slot, at = slot - 1, len(slices)
-        else:
-            at = int(np.searchsorted(slices, slot))
+        """Slices and ticks of marks with that of a split."""
+        _, at = self._find_slot(action.ts_known, slices)
         if at == 0:  # no bar before it
             return slices, ticks
         ratio = compute_terms(action, terms)
         adjusted = compute_adjusted_ticks(int(ticks[at - 1]), ratio.top, ratio.bottom)
-        return np.insert(slices, at, slot), np.insert(ticks, at, adjusted)
+        return self._insert(action.ts_known, adjusted, slices, ticks)
+
+    def _insert(self, ts: int, mark: int, slices: Ints, ticks: Ints) -> tuple[Ints, Ints]:
+        """Slices and ticks of marks with one of `ts`: before a bar of its slice, or last."""
+        slot, at = self._find_slot(ts, slices)
+        if at == 0:  # no bar before it
+            return slices, ticks
+        return np.insert(slices, at, slot), np.insert(ticks, at, mark)
+
+    def _find_slot(self, ts: int, slices: Ints) -> tuple[int, int]:
+        """The slice in which a mark of `ts` counts, and its place among `slices`."""
+        slot = int(np.searchsorted(self.slice_ts, ts))
+        if slot == len(self.slice_ts):
+            return slot - 1, len(slices)
+        return slot, int(np.searchsorted(slices, slot))
 
 
 def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
@@ -199,10 +231,10 @@ def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
 class EquityCurve(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Books at the end of every slice, each of shape (slices,), money in minor units.
 
-    `equity` is cash plus positions at their marks, `gross_exposure` the sum of the absolute values
-    of the positions, `net_exposure` their signed sum, `positions` how many are not flat,
-    `deposited` the capital given so far. The account is the sum of its strategies: their positions
-    are not netted against each other.
+    `equity` is cash plus positions at their marks (of perpetuals and futures their gain),
+    `gross_exposure` the sum of the notionals of the positions, `net_exposure` their signed sum,
+    `positions` how many are not flat, `deposited` the capital given so far. The account is the sum
+    of its strategies: their positions are not netted against each other.
     """
 
     ts: Ints
@@ -299,7 +331,8 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     if count == 0 and not any(isinstance(event, OrderFilled) for _, event in events):
         return EquityCurve(**dict.fromkeys(EquityCurve.__struct_fields__, marks.slice_ts))
     slots = marks.slots(marks.time_of(ts, event) for ts, event in events)
-    cash = _running([cash_change(event) for _, event in events], "cash")
+    changed, costs = fold_cash(marks, events)
+    cash = _running(changed, "cash")
     deposited = _running(
         [event.amount if _is_capital(event) else 0 for _, event in events], "capital"
     )
@@ -311,22 +344,24 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
             continue
         at, lots = moves.setdefault(event.instrument, ([], []))
         at.append(slot)
-        if isinstance(event, PositionAdjusted):
+        if isinstance(event, PositionAdjusted | PositionSettled):
             lots.append(event.lots - sum(lots))
         else:
             lots.append(event.lots if event.side > 0 else -event.lots)
 
-    changes = np.zeros((3, count), dtype=np.int64)
+    changes = np.zeros((4, count), dtype=np.int64)
     for instrument, (at, lots) in moves.items():
-        bound += _add_position(changes, marks.of(instrument), np.array(at, dtype=np.int64), lots)
+        bound += _add_position(
+            changes, marks.of(instrument), np.array(at, dtype=np.int64), lots, costs.get(instrument)
+        )
     _check_range(bound, "equity")
 
     events_so_far = np.bincount(slots, minlength=count).cumsum()
     cash_at = cash[events_so_far]
-    net, gross, positions = np.cumsum(changes, axis=1)
+    net, gross, positions, promised = np.cumsum(changes, axis=1)
     return EquityCurve(
         ts=marks.slice_ts,
-        equity=cash_at + net,
+        equity=cash_at + net - promised,
         cash=cash_at,
         gross_exposure=gross,
         net_exposure=net,
@@ -335,10 +370,50 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     )
 
 
-def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list[int]) -> float:
-    """Add one position's changes of (value, absolute value, is held) where they happen.
+def fold_cash(
+    marks: Marks, events: list[TimedAccountEvent]
+) -> tuple[list[int], dict[InstrumentId, list[int]]]:
+    """The cash that each event of a strategy moves; of perpetuals and futures the costs."""
+    cash: list[int] = []
+    costs: dict[InstrumentId, list[int]] = {}
+    held: dict[InstrumentId, int] = {}
+    for _, event in events:
+        if not isinstance(event, OrderFilled | PositionSettled):
+            cash.append(event.amount)
+            continue
+        terms = marks.of(event.instrument).instrument
+        if isinstance(event, PositionSettled):
+            cash.append(event.amount - event.fee)
+            lots, cost = event.lots, event.cost
+        else:
+            side = 1 if event.side > 0 else -1
+            added = compute_added_cost(event.notional, side, terms.inverse_factor)
+            if not terms.is_margined:
+                cash.append(-added - event.fee)
+                continue
+            before = costs[event.instrument][-1] if event.instrument in costs else 0
+            lots, cost, realized = compute_cost_fold(
+                held.get(event.instrument, 0), before, side * event.lots, added
+            )
+            cash.append(realized - event.fee)
+        if terms.is_margined:
+            held[event.instrument] = lots
+            costs.setdefault(event.instrument, []).append(cost)
+    return cash, costs
 
-    Returns the largest size of the value, as float, which can't wrap.
+
+def _add_position(
+    changes: Ints,
+    marks: InstrumentMarks,
+    slots: Ints,
+    lots: list[int],
+    costs: list[int] | None,
+) -> float:
+    """Add one position's changes of (exposure, its size, is held, promised) where they happen.
+
+    Promised is what of the exposure is not worth anything: of a perpetual or future, whose cost
+    after each of `slots` is in `costs`, all but its gain. Returns the largest size of the exposure,
+    as float, which can't wrap.
     """
     held_after = _running(lots, f"lots of {marks.instrument.id}")
     happens = np.zeros(changes.shape[1], dtype=np.bool_)
@@ -353,10 +428,23 @@ def _add_position(changes: Ints, marks: InstrumentMarks, slots: Ints, lots: list
         )
     held = held_after[np.searchsorted(slots, points, side="right")]
     price = marks.ticks[newest]
-    factor = marks.instrument.minor_per_tick_lot
-    bound = float(np.abs(held * price.astype(np.float64)).max()) * factor
-    value = held * price * factor
-    for row, column in enumerate((value, np.abs(value), (held != 0).astype(np.int64))):
+    factor, inverse_factor = marks.instrument.minor_per_tick_lot, marks.instrument.inverse_factor
+    if inverse_factor:
+        price = np.maximum(price, 1)
+        bound = float(np.abs(held / price).max()) * inverse_factor
+        whole = inverse_factor // price
+        value = -held * whole + -held * (inverse_factor - whole * price) // price
+    else:
+        bound = float(np.abs(held * price.astype(np.float64)).max()) * factor
+        value = held * price * factor
+    exposure = -value if inverse_factor else value
+    columns = [exposure, np.abs(exposure), (held != 0).astype(np.int64)]
+    if costs is not None:
+        after = _running(costs, f"cost of {marks.instrument.id}", is_sum=False)
+        cost = after[np.searchsorted(slots, points, side="right")]
+        bound += float(np.abs(after).max())
+        columns.append(exposure - (value - cost))
+    for row, column in enumerate(columns):
         changes[row, points] += np.diff(column, prepend=0)
     return bound
 
@@ -367,17 +455,11 @@ def _is_capital(event: AccountEvent) -> TypeGuard[CapitalDeposited | CashPosted]
     return isinstance(event, CapitalDeposited)
 
 
-def cash_change(event: AccountEvent) -> int:
-    """What an event does to the cash of its currency, minor units."""
-    if isinstance(event, CapitalDeposited | PositionAdjusted | CashPosted):
-        return event.amount
-    return (-event.notional if event.side > 0 else event.notional) - event.fee
-
-
-def _running(changes: list[int], what: str) -> Ints:
-    """0 and the running sums of `changes`, summed as Python integers, which can't wrap."""
+def _running(changes: list[int], what: str, *, is_sum: bool = True) -> Ints:
+    """0 and the running sums of `changes` (or themselves), as Python integers, which can't wrap."""
     try:
-        return np.array(list(accumulate(changes, initial=0)), dtype=np.int64)
+        values = list(accumulate(changes, initial=0)) if is_sum else [0, *changes]
+        return np.array(values, dtype=np.int64)
     except OverflowError:
         raise _beyond_int64(what) from None
 

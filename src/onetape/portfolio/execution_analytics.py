@@ -30,6 +30,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import OrderFilled
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, INT64_MAX, minor_to_decimal
 from onetape.domain.orders import OrderType, Side
 from onetape.portfolio.equity_curve import Ints, Marks, SlicedTimeline, mark_ticks
@@ -229,7 +230,7 @@ class _Prices:
         is_whole = np.isfinite(prices).all(axis=0)  # a session may have met others without harm
         rows = rows[is_whole]
         opens, highs, lows, closes = prices[:, is_whole]
-        self.factor = terms.minor_per_tick_lot
+        self.terms = terms
         self.tick_size = terms.tick_float
         self.ts_known: Ints = columns["ts_known"][rows]
         self.ts_open: Ints = columns["ts_open"][rows]
@@ -241,6 +242,19 @@ class _Prices:
         traded = np.where(np.isfinite(volume) & (volume > 0.0), volume, 0.0)
         self.volume_before = _running(traded)
         self.traded_before = _running(traded * typical)
+
+    def value(self, lots: int, ticks: int) -> int:
+        """Notional of `lots` at a price, in minor units; 0 where there was none."""
+        terms = self.terms
+        if terms.is_inverse and not ticks:
+            return 0
+        return compute_notional(lots, ticks, terms.minor_per_tick_lot, terms.inverse_factor)
+
+    def float_value(self, lots: int, ticks: float) -> float:
+        """The same at a price between ticks, in currency."""
+        if self.terms.is_inverse:
+            return lots * self.terms.inverse_factor / ticks / E8
+        return lots * ticks * self.terms.minor_per_tick_lot / E8
 
     def look_up(self, records: Sequence[OrderRecord]) -> Iterator[_Found]:
         """The prices that each order is compared with, all orders at once."""
@@ -284,10 +298,11 @@ def _measure(record: OrderRecord, found: _Found, prices: _Prices) -> OrderExecut
     if decision is None:  # nothing was known yet: it begins where the market begins
         decision = arrival if arrival is not None else end or 0
     end = decision if end is None else end
-    lot, side = prices.factor, int(record.side)
-    decision_value = filled * decision * lot
-    arrival_value = filled * (decision if arrival is None else arrival) * lot
-    vwap_value = filled * (vwap / prices.tick_size) * lot / E8
+    side = -int(record.side) if prices.terms.is_inverse else int(record.side)
+    decision_value = prices.value(filled, decision)
+    arrival_value = prices.value(filled, decision if arrival is None else arrival)
+    vwap_value = prices.float_value(filled, vwap / prices.tick_size)
+    missed = record.lots - filled
     return OrderExecution(
         client_order_id=record.client_order_id,
         strategy=record.strategy,
@@ -304,12 +319,12 @@ def _measure(record: OrderRecord, found: _Found, prices: _Prices) -> OrderExecut
         decision_ticks=decision,
         arrival_ticks=arrival,
         end_ticks=end,
-        paper_notional=record.lots * decision * lot,
+        paper_notional=prices.value(record.lots, decision),
         decision_value=decision_value,
         arrival_value=arrival_value,
         delay=side * (arrival_value - decision_value),
         execution=side * (notional - arrival_value),
-        opportunity=side * (record.lots - filled) * (end - decision) * lot,
+        opportunity=side * (prices.value(missed, end) - prices.value(missed, decision)),
         fees=fees,
         vwap=vwap,
         vwap_value=vwap_value,

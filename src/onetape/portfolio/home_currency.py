@@ -42,7 +42,7 @@ class HomeCurrency:
         self._instruments = instruments
         self._slice_ts = slice_ts
         self._marks_of = marks_of
-        self._quotes = {each.id: each.quote_currency for each in instruments}
+        self._quotes = {each.id: each.settlement_currency for each in instruments}
         self._rates: dict[str, tuple[CurrencyPair, Ints]] = {}
 
     def currency_of(self, instrument: InstrumentId) -> str:

@@ -5,8 +5,11 @@ Accounts of a sub-ledger and the side on which they grow:
     debit   cash, inventory (positions at cost), fees, financing (interest, borrow fees, funding)
     credit  capital, realized, income (dividends; a short pays them), exchanged (currencies)
 
-Every fill, every corporate action and every posting of cash (`PostingKind`) is booked as deltas
-that sum to zero, and the books are checked after every one.
+Every fill, every corporate action, every settlement of a contract and every posting of cash
+(`PostingKind`) is booked as deltas that sum to zero, and the books are checked after every one.
+
+A perpetual or a future is a promise: its cost is remembered beside the accounts, and only what is
+realized moves cash. An option is bought and sold like a share.
 """
 
 from __future__ import annotations
@@ -24,9 +27,12 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
+    SettlementKind,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
+from onetape.domain.notional import compute_added_cost, compute_value
 from onetape.domain.numbers import INT64_MAX, MAX_LOTS
 from onetape.domain.postings import PostingKind
 from onetape.domain.rules import rule
@@ -78,16 +84,57 @@ def compute_position_fold(
     return after, cost - released + opened, realized
 
 
-class Position:
-    """Signed lots and their cost basis (minor units, same sign) of one instrument."""
+@rule
+def compute_cost_fold(
+    lots: int, cost: int, signed_lots: int, added_cost: int
+) -> tuple[int, int, int]:
+    """`compute_position_fold` of a fill whose part of the cost is given: (lots, cost, realized).
 
-    __slots__ = ("cost", "factor", "instrument", "lots")
+    The cost of a fill that flips a position is split at flat, rounded toward minus infinity; the
+    parts make the whole. Ours.
+
+    Args:
+        lots: Signed lots held before.
+        cost: Their cost basis in minor units, in the sign of `compute_value`.
+        signed_lots: Lots of the fill, positive when bought.
+        added_cost: What they would add to the cost of a flat position.
+    """
+    after = lots + signed_lots
+    if lots == 0 or (lots > 0) == (signed_lots > 0):
+        return after, cost + added_cost, 0
+    closing = lots if (after > 0) == (signed_lots > 0) and after != 0 else -signed_lots
+    released = compute_cost_released(lots, cost, closing)
+    closed = compute_cost_released(signed_lots, added_cost, -closing)
+    return after, cost - released + added_cost - closed, -closed - released
+
+
+class Position:
+    """Signed lots and their cost basis (minor units) of one instrument.
+
+    `is_margined`: the cost is remembered, but was not paid. `inverse_factor` as of the instrument.
+    """
+
+    __slots__ = ("cost", "factor", "instrument", "inverse_factor", "is_margined", "lots")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument.id
         self.factor = instrument.minor_per_tick_lot
+        self.inverse_factor = instrument.inverse_factor
+        self.is_margined = instrument.is_margined
         self.lots = 0
         self.cost = 0
+
+    def value(self, ticks: int) -> int:
+        """Value at a price, in minor units, in the sign of its cost; rounded down."""
+        return compute_value(self.lots, ticks, self.factor, self.inverse_factor)
+
+    def worth(self, ticks: int) -> int:
+        """What it adds to equity at a price: its value, or only its gain where it is margined."""
+        return self.value(ticks) - self.cost if self.is_margined else self.value(ticks)
+
+    def exposure(self, ticks: int) -> int:
+        """Notional at a price with the sign of its lots, in minor units."""
+        return -self.value(ticks) if self.inverse_factor else self.value(ticks)
 
 
 class LedgerState(msgspec.Struct, frozen=True):
@@ -181,6 +228,8 @@ class Ledger:
             InvariantBroken: The books don't balance afterwards, or a balance leaves int64.
         """
         position = self.positions[fill.instrument]
+        if position.is_margined:
+            return self._apply_margined(position, fill)
         before = position.lots
         cost = position.cost
         signed = fill.lots if fill.side > 0 else -fill.lots
@@ -207,6 +256,92 @@ class Ledger:
             kind = PositionClosed
             del self.held[fill.instrument]
         return kind(self.strategy, fill.instrument, lots, position.cost, realized, self.cash)
+
+    def _apply_margined(self, position: Position, fill: OrderFilled) -> PositionChanged:
+        """Post a fill of a contract: cash moves by what it realizes, less its fee."""
+        before = position.lots
+        side = 1 if fill.side > 0 else -1
+        added = compute_added_cost(fill.notional, side, position.inverse_factor)
+        lots, position.cost, realized = compute_cost_fold(
+            before, position.cost, side * fill.lots, added
+        )
+        position.lots = lots
+        self.realized += realized
+        self.fees += fill.fee
+        self.cash += realized - fill.fee
+        self.check()
+        kind = PositionChanged
+        if before == 0:
+            kind = PositionOpened
+            self.held[fill.instrument] = position
+        elif lots == 0:
+            kind = PositionClosed
+            del self.held[fill.instrument]
+        return kind(self.strategy, fill.instrument, lots, position.cost, realized, self.cash)
+
+    def settle(
+        self,
+        instrument: InstrumentId,
+        kind: SettlementKind,
+        traded: int,
+        ticks: int,
+        notional: int,
+        fee: int = 0,
+    ) -> PositionSettled:
+        """Post what happens to a position without an order.
+
+        Args:
+            instrument: Of which position.
+            kind: What happens.
+            traded: Signed change of its lots; 0: its gain moves to cash, and its cost follows.
+            ticks: At which price.
+            notional: Of what is traded, positive, in minor units.
+            fee: What is charged for it, in minor units.
+
+        Raises:
+            InvariantBroken: The position or a balance becomes too large.
+        """
+        position = self.positions[instrument]
+        before = position.cost
+        if traded:
+            side = 1 if traded > 0 else -1
+            added = compute_added_cost(notional, side, position.inverse_factor)
+            lots, cost, realized = compute_cost_fold(position.lots, before, traded, added)
+            amount = realized if position.is_margined else -added
+        else:
+            lots, cost = position.lots, position.value(ticks)
+            amount = realized = cost - before
+        if abs(lots) > MAX_LOTS:
+            raise InvariantBroken(
+                f"a delivery takes {instrument} of {self.strategy} to {lots:,} lots, more than "
+                f"{MAX_LOTS:,}",
+                remedy="run with less capital, or coarser lots",
+            )
+        event = PositionSettled(
+            self.strategy, instrument, kind, traded, ticks, notional, lots, cost, amount, realized,
+            fee, self.cash + amount - fee,
+        )  # fmt: skip
+        self.follow_settled(event)
+        return event
+
+    def follow_settled(self, event: PositionSettled) -> None:
+        """Take over what `settle` made of a position, from its event.
+
+        Raises:
+            InvariantBroken: The books don't balance afterwards.
+        """
+        position = self.positions[event.instrument]
+        if not position.is_margined:
+            self.inventory += event.cost - position.cost
+        if event.lots and not position.lots:
+            self.held[event.instrument] = position
+        elif position.lots and not event.lots:
+            del self.held[event.instrument]
+        position.lots, position.cost = event.lots, event.cost
+        self.realized += event.realized
+        self.fees += event.fee
+        self.cash += event.amount - event.fee
+        self.check()
 
     def adjust(
         self,
@@ -329,7 +464,7 @@ class Ledger:
         """
         debit = self.cash + self.inventory + self.fees + self.financing
         credit = self.capital + self.realized + self.income + self.exchanged
-        cost = self._own_cost()
+        cost, promised = self._own_costs()
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
                 f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
@@ -337,13 +472,24 @@ class Ledger:
                 f"{self.financing} against capital {self.capital} + realized {self.realized} + "
                 f"income {self.income} + exchanged {self.exchanged}"
             )
-        if max(abs(self.cash), abs(self.inventory)) > INT64_MAX:
+        if max(abs(self.cash), abs(self.inventory), promised) > INT64_MAX:
             raise InvariantBroken(
                 f"ledger of {self.strategy} leaves int64: cash {self.cash}, inventory "
-                f"{self.inventory} minor units of {self.currency}",
+                f"{self.inventory}, a contract's cost {promised} minor units of {self.currency}",
                 remedy="run with less capital, or leverage, or a currency of larger units",
             )
 
-    def _own_cost(self) -> int:
-        """The sum of the positions' costs that `inventory` has to be."""
-        return sum(each.cost for each in self.positions.values())
+    def _own_costs(self) -> tuple[int, int]:
+        """What `inventory` has to be, and the largest cost that was not paid."""
+        return sum_costs(self.positions.values())
+
+
+def sum_costs(positions: Iterable[Position]) -> tuple[int, int]:
+    """The sum of the costs that were paid, and the largest of those that were only promised."""
+    cost = promised = 0
+    for each in positions:
+        if each.is_margined:
+            promised = max(promised, abs(each.cost))
+        else:
+            cost += each.cost
+    return cost, promised

@@ -221,7 +221,7 @@ def exposure_by_currency(
 
     The value of a position moves with its quote currency; cash is not among it.
     """
-    return _sum_by((instruments[name].quote_currency, value) for name, value in values)
+    return _sum_by((instruments[name].settlement_currency, value) for name, value in values)
 
 
 def _sum_by(values: Iterable[tuple[Key, int]]) -> dict[Key, Exposure]:

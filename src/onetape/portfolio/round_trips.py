@@ -7,13 +7,22 @@ PnL of all trips, open ones at their mark, is the change of equity to the minor 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    OrderFilled,
+    PositionAdjusted,
+    SettlementKind,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.notional import compute_value
 from onetape.domain.orders import PositionSide
+from onetape.domain.postings import PostingKind
 from onetape.portfolio.equity_curve import Marks, TimedAccountEvent
 
 
@@ -27,7 +36,10 @@ class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     between; `pnl_net` is after fees. `return_ratio` is `pnl_net` over the entry notional. `bars` of
     the instrument ended after the entry and not after the exit. `ts_exit` of an open trip is the
     end of the newest bar. A split scales lots that were entered and exited like those that are
-    held; what it settles in cash is an exit, and so is a delisting.
+    held; what it settles in cash is an exit, and so is a delisting. Lots that are settled,
+    delivered or liquidated are entries and exits like those of a fill; funding counts like a
+    dividend. Of an inverse contract notionals are in the base currency, and the gain is entries
+    less exits.
     """
 
     strategy: str
@@ -60,7 +72,20 @@ def average_price(instrument: Instrument, notional: int, lots: int) -> float:
     if lots == 0:
         return 0.0
     numerator, denominator = instrument.tick_size.as_integer_ratio()
+    if instrument.inverse_factor:
+        return lots * instrument.inverse_factor * numerator / (notional * denominator)
     return notional * numerator / (lots * instrument.minor_per_tick_lot * denominator)
+
+
+class _Traded(NamedTuple):
+    """A fill, or lots that changed hands without an order."""
+
+    ts: int
+    side: int
+    lots: int
+    notional: int
+    fee: int
+    is_fill: bool
 
 
 class _Trip:
@@ -83,7 +108,7 @@ class _Trip:
         self.fills = 0
         self.income = 0
 
-    def add(self, fill: OrderFilled, lots: int, notional: int, fee: int) -> None:
+    def add(self, fill: _Traded, lots: int, notional: int, fee: int) -> None:
         """Take `lots` of a fill, with their part of its notional and fee."""
         if fill.side == self.sign:
             self.entered += lots
@@ -91,9 +116,9 @@ class _Trip:
         else:
             self.exited += lots
             self.exit_notional += notional
-            self.ts_exit = fill.ts_fill
+            self.ts_exit = fill.ts
         self.fees += fee
-        self.fills += 1
+        self.fills += fill.is_fill
 
     def adjust(self, ts: int, change: PositionAdjusted) -> None:
         """Take what a corporate action made of the position."""
@@ -121,10 +146,14 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
     for ts, fill in account_events:
-        if isinstance(fill, CapitalDeposited | CashPosted):
+        if isinstance(fill, CapitalDeposited):
             continue
         key = (fill.strategy, fill.instrument)
         trip = working.get(key)
+        if isinstance(fill, CashPosted):
+            if trip is not None and fill.kind is PostingKind.FUNDING:
+                trip.income += fill.amount
+            continue
         if isinstance(fill, PositionAdjusted):
             if trip is not None:
                 trip.adjust(ts, fill)
@@ -132,30 +161,41 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
                     trips.append(_finish(marks, key, trip))
                     del working[key]
             continue
+        if isinstance(fill, OrderFilled):
+            traded = _Traded(fill.ts_fill, fill.side, fill.lots, fill.notional, fill.fee, True)
+        elif fill.kind is SettlementKind.VARIATION:
+            continue  # a gain of the trip that has moved to cash
+        else:
+            side = 1 if fill.traded > 0 else -1
+            traded = _Traded(ts, side, abs(fill.traded), fill.notional, fill.fee, False)
         if trip is None:
-            trip = working[key] = _Trip(fill.side, fill.ts_fill)
+            trip = working[key] = _Trip(traded.side, traded.ts)
         held = trip.entered - trip.exited
-        closing = held if fill.side != trip.sign and fill.lots >= held else 0
+        closing = held if traded.side != trip.sign and traded.lots >= held else 0
         if not closing:
-            trip.add(fill, fill.lots, fill.notional, fill.fee)
+            trip.add(traded, traded.lots, traded.notional, traded.fee)
             continue
-        notional = fill.notional * closing // fill.lots
-        fee = fill.fee * closing // fill.lots
-        trip.add(fill, closing, notional, fee)
+        notional = traded.notional * closing // traded.lots
+        fee = traded.fee * closing // traded.lots
+        trip.add(traded, closing, notional, fee)
         trips.append(_finish(marks, key, trip))
         del working[key]
-        if fill.lots > closing:
-            trip = working[key] = _Trip(fill.side, fill.ts_fill)
-            trip.add(fill, fill.lots - closing, fill.notional - notional, fill.fee - fee)
+        if traded.lots > closing:
+            trip = working[key] = _Trip(traded.side, traded.ts)
+            trip.add(traded, traded.lots - closing, traded.notional - notional, traded.fee - fee)
     return trips + [_finish(marks, key, trip) for key, trip in working.items()]
 
 
 def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTrip:
     mark = marks.of(key[1])
-    factor = mark.instrument.minor_per_tick_lot
+    terms = mark.instrument
     open_lots = trip.sign * (trip.entered - trip.exited)
-    value = open_lots * int(mark.ticks[-1]) * factor if open_lots else 0
-    gross = value - trip.sign * (trip.entry_notional - trip.exit_notional) + trip.income
+    value, sign = 0, -trip.sign if terms.inverse_factor else trip.sign
+    if open_lots:
+        value = compute_value(
+            open_lots, int(mark.ticks[-1]), terms.minor_per_tick_lot, terms.inverse_factor
+        )
+    gross = value - sign * (trip.entry_notional - trip.exit_notional) + trip.income
     net = gross - trip.fees
     ts_exit = int(mark.ts_close[-1]) if open_lots else trip.ts_exit
     first, last = np.searchsorted(mark.ts_close, (trip.ts_entry, ts_exit), side="right")

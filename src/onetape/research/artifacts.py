@@ -75,13 +75,16 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
             does not hold the bars that the session read.
         TryAgain: The tape is locked.
     """
-    from onetape.runtime.sessions.recorded import find_actions
+    from onetape.runtime.sessions.recorded import find_actions, find_funding
     from onetape.tape.reader import SqliteTapeReader
 
     reader = SqliteTapeReader(run_dir / "tape.db")
     try:
         timeline = load_pinned_timeline(
-            reader.header, catalog or _catalog_of(run_dir), find_actions(run_dir)
+            reader.header,
+            catalog or _catalog_of(run_dir),
+            find_actions(run_dir),
+            find_funding(run_dir),
         )
         return summarize_run(timeline, reader.events(), digest=reader.digest)
     finally:
@@ -89,20 +92,24 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
 
 
 def load_pinned_timeline(
-    header: SessionStarted, catalog: Path, actions: Path | None = None
+    header: SessionStarted,
+    catalog: Path,
+    actions: Path | None = None,
+    funding: Path | None = None,
 ) -> Timeline:
-    """The bars that a session ran on, at the versions that its tape pins, and its actions.
+    """The bars that a session ran on, at the versions that its tape pins, actions and funding.
 
     Raises:
         DataError: The tape pins nothing, the catalog is not there, or it holds other bars; or the
-            file of corporate actions holds other ones.
+            file of corporate actions or funding rates holds other ones.
     """
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.corporate_actions import ACTIONS
-    from onetape.marketdata.timeline import load_timeline
+    from onetape.marketdata.fundamentals import FUNDAMENTALS
+    from onetape.marketdata.timeline import PINNED_FILES, load_timeline
 
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
-    action_pins = [each for each in header.datasets if each.timeframe == ACTIONS]
+    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    read = [each for each in PINNED_FILES if each != FUNDAMENTALS]  # no figure of a run needs them
+    action_pins = [each for each in header.datasets if each.timeframe in read]
     clock = msgspec.json.decode(header.config).get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():
         raise DataError(
@@ -117,6 +124,7 @@ def load_pinned_timeline(
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
         actions,
+        funding,
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:
@@ -128,8 +136,8 @@ def load_pinned_timeline(
             )
     if list(timeline.action_pins) != action_pins:
         raise DataError(
-            "these are not the corporate actions that the session read",
-            where=str(actions or "config.json of the run names no file of them"),
+            "these are not the corporate actions or funding rates that the session read",
+            where=str(actions or funding or "config.json of the run names no file of them"),
             remedy="bring back the file of the run",
         )
     return timeline

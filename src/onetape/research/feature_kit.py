@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.errors import DataError, OnetapeError
+from onetape.domain.errors import DataError, OnetapeError, StrategyError
 from onetape.features.columns import compute_column, select_inputs
 from onetape.features.distribution import (
     compute_psi,
@@ -63,7 +63,7 @@ class Stationarity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_walk(rows: int = 600, seed: int = 0) -> Columns:
-    """Bars of a random walk of a minute each, in sessions of 390, with which features can be tested."""
+    """Bars of a minute on a random walk, in sessions of 390, to test features with."""
     chance = np.random.default_rng(seed)
     close = 100.0 * np.exp(np.cumsum(chance.normal(0.0, 0.01, rows)))
     open_ = np.concatenate([[100.0], close[:-1]])
@@ -91,6 +91,10 @@ def examine_feature(feature: Estimator, columns: Columns) -> list[Problem]:
         StrategyError: A column that it reads is not there.
         DataError: A column holds no numbers.
     """
+    try:
+        _ = feature.version
+    except StrategyError as error:
+        return [Problem("rule", f"{error.where} {error.what}", error.remedy)]
     inputs = tuple(each[:_ROWS_MAX] for each in select_inputs("feature", feature, columns))
     try:
         whole = compute_column(feature, inputs)
@@ -162,7 +166,8 @@ def check_hosts(
     if not is_same_bits(compiled, whole):
         row = int(np.flatnonzero(compiled.view(np.int64) != whole.view(np.int64))[0])
         return [Problem(
-            "compiled", f"row {row:,} is {float(compiled[row])!r} compiled and {float(whole[row])!r} in Python",
+            "compiled",
+            f"row {row:,} is {float(compiled[row])!r} compiled and {float(whole[row])!r} in Python",
             "use no int state for fractions, and nothing outside of a rule's subset",
         )]  # fmt: skip
     return []
@@ -201,9 +206,11 @@ def measure_stationarity(values: FloatColumn) -> Stationarity:
         return Stationarity(adf=math.nan, kpss=math.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a p-value beyond the table is given as its end
+        of_adf: Any = adfuller(finite, result_object=True)
+        of_kpss: Any = kpss(finite, nlags="auto", result_object=True)
         return Stationarity(
-            adf=float(adfuller(finite, result_object=True).pvalue),
-            kpss=float(kpss(finite, nlags="auto", result_object=True).pvalue),
+            adf=float(of_adf.pvalue),
+            kpss=float(of_kpss.pvalue),
         )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from onetape.domain.errors import StrategyError
 from onetape.features.columns import select_inputs
 from onetape.features.registry import FeatureDefinition
 from onetape.features.store import FeatureColumn, FeatureStore
@@ -18,6 +17,7 @@ from onetape.research.feature_kit import (
     measure_stability,
     measure_stationarity,
 )
+
 
 class CheckedColumn(msgspec.Struct, frozen=True, kw_only=True):
     """A feature over one instrument. `nan_ratio` is after the warm-up; figures are NaN of none."""
@@ -74,19 +74,13 @@ def _examine(
 ) -> list[FeatureFinding]:
     """Type, prefixes, checkpoints and hosts, over the bars of one instrument."""
     feature = store.registry.resolve(definition.key)
-    try:
-        _ = feature.version
-    except StrategyError as error:
-        return [report(definition, "rule", f"{error.where} {error.what}", error.remedy)]
     bars = store.catalog.read_bars(symbol, store.timeframe)
     try:
         faults = check_type(definition, feature, select_inputs(definition.key, feature, bars))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         what = f"update raises {type(error).__name__}: {error}"
         return [report(definition, "raises", what, "give math.nan where there is no value")]
-    if faults:
-        return faults
-    return [report(definition, *each) for each in examine_feature(feature, bars)]
+    return faults or [report(definition, *each) for each in examine_feature(feature, bars)]
 
 
 def _measure(column: FeatureColumn, warm_up: int, *, stationarity: bool) -> CheckedColumn:

@@ -1,4 +1,4 @@
-"""The lineage of features as a self-contained HTML page: boxes in layers, lines from left to right."""
+"""The lineage of features as a self-contained HTML page: boxes in layers, and lines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _box(node: LineageNode, x: int, y: int) -> str:
     kind = "feature" if node.formula else "column"
     formula = html.escape(_shorten(node.formula))
     return (
-        f'<g><title>{html.escape(node.formula or "column of bars")}</title>'
+        f"<g><title>{html.escape(node.formula or 'column of bars')}</title>"
         f'<rect class="{kind}" x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}"/>'
         f'<text x="{x + 10}" y="{y + 18}">{html.escape(node.key)}</text>'
         f'<text class="formula" x="{x + 10}" y="{y + 35}">{formula}</text></g>'

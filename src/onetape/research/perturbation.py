@@ -11,9 +11,17 @@ import numpy as np
 
 from onetape.domain.errors import DataError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import BOOK, QUOTES, CorporateAction, CorporateActionKind, TickKind
+from onetape.domain.market import (
+    BOOK,
+    QUOTES,
+    ContractExpiry,
+    ContractStep,
+    CorporateAction,
+    CorporateActionKind,
+    TickKind,
+)
 from onetape.domain.numbers import INT64_MAX
-from onetape.marketdata.bars import BarColumns, BoolArray
+from onetape.marketdata.bars import BAR_COLUMNS, BarColumns, BoolArray
 from onetape.marketdata.ticks import TICK_COLUMNS, stand
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
@@ -77,13 +85,29 @@ class Perturber:
                 for name, column in timeline.columns.items()
             }
             whole = np.ones(len(timeline), dtype=np.bool_)
-            moved = _with_rows(timeline, columns, whole, self._actions(perturbation, rows))
+            moved = _with_rows(
+                timeline, columns, whole, self._actions(perturbation, rows),
+                self._steps(perturbation, rows),
+            )  # fmt: skip
             return stand_again(moved) if timeline.kind in TICKS else moved
         if perturbation.change is Change.GAPS:
             kept = ~(after & self._dropped(perturbation.variant))
             left = _with_rows(timeline, timeline.columns, kept)
             return stand_again(left) if timeline.kind in TICKS else left
-        return _with_rows(timeline, timeline.columns, ~after, self._actions(perturbation, rows))
+        return _with_rows(
+            timeline, timeline.columns, ~after, self._actions(perturbation, rows),
+            self._steps(perturbation, rows),
+        )  # fmt: skip
+
+    def _steps(self, perturbation: Perturbation, rows: int) -> tuple[ContractStep, ...]:
+        """The contract steps that were known before the first row that may be changed."""
+        known = self._timeline.columns["ts_known"]
+        ts = int(known[rows]) if rows < len(known) else INT64_MAX
+        return tuple(
+            step
+            for step in self._timeline.steps
+            if step.ts_known < ts or perturbation.instrument not in (None, step.instrument)
+        )
 
     def _actions(self, perturbation: Perturbation, rows: int) -> tuple[CorporateAction, ...]:
         """The corporate actions that were known before the first row that may be changed."""
@@ -125,7 +149,13 @@ class Perturber:
         open_ = close * np.exp(random.uniform(-_SHAPE, _SHAPE, rows))
         high = np.maximum(open_, close) * np.exp(random.uniform(0.0, _SHAPE, rows))
         low = np.minimum(open_, close) * np.exp(random.uniform(-_SHAPE, 0.0, rows))
-        return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+        figures = {
+            name: column * np.exp(random.uniform(-1.0, 1.0, rows))
+            for name, column in columns.items()
+            if name not in BAR_COLUMNS
+        }
+        bars = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+        return {**bars, **figures}
 
 
 def _change_ticks(timeline: Timeline, random: np.random.Generator) -> BarColumns:
@@ -188,7 +218,12 @@ def cut_before(timeline: Timeline, rows: int) -> Timeline:
         if before > rows or action.kind is CorporateActionKind.DELISTING
     )
     kept = np.arange(len(timeline)) >= rows
-    return _with_rows(timeline, timeline.columns, kept, actions)
+    steps = tuple(
+        step
+        for step, before in zip(timeline.steps, timeline.step_rows, strict=True)
+        if before > rows or isinstance(step, ContractExpiry)
+    )
+    return _with_rows(timeline, timeline.columns, kept, actions, steps)
 
 
 def _with_rows(
@@ -196,6 +231,7 @@ def _with_rows(
     columns: BarColumns,
     keep: BoolArray,
     actions: tuple[CorporateAction, ...] | None = None,
+    steps: tuple[ContractStep, ...] | None = None,
 ) -> Timeline:
     index = timeline.instrument_index[keep]
     rows = {each.id: np.flatnonzero(index == at) for at, each in enumerate(timeline.instruments)}
@@ -210,4 +246,5 @@ def _with_rows(
         kind=timeline.kind,
         actions=timeline.actions if actions is None else actions,
         action_pins=timeline.action_pins,
+        steps=timeline.steps if steps is None else steps,
     )

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.events import CapitalDeposited, CashPosted, OrderFilled, PositionAdjusted
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    OrderFilled,
+    PositionAdjusted,
+    PositionSettled,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.portfolio.performance import drawdowns
@@ -201,7 +207,7 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
     for _, fill in summary.projection.account_events:
         if isinstance(fill, CapitalDeposited | CashPosted) or fill.instrument != instrument:
             continue
-        if isinstance(fill, PositionAdjusted):
+        if isinstance(fill, PositionAdjusted | PositionSettled):
             held[fill.strategy] = fill.lots
             continue
         before = held.get(fill.strategy, 0)

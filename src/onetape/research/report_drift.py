@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from onetape.domain.events import FeatureDrifted
 from onetape.domain.timestamps import to_iso
 from onetape.research.report_charts import BLUE, GRAY, Figure
@@ -57,7 +59,7 @@ def _newest(summary: RunSummary) -> list[tuple[int, FeatureDrifted]]:
 def _distribution(ts: int, drifted: FeatureDrifted) -> Figure:
     """Shares of the values in each bin, reference beside recent."""
     edges = [f"{edge:.4g}" for edge in drifted.edges]
-    names = [f"{a} to {b}" for a, b in zip(edges, edges[1:], strict=False)]
+    names = [f"{a} to {b}" for a, b in pairwise(edges)]
     bins = [f"below {edges[0]}", *names, f"from {edges[-1]}"] if edges else ["all"]
     bars = [
         {

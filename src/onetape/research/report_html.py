@@ -32,14 +32,18 @@ def render_html(summary: RunSummary) -> str:
 def _figures(summary: RunSummary) -> dict[str, charts.Figure]:
     """The charts by the id of their place."""
     traded = summary.instruments[:MAX_PRICE_CHARTS]
-    return drift_charts(summary) | {
-        "equity": charts.equity_chart(summary),
-        "exposure": charts.exposure_chart(summary),
-        "distribution": charts.distribution_chart(summary),
-    } | {
-        f"price-{number}": charts.price_chart(summary, each.instrument)
-        for number, each in enumerate(traded)
-    }
+    return (
+        drift_charts(summary)
+        | {
+            "equity": charts.equity_chart(summary),
+            "exposure": charts.exposure_chart(summary),
+            "distribution": charts.distribution_chart(summary),
+        }
+        | {
+            f"price-{number}": charts.price_chart(summary, each.instrument)
+            for number, each in enumerate(traded)
+        }
+    )
 
 
 def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> Iterable[str]:

@@ -20,9 +20,10 @@ from onetape.portfolio.equity_curve import (
     EquityCurves,
     Marks,
     SlicedTimeline,
-    cash_change,
+    TimedAccountEvent,
     compute_equity_curves,
     currency_of,
+    fold_cash,
 )
 from onetape.portfolio.home_amounts import fills_at_home, trips_at_home
 from onetape.portfolio.home_currency import HomeCurrency
@@ -231,9 +232,9 @@ def summarize_run(
     """
     projection = project_run(events)
     marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
-    curves = compute_equity_curves(marks, projection.account_events)
     currencies = marks.currencies(_currency(projection, timeline))
-    _check_cash(projection, curves, currencies)
+    curves = compute_equity_curves(marks, projection.account_events)
+    _check_cash(projection, marks, curves, currencies)
     round_trips = trips_at_home(currencies, pair_round_trips(marks, projection.account_events))
     fills = fills_at_home(currencies, [(ts, fill) for _, ts, fill in projection.fills])
     clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
@@ -266,14 +267,18 @@ def summarize_run(
     )
 
 
-def _check_cash(projection: RunProjection, curves: EquityCurves, currencies: HomeCurrency) -> None:
+def _check_cash(
+    projection: RunProjection, marks: Marks, curves: EquityCurves, currencies: HomeCurrency
+) -> None:
     """The cash that the ledger put on the tape last is what the events add up to.
 
     And where all of a strategy is in one currency, what its curve ends with.
     """
-    totals: Counter[tuple[str, str]] = Counter()
-    for _, event in projection.account_events:
-        totals[event.strategy, currency_of(event, currencies)] += cash_change(event)
+    groups: dict[tuple[str, str], list[TimedAccountEvent]] = {}
+    for timed in projection.account_events:
+        key = timed[1].strategy, currency_of(timed[1], currencies)
+        groups.setdefault(key, []).append(timed)
+    totals = {key: sum(fold_cash(marks, each)[0]) for key, each in groups.items()}
     foreign = {strategy for strategy, currency in totals if currency != currencies.home}
     for (strategy, currency), cash in projection.cash.items():
         folded = totals[strategy, currency]
@@ -296,7 +301,7 @@ def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:
             f"the strategies keep books in {' and '.join(currencies)}, whose sum means nothing",
             remedy="run one session for each currency",
         )
-    return currencies[0] if currencies else timeline.instruments[0].quote_currency
+    return currencies[0] if currencies else timeline.instruments[0].settlement_currency
 
 
 def _summarize_instruments(

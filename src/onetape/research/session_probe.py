@@ -162,6 +162,8 @@ def probe_config(config: SessionConfig) -> Probe:
     timeline = load_timeline(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
+        config.data.funding_path,
+        config.data.fundamentals_path,
     )  # fmt: skip
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed

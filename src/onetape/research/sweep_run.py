@@ -185,6 +185,8 @@ def _load(config: SessionConfig) -> Timeline:
     return load_timeline(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
+        config.data.funding_path,
+        config.data.fundamentals_path,
     )  # fmt: skip
 
 

@@ -206,14 +206,16 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         clock.ts_end,
         {pin.instrument: pin.table_version for pin in setup.datasets},
         config.data.actions_path,
+        config.data.funding_path,
+        config.data.fundamentals_path,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",
                         where=config.data.path, remedy="begin a new sweep")  # fmt: skip
     if timeline.action_pins != setup.action_pins:
         raise DataError(
-            "the file holds other corporate actions than the sweep began with",
-            where=config.data.corporate_actions or "",
+            "the files hold other corporate actions or funding rates than the sweep began with",
+            where=config.data.corporate_actions or config.data.funding or "",
             remedy="begin a new sweep",
         )
     terms = build_terms(config.execution, config.seed, timeline)

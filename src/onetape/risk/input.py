@@ -41,6 +41,8 @@ class RiskInput(msgspec.Struct, kw_only=True):
     | `session_start_equity` | equity at the start of the trading day                           |
     | `peak_equity`          | highest equity so far                                            |
     | `kill_active`          | the kill switch is set                                           |
+    | `margin_needed`        | on margin: initial margin of everything at its worst             |
+    | `margin_power`         | what may back it                                                 |
 
     `apply_worst_case` fills the rest. In the direction of the order (positive: the way it trades):
     `end_lots` and `end_notional`, the position after it and every open order of its side;
@@ -73,6 +75,8 @@ class RiskInput(msgspec.Struct, kw_only=True):
     other_net_notional: int = 0
     open_buy_notional: int = 0
     kill_active: bool = False
+    margin_needed: int = 0
+    margin_power: int = 0
     end_lots: int = 0
     end_notional: int = 0
     gross_notional: int = 0

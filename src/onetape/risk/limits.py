@@ -59,8 +59,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_orders_per_minute: int | None = None
 
 
-def build_gates(limits: RiskLimits) -> tuple[Gate[Any], ...]:
-    """The gates of `limits`, in the fixed order of asking.
+def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[Any], ...]:
+    """The gates of `limits`, in the fixed order of asking; `is_margin`: the account has margin.
 
     Raises:
         ConfigError: A limit is not positive or finer than 1e-8, or an id is not SYMBOL.VENUE.
@@ -80,7 +80,7 @@ def build_gates(limits: RiskLimits) -> tuple[Gate[Any], ...]:
         _build(GrossExposureGate, _ratio_e8(limits, "max_gross_exposure_pct", 100)),
         _build(NetExposureGate, _ratio_e8(limits, "max_net_exposure_pct", 100)),
         _build(LeverageGate, _ratio_e8(limits, "max_leverage", 1)),
-        BuyingPowerGate(leverage_e8, allow_short=limits.allow_short),
+        BuyingPowerGate(leverage_e8, allow_short=limits.allow_short, is_margin=is_margin),
         _build(DailyLossGate, _ratio_e8(limits, "max_daily_loss_pct", 100)),
         _build(DrawdownGate, _ratio_e8(limits, "max_drawdown_pct", 100)),
         _build(_build_order_rate, _positive(limits, "max_orders_per_minute")),

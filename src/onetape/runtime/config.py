@@ -66,6 +66,10 @@ class LiveClock(Section):
     type: Literal["live"]
 
 
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
+"""Keys of `data` that name a file whose content is pinned."""
+
+
 class DataConfig(Section):
     """Which market data."""
 
@@ -80,11 +84,26 @@ class DataConfig(Section):
     """Dataset versions to use instead of the newest, by instrument id."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of splits, dividends and delistings; null: none."""
+    funding: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of funding rates of perpetuals; null: none."""
+
+    fundamentals: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of published figures, which features can read; null: none."""
+
+    @property
+    def fundamentals_path(self) -> Path | None:
+        """Where the published figures are."""
+        return None if self.fundamentals is None else Path(self.fundamentals)
 
     @property
     def actions_path(self) -> Path | None:
         """Where the corporate actions are."""
         return None if self.corporate_actions is None else Path(self.corporate_actions)
+
+    @property
+    def funding_path(self) -> Path | None:
+        """Where the funding rates are."""
+        return None if self.funding is None else Path(self.funding)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -272,11 +291,13 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path` and `data.corporate_actions` (the data is pinned by its
+    Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
     own content hash) and `clock.speed`. It loads again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"], values["data"]["corporate_actions"]
+    del values["output"], values["data"]["path"]
+    for key in PINNED_KEYS:
+        del values["data"][key]
     values["clock"].pop("speed", None)
     if values["drift"] is None:
         del values["drift"]  # as in sessions from before there was any

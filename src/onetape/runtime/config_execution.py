@@ -16,6 +16,7 @@ from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_carrying import CarryingConfig
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
 from onetape.runtime.config_fills import FillConfig
+from onetape.runtime.config_margin import Margin
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name
 
@@ -99,6 +100,8 @@ class ExecutionConfig(Section):
     fill: FillConfig = FillConfig()
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
+    margin: Margin | None = None
+    """What a broker asks for positions; null: they are paid for."""
 
     carrying: CarryingConfig | None = None
     """Borrow fees and interest; null: holding is free."""

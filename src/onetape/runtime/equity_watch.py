@@ -115,24 +115,24 @@ class EquityWatch:
     def _advance_one(self, row: int) -> None:
         ticks = self._market.close_ticks
         (position,) = self._ledger.held.values()
-        each = position.lots * position.factor
+        is_long = position.lots > 0
         cash = self._ledger.cash
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             known = start > self._row + 1
-            self.session_start = cash + each * ticks[start - 1] if known else self._equity
+            self.session_start = cash + position.worth(ticks[start - 1]) if known else self._equity
         seen = ticks[self._row + 1 : row + 1]
-        self.peak = max(self.peak, cash + each * (max(seen) if each > 0 else min(seen)))
-        self._equity = cash + each * ticks[row]
+        self.peak = max(self.peak, cash + position.worth(max(seen) if is_long else min(seen)))
+        self._equity = cash + position.worth(ticks[row])
 
     def _advance_many(self, row: int, rows_index: list[int]) -> None:
         ticks = self._market.close_ticks
         marks = self._marks
         ends = self._slice_end
-        held = {
-            self._index[name]: each.lots * each.factor for name, each in self._ledger.held.items()
-        }
-        equity = self._ledger.cash + sum(each * marks[index] for index, each in held.items())
+        positions = {self._index[name]: each for name, each in self._ledger.held.items()}
+        inverse = {at: each for at, each in positions.items() if each.inverse_factor}
+        held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
+        equity = self._ledger.cash + sum(each.worth(marks[at]) for at, each in positions.items())
         peak = self.peak
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
@@ -144,6 +144,8 @@ class EquityWatch:
             each = held.get(index)
             if each:
                 equity += each * (ticks[at] - marks[index])
+            elif index in inverse:
+                equity += inverse[index].worth(ticks[at]) - inverse[index].worth(marks[index])
             marks[index] = ticks[at]
             if ends[at] and equity > peak:
                 peak = equity

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from onetape.domain.corporate_actions import ActionTerms, compute_terms
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import Bar, BarBlock, CorporateActionKind
+from onetape.domain.market import Bar, BarBlock, CorporateActionKind, MarkPrice
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.marketdata.depth import Depth
@@ -25,7 +25,8 @@ class MarketState:
 
     A mark is the close of an instrument's newest bar, or its newest print, in ticks, rounded to the
     nearest; 0 before the first. All reads are lazy: a row that nobody asks about costs nothing.
-    From a split to the next row of its instrument the mark is that close adjusted by its ratio.
+    From a split to the next row of its instrument the mark is that close adjusted by its ratio, and
+    from a mark price of the venue it is that.
     """
 
     __slots__ = (
@@ -50,15 +51,15 @@ class MarketState:
         self._this_start = self._next_start = 0
         self.session_starts: list[int] = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
 
-    def restore(self, row: int, actions: int = 0) -> None:
-        """Stand at `row`, after so many of the timeline's corporate actions."""
+    def restore(self, row: int, actions: int = 0, steps: int = 0) -> None:
+        """Stand at `row`, after so many of the timeline's corporate actions and contract steps."""
         self.row = self._synced = row
         rows = np.arange(row + 1)
         last = np.full(len(self._last_row), -1)
         np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
         self._last_row = last.tolist()
         for index, newest in enumerate(self._last_row):
-            adjusted = _find_adjusted(self._timeline, index, newest, actions)
+            adjusted = _find_adjusted(self._timeline, index, newest, actions, steps)
             if adjusted is not None:
                 self._adjusted[index] = adjusted
 
@@ -68,6 +69,12 @@ class MarketState:
         if row >= 0:
             before = _AdjustedMark(row, self.mark_ticks(index), self.close(index))
             self._adjusted[index] = before.split(terms)
+
+    def mark(self, index: int, price: float) -> None:
+        """The venue values the instrument at `index` at `price` until its next row."""
+        row = self.last_row(index)
+        if row >= 0:
+            self._adjusted[index] = _make_mark(self._timeline, index, row, price)
 
     def last_row(self, index: int) -> int:
         """Newest row of the instrument at `index`; -1 before its first bar."""
@@ -175,25 +182,33 @@ class _AdjustedMark(NamedTuple):
         return _AdjustedMark(self.row, ticks, self.close * terms.bottom / terms.top)
 
 
-def compute_mark_ticks(timeline: Timeline, index: int, row: int, actions: int) -> int:
-    """Mark of the instrument at `index`, whose newest row is `row`, after so many `actions`.
+def compute_mark_ticks(
+    timeline: Timeline, index: int, row: int, actions: int, steps: int = 0
+) -> int:
+    """Mark of the instrument at `index` at its newest `row`, after so many `actions` and `steps`.
 
     What `MarketState.mark_ticks` gives there; 0 before the first row.
     """
     if row < 0:
         return 0
-    found = _find_adjusted(timeline, index, row, actions) or _read_mark(timeline, index, row)
+    found = _find_adjusted(timeline, index, row, actions, steps) or _read_mark(timeline, index, row)
     return found.ticks
 
 
 def _read_mark(timeline: Timeline, index: int, row: int) -> _AdjustedMark:
-    close = float(timeline.columns["close"][row])
-    ticks = compute_ticks(close, timeline.instruments[index].tick_float, 0)
-    return _AdjustedMark(row, ticks, close)
+    return _make_mark(timeline, index, row, float(timeline.columns["close"][row]))
 
 
-def _find_adjusted(timeline: Timeline, index: int, row: int, actions: int) -> _AdjustedMark | None:
-    """The mark of the instrument at `index` if one of so many actions has split it since `row`."""
+def _make_mark(timeline: Timeline, index: int, row: int, price: float) -> _AdjustedMark:
+    return _AdjustedMark(
+        row, compute_ticks(price, timeline.instruments[index].tick_float, 0), price
+    )
+
+
+def _find_adjusted(
+    timeline: Timeline, index: int, row: int, actions: int, steps: int
+) -> _AdjustedMark | None:
+    """The mark of the instrument at `index` if it has split or was marked since `row`."""
     instrument = timeline.instruments[index]
     adjusted: _AdjustedMark | None = None
     applied = zip(timeline.actions[:actions], timeline.action_rows, strict=False)
@@ -205,6 +220,10 @@ def _find_adjusted(timeline: Timeline, index: int, row: int, actions: int) -> _A
         ):
             before = adjusted or _read_mark(timeline, index, row)
             adjusted = before.split(compute_terms(action, instrument))
+    marked = zip(timeline.steps[:steps], timeline.step_rows, strict=False)
+    for step, rows in marked if row >= 0 else ():
+        if isinstance(step, MarkPrice) and step.instrument == instrument.id and rows > row:
+            adjusted = _make_mark(timeline, index, row, step.price)
     return adjusted
 
 
@@ -212,9 +231,9 @@ class Valuation:
     """What a sub-ledger is worth at the marks of a `MarketState`: exact minor units.
 
     Attributes:
-        equity: Cash plus net notional, as of the last `refresh`.
-        gross: Sum of the lots of all positions, shorts too, at their marks.
-        net: Sum of all positions at their marks, shorts negative.
+        equity: Cash plus what all positions are worth, as of the last `refresh`.
+        gross: Sum of the notionals of all positions, shorts too, at their marks.
+        net: Sum of the notionals of all positions at their marks, shorts negative.
     """
 
     __slots__ = ("_index", "_ledger", "_market", "equity", "gross", "net", "row")
@@ -238,12 +257,16 @@ class Valuation:
         if self.row == market.row:
             return
         self.row = market.row
-        gross = net = 0
+        gross = net = promised = 0
         for identity, position in self._ledger.held.items():
             mark = market.mark_ticks(self._index[identity])
-            notional = position.lots * position.factor * mark
+            if position.is_margined:
+                notional = position.exposure(mark)
+                promised += notional - position.worth(mark)
+            else:
+                notional = position.lots * position.factor * mark
             net += notional
             gross += notional if position.lots > 0 else -notional
         self.gross = gross
         self.net = net
-        self.equity = self._ledger.cash + net
+        self.equity = self._ledger.cash + net - promised

@@ -25,11 +25,11 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
     DenialCode,
-    Intent,
     LiquiditySide,
     OrderIntent,
     OrderStatus,
@@ -50,6 +50,7 @@ from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.currency_exchange import CurrencyExchange
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.settlement import Settlement
@@ -76,12 +77,15 @@ class OrderDesk:
 
     Attributes:
         commands: What the current step wants sent to the venue, in order.
+        is_cash_account: Whether what is bought must be paid from cash.
+        margin: What measures margin; None: there is no agreement on it.
         settlement: Keeps the proceeds of sales until they settle; None: they do at once.
     """
 
     __slots__ = (
-        "_delisted", "_fees", "_index", "_instruments", "_is_single", "_kill_switch", "_log",
-        "_lot_cost", "_market", "_oms", "_runners", "commands", "settlement",
+        "_delisted", "_expired", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
+        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account", "margin",
+        "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +96,11 @@ class OrderDesk:
         instruments: Sequence[Instrument],
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
+        *,
+        is_cash_account: bool = True,
     ) -> None:
+        self.is_cash_account = is_cash_account
+        self.margin: MarginDesk | None = None
         self._log = log
         self._market = market
         self._oms = oms
@@ -104,6 +112,7 @@ class OrderDesk:
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
         self._delisted: set[InstrumentId] = set()
+        self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
 
@@ -118,7 +127,9 @@ class OrderDesk:
         self._kill_switch.active = state.kill_active
         self._kill_switch.reason = state.kill_reason
 
-    def decide(self, runner: Runner, intent: Intent) -> OrderDenied | None:
+    def decide(
+        self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent
+    ) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
         if isinstance(intent, OrderIntent):
             return self._order(runner, intent)
@@ -153,7 +164,7 @@ class OrderDesk:
 
     def _open_line(self, runner: Runner, identity: InstrumentId) -> DeskLine:
         instrument = self._instruments[identity]
-        is_foreign = instrument.quote_currency != runner.ledger.currency
+        is_foreign = instrument.settlement_currency != runner.ledger.currency
         line = runner.lines[identity] = DeskLine(
             instrument, self._index[identity], self._fees[identity],
             runner.ledger.positions[identity], runner.risk.row_for(instrument),
@@ -177,11 +188,14 @@ class OrderDesk:
                 runner.valuation.refresh()
                 budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
                 if line.exchange is not None:
-                    currency = line.instrument.quote_currency
+                    currency = line.instrument.settlement_currency
                     if not line.exchange.has_rate(currency):
                         return intent.side, 0
                     budget = line.exchange.from_home(currency, budget)
-            lots = compute_affordable_lots(line.fees, _TAKER, budget, mark, line.factor, 0)
+            price, factor = mark, line.factor
+            if line.inverse_factor:
+                price, factor = 1, compute_notional(1, mark, 0, line.inverse_factor)
+            lots = compute_affordable_lots(line.fees, _TAKER, budget, price, factor, 0)
             if basis in _AT_FILL:
                 return intent.side, lots
             amount = lots if amount >= 0 else -lots
@@ -214,10 +228,12 @@ class OrderDesk:
         market = self._market
         if self._delisted and line.instrument.id in self._delisted:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
+        if self._expired and line.instrument.id in self._expired:
+            return self._denied(intent, DenialCode.EXPIRED, lots, 0, "lots")
         mark = market.mark_ticks(line.index)
         exchange, currency = line.exchange, ""
         if exchange is not None:
-            currency = line.instrument.quote_currency
+            currency = line.instrument.settlement_currency
             if not exchange.has_rate(currency):
                 pair = exchange.pair_of(currency)
                 return self._denied(intent, DenialCode.NO_RATE, 0, 1, f"bars of {pair}")
@@ -225,6 +241,9 @@ class OrderDesk:
         dearest = intent.limit_ticks or intent.stop_ticks
         if dearest < mark and (side_sign < 0 or not intent.limit_ticks):
             dearest = mark
+        if line.inverse_factor:  # worth the more, the lower the price
+            own = intent.limit_ticks or intent.stop_ticks
+            dearest = min(own, mark) if own and mark else own or mark
         position = line.position.lots
         reduce_only = intent.reduce_only
         coming, group = 0, ""
@@ -245,7 +264,7 @@ class OrderDesk:
         valuation = runner.valuation
         if valuation.row != market.row:
             valuation.refresh()
-        notional = lots * dearest * line.factor
+        notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
         taker_e8 = line.taker_e8
         if taker_e8 is not None:
             fee = -(-notional * taker_e8 // E8)
@@ -271,16 +290,25 @@ class OrderDesk:
         now, equity = self._log.now, valuation.equity
         cash = runner.ledger.cash - runner.unsettled
         lot_notional = (mark or dearest) * line.factor
+        if line.inverse_factor:
+            lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
         if exchange is not None:
             notional = -exchange.to_home(currency, -notional)
             lot_notional = -exchange.to_home(currency, -lot_notional)
             fee = -exchange.to_home(currency, -fee) + exchange.compute_cost(notional)
         kill_active = self._kill_switch.active
+        needed = power = 0
+        if self.margin is not None:
+            others = [each for each in self._oms.open.values() if each is not replaced]
+            signed = 0 if reduce_only else lots * side_sign
+            needed, power = self.margin.compute_needs(
+                runner, others, line.instrument.id, signed, dearest
+            )
         self._lot_cost = -(-(notional + fee) // lots)
         approved = line.approve(
             intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
             cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells, gross,
-            net, bound, kill_active,
+            net, bound, kill_active, needed, power,
         )  # fmt: skip
         if approved is not None:
             return approved
@@ -292,6 +320,7 @@ class OrderDesk:
                 reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
                 open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
                 other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
+                margin_needed=needed, margin_power=power,
             )
         )  # fmt: skip
         if exchange is not None and isinstance(verdict, OrderDenied) and verdict.unit == currency:
@@ -374,9 +403,9 @@ class OrderDesk:
         here = line.instrument.id
         position = line.position
         mark_ticks = self._market.mark_ticks
-        price = mark_ticks(line.index) * position.factor
-        gross = runner.valuation.gross - abs(position.lots) * price
-        net = runner.valuation.net - position.lots * price
+        exposure = position.exposure(mark_ticks(line.index)) if position.lots else 0
+        gross = runner.valuation.gross - abs(exposure)
+        net = runner.valuation.net - exposure
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
         for each in self._oms.open.values():
@@ -388,7 +417,8 @@ class OrderDesk:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            price = mark_ticks(self._index[name]) * position.factor
+            mark = mark_ticks(self._index[name])
+            price = compute_notional(1, mark, position.factor, position.inverse_factor)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
@@ -413,7 +443,7 @@ class OrderDesk:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
             lot = self._market.mark_ticks(self._index[name]) * position.factor
-            lot = -exchange.to_home(instrument.quote_currency, -lot)
+            lot = -exchange.to_home(instrument.settlement_currency, -lot)
             gross += compute_worst_lots(position.lots, buys, sells) * lot
             net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
         return gross, net
@@ -428,9 +458,10 @@ class OrderDesk:
         position: int,
     ) -> OrderDenied | None:
         """What the instrument itself forbids, whatever the limits of the account."""
-        notional = lots * reference * instrument.minor_per_tick_lot
         if not reference:
             return self._denied(intent, DenialCode.NO_MARK, 0, 1, "bars")
+        factor = instrument.minor_per_tick_lot
+        notional = compute_notional(lots, reference, factor, instrument.inverse_factor)
         if lots <= 0:
             return self._denied(intent, DenialCode.ZERO_QUANTITY, lots, 1, "lots")
         most = min(instrument.max_lots or MAX_LOTS, MAX_LOTS)
@@ -441,7 +472,7 @@ class OrderDesk:
         if notional < instrument.min_notional * E8:
             return self._denied(
                 intent, DenialCode.MIN_NOTIONAL, notional / E8, float(instrument.min_notional),
-                instrument.quote_currency,
+                instrument.settlement_currency,
             )  # fmt: skip
         if abs(position + lots * side) > MAX_LOTS:
             return self._denied(
@@ -570,11 +601,12 @@ class OrderDesk:
         if isinstance(report, OrderFilled):
             events.append((runner.settle(report), origin, seq))
             if runner.exchange is not None:
-                currency = self._instruments[report.instrument].quote_currency
+                currency = self._instruments[report.instrument].settlement_currency
                 self._convert(runner, runner.exchange, currency, origin, seq)
             if self.settlement is not None:
-                currency = self._instruments[report.instrument].quote_currency
-                self.settlement.take(runner, report, currency, seq)
+                instrument = self._instruments[report.instrument]
+                if not instrument.is_margined:
+                    self.settlement.take(runner, report, instrument.settlement_currency, seq)
         return runner
 
     def _convert(
@@ -604,7 +636,7 @@ class OrderDesk:
             if change is not None:
                 seq = log.emit(change, log.origin, cause)
                 if runner.exchange is not None:
-                    currency = self._instruments[action.instrument].quote_currency
+                    currency = self._instruments[action.instrument].settlement_currency
                     self._convert(runner, runner.exchange, currency, log.origin, seq)
         if action.kind is CorporateActionKind.SPLIT:
             market.split(index, terms)
@@ -673,6 +705,23 @@ class OrderDesk:
         if action.kind is CorporateActionKind.DELISTING:
             self._delisted.add(action.instrument)
 
+    def free_lots(self, runner: Runner, instrument: InstrumentId) -> int:
+        """Lots that a strategy holds and has not for sale; 0 where it is short."""
+        free = runner.ledger.positions[instrument].lots
+        for each in self._oms.open.values():
+            if (
+                each.strategy == runner.name
+                and each.instrument == instrument
+                and each.side is _SELL
+                and not each.reduce_only
+            ):
+                free -= each.leaves
+        return max(0, free)
+
+    def expire(self, instrument: InstrumentId) -> None:
+        """From an expiry on every order of the instrument is denied."""
+        self._expired.add(instrument)
+
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""
         self._kill_switch.apply(command)
@@ -689,6 +738,8 @@ class OrderDesk:
         mark = self._market.mark_ticks(self._index[instrument])
         equity = runner.valuation.equity
         if runner.exchange is not None:
-            currency = self._instruments[instrument].quote_currency
+            currency = self._instruments[instrument].settlement_currency
             equity = runner.exchange.from_home(currency, equity)
-        return equity + position.lots * position.factor * (ticks - mark)
+        if not position.lots:
+            return equity
+        return equity + position.worth(ticks) - position.worth(mark)

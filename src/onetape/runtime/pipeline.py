@@ -4,10 +4,10 @@
                                      (the events of every arrow) -> tape
 
 A *step* processes one input (a market row, venue reports that have come due, a timer, an operator's
-command, a corporate action, the end of a trading day) to its end and puts everything that it caused
-on the tape. Commands leave for the venue only after the tape has their step. All steps are in the
-order of DESIGN section 4: by time, and at one time control, execution reports, corporate actions,
-market, timers; the end of a day comes last.
+command, a corporate action, a contract step, the end of a trading day) to its end and puts
+everything that it caused on the tape. Commands leave for the venue only after the tape has their
+step. All steps are in the order of DESIGN section 4: by time, and at one time control, execution
+reports, corporate actions, contract steps, market, timers; the end of a day comes last.
 """
 
 from __future__ import annotations
@@ -34,21 +34,26 @@ from onetape.domain.events import (
     TimerFired,
     TransferOrdered,
 )
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import (
     Bar,
     BarBlock,
+    ContractExpiry,
+    ContractStep,
     CorporateAction,
     CorporateActionKind,
     RowEvent,
     TimeSlice,
 )
 from onetape.domain.numbers import INT64_MAX
-from onetape.domain.orders import Intent
+from onetape.domain.orders import ExerciseIntent, Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import DayEnd, Timeline
+from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
-from onetape.runtime.runner import Runner, RunnerState
+from onetape.runtime.runner import STEP_CALLBACKS, Runner, RunnerState
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.timers import Timers, TimersState
 from onetape.strategy.context import Context, TimerRequest
@@ -99,8 +104,12 @@ class Pipeline:
         desk: OrderDesk,
         venue: SimulatedExchange,
         log: StepLog,
+        contracts: ContractDesk,
+        margin: MarginDesk | None = None,
     ) -> None:
         self._market = market
+        self._contracts = contracts
+        self._margin = margin
         self._runners = {each.name: each for each in runners}
         self._active = tuple(runners)
         self._desk = desk
@@ -234,6 +243,31 @@ class Pipeline:
         log.emit(drifted, log.market_seq, log.market_seq)
         log.finish()
 
+    def apply_step(self, step: ContractStep) -> None:
+        """What happens to a contract, as a step of its own before the rows of its time.
+
+        First the books and, where the contract expires, its orders; then the margin; then the
+        strategies.
+        """
+        log = self._log
+        ts = max(step.ts_known, log.now)
+        self._deliver(ts, ts - 1)
+        log.begin(ts, self._market.row)
+        log.origin = log.cause = seq = log.emit(step, 0, 0)
+        self._contracts.apply(step, seq)
+        if isinstance(step, ContractExpiry):
+            for report in self._venue.cancel_all(step.instrument, "its instrument has expired"):
+                self._settle(report, seq)
+        if self._margin is not None:
+            self._check_margin(self._margin, seq)
+        for runner in self._active:
+            hear = runner.on_step.get(type(step))
+            if hear is not None and runner.hears(step.instrument):
+                self._call(runner, STEP_CALLBACKS[type(step)], hear, step, runner.context)
+                self._ask(runner)
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
     def end_day(self, day_end: DayEnd, tasks: Sequence[DayEndTask]) -> None:
         """The end of trading days, as a step of its own behind the rows and timers of its time.
 
@@ -266,7 +300,7 @@ class Pipeline:
 
     def _is_rows_only(self) -> bool:
         """Whether one strategy is active and listens to every row and nothing else."""
-        if len(self._active) != 1:
+        if len(self._active) != 1 or self._margin is not None:
             return False
         runner = self._active[0]
         return (
@@ -366,6 +400,8 @@ class Pipeline:
             for report in self._venue.on_bar(bar, self._desk):
                 self._settle(report, log.market_seq)
         self._market.row = row
+        if self._margin is not None and self._slice_end[row]:
+            self._check_margin(self._margin, log.market_seq)
         return ts
 
     def _end_row(self, row: int) -> None:
@@ -422,6 +458,25 @@ class Pipeline:
         self._count_round(runner)
         self._call(runner, "on_timer", runner.on_timer, name, runner.context)
         self._ask(runner)
+
+    def _check_margin(self, margin: MarginDesk, cause: int) -> None:
+        """Judge the margin of every strategy at the marks, liquidate, and tell them."""
+        log = self._log
+        for runner in self._runners.values():
+            for status in margin.check(runner, cause, self._cancel_orders):
+                if runner.on_margin is None:
+                    continue
+                origin, before = log.origin, log.cause
+                log.cause = log.first_seq + len(log.events) - 1
+                self._call(runner, "on_margin", runner.on_margin, status, runner.context)
+                self._ask(runner)
+                log.origin, log.cause = origin, before
+
+    def _cancel_orders(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
+        """Take the orders of a strategy off, in one instrument or (empty) in all."""
+        for name in (instrument,) if instrument else runner.context.instruments:
+            for report in self._venue.cancel_all(name, "liquidation", runner.name):
+                self._settle(report, cause)
 
     def _settle(self, report: OrderReport, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
@@ -499,7 +554,10 @@ class Pipeline:
         self._take_queue(runner, waiting)
         while waiting and not runner.quarantined:
             intent, log.origin, log.cause = waiting.popleft()
-            denied = self._desk.decide(runner, intent)
+            if isinstance(intent, ExerciseIntent):
+                denied = self._contracts.exercise(runner, intent)
+            else:
+                denied = self._desk.decide(runner, intent)
             if denied is not None and runner.on_order_update is not None:
                 log.cause = log.first_seq + len(log.events) - 1
                 self._call(

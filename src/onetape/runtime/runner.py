@@ -15,13 +15,23 @@ from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import (
     CashPosted,
+    MarginStatusChanged,
     OrderEvent,
     OrderFilled,
     PositionAdjusted,
     PositionChanged,
+    PositionSettled,
+    SettlementKind,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, TimeSlice
+from onetape.domain.market import (
+    ContractExpiry,
+    CorporateAction,
+    FundingRate,
+    MarkPrice,
+    SessionSettlement,
+    TimeSlice,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
 from onetape.domain.postings import PostingKind
@@ -35,6 +45,14 @@ from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
+
+STEP_CALLBACKS: dict[type, str] = {
+    FundingRate: "on_funding",
+    MarkPrice: "on_mark",
+    SessionSettlement: "on_settlement",
+    ContractExpiry: "on_expiry",
+}
+"""What hears of each contract step."""
 
 _ROW_CALLBACKS: dict[TimelineKind, tuple[str, ...]] = {
     "bars": ("on_bar",),
@@ -57,8 +75,8 @@ class DeskLine:
     """
 
     __slots__ = (
-        "approve", "exchange", "factor", "fees", "index", "instrument", "is_picky", "position",
-        "taker_e8",
+        "approve", "exchange", "factor", "fees", "index", "instrument", "inverse_factor",
+        "is_picky", "position", "taker_e8",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +90,7 @@ class DeskLine:
     ) -> None:
         self.instrument = instrument
         self.factor = instrument.minor_per_tick_lot
+        self.inverse_factor = instrument.inverse_factor
         self.is_picky = instrument.is_picky
         self.index = index
         self.fees = fees
@@ -129,32 +148,10 @@ class Runner:
     """
 
     __slots__ = (
-        "_definitions",
-        "columns",
-        "context",
-        "decided",
-        "exchange",
-        "failure",
-        "generate",
-        "ledger",
-        "lines",
-        "name",
-        "on_corporate_action",
-        "on_order_update",
-        "on_row",
-        "on_slice",
-        "on_timer",
-        "order_prefix",
-        "quarantined",
-        "risk",
-        "rounds",
-        "row_callback",
-        "row_type",
-        "strategy",
-        "subscribed",
-        "ts_rounds",
-        "unsettled",
-        "valuation",
+        "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
+        "ledger", "lines", "name", "on_corporate_action", "on_margin", "on_order_update", "on_row",
+        "on_slice", "on_step", "on_timer", "order_prefix", "quarantined", "risk", "rounds",
+        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "unsettled", "valuation",
         "watch",
     )  # fmt: skip
 
@@ -213,6 +210,14 @@ class Runner:
         )
         self.on_corporate_action: Callable[[CorporateAction, Context], None] | None = market or (
             strategy.on_corporate_action if self._overrides("on_corporate_action") else None
+        )
+        self.on_step: dict[type, Callable[[Any, Context], None]] = {
+            kind: market or getattr(strategy, name)
+            for kind, name in STEP_CALLBACKS.items()
+            if market is not None or self._overrides(name)
+        }
+        self.on_margin: Callable[[MarginStatusChanged, Context], None] | None = (
+            strategy.on_margin if self._overrides("on_margin") else None
         )
         self.on_timer: Callable[[str, Context], None] = strategy.on_timer
         self.generate: Callable[[Context], Sequence[Intent]] | None = (
@@ -324,6 +329,24 @@ class Runner:
             self.watch.transfer(amount)
         self.valuation.expire()
         return posted
+
+    def settle_contract(
+        self,
+        instrument: InstrumentId,
+        kind: SettlementKind,
+        traded: int,
+        ticks: int,
+        notional: int,
+        fee: int = 0,
+    ) -> PositionSettled:
+        """Post what happens to a position without an order; see `Ledger.settle`."""
+        if self.watch is not None:
+            self.watch.advance()
+        settled = self.ledger.settle(instrument, kind, traded, ticks, notional, fee)
+        self.valuation.expire()
+        definition = self._definitions[instrument]
+        self.context.units[instrument] = definition.lots_to_float(settled.lots)
+        return settled
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of the timeline's rows [start, stop)."""

@@ -6,8 +6,8 @@
 |                  | changed                                                                     |
 | `tape`           | the hash chain is broken, or seal or metrics.json know another tape         |
 | `incomplete`     | the tape has no end; as far as it goes it is identical                      |
-| `data`           | a pinned dataset holds other bars, or the file of corporate actions other   |
-|                  | ones, than were read, or can't be read                                      |
+| `data`           | a pinned dataset holds other bars, or a file of corporate actions or        |
+|                  | funding other ones, than were read, or can't be read                        |
 | `config`         | config.json beside the tape is not what the session ran with                |
 | `code`           | another version of onetape or of a strategy; or, when nothing else is left, |
 |                  | other code, libraries or definitions than at the time of the run            |
@@ -49,6 +49,7 @@ from onetape.domain.events import (
 from onetape.domain.market import CorporateAction
 from onetape.domain.orders import Intent
 from onetape.domain.timestamps import to_iso
+from onetape.runtime.runner import STEP_CALLBACKS
 from onetape.runtime.sessions.backtest import OnProgress, encode_versions
 from onetape.runtime.sessions.recorded import (
     Change,
@@ -178,9 +179,7 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(
-            header, self._catalog, self._actions, self._tape.parent
-        )
+        session, changes = load_recorded(header, self._catalog, self._actions, self._tape.parent)
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None
@@ -478,6 +477,8 @@ def _callback_of(session: RecordedSession, files: Sequence[Path], index: int, ev
         return "on_order_update"
     if isinstance(cause, CorporateAction):
         return "on_corporate_action"
+    if type(cause) in STEP_CALLBACKS:
+        return STEP_CALLBACKS[type(cause)]
     if event.causation_id == 0:
         return "on_start"
     own = [name for name in _CALLBACKS if getattr(strategy, name) is not getattr(Strategy, name)]

@@ -18,6 +18,7 @@ from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
+    ExerciseIntent,
     Intent,
     OrderConditions,
     OrderIntent,
@@ -476,6 +477,8 @@ class Context:
             raise StrategyError(
                 f"an intent names strategy {intent.strategy!r}", where=self._strategy
             )
+        if isinstance(intent, ExerciseIntent):
+            self.instrument(intent.instrument)
         if not isinstance(intent, OrderIntent):
             return
         self.instrument(intent.instrument)
@@ -569,6 +572,14 @@ class Context:
                 stop_ticks,
             )
         )
+
+    def exercise(self, instrument: InstrumentId, quantity: float) -> None:
+        """Exercise `quantity` of an American option that is held, now instead of at its expiry."""
+        definition = self.instrument(instrument)
+        lots = self._lots(definition, quantity)
+        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        self.intent_count += 1
+        self.queue.append(ExerciseIntent(self._strategy, self.intent_count, definition.id, lots))
 
     def round_quantity(self, instrument: InstrumentId, quantity: float) -> float:
         """The nearest tradable quantity toward zero."""

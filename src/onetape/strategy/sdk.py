@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from onetape.domain.errors import StrategyError
-from onetape.domain.events import OrderEvent
+from onetape.domain.events import MarginStatusChanged, OrderEvent
 from onetape.domain.market import (
     Bar,
     BookDelta,
+    ContractExpiry,
     CorporateAction,
     FundingRate,
     MarketEvent,
     MarkPrice,
     QuoteTick,
+    SessionSettlement,
     TimeSlice,
     TradeTick,
 )
@@ -99,6 +101,10 @@ class Strategy:
             self.on_funding(event, ctx)
         elif isinstance(event, MarkPrice):
             self.on_mark(event, ctx)
+        elif isinstance(event, SessionSettlement):
+            self.on_settlement(event, ctx)
+        elif isinstance(event, ContractExpiry):
+            self.on_expiry(event, ctx)
         else:
             self.on_corporate_action(event, ctx)
 
@@ -122,6 +128,15 @@ class Strategy:
 
     def on_mark(self, mark: MarkPrice, ctx: Context) -> None:
         """The venue has published a mark price."""
+
+    def on_settlement(self, settlement: SessionSettlement, ctx: Context) -> None:
+        """The session of a future has ended; its gain of the day has moved to cash."""
+
+    def on_expiry(self, expiry: ContractExpiry, ctx: Context) -> None:
+        """A contract has expired; its positions are settled and its orders are gone."""
+
+    def on_margin(self, status: MarginStatusChanged, ctx: Context) -> None:
+        """The margin of this strategy has another status: a call, a liquidation, or enough."""
 
     def on_corporate_action(self, action: CorporateAction, ctx: Context) -> None:
         """A corporate action; the books are adjusted by it, and orders that end by it are gone."""

@@ -37,6 +37,8 @@ SOURCES: dict[type, str] = {
     events.PositionAdjusted: "portfolio",
     events.CashPosted: "portfolio",
     events.CashSettling: "portfolio",
+    events.PositionSettled: "portfolio",
+    events.MarginStatusChanged: "portfolio",
     events.TimerFired: "clock",
     events.FeatureDrifted: "features",
     events.KillSwitchSet: "operator",
@@ -47,6 +49,8 @@ SOURCES: dict[type, str] = {
     market.BookDelta: "feed",
     market.FundingRate: "feed",
     market.MarkPrice: "feed",
+    market.SessionSettlement: "feed",
+    market.ContractExpiry: "feed",
     market.CorporateAction: "feed",
 }
 """Which component emits a payload. What is not here comes from a strategy, `strategy:<name>`."""

@@ -14,6 +14,7 @@ from onetape.domain.events import (
     CashPosted,
     Event,
     FeatureDrifted,
+    MarginStatusChanged,
     OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
@@ -31,6 +32,7 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -85,6 +87,8 @@ class RunProjection:
         fills: (seq, engine time, fill) each.
         positions: (engine time, what a fill made of its position) each.
         adjustments: (seq, engine time, what a corporate action made of a position) each.
+        settlements: (seq, engine time, what a contract's position was settled by) each.
+        margin: (engine time, another status of a strategy's margin) each.
         postings: (seq, engine time, cash that moved without a fill) each.
         cash: What the books of each (strategy, currency) said last, in minor units.
         denied: (engine time, refusal of our risk) each.
@@ -102,9 +106,11 @@ class RunProjection:
         self.fills: list[tuple[int, int, OrderFilled]] = []
         self.positions: list[tuple[int, PositionChanged]] = []
         self.adjustments: list[tuple[int, int, PositionAdjusted]] = []
+        self.settlements: list[tuple[int, int, PositionSettled]] = []
+        self.margin: list[tuple[int, MarginStatusChanged]] = []
         self.postings: list[tuple[int, int, CashPosted]] = []
         self.cash: dict[tuple[str, str], int] = {}
-        self._quotes = {each.id: each.quote_currency for each in header.instruments}
+        self._quotes = {each.id: each.settlement_currency for each in header.instruments}
         self._homes: dict[str, str] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
@@ -120,6 +126,8 @@ class RunProjection:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._settle,
+            MarginStatusChanged: self._note_margin,
             CashPosted: self._post,
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
@@ -154,8 +162,16 @@ class RunProjection:
         self.adjustments.append((event.seq, event.ts_event, change))
         self.cash[change.strategy, self._currency_of(change)] = change.cash
 
-    def _currency_of(self, change: PositionChanged | PositionAdjusted) -> str:
+    def _currency_of(self, change: PositionChanged | PositionAdjusted | PositionSettled) -> str:
         return self._quotes.get(change.instrument) or self._homes[change.strategy]
+
+    def _settle(self, event: Event, settled: PositionSettled) -> None:
+        self.account_events.append((event.ts_event, settled))
+        self.settlements.append((event.seq, event.ts_event, settled))
+        self.cash[settled.strategy, self._currency_of(settled)] = settled.cash
+
+    def _note_margin(self, event: Event, status: MarginStatusChanged) -> None:
+        self.margin.append((event.ts_event, status))
 
     def _post(self, event: Event, posted: CashPosted) -> None:
         self.account_events.append((event.ts_event, posted))

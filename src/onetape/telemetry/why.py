@@ -20,14 +20,19 @@ from onetape.domain.events import Event, OrderApproved, OrderDenied, Payload, Po
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BAR_FLOAT_COLUMNS,
+    ContractExpiry,
     CorporateAction,
     CorporateActionKind,
+    FundingRate,
+    MarkPrice,
+    SessionSettlement,
     TickKind,
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
     CancelIntent,
+    ExerciseIntent,
     OrderConditions,
     OrderIntent,
     OrderType,
@@ -295,6 +300,27 @@ class _Words:
                     f"{payload.currency} as {payload.kind.value}{of}{reason}, cash "
                     f"{show_minor(payload.cash)}"
                 )
+            case on_tape.PositionSettled():
+                return self._settled(payload)
+            case on_tape.MarginStatusChanged():
+                whose = f" in {payload.instrument}" if payload.instrument else ""
+                return (
+                    f"margin of {payload.strategy}{whose}: {payload.status.value}, equity "
+                    f"{show_minor(payload.equity)} against a maintenance margin of "
+                    f"{show_minor(payload.maintenance)}"
+                )
+            case ExerciseIntent():
+                instrument = self._instruments[payload.instrument]
+                quantity = _quantity(instrument, payload.lots)
+                return f"{payload.strategy} exercises {quantity} {payload.instrument}"
+            case FundingRate():
+                return f"funding of {payload.instrument}: longs pay shorts {payload.rate!r}"
+            case MarkPrice():
+                return f"the venue marks {payload.instrument} at {payload.price!r}"
+            case SessionSettlement():
+                return f"a session of {payload.instrument} ends"
+            case ContractExpiry():
+                return f"{payload.instrument} expires"
             case CorporateAction():
                 return _tell_action(payload)
             case on_tape.OrderAccepted():
@@ -318,6 +344,21 @@ class _Words:
                 return self._change(payload)
             case _:
                 return _fields(payload)
+
+    def _settled(self, settled: on_tape.PositionSettled) -> str:
+        instrument = self._instruments[settled.instrument]
+        verb = "pays" if settled.amount < 0 else "receives"
+        traded = ""
+        if settled.traded:
+            side = "buys" if settled.traded > 0 else "sells"
+            traded = f"{side} {_quantity(instrument, abs(settled.traded))} "
+        fee = f" less a fee of {show_minor(settled.fee)}" if settled.fee else ""
+        return (
+            f"{settled.kind.value}: {settled.strategy} {traded}{settled.instrument} at "
+            f"{instrument.ticks_to_price(settled.ticks):,f}, {verb} "
+            f"{show_minor(abs(settled.amount))}{fee}, holds "
+            f"{_quantity(instrument, settled.lots)}, cash {show_minor(settled.cash)}"
+        )
 
     def _intent(self, intent: OrderIntent) -> str:
         instrument = self._instruments[intent.instrument]

@@ -115,8 +115,6 @@ def test_changed_archive_is_refused(before: str, after: str) -> None:
     archived = archive_feature(Sma(5))
     rules = list(archived.rules)
     assert before in rules[0].source
-    rules[0] = msgspec.structs.replace(
-        rules[0], source=rules[0].source.replace(before, after, 1)
-    )
+    rules[0] = msgspec.structs.replace(rules[0], source=rules[0].source.replace(before, after, 1))
     with pytest.raises(DataError):
         load_feature(msgspec.structs.replace(archived, rules=rules))

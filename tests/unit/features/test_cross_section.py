@@ -59,7 +59,7 @@ def test_cross_section_stands_by_itself() -> None:
     with pytest.raises(StrategyError, match="compares instruments"):
         CrossSection(cross)
     with pytest.raises(StrategyError, match="'mean' is not valid"):
-        CrossSection(Sma(3), "mean")  # pyright: ignore
+        CrossSection(Sma(3), "mean")  # pyright: ignore[reportArgumentType]
 
 
 def test_version_covers_what_is_ranked_and_the_definition_can_be_archived() -> None:

@@ -12,6 +12,7 @@ from onetape.domain.corporate_actions import TERMS_MAX, ActionTerms, compute_ter
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import OrderFilled
 from onetape.domain.instrument import (
+    FutureTerms,
     Instrument,
     InstrumentId,
     InstrumentKind,
@@ -180,6 +181,7 @@ def test_terms_of_a_lot() -> None:
 FUTURE = Instrument(
     id=InstrumentId("ES.XCME"), kind=InstrumentKind.FUTURE, quote_currency="USD",
     tick_size=EQUITY.tick_size, lot_size=EQUITY.lot_size,
+    terms=FutureTerms(underlying="ES", ts_expiry=10**19),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import typer
 
 from onetape.control.commands.data_aggregate import aggregate
 from onetape.control.commands.data_pull import pull
+from onetape.control.commands.data_reconcile import provenance_facts, reconcile
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
 from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
 app.command()(pull)
+app.command()(reconcile)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 
@@ -39,7 +41,9 @@ class Label(Enum):
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz or .parquet file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz, .parquet or .h5 file.")
+    ],
     *,
     instrument: Annotated[
         str, typer.Option(metavar="ID", help="SYMBOL.VENUE, for example AAPL.XNAS.")
@@ -60,6 +64,9 @@ def import_(
             metavar="COLUMN=TEXT,...",
             help="Only rows with this text: picks one symbol out of a file of several.",
         ),
+    ] = "",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Which table of an HDF5 file that has several.")
     ] = "",
     timezone: Annotated[
         str,
@@ -114,6 +121,7 @@ def import_(
     options = ImportOptions(
         column_map=_pairs(column_map, "--map"),
         where=_pairs(where, "--where"),
+        dataset=dataset,
         timezone=timezone,
         label=TimeLabel(label.value),
         adjust_by=adjust_by or None,
@@ -205,7 +213,7 @@ def show(
             }
         )
         return
-    for label, text in _facts(view, definition):
+    for label, text in (*_facts(view, definition), *provenance_facts(store, view.dataset)):
         print(f"{label:<11} {text}")
     print()
     bars = _bars(view.head) + _bars(view.tail)[max(0, 2 * rows - view.dataset.rows) :]

@@ -8,14 +8,13 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onetape.control.boundary import print_error
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
-from onetape.control.options import DebugOption
+from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption
 from onetape.control.terminal import console
 from onetape.domain.errors import ConfigError, OnetapeError
 from onetape.domain.timestamps import NS_PER_SECOND, from_iso, to_iso
@@ -69,7 +68,10 @@ def pull(
     base_url: Annotated[
         str, typer.Option(metavar="URL", help="Another address of the provider: a mirror, a proxy.")
     ] = "",
-    per_minute: Annotated[float, typer.Option(min=0.1, help="Requests a minute, at most.")] = 60.0,
+    per_minute: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Requests a minute; the provider's usual limit unless told."),
+    ] = None,
     attempts: Annotated[int, typer.Option(min=1, help="How often to ask for one answer.")] = 6,
     settle: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Wait so long after a bar's close.")
@@ -95,9 +97,7 @@ def pull(
             help="24/7, hours:America/New_York:09:30-16:00, or an exchange such as XNYS.",
         ),
     ] = "",
-    catalog: Annotated[
-        Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
-    ] = Path("data/catalog"),
+    catalog: CatalogOption = DEFAULT_CATALOG,
     _debug: DebugOption = False,
 ) -> None:
     """Bring what is missing from a provider into the catalog; run it again to go on."""
@@ -170,7 +170,7 @@ def _build_access(
     key: str,
     secret: str,
     base_url: str,
-    per_minute: float,
+    per_minute: float | None,
     attempts: int,
 ) -> SourceAccess:
     from onetape.marketdata.sources.port import SourceAccess

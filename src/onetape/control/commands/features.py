@@ -217,7 +217,7 @@ def _print_report(report: FeatureReport, *, stationarity: bool) -> None:
     if rows:
         print_table(headers, rows)
         print()
-        print(f"stability: up to 0.1 stable, from 0.25 on another distribution in a later quarter")
+        print("stability: up to 0.1 stable, from 0.25 on another distribution in a later quarter")
         if stationarity:
             print("stationary: ADF p below 0.05 and KPSS p above it")
     for finding in report.findings:

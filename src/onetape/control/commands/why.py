@@ -28,7 +28,11 @@ def why(
     _debug: DebugOption = False,
 ) -> None:
     """Tell how an order or event came about and what came of it."""
-    from onetape.runtime.sessions.recorded import find_actions, find_catalog, load_recorded
+    from onetape.runtime.sessions.recorded import (
+        find_actions,
+        find_catalog,
+        load_recorded,
+    )
     from onetape.tape.reader import SqliteTapeReader
     from onetape.telemetry.why import explain, trace_event, trace_order
 

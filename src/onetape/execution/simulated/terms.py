@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.margin import MarginAgreement
 from onetape.execution.simulated.carrying import CarryingTerms
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.fill_terms import FillTerms
@@ -31,7 +32,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     instruments that have other fills than market orders at the next open, limits by `limit_reach`.
     `carrying` is what holding costs, None when nothing; `conversion_e8` what converting foreign
     cash costs, as a share (1e-8), None where there is only one currency; `transfers` are in the
-    order of time; `settlement_days` trading days from a sale to its cash, 0: at once.
+    order of time; `settlement_days` trading days from a sale to its cash, 0: at once. `margin` is
+    what a broker asks; None: positions are paid for.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -43,6 +45,7 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     carrying: CarryingTerms | None = None
     conversion_e8: int | None = None
     transfers: tuple[Transfer, ...] = ()
+    margin: MarginAgreement | None = None
     settlement_days: int = 0
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:

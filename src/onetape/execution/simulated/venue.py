@@ -40,6 +40,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar
+from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, INT64_MAX, MAX_LOTS, compute_ratio_floor, compute_ticks
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
 from onetape.domain.ports import AccountView
@@ -132,11 +133,12 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
 class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What fills of one instrument need: looked up once.
 
-    `factor` is its `minor_per_tick_lot`, `ratios_e8` the `flat_ratio_e8` of each `LiquiditySide`,
-    `plain_types` the order types that `_meet_alone` can meet.
+    `factor` is its `minor_per_tick_lot`, `inverse_factor` its own, `ratios_e8` the `flat_ratio_e8`
+    of each `LiquiditySide`, `plain_types` the order types that `_meet_alone` can meet.
     """
 
     factor: int
+    inverse_factor: int
     tick_size: float
     ratios_e8: tuple[int | None, ...]
     fill: FillTerms
@@ -186,6 +188,7 @@ class SimulatedVenue:
         self._fill_terms = {
             each.id: _FillTerms(
                 factor=each.minor_per_tick_lot,
+                inverse_factor=each.inverse_factor,
                 tick_size=each.tick_float,
                 ratios_e8=tuple(flat_ratio_e8(terms.fees[each.id], side) for side in _LIQUIDITY),
                 fill=terms.fill_of(each.id),
@@ -339,20 +342,24 @@ class SimulatedVenue:
             bar.volume, instrument.lot_float, self._terms.max_volume_ratio
         )
 
-    def cancel_all(self, instrument: InstrumentId, reason: str) -> Iterator[OrderReport]:
-        """Take every order of an instrument off, on its book or on its way here.
+    def cancel_all(
+        self, instrument: InstrumentId, reason: str, strategy: str = ""
+    ) -> Iterator[OrderReport]:
+        """Take every order of an instrument (and `strategy`) off, on its book or on its way here.
 
         A change of one that has arrived is answered; one on its way will find no order.
         """
         book = self._books[instrument]
-        resting = list(book.values())
+        resting = [each for each in book.values() if strategy in ("", each.command.strategy)]
         for order in resting:
             self._remove(book, order.identity)
         self._ended.clear()  # what they were parents of goes with them
         coming = [
             (arrival, command)
             for arrival, command in self._queue
-            if isinstance(command, OrderSubmitted) and command.instrument == instrument
+            if isinstance(command, OrderSubmitted)
+            and command.instrument == instrument
+            and strategy in ("", command.strategy)
         ]
         for each in coming:
             self._queue.remove(each)
@@ -751,10 +758,13 @@ class SimulatedVenue:
         if command.budget_is_ratio:
             equity = account.equity_at(command.strategy, command.instrument, ticks)
             budget = compute_ratio_floor(max(equity, 0), budget)
+        factor = self._fill_terms[command.instrument].factor
+        inverse_factor = self._fill_terms[command.instrument].inverse_factor
+        if inverse_factor:
+            ticks, factor = 1, compute_notional(1, ticks, 0, inverse_factor)
         return compute_affordable_lots(
-            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks,
-            self._instruments[command.instrument].minor_per_tick_lot, 0,
-        )  # fmt: skip
+            self._terms.fees[command.instrument], LiquiditySide.TAKER, budget, ticks, factor, 0
+        )
 
     def _fill(
         self,
@@ -773,6 +783,8 @@ class SimulatedVenue:
         )  # fmt: skip
         terms = self._fill_terms[instrument]
         notional = lots * ticks * terms.factor
+        if terms.inverse_factor:
+            notional = compute_fill_notional(lots, ticks, 0, terms.inverse_factor, command.side)
         liquidity = compute_liquidity_side(kind, order.bars_waited, code)
         ratio_e8 = terms.ratios_e8[liquidity]
         if ratio_e8 is not None and not order.filled_lots:

@@ -70,9 +70,7 @@ class FeatureStore:
         self._datasets: dict[str, Dataset] = {}
         self._bars: tuple[str, BarColumns] | None = None
 
-    def get(
-        self, feature: str, symbols: Sequence[str], time: int
-    ) -> dict[InstrumentId, float]:
+    def get(self, feature: str, symbols: Sequence[str], time: int) -> dict[InstrumentId, float]:
         """The newest value of `feature` that was known at `time`, for each instrument.
 
         Args:
@@ -198,18 +196,14 @@ class FeatureStore:
         columns = dict(bars)
         if definition is not None and definition.reads:
             estimator = definition.estimator
-            for name, each in zip(
-                definition.reads, self.registry.reads(definition), strict=True
-            ):
+            for name, each in zip(definition.reads, self.registry.reads(definition), strict=True):
                 columns[name] = self._column(each.key, dataset.instrument).values
         name = definition.name if definition else type(estimator).__name__
         values = compute_feature_columns({name: estimator}, columns)[name]
         return StoredColumn(ts_close=bars["ts_close"], ts_known=bars["ts_known"], values=values)
 
     def _key(self, symbol: str, version: str, data: str) -> ColumnKey:
-        return ColumnKey(
-            timeframe=self.timeframe, instrument=symbol, definition=version, data=data
-        )
+        return ColumnKey(timeframe=self.timeframe, instrument=symbol, definition=version, data=data)
 
     def _dataset(self, symbol: str) -> Dataset:
         if symbol not in self._datasets:

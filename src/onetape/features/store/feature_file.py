@@ -48,7 +48,14 @@ def load_features(path: Path) -> FeatureRegistry | None:
 def _explain(error: Exception, path: Path) -> StrategyError:
     """What a file raised, with its line."""
     frames = traceback.extract_tb(error.__traceback__)
-    line = next((each.lineno for each in reversed(frames) if Path(each.filename).absolute() == path.absolute()), None)
+    line = next(
+        (
+            each.lineno
+            for each in reversed(frames)
+            if Path(each.filename).absolute() == path.absolute()
+        ),
+        None,
+    )
     if isinstance(error, SyntaxError):
         line = error.lineno
     place = f"{path}:{line}" if line else str(path)

@@ -1,9 +1,10 @@
 """Feature columns on disk: Delta tables beside the catalog's bars.
 
-| table         | partitions                                  | rows                                    |
-| ------------- | ------------------------------------------- | --------------------------------------- |
-| `features`    | `timeframe, instrument, definition, data`   | `ts_close`, `ts_known`, `value`         |
-| `definitions` |                                             | `name`, `number`, `definition`, `source`|
+| table         | partitions                                | rows                            |
+| ------------- | ----------------------------------------- | ------------------------------- |
+| `features`    | `timeframe, instrument, definition, data` | `ts_close`, `ts_known`, `value` |
+| `definitions` |                                           | `name`, `number`, `definition`, |
+|               |                                           | `source`                        |
 
 `definition` is the version of a feature, `data` the content hash of the bars it was computed from:
 together they say what the values are, so a column is never wrong, only missing. `source` is the

@@ -32,6 +32,9 @@ _TIMEFRAMES = {
 _COLUMNS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 _PAGE_ROWS = 10_000
 _HOME = "https://data.alpaca.markets"
+_PER_MINUTE = 200
+"""Of the basic plan."""
+
 _ZONE = "America/New_York"
 """Daily bars of equities are labelled by New York midnight."""
 
@@ -56,6 +59,7 @@ class AlpacaSource:
         self._feed = access.options.get("feed", "")
         self.name = f"alpaca/{self._feed}" if self._feed else "alpaca"
         self._ask = access.requester
+        self._ask.suggest(_PER_MINUTE)
         self._symbol = access.symbol
         self.ts_server: int | None = None
         self._client = _open_client(access, self._remember)
@@ -129,8 +133,10 @@ class AlpacaSource:
             what = f"alpaca does not serve: {said}"
             return SourceUnavailable(what, where=symbol, retry_after_s=wait)
         if status in (401, 403):
-            return ConfigError(f"alpaca refuses access: {said}", where=symbol,
-                               remedy="look at key, secret and subscription")  # fmt: skip
+            remedy = "look at key, secret and subscription"
+            if "SIP" in said:
+                remedy = "--option feed=iex, or an --end that is 15 minutes ago"
+            return ConfigError(f"alpaca refuses access: {said}", where=symbol, remedy=remedy)
         return DataError(f"alpaca refuses the request: {said}", where=symbol)
 
     def _remember(self, response: Response, *_args: object, **_kwargs: object) -> None:

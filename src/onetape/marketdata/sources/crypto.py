@@ -52,7 +52,7 @@ class CryptoSource:
         self._ask = access.requester
         self._asked_symbol = access.symbol
         self._exchange = _open_exchange(exchange_id, access)
-        self._ask.limit(60_000 / max(1.0, float(self._exchange.rateLimit)))
+        self._ask.suggest(60_000 / max(1.0, float(self._exchange.rateLimit)))
 
     @property
     def ts_server(self) -> int | None:

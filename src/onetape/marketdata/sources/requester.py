@@ -14,18 +14,21 @@ from onetape.domain.timestamps import NS_PER_SECOND
 
 Answer = TypeVar("Answer")
 
+USUAL_PER_MINUTE = 60.0
+"""For providers that suggest nothing."""
+
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How often a provider may be asked, and how long to go on when it does not answer.
 
-    `per_minute` requests on average, `burst` of them at once. After failure n (from 0) the wait is
-    `first_wait_s` x 2**n, at most `longest_wait_s`, plus up to a quarter by chance, so that
-    programs that failed together do not come back together; or what the provider asks for, if
-    that is more. It is asked `attempts` times. A provider that asks for more than
-    `longest_wait_s` ends the work at once: it can be resumed.
+    `per_minute` requests on average (None: as the provider suggests), `burst` of them at once.
+    After failure n (from 0) the wait is `first_wait_s` x 2**n, at most `longest_wait_s`, plus up to
+    a quarter by chance, so that programs that failed together do not come back together; or what
+    the provider asks for, if that is more. It is asked `attempts` times. A provider that asks for
+    more than `longest_wait_s` ends the work at once: it can be resumed.
     """
 
-    per_minute: float = 60.0
+    per_minute: float | None = None
     burst: int = 5
     attempts: int = 6
     first_wait_s: float = 1.0
@@ -74,13 +77,12 @@ class Requester:
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
-        self._bucket = TokenBucket(pace.per_minute, pace.burst, clock())
+        self._bucket = TokenBucket(pace.per_minute or USUAL_PER_MINUTE, pace.burst, clock())
         self.repeated = 0
 
-    def limit(self, per_minute: float) -> None:
-        """The provider allows only so many requests a minute; never faster than `pace`."""
-        if per_minute < self.pace.per_minute:
-            self.pace = msgspec.structs.replace(self.pace, per_minute=per_minute)
+    def suggest(self, per_minute: float) -> None:
+        """The provider's usual limit: it holds unless the caller has said another one."""
+        if self.pace.per_minute is None:
             self._bucket = TokenBucket(per_minute, self.pace.burst, self._clock())
 
     def __call__(self, request: Callable[[], Answer]) -> Answer:

@@ -49,6 +49,8 @@ _SUFFIX = {
 
 _CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 _TIMEOUT_S = 30
+_PER_MINUTE = 60
+"""Yahoo states no limit; more than about two thousand an hour are known to be shut out."""
 
 
 class YahooSource:
@@ -60,6 +62,7 @@ class YahooSource:
         access.check_options((), self.name)
         self.adjustment = access.choose_adjustment(_ADJUSTMENTS, "splits", self.name)
         self._ask = access.requester
+        self._ask.suggest(_PER_MINUTE)
         self._symbol = access.symbol
         self._headers: dict[str, str] = {}
         self._client = _open_client(access.base_url.rstrip("/"), self._headers)

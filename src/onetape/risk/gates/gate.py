@@ -81,7 +81,7 @@ def make_denial(
 
 def deny_amount(order: RiskInput, code: DenialCode, actual: int, limit: int) -> OrderDenied:
     """The refusal of `order` over money (minor units), told in the instrument's currency."""
-    currency = order.instrument.quote_currency
+    currency = order.instrument.settlement_currency
     return make_denial(order, code, minor_to_float(actual), minor_to_float(limit), currency)
 
 

@@ -117,6 +117,19 @@ class CompiledHost:
                 where="data.corporate_actions",
                 remedy="run it in the Python host",
             )
+        for each in timeline.instruments:
+            if each.is_contract:
+                raise ConfigError(
+                    f"{each.id} is a {each.kind.value}, which the compiled host does not carry",
+                    where="data.instruments",
+                    remedy="run it in the Python host",
+                )
+        if terms.margin is not None:
+            raise ConfigError(
+                "the session has margin, which the compiled host does not carry",
+                where="execution.margin",
+                remedy="run it in the Python host",
+            )
         if timeline.kind not in ("bars", "trades"):
             raise ConfigError(
                 f"the session runs on {timeline.timeframe}, which the compiled host does not carry",
@@ -142,7 +155,7 @@ class CompiledHost:
                 where="execution.transfers",
                 remedy="run it in the Python host",
             )
-        if any(each.quote_currency != spec.currency for each in timeline.instruments):
+        if any(each.settlement_currency != spec.currency for each in timeline.instruments):
             raise ConfigError(
                 "the session trades in several currencies, which the compiled host does not carry",
                 where="execution.currencies",

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument
 from onetape.features.columns import select_inputs
-from onetape.features.cross_section import CrossSection
 from onetape.features.compiled import compute_column_compiled
+from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.equity_curve import mark_ticks
@@ -103,9 +103,7 @@ class Market:
         timeline = self._timeline
         name = type(estimator).__name__
         if isinstance(estimator, CrossSection):
-            return estimator.compute_slices(
-                self._column_of(estimator.feature), timeline.slice_end
-            )
+            return estimator.compute_slices(self._column_of(estimator.feature), timeline.slice_end)
         if len(timeline.instruments) == 1:
             inputs = select_inputs(name, estimator, timeline.columns)
             return compute_column_compiled(estimator, inputs)

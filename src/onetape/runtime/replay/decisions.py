@@ -21,11 +21,12 @@ from onetape.domain.events import (
     OrderSubmitted,
     Payload,
     PositionAdjusted,
+    PositionSettled,
     SessionStarted,
     SignalRecorded,
     StrategyQuarantined,
 )
-from onetape.domain.orders import CancelIntent, OrderIntent, ReplaceIntent
+from onetape.domain.orders import CancelIntent, ExerciseIntent, OrderIntent, ReplaceIntent
 from onetape.portfolio.equity_curve import TimedAccountEvent
 from onetape.tape.block import Record
 
@@ -88,7 +89,7 @@ class Fold:
             case CapitalDeposited():
                 self.decisions.setdefault(payload.strategy, [])
                 self.account.append((ts, payload))
-            case PositionAdjusted() | CashPosted():
+            case PositionAdjusted() | PositionSettled() | CashPosted():
                 self.account.append((ts, payload))
             case OrderFilled():
                 self.fills += 1
@@ -99,7 +100,13 @@ class Fold:
                 self.denials += 1
             case StrategyQuarantined():
                 self.quarantined.append(payload)
-            case OrderIntent() | CancelIntent() | ReplaceIntent() | SignalRecorded():
+            case (
+                OrderIntent()
+                | CancelIntent()
+                | ReplaceIntent()
+                | ExerciseIntent()
+                | SignalRecorded()
+            ):
                 made = Decision(ts, numbering.content(payload), seq)
                 self.decisions.setdefault(payload.strategy, []).append(made)
             case _:

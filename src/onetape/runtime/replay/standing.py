@@ -10,6 +10,7 @@ import numpy as np
 
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BAR_FLOAT_COLUMNS
+from onetape.domain.notional import compute_value
 from onetape.execution.oms import Order
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_pairs import find_pairs
@@ -35,6 +36,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         timers: (due, strategy, name) of each timer that is set, in the order in which they fire.
         kill_reason: Why an operator's kill switch is on; None: it is off.
         actions: How many corporate actions have come.
+        steps: How many contract steps have come.
     """
 
     seq: int
@@ -47,6 +49,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     timers: tuple[tuple[int, str, str], ...]
     kill_reason: str | None
     actions: int = 0
+    steps: int = 0
 
 
 def take_standing(session: BacktestSession, events: int, ts: int) -> Standing:
@@ -70,11 +73,15 @@ def take_standing(session: BacktestSession, events: int, ts: int) -> Standing:
         ),
         kill_reason=saved.desk.kill_reason if saved.desk.kill_active else None,
         actions=saved.actions,
+        steps=saved.steps,
     )
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """A position at its mark. `cost`, `value` and `unrealized_pnl` are minor units."""
+    """A position at its mark. `cost`, `value` and `unrealized_pnl` are minor units.
+
+    `worth` is what it adds to equity: the value, of a perpetual or future only what it has gained.
+    """
 
     strategy: str
     instrument: InstrumentId
@@ -83,6 +90,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     mark: Decimal
     value: int
     unrealized_pnl: int
+    worth: int
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,7 +191,7 @@ class Surroundings:
         """The mark of an instrument: its newest close in ticks; 0 before its first."""
         newest = self.newest_row(instrument, standing.row)
         index = list(self.instruments).index(instrument)
-        return compute_mark_ticks(self.timeline, index, newest, standing.actions)
+        return compute_mark_ticks(self.timeline, index, newest, standing.actions, standing.steps)
 
     def holdings(self, standing: Standing, strategy: str | None = None) -> list[Holding]:
         """Positions that are not flat, of one strategy or of all."""
@@ -192,7 +200,8 @@ class Surroundings:
             for identity, lots, cost in ledger.held if strategy in (None, name) else ():
                 instrument = self.instruments[identity]
                 ticks = self.mark_ticks(identity, standing)
-                value = lots * instrument.minor_per_tick_lot * ticks
+                factor = instrument.minor_per_tick_lot
+                value = compute_value(lots, ticks, factor, instrument.inverse_factor)
                 found.append(
                     Holding(
                         strategy=name,
@@ -202,6 +211,7 @@ class Surroundings:
                         mark=instrument.ticks_to_price(ticks),
                         value=value,
                         unrealized_pnl=value - cost,
+                        worth=value - cost if instrument.is_margined else value,
                     )
                 )
         return found
@@ -219,11 +229,11 @@ class Surroundings:
         ledger = standing.ledgers[strategy]
         if currency != home:
             ledger = dict(ledger.others)[currency]
-        unrealized = sum(
-            each.unrealized_pnl
+        held = [
+            each
             for each in self.holdings(standing, strategy)
-            if self.instruments[each.instrument].quote_currency == currency
-        )
+            if self.instruments[each.instrument].settlement_currency == currency
+        ]
         return Books(
             strategy=strategy,
             currency=currency,
@@ -232,8 +242,8 @@ class Surroundings:
             inventory=ledger.inventory,
             fees=ledger.fees,
             realized_pnl=ledger.realized,
-            unrealized_pnl=unrealized,
-            equity=ledger.cash + ledger.inventory + unrealized,
+            unrealized_pnl=sum(each.unrealized_pnl for each in held),
+            equity=ledger.cash + sum(each.worth for each in held),
             income=ledger.income,
             financing=ledger.financing,
             exchanged=ledger.exchanged,

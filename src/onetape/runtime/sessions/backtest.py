@@ -23,8 +23,8 @@ from onetape.domain.events import (
     StrategyQuarantined,
     TransferOrdered,
 )
-from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.numbers import INT64_MAX, to_minor
+from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.numbers import to_minor
 from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
@@ -41,7 +41,7 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import DayEnd, Timeline, load_timeline
+from onetape.marketdata.timeline import Timeline, load_timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.risk.approval import RiskEngine
@@ -56,9 +56,12 @@ from onetape.runtime.config import (
     decision_json,
     resolved_json,
 )
+from onetape.runtime.config_margin import build_agreement
+from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.equity_watch import EquityWatch
+from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
@@ -70,6 +73,7 @@ from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -187,7 +191,8 @@ def run_backtest(
     catalog = Catalog(Path(config.data.path))
     timeline = load_timeline(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path,
+        config.data.versions, config.data.actions_path, config.data.funding_path,
+        config.data.fundamentals_path,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
@@ -259,7 +264,8 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
     """What the simulated venue does with the orders of a session.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument, or is of one that is not there.
+        ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
+            margin does not fit them.
     """
     ratio = config.max_volume_ratio
     fees = config.fee_model()
@@ -290,6 +296,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
                 key=lambda each: each.ts,
             )
         ),
+        margin=build_agreement(config.margin, timeline.instruments),
     )
 
 
@@ -403,29 +410,38 @@ class BacktestSession:
         self._market = MarketState(timeline)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
-        self.runners = {spec.name: self._build_runner(spec, limits) for spec in specs}
+        is_margin = terms.margin is not None
+        self.runners = {
+            spec.name: self._build_runner(spec, limits, is_margin=is_margin) for spec in specs
+        }
         self._view.runners = self.runners
         self.desk = OrderDesk(
-            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners
-        )
+            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
+            is_cash_account=limits.max_leverage is None and terms.margin is None,
+        )  # fmt: skip
         self._venue = build_venue(timeline, terms, self._market, self.desk)
-        self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log
+        self._contracts = ContractDesk(
+            self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self._margin: MarginDesk | None = None
+        if terms.margin is not None:
+            self._margin = self.desk.margin = MarginDesk(
+                terms.margin, self._log, self._market, timeline.instruments,
+                self._contracts.options,
+            )  # fmt: skip
+        else:
+            _refuse_unmargined(timeline)
+        if terms.conversion_e8 is not None:
+            _refuse_currencies(timeline, terms)
+        self.pipeline = Pipeline(
+            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
+            self._contracts, self._margin,
+        )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
-        self._alerts = self._find_alerts(drift) if drift is not None else []
-        self._alerts_done = 0
-        self._actions_done = 0
-        self._day_end_tasks: tuple[DayEndTask, ...] = ()
-        self._day_ends: list[DayEnd] = []
-        self._day_ends_done = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
-        self._transfers = terms.transfers
-        self._transfer_rows: list[int] = np.searchsorted(
-            timeline.columns["ts_known"], [each.ts for each in terms.transfers]
-        ).tolist()
-        self._transfers_done = 0
+        self._day_end_tasks: tuple[DayEndTask, ...] = ()
+        self._plan(terms, drift)
         self._settlement: Settlement | None = None
         if terms.settlement_days:
             self._settlement = self.desk.settlement = Settlement(
@@ -442,13 +458,57 @@ class BacktestSession:
     def at_day_ends(self, task: DayEndTask) -> None:
         """Ask `task` at the end of every trading day; before the session begins or goes on."""
         self._day_end_tasks += (task,)
-        self._day_ends = self._timeline.day_ends
+        ends = self._timeline.day_ends
+        self._day_ends.set_times([each.ts for each in ends], [each.rows for each in ends])
+
+    def _plan(self, terms: VenueTerms, drift: DriftSettings | None) -> None:
+        """What happens beside the rows; at one time in this order."""
+        timeline = self._timeline
+        ts_known = timeline.columns["ts_known"]
+        alerts = self._find_alerts(drift) if drift is not None else []
+        transfers = [each for each in terms.transfers if each.ts <= ts_known[-1]]
+        actions, steps = timeline.actions, timeline.steps
+
+        def tell(at: int) -> None:
+            row, drifted = alerts[at]
+            self.pipeline.tell(drifted, int(ts_known[row]))
+
+        def transfer(at: int) -> None:
+            each = transfers[at]
+            order = TransferOrdered(each.source, each.target, each.amount)
+            self.pipeline.transfer(order, each.ts)
+
+        def end_day(at: int) -> None:
+            self.pipeline.end_day(timeline.day_ends[at], self._day_end_tasks)
+
+        self._alerts = Agenda(
+            [int(ts_known[each.row]) for each in alerts], [each.row + 1 for each in alerts], tell
+        )
+        self._transfers = Agenda(
+            [each.ts for each in transfers],
+            np.searchsorted(ts_known, [each.ts for each in transfers]).tolist(),
+            transfer,
+        )
+        self._actions = Agenda(
+            [each.ts_known for each in actions],
+            timeline.action_rows,
+            lambda at: self.pipeline.apply_action(actions[at]),
+        )
+        self._steps = Agenda(
+            [each.ts_known for each in steps],
+            timeline.step_rows,
+            lambda at: self.pipeline.apply_step(steps[at]),
+        )
+        self._day_ends = Agenda([], [], end_day)
+        self._schedule = Schedule(
+            self._alerts, self._transfers, self._actions, self._steps, self._day_ends
+        )
 
     def measure(self, monitor: RunMonitor) -> None:
         """Have `monitor` measure what runs from now on; the session is the same."""
         self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
 
-    def _build_runner(self, spec: StrategySpec, limits: RiskLimits) -> Runner:
+    def _build_runner(self, spec: StrategySpec, limits: RiskLimits, *, is_margin: bool) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
         wanted = spec.instruments or tuple(index)
@@ -459,12 +519,19 @@ class BacktestSession:
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
         if self._conversion_e8 is None:
             _require_one_currency(spec, instruments)
+        for each in instruments:
+            if isinstance(each.terms, OptionTerms) and each.terms.underlying not in wanted:
+                raise ConfigError(
+                    f"strategy {spec.name} trades {each.id} and not {each.terms.underlying}, by "
+                    "which it settles",
+                    remedy="add it to the instruments of the strategy",
+                )
         ledger = open_ledger(spec.name, spec.currency, instruments)
         ledger.deposit(spec.capital)
         watch = exchange = None
         valuation = Valuation(ledger, self._market, index)
         if isinstance(ledger, CurrencyLedger):
-            currencies = {each.id: each.quote_currency for each in instruments}
+            currencies = {each.id: each.settlement_currency for each in instruments}
             pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
             exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
@@ -490,7 +557,7 @@ class BacktestSession:
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
-            RiskEngine(build_gates(limits)),
+            RiskEngine(build_gates(limits, is_margin=is_margin)),
             timeline.kind,
             exchange,
         )
@@ -515,9 +582,11 @@ class BacktestSession:
             desk=self.desk.save(),
             venue=self._venue.save(),
             pipeline=self.pipeline.save(),
-            actions=self._actions_done,
-            day_ends=self._day_ends_done,
-            transfers=self._transfers_done,
+            actions=self._actions.done,
+            steps=self._steps.done,
+            margin=self._margin.save() if self._margin is not None else [],
+            day_ends=self._day_ends.done,
+            transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
         )
@@ -533,6 +602,7 @@ class BacktestSession:
             state.version != STATE_VERSION
             or not 0 <= state.row < len(self._timeline)
             or not 0 <= state.actions <= len(self._timeline.actions)
+            or not 0 <= state.steps <= len(self._timeline.steps)
             or not 0 <= state.day_ends <= len(self._day_ends)
             or not 0 <= state.transfers <= len(self._transfers)
         ):
@@ -541,13 +611,18 @@ class BacktestSession:
                 f"goes on from version {STATE_VERSION} in {len(self._timeline)} rows",
                 remedy="run the session again",
             )
-        self._market.restore(state.row, state.actions)
+        self._market.restore(state.row, state.actions, state.steps)
         for action in self._timeline.actions[: state.actions]:
             self.desk.delist(action)
-        self._actions_done = state.actions
-        self._alerts_done = sum(each.row <= state.row for each in self._alerts)
-        self._day_ends_done = state.day_ends
-        self._transfers_done = state.transfers
+        for step in self._timeline.steps[: state.steps]:
+            self._contracts.follow(step)
+        self._alerts.done = self._alerts.count_before(state.row + 1)
+        self._actions.done = state.actions
+        self._steps.done = state.steps
+        if self._margin is not None:
+            self._margin.restore(state.margin)
+        self._day_ends.done = state.day_ends
+        self._transfers.done = state.transfers
         if self._carrying is not None:
             self._carrying.restore(state.nights)
         if self._settlement is not None:
@@ -615,83 +690,24 @@ class BacktestSession:
         while self._controls and self._controls[0][0] <= ts_known[stop - 1]:
             ts, command = self._controls.popleft()
             self._advance_rows(int(np.searchsorted(ts_known, ts)), snapshots)
-            self._come_to_row(ts)
+            self._schedule.advance(self.row, ts)
             self.pipeline.control(command, ts)
         self._advance_rows(stop, snapshots)
 
     def _advance_rows(self, stop: int, snapshots: Snapshots | None) -> None:
         row = self.row
         while row < stop:
-            self._come_to_row()
+            self._schedule.advance(row)
             if snapshots is not None:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
-            until = stop
-            if self._actions_done < len(self._timeline.actions):
-                until = min(stop, self._timeline.action_rows[self._actions_done])
-            if self._transfers_done < len(self._transfers):
-                until = min(until, self._transfer_rows[self._transfers_done])
-            if self._alerts_done < len(self._alerts):
-                until = min(until, self._alerts[self._alerts_done].row + 1)
-            if self._day_ends_done < len(self._day_ends):
-                until = min(until, self._day_ends[self._day_ends_done].rows)
+            until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
-            self._tell_alerts(row)
             if snapshots is not None:
                 self._keep(snapshots)
 
-    def _tell_alerts(self, stop: int) -> None:
-        """Put the alerts of the rows before `stop` on the tape."""
-        alerts, ts_known = self._alerts, self._timeline.columns["ts_known"]
-        while self._alerts_done < len(alerts) and alerts[self._alerts_done].row < stop:
-            row, drifted = alerts[self._alerts_done]
-            self.pipeline.tell(drifted, int(ts_known[row]))
-            self._alerts_done += 1
-
-    def _come_to_row(self, ts: int = INT64_MAX) -> None:
-        """What is due before the next row, and before `ts`, in order.
-
-        At one time transfers come before corporate actions, and the end of a day last.
-        """
-        while True:
-            action_ts, day_ts = self._next_action(), self._next_day_end()
-            transfer_ts = self._next_transfer()
-            if min(transfer_ts, action_ts, day_ts) >= ts:
-                return
-            if transfer_ts <= min(action_ts, day_ts):
-                each = self._transfers[self._transfers_done]
-                self._transfers_done += 1
-                order = TransferOrdered(each.source, each.target, each.amount)
-                self.pipeline.transfer(order, each.ts)
-            elif action_ts <= day_ts:
-                self._actions_done += 1  # first: who looks at the step finds it done
-                self.pipeline.apply_action(self._timeline.actions[self._actions_done - 1])
-            else:
-                self._day_ends_done += 1
-                day_end = self._day_ends[self._day_ends_done - 1]
-                self.pipeline.end_day(day_end, self._day_end_tasks)
-
-    def _next_action(self) -> int:
-        """When the next corporate action before the next row is known; INT64_MAX: there is none."""
-        timeline, done = self._timeline, self._actions_done
-        is_next = done < len(timeline.actions) and timeline.action_rows[done] <= self.row
-        return timeline.actions[done].ts_known if is_next else INT64_MAX
-
-    def _next_transfer(self) -> int:
-        """When the next transfer before the next row is; INT64_MAX: there is none."""
-        done = self._transfers_done
-        rows = self._transfer_rows[done : done + 1] or [len(self._timeline)]
-        is_next = rows[0] <= self.row < len(self._timeline)
-        return self._transfers[done].ts if is_next else INT64_MAX
-
-    def _next_day_end(self) -> int:
-        """When the next day before the next row ends; INT64_MAX: there is none."""
-        ends, done = self._day_ends, self._day_ends_done
-        is_next = done < len(ends) and ends[done].rows <= self.row
-        return ends[done].ts if is_next else INT64_MAX
-
     def finish(self) -> None:
         """The last steps: what comes after the last row, then `on_stop` and the footer."""
-        self._come_to_row()
+        self._schedule.advance(self.row)
         self.pipeline.stop("end of data", int(self._timeline.columns["ts_known"][-1]))
         self._tape.commit()
 
@@ -740,11 +756,39 @@ class BacktestSession:
 
 def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument]) -> None:
     for each in instruments:
-        if each.quote_currency != spec.currency:
+        if each.settlement_currency != spec.currency:
+            verb = "settled" if each.is_inverse else "quoted"
             raise ConfigError(
-                f"{each.id} is quoted in {each.quote_currency}, but the capital of strategy "
+                f"{each.id} is {verb} in {each.settlement_currency}, but the capital of strategy "
                 f"{spec.name} is in {spec.currency}",
                 remedy="give the strategy capital in that currency, or have execution.currencies",
+            )
+
+
+def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+    if terms.margin is not None:
+        raise ConfigError(
+            "margin is measured in one currency",
+            where="execution.currencies",
+            remedy="leave out execution.currencies or execution.margin",
+        )
+    for each in timeline.instruments:
+        if each.is_contract:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
+                where="execution.currencies",
+                remedy="leave out execution.currencies",
+            )
+
+
+def _refuse_unmargined(timeline: Timeline) -> None:
+    for each in timeline.instruments:
+        if each.is_margined:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is held on margin",
+                where="execution.margin",
+                remedy="say how much, for example {model: fixed, initial_pct: 10, "
+                "maintenance_pct: 5}",
             )
 
 

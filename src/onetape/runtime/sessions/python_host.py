@@ -21,6 +21,7 @@ from onetape.domain.events import (
     PositionChanged,
     PositionClosed,
     PositionOpened,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -71,6 +72,7 @@ class AccountTape:
             PositionOpened: self._position,
             PositionClosed: self._position,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._adjust,
             CashPosted: self._adjust,
             OrderApproved: self._approve,
             OrderDenied: self._deny,
@@ -92,7 +94,7 @@ class AccountTape:
     def _account(self, ts: int, event: CapitalDeposited | OrderFilled) -> None:
         self.events.append((ts, event))
 
-    def _adjust(self, ts: int, change: PositionAdjusted | CashPosted) -> None:
+    def _adjust(self, ts: int, change: PositionAdjusted | PositionSettled | CashPosted) -> None:
         self.events.append((ts, change))
         self.cash = change.cash
 
@@ -160,7 +162,7 @@ class PythonHost:
         self._identity = identity or SessionIdentity()
         self._controls = controls
         self._marks = Marks(timeline)
-        self._is_foreign = any(e.quote_currency != spec.currency for e in timeline.instruments)
+        self._is_foreign = any(e.settlement_currency != spec.currency for e in timeline.instruments)
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
 
     def run(self, params: Mapping[str, Any]) -> SetOutcome:

@@ -27,8 +27,16 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
-from onetape.marketdata.timeline import Timeline, load_timeline
-from onetape.runtime.config import DataConfig, HistoricalClock, SessionConfig, StrategyConfig
+from onetape.marketdata.fundamentals import FUNDAMENTALS
+from onetape.marketdata.funding import FUNDING
+from onetape.marketdata.timeline import PINNED_FILES, Timeline, load_timeline
+from onetape.runtime.config import (
+    PINNED_KEYS,
+    DataConfig,
+    HistoricalClock,
+    SessionConfig,
+    StrategyConfig,
+)
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
     OnProgress,
@@ -49,11 +57,19 @@ _LENGTH_BYTES = 4
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
-_NOT_DECIDING = ("output", "data.path", "data.corporate_actions", "clock.speed")
+_NOT_DECIDING = (
+    "output", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
+)  # fmt: skip
 """Keys of config.json that change no decision and are not on the tape."""
 
 _NOT_SET = "null"
 """What a key that is not there says, as JSON."""
+
+
+_WORDS: dict[str, str] = {
+    ACTIONS: "corporate actions", FUNDING: "funding rates", FUNDAMENTALS: "published figures",
+}  # fmt: skip
+"""What a file of each timeframe holds."""
 
 
 class InputKind(Enum):
@@ -101,9 +117,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
         limits = self.config.risk.limits()
         drift = self.config.drift.settings() if self.config.drift else None
-        return BacktestSession(
-            self.timeline, self.specs, self.terms, limits, tape, identity, drift
-        )
+        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, drift)
 
     def run(
         self,
@@ -148,7 +162,8 @@ def load_recorded(
         header: First event of the tape.
         catalog: Where the catalog is now.
         actions: Where the corporate actions are now; None: there are none.
-        run_dir: Where the definitions of its features are; None: only those of now count.
+        run_dir: Where the definitions of its features are, and where config.json says which file
+            its funding rates came from; None: only the features of now count, without funding.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -172,7 +187,10 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    timeline = _load_pinned(header, config, catalog, actions, changes)
+    files = (actions, None, None)
+    if run_dir is not None:
+        files = (actions, find_funding(run_dir), find_fundamentals(run_dir))
+    timeline = _load_pinned(header, config, catalog, files, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -216,13 +234,25 @@ def find_catalog(run_dir: Path) -> Path:
 
 def find_actions(run_dir: Path) -> Path | None:
     """Where config.json of a run says that the corporate actions are; None where it does not."""
+    return _find_file(run_dir, "corporate_actions")
+
+
+def find_funding(run_dir: Path) -> Path | None:
+    """Where config.json of a run says that the funding rates are; None where it does not."""
+    return _find_file(run_dir, "funding")
+
+
+def _find_file(run_dir: Path, key: str) -> Path | None:
     try:
-        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][
-            "corporate_actions"
-        ]
+        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][key]
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     return Path(path) if isinstance(path, str) else None
+
+
+def find_fundamentals(run_dir: Path) -> Path | None:
+    """Where config.json of a run says that the fundamentals are; None where it does not."""
+    return _find_file(run_dir, "fundamentals")
 
 
 def compare_config(header: SessionStarted, path: Path) -> list[Change]:
@@ -321,27 +351,33 @@ def _load_pinned(
     header: SessionStarted,
     config: SessionConfig,
     catalog: Path,
-    actions: Path | None,
+    files: tuple[Path | None, Path | None, Path | None],
     changes: list[Change],
 ) -> Timeline | None:
-    """The pinned bars and actions as they are now; what is another one goes into `changes`."""
+    """The pinned bars and files as they are now; what is another one goes into `changes`."""
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = [each for each in header.datasets if each.timeframe != ACTIONS]
-    action_pins = {each.instrument: each for each in header.datasets if each.timeframe == ACTIONS}
-    if action_pins and actions is None:
-        what = (
-            f"the corporate actions of {', '.join(action_pins)} can't be read any more: "
-            "config.json names no file of them"
-        )
-        changes.append(_change(InputKind.DATA, what))
-        return None
+    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    action_pins = {
+        (each.timeframe, each.instrument): each
+        for each in header.datasets
+        if each.timeframe in PINNED_FILES
+    }
+    for path, timeframe in zip(files, PINNED_FILES, strict=True):
+        missing = [name for kind, name in action_pins if kind == timeframe]
+        if missing and path is None:
+            what = (
+                f"the {_WORDS[timeframe]} of {', '.join(missing)} can't be read any more: "
+                "config.json names no file of them"
+            )
+            changes.append(_change(InputKind.DATA, what))
+            return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
     try:
         timeline = load_timeline(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, actions,
+            clock.ts_start, clock.ts_end, versions, *files,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -356,7 +392,7 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    changes += _compare_actions(action_pins, timeline, actions)
+    changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
         if each != defined[each.id]:
@@ -367,20 +403,24 @@ def _load_pinned(
     return pinned
 
 
-def _compare_actions(
-    pins: Mapping[InstrumentId, DatasetPin], timeline: Timeline, actions: Path | None
+def _compare_files(
+    pins: Mapping[tuple[str, InstrumentId], DatasetPin],
+    timeline: Timeline,
+    paths: Sequence[Path | None],
 ) -> list[Change]:
-    """Instruments whose corporate actions are other ones than the session read."""
-    now = {each.instrument: each for each in timeline.action_pins}
+    """Instruments whose actions, funding or figures are other ones than the session read."""
+    now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
-    for name in sorted(pins.keys() | now.keys()):
+    for key in sorted(pins.keys() | now.keys()):
+        timeframe, name = key
         before, found = (
-            (side[name].rows, side[name].content_hash) if name in side else (0, "")
+            (side[key].rows, side[key].content_hash) if key in side else (0, "")
             for side in (pins, now)
         )
         if before != found:
+            path = paths[PINNED_FILES.index(timeframe)]
             what = (
-                f"{actions} holds {found[0]} corporate actions of {name}"
+                f"{path} holds {found[0]} {_WORDS[timeframe]} of {name}"
                 f"{f' with content {found[1][:12]}' if found[1] else ''}, and the session read "
                 f"{before[0]}{f' with {before[1][:12]}' if before[1] else ''}"
             )

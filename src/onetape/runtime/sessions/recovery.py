@@ -11,6 +11,8 @@ from onetape.domain.events import (
     CashPosted,
     CashSettling,
     KillSwitchSet,
+    MarginStatus,
+    MarginStatusChanged,
     OrderApproved,
     OrderCancelRejected,
     OrderFilled,
@@ -20,11 +22,12 @@ from onetape.domain.events import (
     OrderSubmitted,
     Payload,
     PositionAdjusted,
+    PositionSettled,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
 )
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
 from onetape.portfolio.currency_ledger import open_ledger
@@ -51,6 +54,7 @@ class FoldedState:
         unsettled: Proceeds of sales of each strategy that have not settled yet, if it has any.
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
+        margin: Status of (strategy, instrument) where it is not `sufficient`.
         is_complete: The session has stopped.
     """
 
@@ -63,6 +67,7 @@ class FoldedState:
         self.unsettled: dict[str, int] = {}
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
+        self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
         self._oms = Oms()
@@ -75,8 +80,10 @@ class FoldedState:
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
+            PositionSettled: self._settle,
             CashPosted: self._post,
-            CashSettling: self._settle,
+            CashSettling: self._wait,
+            MarginStatusChanged: self._note_margin,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -97,6 +104,7 @@ class FoldedState:
         self.kill_switch.active = state.desk.kill_active
         self.kill_switch.reason = state.desk.kill_reason
         self.quarantined += state.pipeline.quarantined
+        self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
@@ -155,6 +163,15 @@ class FoldedState:
     def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
         self.ledgers[event.strategy].follow(event)
 
+    def _settle(self, event: PositionSettled, seq: int, _origin: int) -> None:
+        ledger = self.ledgers[event.strategy]
+        ledger.follow_settled(event)
+        if ledger.cash != event.cash:
+            raise InvariantBroken(
+                f"seq {seq}: cash of {event.strategy} is {event.cash} minor units on the tape, and "
+                f"{ledger.cash} by its events"
+            )
+
     def _post(self, event: CashPosted, seq: int, _origin: int) -> None:
         ledger = self.ledgers[event.strategy]
         posted = ledger.post(
@@ -166,8 +183,15 @@ class FoldedState:
                 f"on the tape, and {posted.cash} {posted.currency} by its postings"
             )
 
-    def _settle(self, event: CashSettling, _seq: int, _origin: int) -> None:
+    def _wait(self, event: CashSettling, _seq: int, _origin: int) -> None:
         self.unsettled[event.strategy] = event.unsettled
+
+    def _note_margin(self, event: MarginStatusChanged, _seq: int, _origin: int) -> None:
+        key = (event.strategy, event.instrument)
+        if event.status is MarginStatus.SUFFICIENT:
+            self.margin.pop(key, None)
+        else:
+            self.margin[key] = event.status
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)

@@ -7,6 +7,7 @@ import msgspec
 from onetape.domain.errors import DataError
 from onetape.execution.simulated.venue import VenueState
 from onetape.runtime.carrying_costs import Night
+from onetape.runtime.margin_desk import MarginState
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.settlement import Proceeds
@@ -19,8 +20,8 @@ STATE_VERSION = 1
 class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a session knows after the timeline's `row`, the pinned market data aside.
 
-    Marks, exposures and features follow from the data, `row` and how many of the corporate actions
-    and ends of trading days have come, so they are not here.
+    Marks, exposures and features follow from the data, `row` and how many of the corporate actions,
+    contract steps and ends of trading days have come, so they are not here.
     """
 
     version: int
@@ -34,6 +35,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     transfers: int = 0
     nights: list[Night] = []
     proceeds: list[Proceeds] = []
+    steps: int = 0
+    margin: list[MarginState] = []
 
 
 def encode_state(state: SessionState) -> bytes:

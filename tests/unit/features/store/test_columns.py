@@ -23,8 +23,8 @@ def prices(seed: int, count: int) -> list[float]:
 
 def write(catalog: Catalog, identity: InstrumentId, seed: int, count: int = 80) -> None:
     catalog.write_bars(
-        identity, "1m", make_columns(flat(*prices(seed, count)), delay=7), source="test",
-        adjustment="none", ts_ingest=1, definition=make_equity(identity),
+        identity, "1m", make_columns(flat(*prices(seed, count)), delay=7, session=10),
+        source="test", adjustment="none", ts_ingest=1, definition=make_equity(identity),
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_columns_are_computed_once_and_come_back_with_the_same_bits(
 
     def compute(features: dict[str, object], *given: object) -> object:
         calls.extend(features)
-        return compute_feature_columns(features, *given)  # pyright: ignore
+        return compute_feature_columns(features, *given)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     monkeypatch.setattr(store_columns, "compute_feature_columns", compute)
     store = FeatureStore(registry, catalog, "1m")
@@ -123,5 +123,5 @@ def test_window_longer_than_the_data_is_refused_with_the_line(catalog: Catalog) 
 def test_unknown_instrument_is_refused_with_the_nearest(
     catalog: Catalog, registry: FeatureRegistry
 ) -> None:
-    with pytest.raises(DataError, match="did you mean 'AAA.SIM'"):
+    with pytest.raises(DataError, match=r"did you mean 'AAA\.SIM'"):
         FeatureStore(registry, catalog, "1m").get("rsi", ["AAA.SIN"], 0)

@@ -142,6 +142,13 @@ def test_a_wrong_key_is_refused_and_no_secret_is_shown(provider: Provider) -> No
     assert "never-print" not in f"{caught.value!r}{caught.value}"
 
 
+def test_a_plan_without_recent_sip_bars_says_what_helps(provider: Provider) -> None:
+    said = "subscription does not permit querying recent SIP data"
+    provider.faults.append(Reply(403, {"message": said}))
+    with pytest.raises(ConfigError, match=rf"{said} \(--option feed=iex, or an --end"):
+        fetch(provider)
+
+
 def test_a_missing_key_says_where_it_may_be(provider: Provider) -> None:
     with pytest.raises(ConfigError, match="APCA_API_KEY_ID"):
         open_source(provider, key=None)

@@ -59,6 +59,16 @@ def test_bucket_lets_a_burst_through_at_once_and_then_keeps_the_rate() -> None:
     assert time.slept == [1.0, 1.0, 1.0]
 
 
+def test_requester_takes_the_providers_limit_unless_told_another() -> None:
+    for asked, seconds in ((None, 6.0), (600.0, 0.1)):
+        time = FakeTime()
+        ask = make_requester(Pace(per_minute=asked, burst=1), time)
+        ask.suggest(10)
+        ask(lambda: None)
+        ask(lambda: None)
+        assert time.slept == [pytest.approx(seconds)]
+
+
 def test_requester_waits_twice_as_long_after_each_failure_up_to_the_longest() -> None:
     time = FakeTime()
     pace = Pace(per_minute=1e9, burst=99, attempts=6, first_wait_s=1, longest_wait_s=5)

@@ -1,0 +1,220 @@
+"""What happens to positions in contracts without an order: funding, marks, settlements, expiry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from onetape.domain.events import OrderDenied, SettlementKind
+from onetape.domain.instrument import ExerciseStyle, Instrument, InstrumentId, OptionTerms
+from onetape.domain.market import (
+    ContractExpiry,
+    ContractStep,
+    FundingRate,
+    MarkPrice,
+    SessionSettlement,
+)
+from onetape.domain.notional import compute_fill_notional
+from onetape.domain.numbers import E8, compute_ticks, to_grid
+from onetape.domain.orders import DenialCode, ExerciseIntent
+from onetape.domain.postings import PostingKind
+from onetape.portfolio.exercise import compute_exercise_amount
+from onetape.portfolio.funding import compute_funding
+from onetape.runtime.market_state import MarketState
+from onetape.runtime.option_contract import OptionContract, read_option
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.runner import Runner
+from onetape.runtime.step_log import StepLog
+
+_RATE_STEP = Decimal("1e-10")
+
+
+class ContractDesk:
+    """Books contract steps; every posting stands on the tape with the step that caused it.
+
+    Args:
+        log: Where the events go.
+        market: Marks.
+        instruments: Of the session.
+        runners: Whose books, by name, in the order in which they are asked.
+        desk: Denies orders of what has expired.
+
+    `options` are the options among the instruments.
+
+    Raises:
+        ConfigError: An option can't be settled by its underlying (see `read_option`).
+    """
+
+    __slots__ = ("_desk", "_index", "_instruments", "_log", "_market", "_runners", "options")
+
+    def __init__(
+        self,
+        log: StepLog,
+        market: MarketState,
+        instruments: Sequence[Instrument],
+        runners: Mapping[str, Runner],
+        desk: OrderDesk,
+    ) -> None:
+        self._log = log
+        self._market = market
+        self._instruments = {each.id: each for each in instruments}
+        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self.options: dict[InstrumentId, OptionContract] = {
+            each.id: read_option(each, each.terms, self._instruments)
+            for each in instruments
+            if isinstance(each.terms, OptionTerms)
+        }
+        self._runners = runners
+        self._desk = desk
+
+    def apply(self, step: ContractStep, cause: int) -> None:
+        """Book a step, whose event has the seq `cause`.
+
+        Raises:
+            InvariantBroken: A position or a balance becomes too large.
+        """
+        match step:
+            case MarkPrice():
+                self._mark(step)
+            case FundingRate():
+                self._fund(step, cause)
+            case SessionSettlement():
+                for runner in self._holders(step.instrument):
+                    self._settle(runner, step.instrument, SettlementKind.VARIATION, 0, cause)
+            case ContractExpiry():
+                for runner in self._holders(step.instrument):
+                    self._expire(runner, step.instrument, cause)
+        self.follow(step)
+
+    def follow(self, step: ContractStep) -> None:
+        """Remember of a step what marks and books don't hold."""
+        if isinstance(step, ContractExpiry):
+            self._desk.expire(step.instrument)
+
+    def exercise(self, runner: Runner, intent: ExerciseIntent) -> OrderDenied | None:
+        """Exercise an American option before its expiry, at once; returns the refusal, if it is.
+
+        Refused are: more lots than are held and not yet for sale, another style, an option out of
+        the money or without a mark, and a call that a cash account can't pay for.
+        """
+        log = self._log
+        seq = log.emit(intent, log.origin, log.cause)
+        refusal = self._refuse(runner, intent)
+        if refusal is not None:
+            log.emit(refusal, log.origin, seq)
+            return refusal
+        self._exercise(runner, self.options[intent.instrument], intent.lots, seq)
+        return None
+
+    def _refuse(self, runner: Runner, intent: ExerciseIntent) -> OrderDenied | None:
+        def deny(code: DenialCode, actual: float, limit: float, unit: str) -> OrderDenied:
+            return OrderDenied(
+                runner.name, intent.intent, intent.instrument, code, actual, limit, unit
+            )
+
+        option = self.options.get(intent.instrument)
+        if option is None or option.terms.exercise is not ExerciseStyle.AMERICAN:
+            return deny(DenialCode.NOT_EXERCISABLE, 0, 1, "american options")
+        if intent.lots <= 0:
+            return deny(DenialCode.ZERO_QUANTITY, intent.lots, 1, "lots")
+        free = self._desk.free_lots(runner, intent.instrument)
+        if intent.lots > free:
+            return deny(DenialCode.NOT_EXERCISABLE, intent.lots, free, "lots")
+        ticks = self._market.mark_ticks(self._index[option.underlying.id])
+        if not ticks:
+            return deny(DenialCode.NO_MARK, 0, 1, "bars")
+        if not option.intrinsic(ticks):
+            mark = float(option.underlying.ticks_to_price(ticks))
+            return deny(DenialCode.NOT_EXERCISABLE, mark, float(option.terms.strike), "strike")
+        cost = intent.lots * option.lot_cost
+        if self._desk.is_cash_account and cost > runner.ledger.cash:
+            return deny(
+                DenialCode.BUYING_POWER, cost / E8, runner.ledger.cash / E8,
+                option.instrument.quote_currency,
+            )  # fmt: skip
+        return None
+
+    def _holders(self, instrument: InstrumentId) -> list[Runner]:
+        return [each for each in self._runners.values() if instrument in each.ledger.held]
+
+    def _mark(self, step: MarkPrice) -> None:
+        index = self._index[step.instrument]
+        for runner in self._runners.values():
+            if runner.watch is not None:
+                runner.watch.advance()
+        self._market.mark(index, step.price)
+        for runner in self._runners.values():
+            runner.valuation.expire()
+            if runner.watch is not None:
+                runner.watch.split(index, self._market.mark_ticks(index))
+
+    def _fund(self, step: FundingRate, cause: int) -> None:
+        instrument = self._instruments[step.instrument]
+        ticks = self._market.mark_ticks(self._index[step.instrument])
+        if step.mark:
+            ticks = compute_ticks(step.mark, instrument.tick_float, 0)
+        rate_e10 = to_grid(step.rate, _RATE_STEP, "rate")
+        for runner in self._holders(step.instrument):
+            position = runner.ledger.held[step.instrument]
+            amount = compute_funding(
+                position.lots, ticks, position.factor, position.inverse_factor, rate_e10
+            )
+            if amount:
+                reason = f"rate {step.rate!r} at {instrument.ticks_to_price(ticks):f}"
+                posted = runner.post(PostingKind.FUNDING, amount, step.instrument, reason)
+                self._log.emit(posted, self._log.origin, cause)
+
+    def _expire(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
+        lots = runner.ledger.held[instrument].lots
+        option = self.options.get(instrument)
+        if option is None:
+            self._settle(runner, instrument, SettlementKind.FINAL, -lots, cause)
+            return
+        ticks = self._market.mark_ticks(self._index[option.underlying.id])
+        if ticks and option.intrinsic(ticks):
+            self._exercise(runner, option, lots, cause)
+            return
+        settled = runner.settle_contract(instrument, SettlementKind.WORTHLESS, -lots, 0, 0)
+        self._log.emit(settled, self._log.origin, cause)
+
+    def _settle(
+        self,
+        runner: Runner,
+        instrument: InstrumentId,
+        kind: SettlementKind,
+        traded: int,
+        cause: int,
+    ) -> None:
+        """Settle a future at its mark; 0 lots traded: only its gain moves to cash."""
+        position = runner.ledger.held[instrument]
+        ticks = self._market.mark_ticks(self._index[instrument])
+        side = 1 if traded > 0 else -1
+        notional = compute_fill_notional(
+            abs(traded), ticks, position.factor, position.inverse_factor, side
+        )
+        settled = runner.settle_contract(instrument, kind, traded, ticks, notional)
+        self._log.emit(settled, self._log.origin, cause)
+
+    def _exercise(self, runner: Runner, option: OptionContract, lots: int, cause: int) -> None:
+        """Exercise `lots` (negative: the holder of what we sold does)."""
+        log = self._log
+        kind = SettlementKind.EXERCISE if lots > 0 else SettlementKind.ASSIGNMENT
+        if option.terms.cash_settled:
+            intrinsic = option.intrinsic(self._market.mark_ticks(self._index[option.underlying.id]))
+            amount = compute_exercise_amount(lots, intrinsic, option.top, option.bottom)
+            ticks = int(Decimal(intrinsic) / E8 // option.instrument.tick_size)
+            settled = runner.settle_contract(option.instrument.id, kind, -lots, ticks, abs(amount))
+            log.emit(settled, log.origin, cause)
+            return
+        settled = runner.settle_contract(option.instrument.id, kind, -lots, 0, 0)
+        seq = log.emit(settled, log.origin, cause)
+        delivered = option.delivered_lots(lots)
+        position = runner.ledger.positions[option.underlying.id]
+        notional = compute_fill_notional(
+            abs(delivered), option.strike_ticks, position.factor, position.inverse_factor,
+            1 if delivered > 0 else -1,
+        )  # fmt: skip
+        taken = runner.settle_contract(
+            option.underlying.id, SettlementKind.DELIVERY, delivered, option.strike_ticks, notional
+        )
+        log.emit(taken, log.origin, seq)
