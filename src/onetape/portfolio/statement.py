@@ -23,7 +23,7 @@ from onetape.portfolio.ledger import Position
 class StatedPosition(msgspec.Struct, frozen=True, kw_only=True):
     """A position at the end of the day. `cost`, `value` and `unrealized` are minor units.
 
-    `value` is what it adds to equity: of a contract that is margined only what is unrealized. `mark`
+    `value` is what it adds to equity: only the gain of a contract that is margined. `mark`
     is None where the instrument has had no bar yet; then it is valued at its cost.
     """
 
