@@ -41,6 +41,7 @@ TAPE = Path("run/tape.db")
 NEVER_IN_A_BACKTEST = {
     "order.rejected", "order.unknown", "market.quote", "market.trade", "market.book",
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
+    "risk.shrunk", "risk.breaker_tripped", "risk.breaker_rearmed",
     "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
     "account.margin", "position.settled", "market.settlement", "market.expiry", "intent.exercise",
     "account.settling",

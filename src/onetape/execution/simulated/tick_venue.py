@@ -258,6 +258,8 @@ class TickVenue(SimulatedVenue):
                 yield from self._fill_here(
                     met, order, FILL_INSIDE, order.limit_ticks, min(given, free)
                 )
+                if order.conditions.display_lots and order.filled_lots > filled:
+                    order.ahead, order.traded = self._ahead(met, order), 0  # the next slice
             elif kind >= OrderType.STOP and (
                 met.fill.trigger is Trigger.LAST or not met.depth.has_quotes
             ):

@@ -32,6 +32,7 @@ from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.loading import load_market_data
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.timeline import PINNED_FILES, Timeline
+from onetape.risk.limits import RiskLimits
 from onetape.runtime.config import (
     PINNED_KEYS,
     DataConfig,
@@ -107,8 +108,11 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     terms: VenueTerms
     restored: tuple[str, ...] = ()
 
-    def open(self, tape: TapeWriter) -> BacktestSession:
-        """The session, about to begin, into `tape`; once, because strategies hold state."""
+    def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
+        """The session, about to begin, into `tape`; once, because strategies hold state.
+
+        `audit` are other limits, asked beside; what they say changes nothing.
+        """
         identity = SessionIdentity(
             session=self.header.session,
             config=self.header.config,
@@ -119,7 +123,9 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
         limits = self.config.risk.limits()
         drift = self.config.drift.settings() if self.config.drift else None
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, drift)
+        return BacktestSession(
+            self.timeline, self.specs, self.terms, limits, tape, identity, drift, audit
+        )
 
     def run(
         self,
