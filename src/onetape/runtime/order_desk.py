@@ -778,8 +778,9 @@ class OrderDesk:
                 currency = self._instruments[report.instrument].settlement_currency
                 self._convert(runner, runner.exchange, currency, origin, seq)
             if self.settlement is not None:
-                currency = self._instruments[report.instrument].settlement_currency
-                self.settlement.take(runner, report, currency, seq)
+                instrument = self._instruments[report.instrument]
+                if not instrument.is_margined:
+                    self.settlement.take(runner, report, instrument.settlement_currency, seq)
         return runner
 
     def _convert(
