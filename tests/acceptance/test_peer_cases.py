@@ -24,6 +24,7 @@ from onetape.domain.numbers import E8
 from onetape.domain.orders import Side, TimeInForce
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.execution.simulated.fees import BpsFees, PerShareFees
+from onetape.execution.simulated.fill_terms import FillTerms, MarketPrice
 from onetape.execution.simulated.slippage import NoSlippage
 from onetape.features.average import Ema, Sma
 from onetape.features.estimator import FeatureMap
@@ -287,17 +288,35 @@ def naive_next_open(rows: list[Row], lot: Decimal) -> tuple[Decimal, int]:
     return cash + units * Decimal(rows[-1]["close"]), trips + (units > 0)
 
 
-def test_a11_sma_cross_fractional_with_fees_at_the_next_open() -> None:
-    rows = [r for r in read("crypto/coinbase_btcusd_daily.csv.gz") if r["date_utc"] >= "2015-06-01"]
+def run_a11(rows: list[dict[str, str]], fill: FillTerms) -> SessionRun:
+    """The case with our lots of a millionth and prices of a cent."""
     btc = make_spot("BTC-USD.GDAX", base="BTC", quote="USD", tick_size="0.01", lot_size="0.000001")
     names = ("open", "high", "low", "close", "volume_btc")
     timeline = daily(
         btc, rows, "2015-06-01", "2018-08-13", key="date_utc", names=names, hours=utc_day
     )
-    run = run_session(
+    return run_session(
         timeline, LongOnly(), capital=10_000, fees=BpsFees(maker_bps=10, taker_bps=10),
-        slippage=NoSlippage(), limits=FREE_OF_LIMITS,
+        slippage=NoSlippage(), limits=FREE_OF_LIMITS, fill=fill,
     )  # fmt: skip
+
+
+def test_a11_sma_cross_fractional_with_fees_at_the_close_of_the_signal_bar() -> None:
+    expected = case("A11")
+    rows = [r for r in read("crypto/coinbase_btcusd_daily.csv.gz") if r["date_utc"] >= "2015-06-01"]
+    run = run_a11(rows, FillTerms(market=MarketPrice.SAME_CLOSE))
+    assert sum(fill.side is Side.BUY for fill in run.fills) == expected["trades"]
+    assert money(run.equity()) == pytest.approx(expected["end_value"], rel=1e-4)
+    assert fees_of(run) == pytest.approx(expected["total_fees"], rel=1e-4)
+    closes = {row["date_utc"]: Decimal(row["close"]) for row in rows}
+    for fill in run.fills:
+        day = to_iso(fill.ts_fill - 1)[:10]  # it stands at the end of the day that decided it
+        assert abs(Decimal(fill.ticks) / 100 - closes[day]) < Decimal("0.01")
+
+
+def test_a11_sma_cross_fractional_with_fees_at_the_next_open() -> None:
+    rows = [r for r in read("crypto/coinbase_btcusd_daily.csv.gz") if r["date_utc"] >= "2015-06-01"]
+    run = run_a11(rows, FillTerms())
     unrounded, trips = naive_next_open(rows, Decimal("1e-16"))
     assert (f"{unrounded:.2f}", trips) == ("179205.43", 17)  # the case's own next-open number
     on_grid, trips = naive_next_open(rows, Decimal("0.000001"))

@@ -15,6 +15,8 @@ from onetape.portfolio.equity_curve import Marks
 from onetape.portfolio.journal import ACCOUNTS, CREDIT, DEBIT, read_journal
 from onetape.portfolio.ledger import LedgerState
 from onetape.portfolio.statement import days_of, state_day
+from tests.property.test_contracts import make_timeline as make_contracts
+from tests.property.test_contracts import run as run_contracts
 from tests.property.test_currencies import make_world
 from tests.support.actions import make_random_actions, with_actions
 from tests.support.random_strategies import RandomBars
@@ -95,3 +97,23 @@ def test_equity_of_the_last_statement_is_that_of_the_session(seed: int) -> None:
         assert run.equity(name) == sum(
             currencies.at_time(each.currency, each.equity, end) for each in own
         )
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_statements_know_contracts(inverse: bool) -> None:
+    """Futures, perpetuals and options: entries are the final books, equity is the session's."""
+    held = 0
+    for seed in range(6):
+        timeline = make_contracts(seed, inverse=inverse)
+        done = run_contracts(timeline, seed)
+        entries, marks = list(read_journal(done.events)), Marks(timeline)
+        stated = state_day(entries, marks, days_of(entries, marks)[-1])
+        assert [each.strategy for each in stated.balances] == list(done.session.runners)
+        for balances in stated.balances:
+            state = done.session.runners[balances.strategy].ledger.save()
+            assert balances.closing == {each: getattr(state, each) for each in ACCOUNTS}
+            costs = {each.instrument: each.cost for each in balances.positions}
+            assert costs == {instrument: cost for instrument, _, cost in state.held}
+            assert balances.equity == done.equity(balances.strategy)
+            held += len(balances.positions)
+    assert held

@@ -33,8 +33,7 @@ from onetape.features.state import State
 from onetape.features.timeframe import Timeframed
 
 _KINDS: dict[str, Any] = {"int": int, "float": float, "array": list[float]}
-_BUILTINS = {"abs": abs, "bool": bool, "float": float, "int": int, "len": len, "max": max,
-             "min": min, "range": range}  # fmt: skip
+_BUILTINS = {"abs": abs, "float": float, "int": int, "max": max, "min": min}
 _STATEMENTS = (
     ast.Import, ast.ImportFrom, ast.ClassDef, ast.AsyncFunctionDef, ast.Lambda, ast.Global,
     ast.Nonlocal, ast.With, ast.Try, ast.Raise, ast.Yield, ast.YieldFrom, ast.Await,

@@ -13,7 +13,6 @@ import bisect
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import NormalDist
 
 import msgspec
 
@@ -169,13 +168,25 @@ def _over(difference: float, variance: float) -> float:
     return difference / math.sqrt(variance) if variance > 0.0 else math.nan
 
 
+def normal_quantile(probability: float) -> float:
+    """What a standard normal value is below with `probability`, 0 to 1 exclusive; within 1e-12."""
+    low, high = -40.0, 40.0
+    while high - low > 1e-12:
+        middle = 0.5 * (low + high)
+        if 0.5 * math.erfc(-middle / math.sqrt(2.0)) < probability:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
 def shift_bound(level: float, count: float) -> float:
     """What a difference in standard errors exceeds, either way, with probability `level`.
 
     Student's distribution of `count` - 1 degrees, by its first terms around the normal one (Fisher,
     Cornish 1960). Rounded to 6 digits, as all bounds here, so that it is the same on every machine.
     """
-    bound = NormalDist().inv_cdf(1.0 - level / 2.0)
+    bound = normal_quantile(1.0 - level / 2.0)
     degrees = max(count - 1.0, 3.0)
     cube, fifth = bound**3, bound**5
     first = (cube + bound) / (4.0 * degrees)
@@ -192,7 +203,7 @@ def psi_bound(level: float, bins: int, reference: float, recent: float) -> float
     """
     degrees = max(bins - 1, 1)
     spread = 2.0 / (9.0 * degrees)
-    upper = NormalDist().inv_cdf(1.0 - level)
+    upper = normal_quantile(1.0 - level)
     quantile = degrees * (1.0 - spread + upper * math.sqrt(spread)) ** 3
     return round(quantile * (1.0 / reference + 1.0 / recent), 6)
 

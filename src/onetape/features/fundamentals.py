@@ -11,6 +11,7 @@ from onetape.domain.rules import rule
 from onetape.features.estimator import Estimator, State
 
 NAN = math.nan
+INFINITY = math.inf
 
 
 class FigureState(State):
@@ -22,7 +23,7 @@ class FigureState(State):
 @rule
 def update_figure(state: FigureState, eps: float) -> float:  # noqa: ARG001
     """The figure itself."""
-    return NAN if math.isinf(eps) else eps
+    return NAN if abs(eps) == INFINITY else eps
 
 
 class Fundamental(Estimator, frozen=True):
@@ -49,7 +50,7 @@ class Fundamental(Estimator, frozen=True):
 @rule
 def update_price_earnings(state: FigureState, close: float, eps_ttm: float) -> float:  # noqa: ARG001
     """Price over earnings; NaN of a loss."""
-    if not (eps_ttm > 0.0 and close > 0.0) or math.isinf(eps_ttm) or math.isinf(close):
+    if not (eps_ttm > 0.0 and close > 0.0) or abs(eps_ttm) == INFINITY or abs(close) == INFINITY:
         return NAN
     return close / eps_ttm
 

@@ -11,6 +11,7 @@ from onetape.features.estimator import Estimator, State
 from onetape.features.exponential import compute_exp
 
 NAN = math.nan
+INFINITY = math.inf
 
 _SQUARINGS = 60
 """So often a transition matrix is squared until its rows are the stationary distribution."""
@@ -31,7 +32,7 @@ class MarkovState(State):
 @rule
 def update_markov(state: MarkovState, close: float) -> float:
     """The likeliest regime, or the probability of the last; the filter of Hamilton (1989)."""
-    if math.isnan(close) or math.isinf(close):
+    if math.isnan(close) or abs(close) == INFINITY:
         return NAN
     regimes = state.regimes
     chances = state.chances

@@ -27,7 +27,7 @@ class SpreadState(State):
 @rule
 def update_spread(state: SpreadState, bid: float, ask: float) -> float:
     """Ask less bid; NaN where one is missing."""
-    if not (bid > 0.0 and ask > 0.0) or math.isinf(bid) or math.isinf(ask):
+    if not (bid > 0.0 and ask > 0.0) or abs(bid) == INFINITY or abs(ask) == INFINITY:
         return NAN
     if state.in_bps == 1:
         return (ask - bid) / (0.5 * (ask + bid)) * 10_000.0
@@ -68,7 +68,7 @@ def update_imbalance(
 ) -> float:
     """The share of the sizes that stands at the bid, less that at the ask."""
     total = bid_size + ask_size
-    if not total > 0.0 or math.isinf(total) or min(bid_size, ask_size) < 0.0:
+    if not total > 0.0 or abs(total) == INFINITY or min(bid_size, ask_size) < 0.0:
         return NAN
     return (bid_size - ask_size) / total
 
@@ -103,9 +103,12 @@ def update_micro_price(
 ) -> float:
     """The middle, drawn to the side with the smaller size."""
     total = bid_size + ask_size
-    if not (bid > 0.0 and ask > 0.0 and bid_size > 0.0 and ask_size > 0.0) or math.isinf(total):
+    if (
+        not (bid > 0.0 and ask > 0.0 and bid_size > 0.0 and ask_size > 0.0)
+        or abs(total) == INFINITY
+    ):
         return NAN
-    if math.isinf(bid) or math.isinf(ask):
+    if abs(bid) == INFINITY or abs(ask) == INFINITY:
         return NAN
     return bid + (ask - bid) * (bid_size / total)
 
@@ -161,7 +164,7 @@ def update_order_flow(
     state.ask = ask
     state.bid_size = bid_size
     state.ask_size = ask_size
-    if math.isinf(flow):
+    if abs(flow) == INFINITY:
         flow = NAN
     return update_sum(state, flow)
 
@@ -200,7 +203,7 @@ def update_trade_flow(state: FlowState, aggressor: float, volume: float) -> floa
     elif aggressor < 0.0:
         signed = -volume
     size = volume
-    if math.isinf(volume) or math.isnan(volume) or volume < 0.0 or math.isnan(aggressor):
+    if abs(volume) == INFINITY or math.isnan(volume) or volume < 0.0 or math.isnan(aggressor):
         signed = NAN
         size = NAN
     total = update_flow(state, signed, size)

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from onetape.marketdata.delta_table import commit, list_files, open_table, read_files
+from onetape.marketdata.delta_table import (
+    commit,
+    list_files,
+    open_table,
+    quote_text,
+    read_files,
+    retry_when_raced,
+)
 
 Span = tuple[int, int]
 """From, up to but not including; ns UTC."""
@@ -74,25 +81,25 @@ class Coverage:
         """These spans are all that was pulled of a dataset; other sources' are forgotten.
 
         Raises:
-            TryAgain: Somebody else wrote at the same time.
+            TryAgain: Others wrote at the same time, again and again.
         """
         import polars as pl
 
         rows = [(instrument, timeframe, source, *span) for span in merge_spans(spans)]
         frame = pl.DataFrame(rows, schema=dict(zip(_COLUMNS, _TYPES, strict=True)), orient="row")
-        table = open_table(self._path)
-        where = f"instrument = {_quote(instrument)} AND timeframe = {_quote(timeframe)}"
-        commit(
-            self._path,
-            table,
-            frame,
-            partition_by=("timeframe", "instrument"),
-            replace_where=where if table is not None else None,
-        )
+        where = f"instrument = {quote_text(instrument)} AND timeframe = {quote_text(timeframe)}"
+
+        def write() -> None:
+            table = open_table(self._path)
+            commit(
+                self._path,
+                table,
+                frame,
+                partition_by=("timeframe", "instrument"),
+                replace_where=where if table is not None else None,
+            )
+
+        retry_when_raced(write)
 
 
 _TYPES = (str, str, str, int, int)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
-from onetape.domain.errors import DataError, TryAgain
+from onetape.domain.errors import DataError, SourceUnavailable, TryAgain
 from onetape.marketdata.parquet_pages import DamagedPage, check_pages
 from onetape.marketdata.storage import (
     describe_failure,
@@ -157,10 +157,13 @@ def retry_when_raced(write: Callable[[], Written]) -> Written:
 
     Raises:
         TryAgain: Others were faster twenty times.
+        SourceUnavailable: The store can't be reached.
     """
     for attempt in range(1, _ATTEMPTS):
         try:
             return write()
+        except SourceUnavailable:  # a store that is away; asking at once again does not help
+            raise
         except TryAgain:
             time.sleep(_WAIT_S * attempt * (1 + os.getpid() % 7 / 7))
     return write()

@@ -152,7 +152,7 @@ def place_funding(
         instrument, columns = bars[row.instrument]
         if not isinstance(instrument.terms, PerpetualTerms):
             raise DataError(
-                f"{instrument.id} is a {instrument.kind.value}, which has no funding",
+                f"{instrument.id} is of kind {instrument.kind.value}, which has no funding",
                 where=row.where,
                 remedy="funding is for perpetuals",
             )

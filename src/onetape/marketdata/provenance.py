@@ -14,7 +14,13 @@ import numpy as np
 
 from onetape.domain.errors import DataError
 from onetape.domain.market import BAR_FLOAT_COLUMNS
-from onetape.marketdata.delta_table import commit, list_files, open_table, read_files
+from onetape.marketdata.delta_table import (
+    commit,
+    list_files,
+    open_table,
+    read_files,
+    retry_when_raced,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,7 +54,7 @@ def write_provenance(
     """Adds the provenance of the bars that `version` of the table `bars` has.
 
     Raises:
-        TryAgain: Somebody else wrote at the same time.
+        TryAgain: Others wrote at the same time, again and again.
     """
     import polars as pl
 
@@ -56,7 +62,9 @@ def write_provenance(
         instrument=pl.lit(instrument), timeframe=pl.lit(timeframe), version=pl.lit(version)
     )
     path = catalog / "provenance"
-    commit(path, open_table(path), frame, partition_by=("timeframe", "instrument"))
+    retry_when_raced(
+        lambda: commit(path, open_table(path), frame, partition_by=("timeframe", "instrument"))
+    )
 
 
 def read_provenance(catalog: Path, instrument: str, timeframe: str, version: int) -> pl.DataFrame:

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from onetape.domain.errors import ConfigError, DataError, OnetapeError, TryAgain
+from onetape.domain.errors import ConfigError, DataError, OnetapeError, SourceUnavailable
 
 _PREFIX = "ONETAPE_STORAGE_"
 _REMOTE = re.compile(r"^(s3|s3a|gs|az|abfs|abfss):/+(?=[^/])")
@@ -54,7 +54,7 @@ def describe_failure(error: Exception, path: Path) -> OnetapeError | None:
     text = " ".join(_MARKS.sub(" ", str(error)).split())
     said, where = text if len(text) <= _SAID else f"{text[:_SAID]}...", locate(path)
     if _AWAY.search(text):
-        return TryAgain(f"the store can't be reached: {said}", where=where)
+        return SourceUnavailable(f"the store can't be reached: {said}", where=where)
     if "privileges" in text or "Forbidden" in text:
         return DataError(f"the store refuses access: {said}", where=where,
                          remedy="look at the credentials and what they may do")  # fmt: skip

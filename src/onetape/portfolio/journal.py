@@ -14,6 +14,7 @@ from onetape.domain.events import (
     OrderFilled,
     PositionAdjusted,
     PositionChanged,
+    PositionSettled,
     SessionStarted,
 )
 from onetape.domain.instrument import InstrumentId
@@ -40,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         text: What happened, for people.
         changes: By account, minor units; those that are not zero.
         lots: Signed lots of the instrument that are held afterwards; None where none are touched.
+        cost: Their cost, minor units; 0 where `lots` is None.
     """
 
     seq: int
@@ -51,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     changes: dict[str, int]
     lots: int | None = None
+    cost: int = 0
 
 
 def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
@@ -60,6 +63,7 @@ def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
         InvariantBroken: An entry doesn't, or a fill has no position behind it.
     """
     quotes: dict[InstrumentId, str] = {}
+    margined: set[InstrumentId] = set()
     homes: dict[str, str] = {}
     costs: dict[tuple[str, InstrumentId], int] = {}
     filled: Event | None = None
@@ -68,7 +72,8 @@ def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
         entry: Entry | None = None
         match payload:
             case SessionStarted():
-                quotes = {each.id: each.quote_currency for each in payload.instruments}
+                quotes = {each.id: each.settlement_currency for each in payload.instruments}
+                margined = {each.id for each in payload.instruments if each.is_margined}
             case CapitalDeposited():
                 homes.setdefault(payload.strategy, payload.currency)
                 changes = {"cash": payload.amount, "capital": payload.amount}
@@ -82,9 +87,12 @@ def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
                 key = payload.strategy, payload.instrument
                 before, costs[key] = costs.get(key, 0), payload.cost
                 currency = quotes.get(payload.instrument) or homes[payload.strategy]
+                changes = _of_fill(fill, payload, before)
+                if payload.instrument in margined:
+                    changes |= {"cash": payload.realized - fill.fee, "inventory": 0}
                 entry = _entry(
-                    filled, payload.strategy, currency, _of_fill(fill, payload, before),
-                    _tell_fill(fill), payload.instrument, payload.lots,
+                    filled, payload.strategy, currency, changes, _tell_fill(fill),
+                    payload.instrument, payload.lots, payload.cost,
                 )  # fmt: skip
                 filled = None
             case PositionAdjusted():
@@ -97,7 +105,20 @@ def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
                 }  # fmt: skip
                 text = payload.kind.value.replace("_", " ")
                 entry = _entry(event, payload.strategy, currency, changes, text,
-                               payload.instrument, payload.lots)  # fmt: skip
+                               payload.instrument, payload.lots, payload.cost)  # fmt: skip
+            case PositionSettled():
+                key = payload.strategy, payload.instrument
+                before, costs[key] = costs.get(key, 0), payload.cost
+                currency = quotes.get(payload.instrument) or homes[payload.strategy]
+                is_margined = payload.instrument in margined
+                changes = {
+                    "cash": payload.amount - payload.fee, "fees": payload.fee,
+                    "inventory": 0 if is_margined else payload.cost - before,
+                    "realized": payload.realized,
+                }  # fmt: skip
+                text = payload.kind.value.replace("_", " ")
+                entry = _entry(event, payload.strategy, currency, changes, text,
+                               payload.instrument, payload.lots, payload.cost)  # fmt: skip
             case CashPosted():
                 entry = _entry(
                     event, payload.strategy, payload.currency, _of_posting(payload),
@@ -118,6 +139,7 @@ def _entry(
     text: str,
     instrument: InstrumentId = NO_INSTRUMENT,
     lots: int | None = None,
+    cost: int = 0,
     kind: str = "",
 ) -> Entry:
     changes = {name: changes[name] for name in ACCOUNTS if changes.get(name)}
@@ -127,6 +149,7 @@ def _entry(
     return Entry(
         seq=event.seq, ts=event.ts_event, strategy=strategy, currency=currency,
         kind=kind or event.type, instrument=instrument, text=text, changes=changes, lots=lots,
+        cost=cost,
     )  # fmt: skip
 
 

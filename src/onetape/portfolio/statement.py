@@ -17,12 +17,14 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.timestamps import NS_PER_DAY
 from onetape.portfolio.equity_curve import Marks
 from onetape.portfolio.journal import ACCOUNTS, Entry
+from onetape.portfolio.ledger import Position
 
 
 class StatedPosition(msgspec.Struct, frozen=True, kw_only=True):
     """A position at the end of the day. `cost`, `value` and `unrealized` are minor units.
 
-    `mark` is None where the instrument has had no bar yet; then it is valued at its cost.
+    `value` is what it adds to equity: only the gain of a contract that is margined. `mark`
+    is None where the instrument has had no bar yet; then it is valued at its cost.
     """
 
     instrument: InstrumentId
@@ -91,9 +93,7 @@ def state_day(entries: Iterable[Entry], marks: Marks, day: int) -> Statement:
         if place == day:
             own.append(entry)
         if entry.lots is not None:
-            positions = held.setdefault(key, {})
-            _, cost = positions.get(entry.instrument, (0, 0))
-            positions[entry.instrument] = entry.lots, cost + entry.changes.get("inventory", 0)
+            held.setdefault(key, {})[entry.instrument] = entry.lots, entry.cost
     return Statement(
         day=day,
         balances=[
@@ -119,14 +119,16 @@ def _state_position(
     newest = int(np.searchsorted(mark.slices, slot, side="right")) - 1
     definition = mark.instrument
     ticks = int(mark.ticks[newest]) if newest >= 0 else None
-    value = cost if ticks is None else lots * ticks * definition.minor_per_tick_lot
+    position = Position(definition)
+    position.lots = lots
+    worth = cost if ticks is None else position.value(ticks)
     return StatedPosition(
         instrument=instrument,
         quantity=definition.lots_to_quantity(lots),
         cost=cost,
         mark=None if ticks is None else definition.ticks_to_price(ticks),
-        value=value,
-        unrealized=value - cost,
+        value=worth - cost if definition.is_margined else worth,
+        unrealized=worth - cost,
     )
 
 

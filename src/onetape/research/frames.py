@@ -34,8 +34,8 @@ _INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars"
 def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
     """The frames of a run by name: equity, orders, fills, executions, round_trips.
 
-    And adjustments, where a corporate action has adjusted a position; and postings, where cash has
-    moved without a fill.
+    And adjustments, where a corporate action has adjusted a position; settlements, where a contract
+    was settled; and postings, where cash has moved without a fill.
     """
     frames = {
         "equity": build_equity_frame(summary),
@@ -46,6 +46,8 @@ def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
     }
     if summary.projection.adjustments:
         frames["adjustments"] = build_adjustments_frame(summary)
+    if summary.projection.settlements:
+        frames["settlements"] = build_settlements_frame(summary)
     if summary.projection.postings:
         frames["postings"] = build_postings_frame(summary)
     return frames
@@ -183,6 +185,28 @@ def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
         columns[f"{name}_minor"] = [getattr(each, name) for each in changes]
     columns["other"] = [each.other for each in changes]
     columns["received_lots"] = [each.received for each in changes]
+    return _add_units(_frame(columns), summary.timeline.instruments)
+
+
+def build_settlements_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row a position that changed without an order: what was traded, the position after it.
+
+    `amount` is the cash that it moved before the fee, `realized` PnL of the lots that went.
+    """
+    timed = summary.projection.settlements
+    settled = [each for _, _, each in timed]
+    columns: dict[str, Any] = {
+        "seq": [seq for seq, _, _ in timed],
+        "ts": [ts for _, ts, _ in timed],
+        "strategy": [each.strategy for each in settled],
+        "instrument": [each.instrument for each in settled],
+        "kind": [each.kind.value for each in settled],
+        "traded_lots": [each.traded for each in settled],
+        "ticks": [each.ticks for each in settled],
+        "lots": [each.lots for each in settled],
+    }
+    for name in ("notional", "cost", "amount", "realized", "fee", "cash"):
+        columns[f"{name}_minor"] = [getattr(each, name) for each in settled]
     return _add_units(_frame(columns), summary.timeline.instruments)
 
 

@@ -13,7 +13,13 @@ from onetape.research import report_tables as tables
 from onetape.research.report_drift import drift_charts, drift_section
 from onetape.research.report_page import chart, figures_grid, render_page, section, table
 from onetape.research.report_performance import performance_section
-from onetape.research.result_table import action_rows, alarms, figure_rows, posting_rows
+from onetape.research.result_table import (
+    action_rows,
+    alarms,
+    contract_rows,
+    figure_rows,
+    posting_rows,
+)
 from onetape.research.run_summary import RunSummary
 
 MAX_PRICE_CHARTS = 6
@@ -56,6 +62,7 @@ def _body(summary: RunSummary, name: str, figures: dict[str, charts.Figure]) -> 
                 *figure_rows(account, summary.currency),
                 *action_rows(summary),
                 *posting_rows(summary),
+                *contract_rows(summary),
             ]
         ),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from onetape.domain.events import BreakerTripped
+from onetape.domain.events import BreakerTripped, MarginStatus
+from onetape.domain.numbers import minor_to_decimal
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research import report_format as text
 from onetape.research.run_summary import RunSummary
@@ -40,6 +41,7 @@ def result_rows(summary: RunSummary) -> list[Row]:
         *figure_rows(account, summary.currency),
         *action_rows(summary),
         *posting_rows(summary),
+        *contract_rows(summary),
         Row("Denied orders", text.count(len(summary.projection.denied))),
     ]
 
@@ -98,6 +100,16 @@ def posting_rows(summary: RunSummary) -> list[Row]:
     ]  # fmt: skip
 
 
+def contract_rows(summary: RunSummary) -> list[Row]:
+    """PnL of contracts by what settled them, and its fees; nothing where there was none."""
+    return [
+        Row("Fees of settlements" if name == "fees" else f"{name.capitalize()} PnL",
+            text.money(amount, summary.currency), 0 if name == "fees" else _tone(float(amount)))
+        for name, amount in summary.sum_settlements().items()
+        if amount or name != "fees"
+    ]  # fmt: skip
+
+
 def cost_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
     """What trading cost."""
     bps = figures.fee_turnover_ratio * 10_000
@@ -125,6 +137,15 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         )
         for ts, each in summary.projection.quarantined
     )
+    found.extend(
+        Alarm(
+            each.status.value.upper(),
+            f"{each.strategy} had equity of {_minor(each.equity, summary)} against a maintenance "
+            f"margin of {_minor(each.maintenance, summary)} at {text.minute(ts)} UTC",
+        )
+        for ts, each in summary.projection.margin
+        if each.status in (MarginStatus.LIQUIDATION, MarginStatus.BANKRUPT)
+    )
     trips = summary.projection.breakers
     found.extend(
         Alarm("BREAKER TRIPPED", f"{text.minute(ts)} UTC: {_tell_trip(each)}")
@@ -134,6 +155,10 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         found.append(Alarm("BREAKER TRIPPED", f"and {len(trips) - MAX_TRIPS:,} times more"))
     found.extend(tell_fills(summary.config, summary.timeline.columns))
     return found
+
+
+def _minor(amount: int, summary: RunSummary) -> str:
+    return text.money(minor_to_decimal(amount), summary.currency)
 
 
 _KIND_FILLS = {

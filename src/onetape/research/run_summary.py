@@ -157,7 +157,28 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "events": dict(projection.counts),
             **self._actions_metrics(),
             **self._postings_metrics(),
+            **self._contracts_metrics(),
         }
+
+    def sum_settlements(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """PnL of contracts by what settled them, and the fees; of one strategy, or of all."""
+        totals: Counter[str] = Counter()
+        for _, _, each in self.projection.settlements:
+            if strategy in (None, each.strategy):
+                totals[each.kind.value] += each.realized
+                totals["fees"] += each.fee
+        return {name: minor_to_decimal(totals[name]) for name in sorted(totals)}
+
+    def _contracts_metrics(self) -> dict[str, Any]:
+        """A part of metrics.json that only a run has in which contracts were settled."""
+        if not self.projection.settlements:
+            return {}
+
+        def amounts(strategy: str | None = None) -> dict[str, Any]:
+            return {name: _shorten(each) for name, each in self.sum_settlements(strategy).items()}
+
+        strategies = {name: amounts(name) for name in self.strategies}
+        return {"contracts": {"account": amounts(), "strategies": strategies}}
 
     def sum_postings(self, strategy: str | None = None) -> dict[str, dict[str, Decimal]]:
         """Cash that moved without a fill by kind and currency, received: positive.

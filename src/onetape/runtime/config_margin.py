@@ -119,7 +119,7 @@ def build_agreement(
         for each in instruments:
             if not each.is_margined:
                 raise ConfigError(
-                    f"is isolated, and {each.id} is a {each.kind.value}, which is paid for",
+                    f"is isolated, and {each.id} is of kind {each.kind.value}, which is paid for",
                     where="execution.margin.mode",
                     remedy="set mode: cross",
                 )

@@ -439,6 +439,9 @@ class OrderDesk:
             return notional, fee, needed
 
         def refuse(lots: int) -> OrderDenied | None:
+            display = intent.conditions.display_lots if intent.conditions is not None else 0
+            if display and not self._may_hide(intent, display, lots, line.instrument):
+                return self._denied(intent, DenialCode.DISPLAY, display, lots, "lots")
             return self._refuse(intent, line.instrument, dearest, side, lots, position)
 
         return Shrinking(controls.shrinks, cost, refuse)
@@ -775,8 +778,9 @@ class OrderDesk:
                 currency = self._instruments[report.instrument].settlement_currency
                 self._convert(runner, runner.exchange, currency, origin, seq)
             if self.settlement is not None:
-                currency = self._instruments[report.instrument].settlement_currency
-                self.settlement.take(runner, report, currency, seq)
+                instrument = self._instruments[report.instrument]
+                if not instrument.is_margined:
+                    self.settlement.take(runner, report, instrument.settlement_currency, seq)
         return runner
 
     def _convert(

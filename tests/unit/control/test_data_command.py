@@ -206,6 +206,57 @@ def test_data_aggregate_alignments_are_those_of_the_rule() -> None:
     assert made.stdout.startswith("WAVE.SIM 1w from 1d: 17 bars written")
 
 
+CONTRACTS = [
+    (["--kind", "perpetual", "--base", "BTC", "--inverse", "--multiplier", "100"],
+     {"kind": "perpetual", "multiplier": "100", "terms.inverse": True}),
+    (["--kind", "future", "--underlying", "ES", "--expiry", "2024-03-15T14:30:00Z",
+      "--multiplier", "50", "--initial-margin", "10", "--maintenance-margin", "7.5"],
+     {"kind": "future", "terms.ts_expiry": 1_710_513_000_000_000_000,
+      "margin.maintenance_ratio_e8": 7_500_000}),
+    (["--kind", "option", "--underlying", "AAPL.XNAS", "--expiry", "2024-03-15", "--strike", "100",
+      "--right", "put", "--settlement", "cash", "--exercise", "european"],
+     {"kind": "option", "terms.right": "put", "terms.cash_settled": True,
+      "terms.exercise": "european", "terms.strike": "100"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "fields"), CONTRACTS)
+def test_data_import_defines_contracts(options: list[str], fields: dict[str, object]) -> None:
+    write_csv(Path("wave.csv"), make_rows(3))
+    steps = ("--tick", "0.25", "--lot", "1")
+    result = run("import", "wave.csv", *WAVE, *steps, *options)
+    assert result.exit_code == 0, result.stderr
+    shown = json.loads(run("show", "WAVE.SIM", "--json").stdout)["instrument"]
+    for path, value in fields.items():
+        found = shown
+        for name in path.split("."):
+            found = found[name]
+        assert found == value, path
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--kind", "option"], "WAVE.SIM of kind option needs --underlying"),
+        (["--kind", "future", "--underlying", "ES"], "WAVE.SIM of kind future needs --expiry"),
+        (["--kind", "spot", "--base", "BTC", "--inverse"],
+         "WAVE.SIM of kind spot has no --inverse (it is for --kind perpetual)"),
+        (["--kind", "perpetual", "--inverse"], "is inverse, and has no base currency"),
+        (["--kind", "perpetual", "--initial-margin", "10"], "WAVE.SIM has one of two margins"),
+        (["--kind", "perpetual", "--initial-margin", "5", "--maintenance-margin", "10"],
+         "a maintenance margin of 10 % does not lie between 0 and the initial margin of 5 %"),
+        (["--kind", "future", "--underlying", "ES", "--expiry", "soon"], "--expiry 'soon'"),
+    ],
+)  # fmt: skip
+def test_data_import_of_a_contract_that_lacks_something_says_what(
+    options: list[str], what: str
+) -> None:
+    write_csv(Path("wave.csv"), make_rows(3))
+    result = run("import", "wave.csv", *WAVE, "--tick", "0.25", "--lot", "1", *options)
+    assert result.exit_code == 2
+    assert what in result.stderr
+
+
 def test_data_check_tells_findings_carries_out_policies_and_writes_a_page() -> None:
     rows = make_rows(120)
     parts = rows[41].split(",")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -185,6 +188,27 @@ def test_pull_from_a_provider_in_a_file_of_the_users() -> None:
     assert "there is no such file" in run("pull", "no.py:Own", *arguments).stderr
     Path("bad.py").write_text("1 / 0", encoding="utf-8")
     assert "can't be imported: ZeroDivisionError" in run("pull", "bad.py:A", *arguments).stderr
+
+
+def test_pull_shows_progress_on_a_terminal_and_its_result_on_stdout() -> None:
+    pty = pytest.importorskip("pty")
+    Path("own.py").write_text(OWN, encoding="utf-8")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from onetape.control.cli import main; main()", "data", "pull",
+               "own.py:Own", "--instrument", "A.OWN", *PULL, "--calendar", "24/7", "--start",
+               "2024-01-01", "--end", "2024-01-02", "--option", "level=7"]  # fmt: skip
+    environ = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 65_536):
+                seen += chunk
+        os.close(ours)
+        stdout, _ = process.communicate(timeout=60)
+    assert stdout.startswith(b"A.OWN 1h: 24 bars written")
+    assert b"24 bars" in seen
+    assert b"bars written" not in seen
 
 
 @pytest.mark.parametrize(

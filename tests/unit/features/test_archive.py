@@ -13,7 +13,7 @@ from onetape.features.columns import select_inputs
 from onetape.features.compiled import compute_column_compiled
 from onetape.features.store.feature_file import load_features
 from onetape.research.feature_kit import make_walk
-from tests.property.test_feature_library import LIBRARY
+from tests.property.test_feature_library import LIBRARY, make_bars
 
 MORE: dict[str, Estimator] = {
     "timeframed": Sma(3) - Timeframed(Sma(2) - Ema(3), "15m"),
@@ -65,7 +65,7 @@ def test_archived_feature_is_the_same_feature(feature: Estimator) -> None:
     assert (again.version, again.warm_up, again.inputs) == (
         feature.version, feature.warm_up, feature.inputs,
     )  # fmt: skip
-    columns = make_walk(120)
+    columns = {**make_bars(120, 3), **make_walk(120)}
     one, other = compute_feature_columns({"one": feature, "other": again}, columns).values()
     assert one.tobytes() == other.tobytes()
 

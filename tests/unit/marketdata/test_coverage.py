@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def test_coverage_of_another_source_is_forgotten(tmp_path: Path) -> None:
     coverage.write("A.X", "1d", "alpaca", [(2, 3)])
     assert coverage.read("A.X", "1d", "yahoo") == []
     assert coverage.read("A.X", "1d", "alpaca") == [(2, 3)]
+
+
+def test_coverage_of_several_writers_at_once_is_kept(tmp_path: Path) -> None:
+    names = [f"{name}.X" for name in "ABCD"]
+
+    def write(name: str) -> None:
+        Coverage(tmp_path).write(name, "1d", "yahoo", [(1, 9)])
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(write, names))
+    assert [Coverage(tmp_path).read(name, "1d", "yahoo") for name in names] == [[(1, 9)]] * 4

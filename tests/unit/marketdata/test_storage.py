@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from onetape.control.cli import app
-from onetape.domain.errors import ConfigError, DataError, TryAgain
+from onetape.domain.errors import ConfigError, DataError, SourceUnavailable, TryAgain
 from onetape.marketdata.bars import compute_content_hash
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.delta_table import commit, open_table
@@ -145,6 +145,16 @@ def test_store_that_is_not_there_is_told_soon(bucket: str, monkeypatch: pytest.M
     assert SECRET not in done.stderr
 
 
+def test_write_to_a_store_that_is_not_there_is_told_once(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_wave()
+    monkeypatch.setenv("STORE_URL", "http://127.0.0.1:9")
+    begin = time.monotonic()
+    assert bring(bucket).exit_code == 3
+    assert time.monotonic() - begin < 30
+
+
 def test_bucket_that_is_not_there_is_told(bucket: str) -> None:
     with pytest.raises(DataError, match=r"s3://nobody/x/bars: the store refuses.*NoSuchBucket"):
         Catalog(Path("s3://nobody/x")).datasets()
@@ -152,7 +162,10 @@ def test_bucket_that_is_not_there_is_told(bucket: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
-    [(403, DataError, "the store refuses access"), (503, TryAgain, "the store can't be reached")],
+    [
+        (403, DataError, "the store refuses access"),
+        (503, SourceUnavailable, "the store can't be reached"),
+    ],
 )
 def test_store_that_refuses_or_is_down_is_told(
     bucket: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception], said: str

@@ -13,8 +13,11 @@ from onetape.domain.market import ContractExpiry, FundingRate, MarkPrice
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode
 from onetape.risk.limits import RiskLimits
+from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.runtime.sessions.session_state import decode_state, encode_state
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
+from onetape.tape.store import MemoryTape
 from tests.support.contracts import (
     INVERSE,
     LINEAR,
@@ -25,7 +28,7 @@ from tests.support.contracts import (
     make_margin,
     make_option,
 )
-from tests.support.session_runs import SessionRun
+from tests.support.session_runs import SessionRun, make_terms
 from tests.support.session_runs import run_session as run_with_limits
 from tests.support.timelines import AAPL, EQUITY, SECOND, at_rows, closes, flat, opens
 
@@ -284,3 +287,23 @@ def test_strategies_hear_of_an_expiry_with_the_books_settled() -> None:
     listening = type("Listening", (type(strategy),), {"on_expiry": on_expiry})()
     run_session(timeline, listening, margin=make_margin(timeline))
     assert heard == [0.0]
+
+
+def test_a_mark_of_the_venue_is_still_the_mark_after_a_restart() -> None:
+    """The perpetual has no bar after its mark price; the share goes on."""
+    mark = MarkPrice(instrument=LINEAR.id, ts_event=closes(3), ts_known=closes(3), price=48_000.0)
+    timeline = make_contract_timeline(
+        (LINEAR, flat(50_000, 50_000)), (EQUITY, flat(*[100] * 8)), steps=[mark]
+    )
+    strategy = at_rows({0: lambda ctx: ctx.buy(LINEAR.id, 1)}, instrument=LINEAR.id)
+    margin = make_margin(timeline)
+    run = run_session(timeline, strategy, margin=margin)
+    assert run.equity() == 98_000 * E8
+    other = BacktestSession(
+        timeline, [StrategySpec(name="s0", strategy=strategy, capital=100_000 * E8)],
+        make_terms(timeline, margin=margin), RiskLimits(), MemoryTape(), SessionIdentity(),
+    )  # fmt: skip
+    other.restore(decode_state(encode_state(run.session.save())))
+    valuation = other.runners["s0"].valuation
+    valuation.refresh()
+    assert valuation.equity == 98_000 * E8

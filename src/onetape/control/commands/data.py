@@ -16,7 +16,14 @@ from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
 from onetape.control.commands.data_universe import universe
-from onetape.control.instrument_options import ImportKind, InstrumentOptions
+from onetape.control.instrument_options import (
+    ContractOptions,
+    Exercise,
+    ImportKind,
+    InstrumentOptions,
+    Right,
+    Settlement,
+)
 from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
 from onetape.control.terminal import print_json, print_table
 from onetape.domain.errors import ConfigError, DataError
@@ -112,6 +119,32 @@ def import_(
             help="24/7, hours:America/New_York:09:30-16:00, or an exchange such as XNYS.",
         ),
     ] = "",
+    multiplier: Annotated[
+        str, typer.Option(metavar="NUMBER", help="Units of a contract: 100; 1 unless told.")
+    ] = "",
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="A perpetual that is settled in its base currency.")
+    ] = False,
+    underlying: Annotated[
+        str, typer.Option(metavar="ID", help="What a future or option is on: AAPL.XNAS.")
+    ] = "",
+    expiry: Annotated[
+        str, typer.Option(metavar="TIME", help="When a future or option ends, ISO 8601.")
+    ] = "",
+    strike: Annotated[str, typer.Option(metavar="PRICE", help="Strike of an option: 100.")] = "",
+    right: Annotated[Right | None, typer.Option(help="The right of an option.")] = None,
+    exercise: Annotated[
+        Exercise | None, typer.Option(help="When an option may be exercised; american unless told.")
+    ] = None,
+    settlement: Annotated[
+        Settlement | None, typer.Option(help="How an option settles; physical unless told.")
+    ] = None,
+    initial_margin: Annotated[
+        str, typer.Option(metavar="PERCENT", help="Margin to open, of the notional: 10.")
+    ] = "",
+    maintenance_margin: Annotated[
+        str, typer.Option(metavar="PERCENT", help="Margin to hold, of the notional: 5.")
+    ] = "",
     catalog: CatalogOption = DEFAULT_CATALOG,
     _debug: DebugOption = False,
 ) -> None:
@@ -123,7 +156,11 @@ def import_(
     from onetape.marketdata.quality import to_repair
 
     store = Catalog(catalog)
-    given = InstrumentOptions(kind, currency, base, tick, lot, calendar)
+    contract = ContractOptions(
+        multiplier, inverse, underlying, expiry, strike, right, exercise, settlement,
+        initial_margin, maintenance_margin,
+    )  # fmt: skip
+    given = InstrumentOptions(kind, currency, base, tick, lot, calendar, contract)
     definition = None if given.are_given else store.instruments().get(InstrumentId(instrument))
     definition = definition or given.build(instrument)
     options = ImportOptions(

@@ -129,11 +129,10 @@ def pull(
             last = from_iso(end, "--end", error=ConfigError) if end else time.time_ns()
             first = _find_start(store, name, timeframe) if first is None else first
             with _shown_progress(name) as on_progress:
-                _report(
-                    name, timeframe, opened,
-                    _pull_one(opened, store, definition, timeframe, (first, last), options,
-                              on_progress),
-                )  # fmt: skip
+                result = _pull_one(
+                    opened, store, definition, timeframe, (first, last), options, on_progress
+                )
+            _report(name, timeframe, opened, result)
         except OnetapeError as error:
             if len(instrument) == 1:
                 raise

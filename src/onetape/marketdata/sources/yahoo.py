@@ -9,6 +9,7 @@ Source: the chart answers (`/v8/finance/chart`) as yfinance 1.x reads them; Yaho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from onetape.marketdata.sources.port import (
     to_floats,
 )
 from onetape.marketdata.sources.requester import read_retry_after, read_server_time
-from onetape.marketdata.timezones import utc_to_local_days
+from onetape.marketdata.timezones import check_timezone, utc_to_local_days
 
 if TYPE_CHECKING:
     from yfinance.data import YfData
@@ -49,6 +50,9 @@ _SUFFIX = {
 
 _CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 _TIMEOUT_S = 30
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading half an answer, or one of another shape, raises."""
+
 _PER_MINUTE = 60
 """Yahoo states no limit; more than about two thousand an hour are known to be shut out."""
 
@@ -94,14 +98,15 @@ class YahooSource:
                 "includePrePost": False,
                 "events": "div,splits,capitalGains",
             }
-            chart = self._ask(lambda query=query: self._get(symbol, query))
-            if chart is not None:
-                _check_currency(chart["meta"], instrument, symbol)
-                yield _to_page(chart, by_date=by_date, adjusted=self.adjustment == "all")
+            page = self._ask(lambda query=query: self._get(symbol, query, instrument, by_date))
+            if page is not None:
+                yield page
             at = until
 
-    def _get(self, symbol: str, query: dict[str, Any]) -> dict[str, Any] | None:
-        """The chart of one request; None when Yahoo has nothing in that time."""
+    def _get(
+        self, symbol: str, query: dict[str, Any], instrument: Instrument, by_date: bool
+    ) -> SourcePage | None:
+        """The bars of one request; None when Yahoo has nothing in that time."""
         from yfinance.exceptions import YFException, YFRateLimitError
 
         try:
@@ -112,24 +117,35 @@ class YahooSource:
         except (YFException, OSError) as error:  # curl's errors are OSErrors
             what = f"yahoo can't be reached: {type(error).__name__}"
             raise SourceUnavailable(what, where=symbol) from None
-        chart = _read_chart(text)
-        said = (chart.get("error") or {}).get("description") or f"status {status}"
+        try:
+            chart = json.loads(text)["chart"]
+            if status == 200 and chart["result"]:
+                return self._read(chart["result"][0], instrument, symbol, by_date=by_date)
+            said = str(chart["error"]["description"])
+        except _UNREADABLE:
+            said = "an answer that can't be read" if status == 200 else f"status {status}"
         if status == 404:
             raise DataError(f"yahoo does not know the symbol: {said}", where=symbol)
         if status == 400 and "exist" in said:
             return None
         if status in (400, 422):
             raise DataError(f"yahoo refuses the request: {said}", where=symbol)
-        if status != 200 or not chart.get("result"):
-            wait = read_retry_after(self._headers)
-            what = f"yahoo does not serve: {said if status != 200 else 'half an answer'}"
-            raise SourceUnavailable(what, where=symbol, retry_after_s=wait)
-        found = chart["result"][0]
-        if not found.get("timestamp"):
+        wait = read_retry_after(self._headers)
+        raise SourceUnavailable(f"yahoo does not serve: {said}", where=symbol, retry_after_s=wait)
+
+    def _read(
+        self, chart: dict[str, Any], instrument: Instrument, symbol: str, *, by_date: bool
+    ) -> SourcePage | None:
+        if not chart.get("timestamp"):
             return None
-        if not _is_whole(found):
-            raise SourceUnavailable("yahoo gave half an answer", where=symbol)
-        return found
+        columns, meta = chart["indicators"]["quote"][0], chart["meta"]
+        lengths = {len(columns[name]) for name in (*PRICES, "volume")}
+        if lengths != {len(chart["timestamp"])}:
+            raise ValueError("columns of different lengths")
+        check_timezone(str(meta["exchangeTimezoneName"]))
+        page = _to_page(chart, by_date=by_date, adjusted=self.adjustment == "all")
+        _check_currency(meta, instrument, symbol)
+        return page
 
 
 def to_wire_symbol(instrument: Instrument) -> str:
@@ -140,29 +156,6 @@ def to_wire_symbol(instrument: Instrument) -> str:
     if instrument.kind is InstrumentKind.FX:
         return f"{instrument.base_currency}{instrument.quote_currency}=X"
     return instrument.symbol.replace(".", "-") + _SUFFIX.get(venue, "")
-
-
-def _read_chart(text: str) -> dict[str, Any]:
-    """`chart` of an answer; empty when it is none."""
-    import json
-
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return {}
-    chart = answer.get("chart") if isinstance(answer, dict) else None
-    return chart if isinstance(chart, dict) else {}
-
-
-def _is_whole(found: dict[str, Any]) -> bool:
-    """The chart has its meta and a cell for every time in every column."""
-    try:
-        rows = len(found["timestamp"])
-        columns = found["indicators"]["quote"][0]
-        lengths = {len(columns[name]) for name in (*PRICES, "volume")}
-        return lengths == {rows} and bool(found["meta"]["exchangeTimezoneName"])
-    except (KeyError, IndexError, TypeError):
-        return False
 
 
 def _check_currency(meta: Mapping[str, Any], instrument: Instrument, symbol: str) -> None:
