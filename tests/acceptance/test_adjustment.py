@@ -232,6 +232,23 @@ def test_actions_of_one_day_count_the_dividend_in_new_shares() -> None:
     assert compute_factors(columns, actions, Adjustment.RAW, EVER).price.tolist() == [1.0, 1.0]
 
 
+def test_stock_dividend_scales_and_endings_do_not() -> None:
+    """One share for ten on top: 11 for 10. What ends a listing says nothing about old prices."""
+    names = ("open", "high", "low", "close", "volume")
+    columns = make_daily([0, NS_PER_DAY], {name: [110.0, 100.0] for name in names})
+    actions = [
+        make_action(CorporateActionKind.STOCK_DIVIDEND, NS_PER_DAY, 0.1),
+        make_action(CorporateActionKind.DIVIDEND_PAYMENT, NS_PER_DAY, 5.0),
+        make_action(CorporateActionKind.MERGER, 2 * NS_PER_DAY, 1.0),
+    ]
+    factors = compute_factors(columns, actions, Adjustment.SPLIT, EVER)
+    assert factors.price.tolist() == [1 / 1.1, 1.0]
+    assert factors.volume.tolist() == [1.1, 1.0]
+    spun = make_action(CorporateActionKind.SPIN_OFF, NS_PER_DAY, 1.0)
+    with pytest.raises(DataError, match="can't be adjusted for a spin_off"):
+        compute_factors(columns, [spun], Adjustment.SPLIT, EVER)
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [(DIVIDEND, 100.0, "is not below the close of 100"), (SPLIT, 0.0, "gives 0.0 shares")],

@@ -7,12 +7,14 @@ that of the next, as it was not for those who lived it.
 | action, effective at `t`  | factor of the prices of all bars that open before `t`                |
 | ------------------------- | -------------------------------------------------------------------- |
 | split, n new for o old    | `o / n`; volumes by `n / o`                                          |
+| stock dividend, n for o   | `o / (n + o)`; volumes by `(n + o) / o`                              |
 | cash dividend `d` a share | `1 - d / c`, where `c` is the close of the last bar before `t`, in   |
 | (cum close)               | the shares of `t` (CRSP, *Data Definitions*, factor to adjust price) |
 | the same (ex close)       | `x / (x + d)`, where `x` is the close of the first bar from `t` on,  |
 |                           | once that is known (Quandl WIKI)                                     |
 
-Factors multiply. Symbol changes and delistings leave prices alone.
+Factors multiply. Payments of dividends, symbol changes, mergers and delistings leave the prices
+before them alone; spin-offs are refused, since what was spun off has no price here.
 """
 
 from __future__ import annotations
@@ -29,8 +31,6 @@ from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import BarColumns, FloatArray, slice_rows
 
 _PRICES = ("open", "high", "low", "close")
-_SCALED = (CorporateActionKind.SPLIT, CorporateActionKind.CASH_DIVIDEND)
-_LEFT_ALONE = (CorporateActionKind.SYMBOL_CHANGE, CorporateActionKind.DELISTING)
 
 
 class Adjustment(Enum):
@@ -39,7 +39,7 @@ class Adjustment(Enum):
     | adjustment      | for                                                             |
     | --------------- | --------------------------------------------------------------- |
     | `raw`           | nothing                                                         |
-    | `split`         | splits                                                          |
+    | `split`         | splits and stock dividends                                      |
     | `dividend`      | cash dividends                                                  |
     | `total_return`  | both: changes of the price are those of a holder who reinvests  |
     """
@@ -88,25 +88,27 @@ def compute_factors(
     price, volume = np.ones(len(columns["ts_open"])), np.ones(len(columns["ts_open"]))
     close = columns["close"][:rows]
     past = [each for each in actions if max(each.ts_known, each.ts_event) <= ts_known]
-    shares = {CorporateActionKind.SPLIT: 0}
-    past.sort(key=lambda each: (each.ts_event, shares.get(each.kind, 1)))
+    past.sort(key=lambda each: (each.ts_event, not each.kind.scales))
     split_now, ts_split = 1.0, -1
     for action in past:
-        if action.kind in _LEFT_ALONE:
+        if action.kind.ends or action.kind is CorporateActionKind.DIVIDEND_PAYMENT:
             continue
-        if action.kind not in _SCALED:
+        if not action.kind.scales and action.kind is not CorporateActionKind.CASH_DIVIDEND:
             raise DataError(f"prices can't be adjusted for a {action.kind.value}",
                             where=action.instrument, remedy="use raw prices")  # fmt: skip
         before = int(np.searchsorted(columns["ts_open"][:rows], action.ts_event))
         if action.ts_event != ts_split:
             split_now, ts_split = 1.0, action.ts_event
-        if action.kind is CorporateActionKind.SPLIT:
-            ratio = action.value / action.divisor
+        if action.kind.scales:
+            new = action.value
+            if action.kind is CorporateActionKind.STOCK_DIVIDEND:
+                new += action.divisor
+            ratio = new / action.divisor
             if not (ratio > 0 and np.isfinite(ratio)):
                 raise _refuse(action, f"gives {ratio} shares for one")
             split_now *= ratio
             if adjustment in (Adjustment.SPLIT, Adjustment.TOTAL_RETURN):
-                price[:before] *= action.divisor / action.value
+                price[:before] *= action.divisor / new
                 volume[:before] *= ratio
         elif adjustment in (Adjustment.DIVIDEND, Adjustment.TOTAL_RETURN) and before:
             price[:before] *= _dividend_factor(action, close, before, split_now, base)
