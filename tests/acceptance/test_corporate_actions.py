@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from onetape.control.cli import app
 from onetape.domain.events import PositionAdjusted
 from onetape.domain.market import CorporateAction
+from onetape.domain.numbers import E8
+from onetape.domain.timestamps import from_iso
 from onetape.research.artifacts import load_run
 from onetape.research.report_charts import price_chart
 from onetape.runtime.config import load_config
@@ -20,6 +22,7 @@ from onetape.runtime.sessions.backtest import run_backtest
 from onetape.runtime.sessions.resume import resume_backtest
 from onetape.tape.reader import SqliteTapeReader
 from tests.support.cli_data import import_wave
+from tests.support.shared_data import SHARED, needs_shared
 
 ACTIONS = """\
 instrument,kind,ex_date,value,divisor
@@ -164,3 +167,80 @@ def test_a_sweep_runs_in_the_python_host() -> None:
 def test_proof_of_no_lookahead_holds() -> None:
     settings = [part for each in WITH_ACTIONS for part in ("--set", each)]
     assert run("lookahead", "run.yaml", *settings).exit_code == 0
+
+
+HOLDER = """\
+from onetape.domain.market import Bar
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+
+
+class Holder(Strategy):
+    \"\"\"Buys 1,000 of the old shares once.\"\"\"
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if bar.instrument == "OLD.XNAS" and ctx.now < 1_393_900_000_000_000_000:
+            ctx.buy("OLD.XNAS", 1000)
+"""
+
+GOOGLE = """\
+instrument,kind,ex_date,value,new_instrument,price
+OLD.XNAS,spin_off,2014-04-03,1,GOOG.XNAS,567.55
+OLD.XNAS,symbol_change,2014-04-03,,GOOGL.XNAS,
+GOOG.XNAS,stock_dividend,2015-04-27,0.0027455,,
+"""
+
+
+@needs_shared
+def test_class_c_shares_of_google() -> None:
+    """What a holder of 1,000 class A shares of Google got, on the real prices.
+
+    To 2014-04-02 they trade as GOOG (here OLD). On 2014-04-03 each gets a class C share, that takes
+    the name GOOG, and class A becomes GOOGL (equity_us/map_files). The last close of 1,135.10 is
+    split in halves, as equity_us/factor_files/googl.csv does. On 2015-04-27 class C pays 0.0027455
+    of itself a share (Google's announcement of April 2015): 2.7455 shares, of which 0.7455 are paid
+    at the last close of 565.06 by the ratio: 0.7455 * 565.06 / 1.0027455 = 420.09884861...
+    """
+    prices = SHARED / "equity_us/daily_raw"
+    series = {"OLD": ("goog", "2014-03-01", "2014-04-02"),
+              "GOOGL": ("googl", "2014-04-03", "2015-06-01"),
+              "GOOG": ("goog", "2014-04-03", "2015-06-01")}  # fmt: skip
+    for name, (file, first, last) in series.items():
+        frame = pl.read_csv(prices / f"{file}.csv.gz").filter(
+            pl.col("date").is_between(pl.lit(first), pl.lit(last))
+        )
+        frame.write_csv(f"{name}.csv")
+        done = run("data", "import", f"{name}.csv", "--instrument", f"{name}.XNAS", "--timeframe",
+                   "1d", "--calendar", "XNYS")  # fmt: skip
+        assert done.exit_code == 0, done.stderr
+    Path("google.csv").write_text(GOOGLE)
+    Path("holder.py").write_text(HOLDER)
+    Path("google.yaml").write_text("""\
+clock: {type: historical, start: 2014-03-01, end: 2015-06-01}
+data:
+  instruments: [OLD.XNAS, GOOGL.XNAS, GOOG.XNAS]
+  timeframe: 1d
+  corporate_actions: google.csv
+strategies:
+  - {name: holder, path: holder.py, capital: 2000000}
+""")
+    done = run("backtest", "google.yaml", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    run_dir = Path(done.stdout.strip())
+    summary = load_run(run_dir)
+    bought = summary.projection.fills[0][2].notional
+    spun, renamed, paid = (change for _, _, change in summary.projection.adjustments)
+    assert (spun.lots, spun.received, spun.amount) == (1_000, 1_000, 0)
+    assert spun.carried == bought // 2
+    assert (renamed.lots, renamed.other, renamed.received) == (0, "GOOGL.XNAS", 1_000)
+    assert renamed.other_cost == bought - bought // 2
+    assert (paid.lots, paid.amount) == (1_002, 42_009_884_861)
+    equity = dict(zip(summary.curves.account.ts.tolist(), summary.curves.account.equity.tolist(),
+                      strict=True))  # fmt: skip
+    cash = 2_000_000 * E8 - bought
+    closes = {2: 1_135_10, 3: 571_50 + 569_74, 4: 545_25 + 543_14}
+    for day, cents in closes.items():
+        assert equity[from_iso(f"2014-04-0{day}T20:00:00Z")] == cash + 1_000 * cents * E8 // 100
+    assert run("verify", str(run_dir)).exit_code == 0
+    frame = pl.read_parquet(run_dir / "adjustments.parquet")
+    assert frame["other"].to_list() == ["GOOG.XNAS", "GOOGL.XNAS", ""]

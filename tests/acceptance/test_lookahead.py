@@ -336,7 +336,7 @@ def prove_world(
 ) -> LookaheadReport:
     world = make_world(seed, **how)
     if has_actions:
-        world = add_random_actions(world)
+        world = add_random_actions(world, others=seed % 2 == 1)
     probe = Probe(
         world.timeline,
         lambda: [

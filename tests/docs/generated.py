@@ -108,8 +108,8 @@ def _members(value: dict[str, Any], known: dict[str, Any]) -> Iterator[tuple[dic
         if "properties" in target:
             yield target, ""
     elif value.get("type") == "array":
-        for section, _ in _members(value["items"], known):
-            yield section, ".N"
+        for section, choice in _members(value["items"], known):
+            yield section, f".N{choice}"
     elif "oneOf" in value:
         for each in value["oneOf"]:
             for section, _ in _members(each, known):

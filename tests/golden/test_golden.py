@@ -41,9 +41,10 @@ TAPE = Path("run/tape.db")
 NEVER_IN_A_BACKTEST = {
     "order.rejected", "order.unknown", "market.quote", "market.trade", "market.book",
     "market.funding", "market.mark", "market.corporate_action", "position.adjusted",
+    "risk.shrunk", "risk.breaker_tripped", "risk.breaker_rearmed",
     "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
-    "account.settling",
     "account.margin", "position.settled", "market.settlement", "market.expiry", "intent.exercise",
+    "account.settling",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

@@ -15,7 +15,7 @@ from onetape.runtime.sessions.session_state import encode_state
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from tests.parity.test_snapshots import open_session
-from tests.support.actions import make_random_actions, with_actions
+from tests.support.actions import make_other_actions, make_random_actions, with_actions
 from tests.support.random_strategies import make_world
 
 
@@ -62,7 +62,8 @@ def test_fold_follows_corporate_actions() -> None:
     adjusted = 0
     for seed in range(30):
         plain = make_world(seed, rows=40)
-        actions = make_random_actions(random.Random(seed), plain.timeline)
+        make = make_random_actions if seed % 2 else make_other_actions
+        actions = make(random.Random(seed), plain.timeline)
         world = replace(plain, timeline=with_actions(plain.timeline, actions))
         tape = MemoryTape()
         session = open_session(world, tape)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
+from onetape.domain.errors import DataError
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.marketdata.bars import BarColumns
+from onetape.marketdata.corporate_actions import order_actions, pay_dividend
 from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
 from onetape.marketdata.trades import TRADE_COLUMNS
 from tests.support.random_strategies import World
@@ -15,6 +18,10 @@ from tests.support.timelines import AAPL
 
 SPLIT, DIVIDEND, DELISTING = (
     CorporateActionKind.SPLIT, CorporateActionKind.CASH_DIVIDEND, CorporateActionKind.DELISTING
+)  # fmt: skip
+STOCK_DIVIDEND, SPIN_OFF, MERGER, SYMBOL_CHANGE, PAYMENT = (
+    CorporateActionKind.STOCK_DIVIDEND, CorporateActionKind.SPIN_OFF, CorporateActionKind.MERGER,
+    CorporateActionKind.SYMBOL_CHANGE, CorporateActionKind.DIVIDEND_PAYMENT,
 )  # fmt: skip
 
 
@@ -24,11 +31,13 @@ def make_action(
     value: float,
     divisor: float = 1.0,
     instrument: InstrumentId = AAPL,
+    **more: Any,
 ) -> CorporateAction:
-    """An action at `ts` (ns UTC)."""
+    """An action at `ts` (ns UTC); `more` are fields of it."""
     return CorporateAction(
-        instrument=instrument, kind=kind, ts_event=ts, ts_known=ts, value=value, divisor=divisor
-    )
+        instrument=instrument, kind=kind, ts_event=ts, ts_known=ts, value=value, divisor=divisor,
+        **more,
+    )  # fmt: skip
 
 
 def series_of(timeline: Timeline) -> list[tuple[Instrument, BarColumns]]:
@@ -71,9 +80,63 @@ def make_random_actions(chance: random.Random, timeline: Timeline) -> list[Corpo
     return actions
 
 
-def add_random_actions(world: World) -> World:
-    """The world of a seed with actions of that seed."""
+def make_other_actions(chance: random.Random, timeline: Timeline) -> list[CorporateAction]:
+    """Dividends with a pay date, dividends in shares, and what turns shares into others.
+
+    What does not fit the bars, or what came before it, is left out.
+    """
+    series = series_of(timeline)
+    actions: list[CorporateAction] = []
+    for instrument, _ in series:
+        rows = timeline.rows_of(instrument.id)
+        opens = timeline.columns["ts_open"][rows].tolist()
+        others = [each.id for each, _ in series if each.id != instrument.id]
+        for ts in sorted(chance.sample(opens[1:], min(4, len(opens) - 1))):
+            kind = chance.choice((DIVIDEND, STOCK_DIVIDEND, SPIN_OFF, MERGER))
+            more: dict[str, Any] = {}
+            value, divisor = 0.0, 1.0
+            match kind:
+                case CorporateActionKind.CASH_DIVIDEND:
+                    value, more["ts_pay"] = (
+                        0.35,
+                        chance.choice([each for each in opens if each >= ts]),
+                    )
+                case CorporateActionKind.STOCK_DIVIDEND:
+                    value = chance.choice((0.03, 0.5))
+                case CorporateActionKind.SPIN_OFF:
+                    value, divisor = chance.choice(((1.0, 1000.0), (0.0123, 1.0)))
+                case CorporateActionKind.MERGER if chance.random() < 0.7:
+                    value, more["cash"] = chance.choice((0.25, 1.1)), chance.choice((0.0, 7.5))
+                case CorporateActionKind.MERGER:
+                    more["cash"] = 98.76
+                case _:
+                    pass
+            if kind in (SPIN_OFF, MERGER) and value:
+                if not others:
+                    continue
+                more["new_instrument"] = chance.choice(others)
+            action = make_action(kind, ts, value, divisor, instrument.id, **more)
+            grown = [*actions, action, *([pay_dividend(action)] if action.ts_pay else [])]
+            try:
+                order_actions(
+                    grown, [(each, timeline_bars(timeline, each.id)) for each, _ in series]
+                )
+            except DataError:
+                continue
+            actions = grown
+    return actions
+
+
+def timeline_bars(timeline: Timeline, instrument: InstrumentId) -> BarColumns:
+    """The rows of an instrument as the bars that they are matched as."""
+    rows = timeline.rows_of(instrument)
+    return {name: column[rows] for name, column in timeline.columns.items()}
+
+
+def add_random_actions(world: World, *, others: bool = False) -> World:
+    """The world of a seed with actions of that seed; `others`: of `make_other_actions`."""
     chance = random.Random(f"actions {world.seed}")
-    actions = make_random_actions(chance, world.timeline)
+    make = make_other_actions if others else make_random_actions
+    actions = make(chance, world.timeline)
     timeline = with_actions(world.timeline, actions)
     return World(world.seed, timeline, world.terms, world.limits)

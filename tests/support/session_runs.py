@@ -14,6 +14,7 @@ from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyModel, build_latency
+from onetape.execution.simulated.routes import RouteTerms
 from onetape.execution.simulated.slippage import NoSlippage, SlippageModel, build_slippage
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -69,6 +70,8 @@ def make_terms(
     limit_reach: float = LIMIT_TRADED_THROUGH,
     max_volume_ratio: float | None = None,
     seed: int = 0,
+    routes: RouteTerms | None = None,
+    limit_slippage: bool = False,
     fill: FillTerms | None = None,
     margin: MarginAgreement | None = None,
 ) -> VenueTerms:
@@ -80,6 +83,8 @@ def make_terms(
         latency=build_latency(latency or LatencyModel(), seed),
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
+        routes=routes,
+        limit_slippage=limit_slippage,
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
         margin=margin,
     )

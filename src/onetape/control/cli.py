@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from onetape.control.boundary import ErrorBoundary
-from onetape.control.commands import config, data, features, strategy, tape
+from onetape.control.commands import config, data, features, risk, strategy, tape
 from onetape.control.commands.backtest import backtest
 from onetape.control.commands.lookahead import lookahead
 from onetape.control.commands.replay import replay
@@ -39,6 +39,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(features.app, name="features")
 app.add_typer(tape.app, name="tape")
+app.add_typer(risk.app, name="risk")
 app.add_typer(config.app, name="config")
 app.command()(version)
 

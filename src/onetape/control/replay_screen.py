@@ -80,7 +80,7 @@ def print_books(around: Surroundings, standing: Standing) -> None:
         "unrealized_pnl",
         *(
             name
-            for name in ("income", "financing", "exchanged")
+            for name in ("income", "receivable", "financing", "exchanged")
             if any(getattr(each, name) for each in books)
         ),
         "equity",

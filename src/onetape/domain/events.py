@@ -10,6 +10,7 @@ from enum import Enum
 
 import msgspec
 
+from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BookDelta,
@@ -110,6 +111,23 @@ class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="r
     intent: int
     instrument: InstrumentId
     code: DenialCode
+    actual: float
+    limit: float
+    unit: str
+
+
+class OrderShrunk(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="risk.shrunk"):
+    """A gate left `lots` of the `asked_lots`, instead of refusing the order.
+
+    `actual` broke `limit`, both in the unit that `unit` names; what is left is asked again.
+    """
+
+    strategy: str
+    intent: int
+    instrument: InstrumentId
+    code: DenialCode
+    asked_lots: int
+    lots: int
     actual: float
     limit: float
     unit: str
@@ -281,8 +299,10 @@ class PositionAdjusted(
 ):
     """The books after a corporate action: signed lots, cost basis, cash (minor units).
 
-    `amount` is the cash that the action moved (received: positive); `realized` the part of it that
-    is PnL of lots that it took, `income` the part that is a dividend.
+    `amount` is the cash that the action moved (received: positive); `realized` PnL of lots that it
+    took, `income` a dividend. `receivable` is the change of what is to be paid at `ts_pay` (ns
+    UTC). `received` lots of the instrument `other` came with `carried` of the cost, and it holds
+    `other_lots` that cost `other_cost` behind it.
     """
 
     strategy: str
@@ -294,6 +314,13 @@ class PositionAdjusted(
     realized: int
     income: int
     cash: int
+    receivable: int = 0
+    ts_pay: int = 0
+    other: InstrumentId = InstrumentId("")
+    received: int = 0
+    carried: int = 0
+    other_lots: int = 0
+    other_cost: int = 0
 
 
 class CashPosted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.posted"):
@@ -418,6 +445,33 @@ class CashSettling(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     unsettled: int
 
 
+class BreakerTripped(msgspec.Struct, frozen=True, array_like=True, tag="risk.breaker_tripped"):
+    """A circuit breaker tripped: `actual` broke `limit`, both in the unit that `unit` names.
+
+    `breaker` is its place in the configuration; `strategy` is empty for the account, `instrument`
+    where it is not about data. `ts_rearm` (ns UTC) is when it re-arms by time, 0 when it does not.
+    """
+
+    breaker: int
+    kind: BreakerKind
+    strategy: str
+    instrument: InstrumentId
+    action: BreakerAction
+    actual: float
+    limit: float
+    unit: str
+    ts_rearm: int
+
+
+class BreakerRearmed(msgspec.Struct, frozen=True, array_like=True, tag="risk.breaker_rearmed"):
+    """A circuit breaker that had tripped looks again, and counts anew from here."""
+
+    breaker: int
+    kind: BreakerKind
+    strategy: str
+    instrument: InstrumentId
+
+
 class TransferOrdered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="control.transfer"
 ):
@@ -512,6 +566,7 @@ Payload = (
     | ReplaceIntent
     | ExerciseIntent
     | OrderApproved
+    | OrderShrunk
     | OrderSubmitted
     | OrderEvent
     | PositionEvent
@@ -524,6 +579,8 @@ Payload = (
     | MarginStatusChanged
     | TimerFired
     | KillSwitchSet
+    | BreakerTripped
+    | BreakerRearmed
     | SignalRecorded
     | FeatureDrifted
     | StrategyQuarantined

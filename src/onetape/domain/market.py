@@ -53,9 +53,6 @@ QUOTES = "quotes"
 BOOK = "book"
 """What stands for it where the rows are changes of the depth, or those and trade prints."""
 
-NO_BARS = (TRADES, QUOTES, BOOK)
-"""What stands for the timeframe where the rows have no length."""
-
 
 class BarBlock:
     """Columns of consecutive bars in the order of the timeline.
@@ -500,6 +497,25 @@ class CorporateActionKind(Enum):
     CASH_DIVIDEND = "cash_dividend"
     SYMBOL_CHANGE = "symbol_change"
     DELISTING = "delisting"
+    STOCK_DIVIDEND = "stock_dividend"
+    SPIN_OFF = "spin_off"
+    MERGER = "merger"
+    DIVIDEND_PAYMENT = "dividend_payment"
+
+    @property
+    def scales(self) -> bool:
+        """Whether it turns a number of lots into another one of the same instrument."""
+        return self in (CorporateActionKind.SPLIT, CorporateActionKind.STOCK_DIVIDEND)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the instrument is gone behind it."""
+        return self in _ENDINGS
+
+
+_ENDINGS = (
+    CorporateActionKind.DELISTING, CorporateActionKind.MERGER, CorporateActionKind.SYMBOL_CHANGE,
+)  # fmt: skip
 
 
 class CorporateAction(
@@ -507,7 +523,12 @@ class CorporateAction(
 ):
     """A change of a listing, effective at `ts_event`. `value`: new/old shares, or cash a share.
 
-    New/old shares are `value / divisor`, so that 1 for 7 is exact too; else `divisor` is 1.
+    New/old shares are `value / divisor`, so that 1 for 7 is exact too; else `divisor` is 1. A stock
+    dividend, a spin-off and a merger give so many shares for (or on top of) an old one: the last
+    two of `new_instrument`, as a change of symbol does one for one. A merger pays `cash` a share.
+    `price` is what a share of `new_instrument` is worth where it has no mark, `cost_ratio` the part
+    of the cost that goes over to it; None: by value. `ts_pay` (ns UTC) is when a dividend is paid,
+    0: at once; the payment is an action of its own at that time.
     """
 
     instrument: InstrumentId
@@ -519,6 +540,11 @@ class CorporateAction(
     ts_ingest: int = 0
     quality: int = 0
     divisor: float = 1.0
+    ts_pay: int = 0
+    new_instrument: InstrumentId = InstrumentId("")
+    cash: float = 0.0
+    price: float | None = None
+    cost_ratio: float | None = None
 
 
 class SessionSettlement(

@@ -117,6 +117,8 @@ class OrderConditions(msgspec.Struct, frozen=True, gc=False, array_like=True):
             may fill here. It ends where the parent ends without a fill (one triggers the other).
         group: Name of the orders, of one strategy and instrument, that `contingency` binds.
         contingency: What a fill in the group does to the others.
+        display_lots: How many lots of an iceberg others see; each slice of so many waits behind
+            what is there when it is shown.
     """
 
     trail_ticks: int = 0
@@ -126,6 +128,7 @@ class OrderConditions(msgspec.Struct, frozen=True, gc=False, array_like=True):
     parent: str = ""
     group: str = ""
     contingency: Contingency = Contingency.NONE
+    display_lots: int = 0
 
 
 class OrderStatus(IntEnum):
@@ -251,6 +254,14 @@ class DenialCode(Enum):
     NOT_REPLACEABLE = "not_replaceable"
     PARENT_CLOSED = "parent_closed"
     DELISTED = "delisted"
+    DISPLAY = "display"
+    ACCOUNT_GROSS_EXPOSURE = "account_gross_exposure"
+    ACCOUNT_NET_EXPOSURE = "account_net_exposure"
+    ACCOUNT_LEVERAGE = "account_leverage"
+    ACCOUNT_DAILY_LOSS = "account_daily_loss"
+    ACCOUNT_DRAWDOWN = "account_drawdown"
+    ACCOUNT_ORDER_RATE = "account_order_rate"
+    BREAKER = "breaker"
     NO_RATE = "no_rate"
     EXPIRED = "expired"
     NOT_EXERCISABLE = "not_exercisable"

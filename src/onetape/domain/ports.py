@@ -22,6 +22,57 @@ class AccountView(Protocol):
         ...
 
 
+class StandingMarket(Protocol):
+    """What stands at a venue at a row of the market data of one instrument, in ticks and lots.
+
+    Attributes:
+        row: The newest row that is in it; -1 before any.
+        what: What that row is, a `TickKind`; -1 before any.
+        is_late: Whether it was known later than it happened.
+        is_whole: Whether no more of the same update follows.
+        has_quotes: Whether the rows are more than prints.
+    """
+
+    row: int
+    what: int
+    is_late: bool
+    is_whole: bool
+    has_quotes: bool
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether it tells more than the best price of a side."""
+        ...
+
+    def step(self) -> None:
+        """Go on by one row."""
+        ...
+
+    def trade(self) -> tuple[float, int, int]:
+        """(price in ticks, lots, aggressor) of the newest row, a print."""
+        ...
+
+    def mark(self) -> float:
+        """The mark, in ticks; not rounded."""
+        ...
+
+    def best(self, *, is_bid: bool) -> tuple[int, int] | None:
+        """(ticks, lots) of the best level of a side; None where it is empty."""
+        ...
+
+    def levels(self, *, is_bid: bool) -> Iterable[tuple[int, int]]:
+        """(ticks, lots) of a side, the best first; of a quote only that."""
+        ...
+
+    def lots_at(self, ticks: int, *, is_bid: bool) -> int | None:
+        """Size of a level; None where that is not known."""
+        ...
+
+    def stamp(self, ticks: int, *, is_bid: bool) -> int:
+        """The row that has told the size of a level; another row tells another size."""
+        ...
+
+
 class SimulatedExchange(Protocol):
     """A venue inside the core: it takes commands, meets market events, and answers with reports.
 

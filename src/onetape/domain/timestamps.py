@@ -74,6 +74,11 @@ def timeframe_ns(timeframe: str, *, error: type[FixInput] = FixInput) -> int:
     return int(match[1]) * _UNIT_NS[match[2]]
 
 
+def has_length(timeframe: str) -> bool:
+    """Whether a timeframe is a length of time, not a count such as `100tick` nor ticks."""
+    return _TIMEFRAME.match(timeframe) is not None
+
+
 @rule
 def compute_month(ts: int) -> int:
     """Calendar month (UTC) that holds `ts` (ns), counted from 0 in January 1970.

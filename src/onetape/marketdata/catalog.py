@@ -1,10 +1,11 @@
-"""The catalog: bars and instrument definitions in Delta tables, versioned and hashed.
+"""The catalog: bars, records and instrument definitions in Delta tables, versioned and hashed.
 
 | table         | partitions              | rows                                                |
 | ------------- | ----------------------- | --------------------------------------------------- |
 | `bars`        | `timeframe, instrument` | `BAR_COLUMNS`, `source`, `adjustment`, `ts_ingest`, |
 |               |                         | `version` (the table version that wrote the row)    |
 | `instruments` |                         | `instrument`, `definition` (JSON)                   |
+| `records`     | `kind, dataset, day`    | see `records.py`                                    |
 
 A dataset is all bars of one instrument and timeframe. Its version is the table version that
 changed it last, so imports of other instruments leave it alone. Nothing is ever removed from disk:
@@ -35,10 +36,13 @@ from onetape.marketdata.delta_table import (
     commit,
     list_files,
     open_table,
+    quote_text,
     read_files,
     read_metadata,
+    retry_when_raced,
 )
 from onetape.marketdata.merging import check_adjustment, plan_addition, plan_replacement
+from onetape.marketdata.records import Records
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,6 +108,7 @@ class Catalog:
         self.path = path
         self._bars = path / "bars"
         self._instruments = path / "instruments"
+        self.records = Records(path)
 
     def instruments(self) -> dict[InstrumentId, Instrument]:
         """Every definition by id, in the order of ids."""
@@ -303,12 +308,32 @@ class Catalog:
             DataError: The columns are no bars in time order; rows differ from stored ones (their
                 span is told) or overlap them; prices are adjusted otherwise; the instrument is
                 defined otherwise; the disk refuses.
-            TryAgain: Somebody else wrote at the same time.
+            TryAgain: Others wrote at the same time, again and again. Raced once, it plans anew.
         """
         name = f"{instrument_id} {timeframe}"
         check_columns(columns, name)
         if not len(columns["ts_open"]):
             raise DataError("there are no bars to write", where=name)
+        return retry_when_raced(
+            lambda: self._write_bars(
+                instrument_id, timeframe, columns, source, adjustment, ts_ingest, definition,
+                replace=replace,
+            )
+        )  # fmt: skip
+
+    def _write_bars(
+        self,
+        instrument_id: InstrumentId,
+        timeframe: str,
+        columns: BarColumns,
+        source: str,
+        adjustment: str,
+        ts_ingest: int,
+        definition: Instrument | None,
+        *,
+        replace: bool,
+    ) -> WriteOutcome:
+        name = f"{instrument_id} {timeframe}"
         table = open_table(self._bars)
         stored = self._find(table, instrument_id, timeframe)
         old = stored.columns if stored else slice_rows(columns, 0, 0)
@@ -354,9 +379,17 @@ class Catalog:
             partition_by=("timeframe", "instrument"),
             replace_where=None
             if plan.keep.all()
-            else f"timeframe = {_quote(timeframe)} AND instrument = {_quote(instrument_id)} "
+            else f"timeframe = {quote_text(timeframe)} "
+            f"AND instrument = {quote_text(instrument_id)} "
             f"AND ts_open >= {first} AND ts_open <= {last}",
-            metadata={"content_hash": outcome.content_hash, "source": source},
+            metadata={
+                "content_hash": outcome.content_hash,
+                "source": source,
+                "dataset": name,
+                "ts_ingest": ts_ingest,
+                "rows_written": outcome.rows_written,
+                "rows_removed": outcome.rows_removed,
+            },
         )
         return outcome
 
@@ -419,7 +452,3 @@ def _in_time_order(columns: BarColumns) -> BarColumns:
         return columns
     order = np.argsort(times)
     return {name: column[order] for name, column in columns.items()}
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from onetape.domain.errors import DataError, TryAgain
@@ -21,6 +21,8 @@ from onetape.marketdata.storage import (
 if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
+
+Written = TypeVar("Written")
 
 _METADATA_KEY = "onetape"
 _CONFIGURATION = {
@@ -141,6 +143,28 @@ def commit(
             )  # fmt: skip
 
 
+_ATTEMPTS = 8
+
+
+def retry_when_raced(write: Callable[[], Written]) -> Written:
+    """What `write` gives, which plans and commits anew each time somebody else was faster.
+
+    Raises:
+        TryAgain: Others were faster eight times.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return write()
+        except TryAgain:
+            continue
+    return write()
+
+
+def quote_text(text: str) -> str:
+    """`text` as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 @contextmanager
 def _writing(path: Path) -> Generator[None]:
     from deltalake.exceptions import CommitFailedError, DeltaError
@@ -153,6 +177,9 @@ def _writing(path: Path) -> Generator[None]:
             remedy="nothing was changed; run it again",
         ) from None  # fmt: skip
     except (DeltaError, OSError) as error:
+        if "already exists" in str(error):
+            raise TryAgain("somebody else made the table at the same time", where=str(path),
+                           remedy="run it again") from None  # fmt: skip
         if failure := describe_failure(error, path):
             raise failure from None
         raise DataError(

@@ -37,8 +37,8 @@ class Depth:
     """
 
     __slots__ = (
-        "_at", "_book", "_changed", "_columns", "_instrument", "_quote_rows", "_rows", "has_quotes",
-        "is_late", "is_whole", "row", "ts_event", "what",
+        "_at", "_book", "_changed", "_columns", "_instrument", "_quote_rows", "_rest", "_rows",
+        "has_quotes", "is_late", "is_whole", "row", "ts_event", "what",
     )  # fmt: skip
 
     def __init__(
@@ -54,16 +54,19 @@ class Depth:
             whole = {"is_whole": np.ones(count, dtype=np.int64), "side": columns["aggressor"]}
             columns = {**columns, **bare, **whole, "what": np.full(count, _PRINT)}
         self._instrument = instrument
-        self._columns = columns
+        self._columns: Mapping[str, npt.NDArray[Any]] = columns
         self._rows: list[int] = rows.tolist()
         what = columns["what"][rows]
         self._book = OrderBook() if (what == _DELTA).any() else None
         self._quote_rows: list[int] = np.maximum.accumulate(
             np.where(what == _QUOTE, rows, -1)
         ).tolist()
+        self._rest: dict[tuple[bool, int], int] = {}
         self._changed: dict[tuple[bool, int], int] = {}
         self._at = -1
-        self.row = self.what = self.ts_event = -1
+        self.row = -1
+        self.what: int = -1
+        self.ts_event: int = -1
         self.is_late = False
         self.is_whole = True
 
@@ -89,20 +92,22 @@ class Depth:
         self._at += 1
         columns = self._columns
         self.row = row = self._rows[self._at]
-        self.what = columns["what"].item(row)
-        self.ts_event = columns["ts_event"].item(row)
+        self.what = int(columns["what"].item(row))
+        self.ts_event = int(columns["ts_event"].item(row))
         self.is_late = columns["ts_known"].item(row) != self.ts_event
         self.is_whole = columns["is_whole"].item(row) != 0
         if self.what == _DELTA and self._book is not None:
             is_bid, ticks, lots = self.change()
             self._book.set_level(is_bid=is_bid, ticks=ticks, lots=lots)
             self._changed[is_bid, ticks] = row
+            size, lot = columns["size"].item(row), self._instrument.lot_float
+            self._rest[is_bid, ticks] = compute_ticks(size, lot, 1) - lots
 
     def change(self) -> tuple[bool, int, int]:
         """(is_bid, ticks, lots) of the newest row, a change of the depth."""
         columns, row = self._columns, self.row
         ticks = round(columns["price"].item(row) / self._instrument.tick_float)
-        lots = round(columns["size"].item(row) / self._instrument.lot_float)
+        lots = compute_ticks(columns["size"].item(row), self._instrument.lot_float, -1)
         return columns["side"].item(row) > 0, ticks, lots
 
     def trade(self) -> tuple[float, int, int]:
@@ -140,9 +145,13 @@ class Depth:
             yield best
 
     def lots_at(self, ticks: int, *, is_bid: bool) -> int | None:
-        """Size of a level; None where that is not known: behind the best price of a quote."""
+        """Size of a level; None where that is not known: behind the best price of a quote.
+
+        Of a level of the book rounded up, since it is asked for by those who stand behind it.
+        """
         if self._book is not None:
-            return self._book.lots_at(ticks, is_bid=is_bid)
+            rest = self._rest.get((is_bid, ticks), 0)
+            return self._book.lots_at(ticks, is_bid=is_bid) + rest
         best = self.best(is_bid=is_bid)
         if best is None:
             return None

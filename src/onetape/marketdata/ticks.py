@@ -23,6 +23,7 @@ from onetape.domain.market import (
     TickKind,
 )
 from onetape.domain.nearest import nearest
+from onetape.domain.numbers import compute_ticks
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.marketdata.order_book import OrderBook
 from onetape.marketdata.trades import complete_trades
@@ -98,7 +99,7 @@ def complete_ticks(
     both, before the first such row the one side that there is or the newest price.
 
     Args:
-        instrument: Whose grid the depth must lie on.
+        instrument: Whose price grid the depth must lie on.
         base: What `complete_quotes` or `complete_deltas` gives.
         prints: What `complete_trades` takes.
 
@@ -242,14 +243,16 @@ def _mark(columns: TickColumns, where: str) -> npt.NDArray[np.float64]:
 
 
 def _stand_depth(instrument: Instrument, columns: TickColumns) -> TickColumns:
-    """Best bid and ask behind each row; within an update those from before it."""
+    """Best bid and ask behind each row; within an update those from before it.
+
+    A level of less than a lot is none: nobody can take it.
+    """
     rows = len(columns["what"])
     stood: TickColumns = {name: np.zeros(rows) for name in QUOTE_FLOAT_COLUMNS}
     book = OrderBook()
     fed: dict[int, float] = {}
     tick, lot = instrument.tick_float, instrument.lot_float
-    _check_grid(columns, "price", tick, instrument.id)
-    _check_grid(columns, "size", lot, instrument.id)
+    _check_grid(columns, tick, instrument.id)
     best = [0.0, 0.0, 0.0, 0.0]
     wanted = ("what", "side", "price", "size", "is_whole")
     table = zip(*(columns[name].tolist() for name in wanted), strict=True)
@@ -258,7 +261,7 @@ def _stand_depth(instrument: Instrument, columns: TickColumns) -> TickColumns:
         if what == _DELTA:
             ticks = round(price / tick)
             fed[ticks] = price
-            book.set_level(is_bid=side > 0, ticks=ticks, lots=round(size / lot))
+            book.set_level(is_bid=side > 0, ticks=ticks, lots=compute_ticks(size, lot, -1))
             if is_whole:
                 if book.is_crossed:
                     raise DataError(
@@ -277,8 +280,8 @@ def _stand_depth(instrument: Instrument, columns: TickColumns) -> TickColumns:
     return stood
 
 
-def _check_grid(columns: TickColumns, name: str, step: float, where: str) -> None:
-    exact = columns[name] / step
+def _check_grid(columns: TickColumns, step: float, where: str) -> None:
+    exact = columns["price"] / step
     off = np.abs(exact - np.round(exact)) > _ON_GRID + _FLOAT_NOISE * exact
     off &= columns["what"] == _DELTA
-    _refuse(columns, ((f"change whose {name} is no multiple of {step:g}", off),), where)
+    _refuse(columns, ((f"change whose price is no multiple of {step:g}", off),), where)

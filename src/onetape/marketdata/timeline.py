@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -49,10 +49,12 @@ from onetape.marketdata.fundamentals import (
     read_fundamentals,
 )
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
+from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
+    from onetape.marketdata.history import Knowledge
 
 
 TimelineKind = Literal["bars", "trades", "quotes", "book"]
@@ -62,7 +64,7 @@ _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
 }  # fmt: skip
 
 PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
-"""`timeframe` of pins that are of files beside the catalog."""
+"""`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
 
 
 class DayEnd(NamedTuple):
@@ -239,10 +241,10 @@ def build_trade_timeline(
     source: str,
     actions: Sequence[CorporateAction] = (),
     steps: Sequence[ContractStep] = (),
+    datasets: Sequence[DatasetPin] = (),
+    action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
     """Merges trade prints that are in memory, as `build_timeline` does bars.
-
-    The catalog holds no trades in this version, so this is the only way to run a session on them.
 
     Args:
         series: Each instrument with its prints in time order, as `complete_trades` takes them; the
@@ -250,6 +252,8 @@ def build_trade_timeline(
         source: Provenance, as prints tell it.
         actions: Corporate actions, as `build_timeline` takes them.
         steps: Funding and mark prices, as `build_timeline` takes them.
+        datasets: Pins of what `series` was read from.
+        action_pins: Pins of what `actions` and `steps` were read from.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no prints in time order, or
@@ -265,12 +269,13 @@ def build_trade_timeline(
         index,
         add_bar_columns(merged),
         dict(zip((each.id for each in instruments), rows, strict=True)),
-        datasets=(),
+        datasets=tuple(datasets),
         source=source,
         timeframe=TRADES,
         kind="trades",
         actions=ordered,
         steps=order_steps(steps, bars),
+        action_pins=tuple(action_pins),
     )
 
 
@@ -310,9 +315,8 @@ def load_timeline(
     ts_start: int,
     ts_end: int,
     versions: Mapping[str, int] | None = None,
-    actions: Path | None = None,
-    funding: Path | None = None,
-    fundamentals: Path | None = None,
+    files: SideFiles = NO_FILES,
+    knowledge: Knowledge = "now",
 ) -> Timeline:
     """Reads and merges the bars of some instruments, and pins what was read.
 
@@ -323,20 +327,19 @@ def load_timeline(
         ts_start: Bars that open before it (ns UTC) are left out.
         ts_end: Bars that close after it (ns UTC) are left out.
         versions: Table version to read by instrument id; the newest where it has none.
-        actions: A file of corporate actions, see `read_actions`; None: there are none.
-        funding: A file of funding rates, see `read_funding`; None: there are none.
-        fundamentals: A file of figures, see `read_fundamentals`, which become columns of the rows;
-            None: there are none.
+        files: What lies beside the catalog; `fundamentals` become columns of the rows.
+        knowledge: Corrected bars as they are `now` (in that version), or as they were first stored
+            (`then`).
 
     Raises:
         DataError: An instrument or dataset is unknown (the nearest is named), or has no bar in
-            that time (what it has is told); a row of `actions`, `funding` or `fundamentals` is
-            wrong.
+            that time (what it has is told); a row of `files` is wrong.
     """
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
     pins: list[DatasetPin] = []
-    for bars in catalog.read_many(instrument_ids, timeframe, versions):
+    for stored in catalog.read_many(instrument_ids, timeframe, versions):
+        bars = _as_known_then(catalog, stored) if knowledge == "then" else stored
         columns = _cut(bars, ts_start, ts_end)
         series.append(
             (defined.get(bars.instrument) or catalog.instrument(bars.instrument), columns)
@@ -353,19 +356,14 @@ def load_timeline(
                 adjustment=bars.adjustment,
             )
         )
-    placed: Sequence[CorporateAction] = ()
-    steps: Sequence[ContractStep] = ()
-    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
-    if funding is not None:
-        steps = place_funding(read_funding(funding, known), series, ts_end)
-    if actions is not None:
-        placed = order_actions(place_rows(read_actions(actions, known), series, ts_end), series)
+    placed, steps, pinned = place_files(files, defined, series, ts_end)
     timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
-        action_pins=(*pin_actions(placed), *pin_funding(steps)), steps=steps,
+        action_pins=pinned, steps=steps,
     )  # fmt: skip
-    if fundamentals is not None:
-        _add_fundamentals(timeline, read_fundamentals(fundamentals, known), ts_end)
+    if files.fundamentals is not None:
+        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+        _add_fundamentals(timeline, read_fundamentals(files.fundamentals, known), ts_end)
     return timeline
 
 
@@ -380,6 +378,31 @@ def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int
             added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
     timeline.columns = {**timeline.columns, **added}
     timeline.action_pins += pin_fundamentals(figures, names, ts_end)
+
+
+def place_files(
+    files: SideFiles,
+    defined: Mapping[InstrumentId, Instrument],
+    series: Sequence[tuple[Instrument, BarColumns]],
+    ts_end: int,
+) -> tuple[Sequence[CorporateAction], Sequence[ContractStep], tuple[DatasetPin, ...]]:
+    """Actions and funding in the order in which a session meets them, and the pins of both."""
+    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+    actions: Sequence[CorporateAction] = ()
+    steps: Sequence[ContractStep] = ()
+    if files.actions is not None:
+        read = read_actions(files.actions, known)
+        actions = order_actions(place_rows(read, series, ts_end), series)
+    if files.funding is not None:
+        steps = place_funding(read_funding(files.funding, known), series, ts_end)
+    return actions, steps, (*pin_actions(actions), *pin_funding(steps))
+
+
+def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:
+    from onetape.marketdata.history import read_as_known_then
+
+    columns = read_as_known_then(catalog, stored.instrument, stored.timeframe, stored.version)
+    return msgspec.structs.replace(stored, columns=columns)
 
 
 def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:

@@ -19,7 +19,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.postings import PostingKind
-from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, sum_costs
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, NewShares, sum_costs
 
 
 class CurrencyLedger(Ledger):
@@ -50,6 +50,11 @@ class CurrencyLedger(Ledger):
     def cash_in(self, currency: str) -> int:
         """Cash of one currency."""
         return self._book(currency).cash
+
+    def liquid_in(self, currency: str) -> int:
+        """Cash of one currency, and dividends that are to be paid in it."""
+        book = self._book(currency)
+        return book.cash + book.receivable
 
     def save(self) -> LedgerState:
         """The balances as they stand."""
@@ -85,13 +90,17 @@ class CurrencyLedger(Ledger):
         kind: CorporateActionKind,
         terms: ActionTerms,
         mark_ticks: int,
-    ) -> PositionAdjusted:
+        new: NewShares | None = None,
+        ts_pay: int = 0,
+    ) -> PositionAdjusted | None:
         """Post what a corporate action makes of a position; see `Ledger.adjust`."""
         book = self._book_of.get(instrument)
         if book is None:
-            return super().adjust(instrument, kind, terms, mark_ticks)
-        change = book.adjust(instrument, kind, terms, mark_ticks)
+            return super().adjust(instrument, kind, terms, mark_ticks, new, ts_pay)
+        change = book.adjust(instrument, kind, terms, mark_ticks, new, ts_pay)
         self._follow_position(instrument)
+        if new is not None:  # of the same currency
+            self._follow_position(new.instrument)
         return change
 
     def follow(self, event: PositionAdjusted) -> None:
@@ -99,9 +108,11 @@ class CurrencyLedger(Ledger):
         book = self._book_of.get(event.instrument)
         if book is None:
             super().follow(event)
-        else:
-            book.follow(event)
-            self._follow_position(event.instrument)
+            return
+        book.follow(event)
+        for instrument in (event.instrument, event.other):
+            if instrument:
+                self._follow_position(instrument)
 
     def settle(
         self,

@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
@@ -25,12 +24,12 @@ from onetape.domain.events import (
     PositionSettled,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import ContractStep, CorporateAction, CorporateActionKind, MarkPrice
+from onetape.domain.market import ContractStep, CorporateAction, MarkPrice
 from onetape.domain.notional import compute_added_cost
 from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import to_iso
-from onetape.portfolio.corporate_actions import compute_adjusted_ticks
+from onetape.portfolio.adjusted_marks import list_adjusted_marks
 from onetape.portfolio.home_currency import HomeCurrency
 from onetape.portfolio.ledger import compute_cost_fold
 
@@ -67,8 +66,18 @@ class SlicedTimeline(Protocol):
         ...
 
     @property
+    def action_rows(self) -> Sequence[int]:
+        """How many rows come before each of them."""
+        ...
+
+    @property
     def steps(self) -> tuple[ContractStep, ...]:
         """What happens to contracts, in the order in which a session meets it."""
+        ...
+
+    @property
+    def step_rows(self) -> Sequence[int]:
+        """How many rows come before each of them."""
         ...
 
     def rows_of(self, instrument_id: str, /) -> Ints:
@@ -77,9 +86,9 @@ class SlicedTimeline(Protocol):
 
 
 class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
-    """The marks of one instrument: one a bar, a split and a mark price; slice number and ticks.
+    """The marks of one instrument: one a bar, an action and a mark price; slice number and ticks.
 
-    `ts_close` (ns UTC) is the end of each bar. A mark of a split is the one before it by its ratio.
+    `ts_close` (ns UTC) is the end of each bar. See `onetape.portfolio.adjusted_marks`.
     """
 
     instrument: Instrument
@@ -91,7 +100,7 @@ class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
 class Marks:
     """What the books are valued at: the newest close of each instrument, in whole ticks.
 
-    After a split that is the close before it adjusted by its ratio, until the next bar; after a
+    After a corporate action that is what `adjust_marks` makes of it, until the next bar; after a
     mark price of the venue it is that.
 
     Args:
@@ -110,6 +119,7 @@ class Marks:
         self._timeline = timeline
         self._ts_end = ts_end
         self._instruments = {each.id: each for each in timeline.instruments}
+        self._adjusted = list_adjusted_marks(timeline)
         self._marks: dict[InstrumentId, InstrumentMarks] = {}
 
     def of(self, instrument: InstrumentId) -> InstrumentMarks:
@@ -166,47 +176,39 @@ class Marks:
         rows = rows[: int(np.searchsorted(rows, self.rows))]
         ticks = mark_ticks(self._timeline.columns["close"][rows], terms)
         slices = self._slice_of_row[rows]
-        for action in self._timeline.actions:
-            if (
-                action.instrument == instrument
-                and action.kind is CorporateActionKind.SPLIT
-                and action.ts_known <= self._ts_end
-            ):
-                slices, ticks = self._add_split(action, terms, slices, ticks)
+        slices, ticks = self._add_adjusted(instrument, slices, ticks)
+        return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
+
+    def _add_adjusted(
+        self, instrument: InstrumentId, slices: Ints, ticks: Ints
+    ) -> tuple[Ints, Ints]:
+        """Slices and ticks of marks with those of actions and mark prices.
+
+        Each counts before a bar of its slice, or last; a mark price only behind a first bar.
+        """
+        index = list(self._instruments).index(instrument)
+        keys: list[int] = []
+        added: list[int] = []
+        for action, marks in zip(self._timeline.actions, self._adjusted, strict=True):
+            if index in marks and action.ts_known <= self._ts_end and len(self.slice_ts):
+                keys.append(2 * int(np.searchsorted(self.slice_ts, action.ts_known)))
+                added.append(marks[index].ticks)
+        tick_float = self._instruments[instrument].tick_float
         for step in self._timeline.steps:
             if (
                 isinstance(step, MarkPrice)
                 and step.instrument == instrument
                 and step.ts_known <= self._ts_end
             ):
-                marked = compute_ticks(step.price, terms.tick_float, 0)
-                slices, ticks = self._insert(step.ts_known, marked, slices, ticks)
-        return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
-
-    def _add_split(
-        self, action: CorporateAction, terms: Instrument, slices: Ints, ticks: Ints
-    ) -> tuple[Ints, Ints]:
-        """Slices and ticks of marks with that of a split."""
-        _, at = self._find_slot(action.ts_known, slices)
-        if at == 0:  # no bar before it
+                slot = int(np.searchsorted(self.slice_ts, step.ts_known))
+                if len(slices) and slices[0] < slot:
+                    keys.append(2 * slot)  # of a bar: 2 * slot + 1
+                    added.append(compute_ticks(step.price, tick_float, 0))
+        if not keys:
             return slices, ticks
-        ratio = compute_terms(action, terms)
-        adjusted = compute_adjusted_ticks(int(ticks[at - 1]), ratio.top, ratio.bottom)
-        return self._insert(action.ts_known, adjusted, slices, ticks)
-
-    def _insert(self, ts: int, mark: int, slices: Ints, ticks: Ints) -> tuple[Ints, Ints]:
-        """Slices and ticks of marks with one of `ts`: before a bar of its slice, or last."""
-        slot, at = self._find_slot(ts, slices)
-        if at == 0:  # no bar before it
-            return slices, ticks
-        return np.insert(slices, at, slot), np.insert(ticks, at, mark)
-
-    def _find_slot(self, ts: int, slices: Ints) -> tuple[int, int]:
-        """The slice in which a mark of `ts` counts, and its place among `slices`."""
-        slot = int(np.searchsorted(self.slice_ts, ts))
-        if slot == len(self.slice_ts):
-            return slot - 1, len(slices)
-        return slot, int(np.searchsorted(slices, slot))
+        order = np.argsort(np.concatenate((2 * slices + 1, keys)), kind="stable")
+        slots = np.concatenate((slices, np.minimum(np.array(keys) // 2, len(self.slice_ts) - 1)))
+        return slots[order], np.concatenate((ticks, added))[order]
 
 
 def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
@@ -231,10 +233,10 @@ def mark_ticks(closes: npt.NDArray[np.float64], instrument: Instrument) -> Ints:
 class EquityCurve(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Books at the end of every slice, each of shape (slices,), money in minor units.
 
-    `equity` is cash plus positions at their marks (of perpetuals and futures their gain),
-    `gross_exposure` the sum of the notionals of the positions, `net_exposure` their signed sum,
-    `positions` how many are not flat, `deposited` the capital given so far. The account is the sum
-    of its strategies: their positions are not netted against each other.
+    `equity` is cash, dividends to be paid and positions at their marks (of perpetuals and futures
+    their gain), `gross_exposure` the sum of the notionals of the positions, `net_exposure` their
+    signed sum, `positions` how many are not flat, `deposited` the capital given so far. The account
+    is the sum of its strategies: their positions are not netted against each other.
     """
 
     ts: Ints
@@ -336,7 +338,11 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     deposited = _running(
         [event.amount if _is_capital(event) else 0 for _, event in events], "capital"
     )
-    bound = float(np.abs(cash).max(initial=0))
+    due = _running(
+        [event.receivable if isinstance(event, PositionAdjusted) else 0 for _, event in events],
+        "receivable",
+    )
+    bound = float(np.abs(cash).max(initial=0)) + float(np.abs(due).max(initial=0))
 
     moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
     for slot, (_, event) in zip(slots.tolist(), events, strict=True):
@@ -346,6 +352,10 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
         at.append(slot)
         if isinstance(event, PositionAdjusted | PositionSettled):
             lots.append(event.lots - sum(lots))
+            if isinstance(event, PositionAdjusted) and event.other:
+                at, lots = moves.setdefault(event.other, ([], []))
+                at.append(slot)
+                lots.append(event.received)
         else:
             lots.append(event.lots if event.side > 0 else -event.lots)
 
@@ -361,7 +371,7 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     net, gross, positions, promised = np.cumsum(changes, axis=1)
     return EquityCurve(
         ts=marks.slice_ts,
-        equity=cash_at + net - promised,
+        equity=cash_at + due[events_so_far] + net - promised,
         cash=cash_at,
         gross_exposure=gross,
         net_exposure=net,

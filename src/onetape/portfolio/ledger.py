@@ -2,7 +2,8 @@
 
 Accounts of a sub-ledger and the side on which they grow:
 
-    debit   cash, inventory (positions at cost), fees, financing (interest, borrow fees, funding)
+    debit   cash, receivable (dividends to be paid), inventory (positions at cost), fees, financing
+            (interest, borrow fees, funding)
     credit  capital, realized, income (dividends; a short pays them), exchanged (currencies)
 
 Every fill, every corporate action, every settlement of a contract and every posting of cash
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from onetape.domain.corporate_actions import ActionTerms
+from onetape.domain.corporate_actions import BY_VALUE, E9, ActionTerms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     CashPosted,
@@ -38,9 +39,14 @@ from onetape.domain.postings import PostingKind
 from onetape.domain.rules import rule
 from onetape.portfolio.corporate_actions import (
     compute_cash_in_lieu,
+    compute_cost_part,
+    compute_exchange,
+    compute_lot_value,
     compute_payment,
+    compute_received,
     compute_split_lots,
     compute_split_release,
+    compute_value_share,
 )
 
 NO_INSTRUMENT = InstrumentId("")
@@ -137,10 +143,18 @@ class Position:
         return -self.value(ticks) if self.inverse_factor else self.value(ticks)
 
 
+class NewShares(msgspec.Struct, frozen=True):
+    """What a position turns into: the instrument, and its price (0 while there is none)."""
+
+    instrument: InstrumentId
+    ticks: int
+
+
 class LedgerState(msgspec.Struct, frozen=True):
     """Balances of a `Ledger` (minor units), and (instrument, lots, cost) of what is held.
 
-    `others` are the balances in other currencies than its own, those that were ever used.
+    `others` are the balances in other currencies than its own, those that were ever used; `dues`
+    are (instrument, time of the payment, amount) of dividends that are not paid yet.
     """
 
     capital: int
@@ -153,6 +167,12 @@ class LedgerState(msgspec.Struct, frozen=True):
     financing: int = 0
     exchanged: int = 0
     others: list[tuple[str, LedgerState]] = []
+    dues: list[tuple[InstrumentId, int, int]] = []
+
+    @property
+    def receivable(self) -> int:
+        """Sum of the dues."""
+        return sum(amount for _, _, amount in self.dues)
 
 
 class Ledger:
@@ -163,12 +183,13 @@ class Ledger:
         currency: The one currency of this sub-ledger.
         instruments: What it may hold, each quoted in `currency`.
 
-    `held` are the positions that are not flat, in the order they were opened.
+    `held` are the positions that are not flat, in the order they were opened; `dues` the dividends
+    that are not paid yet, by instrument and time (a short owes: negative), `receivable` their sum.
     """
 
     __slots__ = (
-        "capital", "cash", "currency", "exchanged", "fees", "financing", "held", "income",
-        "inventory", "positions", "realized", "strategy",
+        "capital", "cash", "currency", "dues", "exchanged", "fees", "financing", "held", "income",
+        "inventory", "positions", "realized", "receivable", "strategy",
     )  # fmt: skip
 
     def __init__(self, strategy: str, currency: str, instruments: Iterable[Instrument]) -> None:
@@ -180,6 +201,8 @@ class Ledger:
         self.inventory = 0
         self.realized = 0
         self.income = 0
+        self.receivable = 0
+        self.dues: dict[tuple[InstrumentId, int], int] = {}
         self.financing = 0
         self.exchanged = 0
         self.positions: dict[InstrumentId, Position] = {
@@ -193,6 +216,7 @@ class Ledger:
         return LedgerState(
             self.capital, self.cash, self.fees, self.inventory, self.realized, held, self.income,
             self.financing, self.exchanged,
+            dues=[(identity, ts, amount) for (identity, ts), amount in self.dues.items()],
         )  # fmt: skip
 
     def restore(self, state: LedgerState) -> None:
@@ -204,6 +228,8 @@ class Ledger:
         self.capital, self.cash, self.fees = state.capital, state.cash, state.fees
         self.inventory, self.realized = state.inventory, state.realized
         self.income = state.income
+        self.dues = {(identity, ts): amount for identity, ts, amount in state.dues}
+        self.receivable = state.receivable
         self.financing, self.exchanged = state.financing, state.exchanged
         for identity, lots, cost in state.held:
             position = self.held[identity] = self.positions[identity]
@@ -213,7 +239,7 @@ class Ledger:
     def is_used(self) -> bool:
         """Whether anything stands in the books."""
         return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
-                    self.financing, self.exchanged, self.held))  # fmt: skip
+                    self.financing, self.exchanged, self.held, self.dues))  # fmt: skip
 
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
@@ -243,7 +269,7 @@ class Ledger:
         self.cash -= (fill.notional if signed > 0 else -fill.notional) + fill.fee
         cash, inventory = self.cash, self.inventory
         if (
-            cash + inventory + self.fees + self.financing
+            cash + self.receivable + inventory + self.fees + self.financing
             != self.capital + self.realized + self.income + self.exchanged
             or not -INT64_MAX <= cash <= INT64_MAX >= inventory >= -INT64_MAX
         ):
@@ -349,51 +375,121 @@ class Ledger:
         kind: CorporateActionKind,
         terms: ActionTerms,
         mark_ticks: int,
-    ) -> PositionAdjusted:
-        """Post what a corporate action makes of a position that is held.
+        new: NewShares | None = None,
+        ts_pay: int = 0,
+    ) -> PositionAdjusted | None:
+        """Post what a corporate action makes of a position; None where nothing is held or due.
 
         Args:
             instrument: Whose action.
             kind: Which one.
             terms: Of one lot.
             mark_ticks: The last price before it, at which a fraction of a lot is settled.
+            new: What the position turns into, or receives.
+            ts_pay: When a dividend is paid, ns UTC; 0: at once.
 
         Raises:
             InvariantBroken: The position or a balance becomes too large.
         """
+        if kind is CorporateActionKind.DIVIDEND_PAYMENT:
+            return self._pay(instrument, ts_pay)
+        if instrument not in self.held:
+            return None
         position = self.positions[instrument]
         lots, cost = position.lots, position.cost
-        released = realized = income = 0
+        after, carried, received = lots, 0, 0
+        amount = released = realized = income = receivable = 0
         match kind:
             case CorporateActionKind.CASH_DIVIDEND:
-                amount = income = compute_payment(lots, terms.top, terms.bottom)
-            case CorporateActionKind.SPLIT:
+                income = compute_payment(lots, terms.top, terms.bottom)
+                amount, receivable = (0, income) if ts_pay else (income, 0)
+            case CorporateActionKind.SPLIT | CorporateActionKind.STOCK_DIVIDEND:
                 after, left = compute_split_lots(lots, terms.top, terms.bottom)
                 amount = compute_cash_in_lieu(left, terms.top, mark_ticks * position.factor)
                 released = compute_split_release(lots, cost, left, terms.top, after)
                 realized = amount - released
-                position.lots = after
-            case _:  # a delisting
+            case CorporateActionKind.DELISTING:
+                after = 0
                 amount = compute_payment(lots, terms.top, terms.bottom)
                 released, realized = cost, amount - cost
-                position.lots = 0
-        if abs(position.lots) > MAX_LOTS:
-            raise InvariantBroken(
-                f"a split takes {instrument} of {self.strategy} to {position.lots:,} lots, more "
-                f"than {MAX_LOTS:,}",
-                remedy="run with less capital, or coarser lots",
-            )
-        position.cost = cost - released
+            case _:  # into another instrument
+                value = self._value_of(new)
+                moved = compute_cost_part(
+                    cost, _share_of_cost(kind, terms, mark_ticks * position.factor, value)
+                )
+                received, carried, amount, realized = compute_exchange(
+                    lots, moved, terms.top, terms.bottom, value
+                )
+                released = moved
+                if kind is not CorporateActionKind.SPIN_OFF:
+                    after, released = 0, cost
+                    paid = compute_payment(lots, terms.cash_top, terms.cash_bottom)
+                    amount += paid
+                    realized += paid - (cost - moved)
+        self._hold(position, after, cost - released)
         self.inventory -= released
+        other = None
+        if new is not None and received:
+            other = self.positions[new.instrument]
+            before = other.cost
+            held, basis, netted = compute_received(other.lots, before, received, carried)
+            self._hold(other, held, basis)
+            self.inventory += basis - before
+            realized += netted
         self.realized += realized
         self.income += income
         self.cash += amount
+        if receivable:
+            self._owe(instrument, ts_pay, receivable)
         self.check()
-        if position.lots == 0:
-            del self.held[instrument]
+        change = PositionAdjusted(
+            self.strategy, instrument, kind, after, position.cost, amount, realized, income,
+            self.cash, receivable, ts_pay if receivable else 0,
+        )  # fmt: skip
+        if other is None:
+            return change
+        return msgspec.structs.replace(
+            change, other=other.instrument, received=received, carried=carried,
+            other_lots=other.lots, other_cost=other.cost,
+        )  # fmt: skip
+
+    def _value_of(self, new: NewShares | None) -> int:
+        """Minor units of a lot of what is received."""
+        return new.ticks * self.positions[new.instrument].factor if new is not None else 0
+
+    def _hold(self, position: Position, lots: int, cost: int) -> None:
+        """A position as an action leaves it."""
+        if abs(lots) > MAX_LOTS:
+            raise InvariantBroken(
+                f"a corporate action takes {position.instrument} of {self.strategy} to {lots:,} "
+                f"lots, more than {MAX_LOTS:,}",
+                remedy="run with less capital, or coarser lots",
+            )
+        position.lots, position.cost = lots, cost
+        if lots:
+            self.held[position.instrument] = position
+        else:
+            self.held.pop(position.instrument, None)
+
+    def _owe(self, instrument: InstrumentId, ts_pay: int, amount: int) -> None:
+        """A change of what is to be paid at `ts_pay`; what comes to nothing is forgotten."""
+        due = self.dues.pop((instrument, ts_pay), 0) + amount
+        if due:
+            self.dues[instrument, ts_pay] = due
+        self.receivable += amount
+
+    def _pay(self, instrument: InstrumentId, ts_pay: int) -> PositionAdjusted | None:
+        """What is due at `ts_pay` becomes cash; the position stays as it is."""
+        amount = self.dues.get((instrument, ts_pay), 0)
+        if not amount:
+            return None
+        self._owe(instrument, ts_pay, -amount)
+        self.cash += amount
+        self.check()
+        position = self.positions[instrument]
         return PositionAdjusted(
-            self.strategy, instrument, kind, position.lots, position.cost, amount, realized,
-            income, self.cash,
+            self.strategy, instrument, CorporateActionKind.DIVIDEND_PAYMENT, position.lots,
+            position.cost, amount, 0, 0, self.cash, -amount, ts_pay,
         )  # fmt: skip
 
     def post(
@@ -446,14 +542,19 @@ class Ledger:
         Raises:
             InvariantBroken: The books don't balance afterwards.
         """
-        position = self.positions[event.instrument]
-        self.inventory += event.cost - position.cost
-        position.lots, position.cost = event.lots, event.cost
-        if not event.lots:
-            self.held.pop(event.instrument, None)
+        for identity, lots, cost in (
+            (event.instrument, event.lots, event.cost),
+            (event.other, event.other_lots, event.other_cost),
+        ):
+            if identity:
+                position = self.positions[identity]
+                self.inventory += cost - position.cost
+                self._hold(position, lots, cost)
         self.realized += event.realized
         self.income += event.income
         self.cash += event.amount
+        if event.receivable:
+            self._owe(event.instrument, event.ts_pay, event.receivable)
         self.check()
 
     def check(self) -> None:
@@ -462,17 +563,17 @@ class Ledger:
         Raises:
             InvariantBroken: They don't, or a balance is too large; the message holds the balances.
         """
-        debit = self.cash + self.inventory + self.fees + self.financing
+        debit = self.cash + self.receivable + self.inventory + self.fees + self.financing
         credit = self.capital + self.realized + self.income + self.exchanged
         cost, promised = self._own_costs()
         if debit != credit or cost != self.inventory:
             raise InvariantBroken(
-                f"ledger of {self.strategy} is out of balance: cash {self.cash} + inventory "
-                f"{self.inventory} (positions {cost}) + fees {self.fees} + financing "
-                f"{self.financing} against capital {self.capital} + realized {self.realized} + "
-                f"income {self.income} + exchanged {self.exchanged}"
+                f"ledger of {self.strategy} is out of balance: cash {self.cash} + receivable "
+                f"{self.receivable} + inventory {self.inventory} (positions {cost}) + fees "
+                f"{self.fees} + financing {self.financing} against capital {self.capital} + "
+                f"realized {self.realized} + income {self.income} + exchanged {self.exchanged}"
             )
-        if max(abs(self.cash), abs(self.inventory), promised) > INT64_MAX:
+        if max(abs(self.cash), abs(self.inventory), abs(self.receivable), promised) > INT64_MAX:
             raise InvariantBroken(
                 f"ledger of {self.strategy} leaves int64: cash {self.cash}, inventory "
                 f"{self.inventory}, a contract's cost {promised} minor units of {self.currency}",
@@ -493,3 +594,19 @@ def sum_costs(positions: Iterable[Position]) -> tuple[int, int]:
         else:
             cost += each.cost
     return cost, promised
+
+
+def _share_of_cost(kind: CorporateActionKind, terms: ActionTerms, old: int, new: int) -> int:
+    """The part of the cost (1e-9) that goes over; `old` and `new` are lots in minor units.
+
+    By value: what the new lots are worth of what the old one was (spin-off), or of all that is
+    paid for it (merger).
+    """
+    if terms.cost_e9 != BY_VALUE:
+        return terms.cost_e9
+    value = compute_lot_value(new, terms.top, terms.bottom)
+    if kind is CorporateActionKind.SPIN_OFF:
+        return compute_value_share(value, old)
+    if not terms.cash_top:
+        return E9
+    return compute_value_share(value, value + terms.cash_top // terms.cash_bottom)

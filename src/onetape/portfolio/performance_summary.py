@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from onetape.domain.events import OrderFilled
 from onetape.domain.instrument import Instrument
-from onetape.domain.market import NO_BARS
 from onetape.domain.numbers import E8, minor_to_decimal
-from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
+from onetape.domain.timestamps import NS_PER_DAY, has_length, timeframe_ns
 from onetape.portfolio import performance
 from onetape.portfolio.equity_curve import EquityCurve
 from onetape.portfolio.performance import NAN, Floats
@@ -81,7 +80,7 @@ class PerformanceSummary(msgspec.Struct, frozen=True, kw_only=True):
 def choose_returns_clock(instruments: Sequence[Instrument], timeframe: str) -> ReturnsClock:
     """Days, 365 a year when anything trades around the clock and 252 otherwise; or longer bars."""
     per_year = 365 if any(each.calendar == ALWAYS_OPEN for each in instruments) else 252
-    length = 0 if timeframe in NO_BARS else timeframe_ns(timeframe)
+    length = timeframe_ns(timeframe) if has_length(timeframe) else 0
     if length <= NS_PER_DAY:
         return ReturnsClock("1d", float(per_year))
     if length % (7 * NS_PER_DAY) == 0:

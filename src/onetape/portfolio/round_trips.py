@@ -20,6 +20,7 @@ from onetape.domain.events import (
     SettlementKind,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.notional import compute_value
 from onetape.domain.orders import PositionSide
 from onetape.domain.postings import PostingKind
@@ -36,10 +37,11 @@ class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     between; `pnl_net` is after fees. `return_ratio` is `pnl_net` over the entry notional. `bars` of
     the instrument ended after the entry and not after the exit. `ts_exit` of an open trip is the
     end of the newest bar. A split scales lots that were entered and exited like those that are
-    held; what it settles in cash is an exit, and so is a delisting. Lots that are settled,
-    delivered or liquidated are entries and exits like those of a fill; funding counts like a
-    dividend. Of an inverse contract notionals are in the base currency, and the gain is entries
-    less exits.
+    held; what it settles in cash is an exit, and so is a delisting. Shares that come from another
+    instrument enter at the cost that they carry, which is an exit there, or less of its entry where
+    that goes on; a change of symbol goes on as it is. Lots that are settled, delivered or
+    liquidated are entries and exits like those of a fill; funding counts like a dividend. Of an
+    inverse contract notionals are in the base currency, and the gain is entries less exits.
     """
 
     strategy: str
@@ -123,12 +125,14 @@ class _Trip:
     def adjust(self, ts: int, change: PositionAdjusted) -> None:
         """Take what a corporate action made of the position."""
         self.income += change.income
-        self.exit_notional += self.sign * (change.amount - change.income)
+        self.exit_notional += self.sign * (change.amount + change.receivable - change.income)
         held, after = self.entered - self.exited, abs(change.lots)
         if after:
+            self.entry_notional -= self.sign * change.carried
             self.entered = self.entered * after // held
             self.exited = self.entered - after
         else:
+            self.exit_notional += self.sign * change.carried
             self.exited = self.entered
             self.ts_exit = ts
 
@@ -145,45 +149,74 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
     """
     working: dict[tuple[str, InstrumentId], _Trip] = {}
     trips: list[RoundTrip] = []
-    for ts, fill in account_events:
-        if isinstance(fill, CapitalDeposited):
+    for ts, event in account_events:
+        if isinstance(event, CapitalDeposited):
             continue
-        key = (fill.strategy, fill.instrument)
-        trip = working.get(key)
-        if isinstance(fill, CashPosted):
-            if trip is not None and fill.kind is PostingKind.FUNDING:
-                trip.income += fill.amount
-            continue
-        if isinstance(fill, PositionAdjusted):
-            if trip is not None:
-                trip.adjust(ts, fill)
-                if not fill.lots:
-                    trips.append(_finish(marks, key, trip))
-                    del working[key]
-            continue
-        if isinstance(fill, OrderFilled):
-            traded = _Traded(fill.ts_fill, fill.side, fill.lots, fill.notional, fill.fee, True)
-        elif fill.kind is SettlementKind.VARIATION:
-            continue  # a gain of the trip that has moved to cash
-        else:
-            side = 1 if fill.traded > 0 else -1
-            traded = _Traded(ts, side, abs(fill.traded), fill.notional, fill.fee, False)
-        if trip is None:
-            trip = working[key] = _Trip(traded.side, traded.ts)
-        held = trip.entered - trip.exited
-        closing = held if traded.side != trip.sign and traded.lots >= held else 0
-        if not closing:
-            trip.add(traded, traded.lots, traded.notional, traded.fee)
-            continue
-        notional = traded.notional * closing // traded.lots
-        fee = traded.fee * closing // traded.lots
-        trip.add(traded, closing, notional, fee)
+        key = (event.strategy, event.instrument)
+        if isinstance(event, CashPosted):
+            if key in working and event.kind is PostingKind.FUNDING:
+                working[key].income += event.amount
+        elif isinstance(event, PositionAdjusted):
+            _adjust(marks, working, trips, ts, event)
+        elif isinstance(event, OrderFilled):
+            fill = _Traded(event.ts_fill, event.side, event.lots, event.notional, event.fee, True)
+            _take(marks, working, trips, key, fill)
+        elif event.kind is not SettlementKind.VARIATION:  # a gain of the trip that moves to cash
+            side = 1 if event.traded > 0 else -1
+            fill = _Traded(ts, side, abs(event.traded), event.notional, event.fee, False)
+            _take(marks, working, trips, key, fill)
+    return trips + [_finish(marks, key, trip) for key, trip in working.items()]
+
+
+def _adjust(
+    marks: Marks,
+    working: dict[tuple[str, InstrumentId], _Trip],
+    trips: list[RoundTrip],
+    ts: int,
+    change: PositionAdjusted,
+) -> None:
+    """What a corporate action makes of the trips of its two instruments."""
+    key, new = (change.strategy, change.instrument), (change.strategy, change.other)
+    trip = working.get(key)
+    if trip is None:
+        return
+    if change.kind is CorporateActionKind.SYMBOL_CHANGE and new not in working:
+        working[new] = working.pop(key)
+        return
+    trip.adjust(ts, change)
+    if not change.lots:
         trips.append(_finish(marks, key, trip))
         del working[key]
-        if traded.lots > closing:
-            trip = working[key] = _Trip(traded.side, traded.ts)
-            trip.add(traded, traded.lots - closing, traded.notional - notional, traded.fee - fee)
-    return trips + [_finish(marks, key, trip) for key, trip in working.items()]
+    if change.received:
+        side = 1 if change.received > 0 else -1
+        received = _Traded(ts, side, abs(change.received), side * change.carried, 0, False)
+        _take(marks, working, trips, new, received)
+
+
+def _take(
+    marks: Marks,
+    working: dict[tuple[str, InstrumentId], _Trip],
+    trips: list[RoundTrip],
+    key: tuple[str, InstrumentId],
+    fill: _Traded,
+) -> None:
+    """What enters or exits, in the trip of its position; one that flips it is split at zero."""
+    trip = working.get(key)
+    if trip is None:
+        trip = working[key] = _Trip(fill.side, fill.ts)
+    held = trip.entered - trip.exited
+    closing = held if fill.side != trip.sign and fill.lots >= held else 0
+    if not closing:
+        trip.add(fill, fill.lots, fill.notional, fill.fee)
+        return
+    notional = fill.notional * closing // fill.lots
+    fee = fill.fee * closing // fill.lots
+    trip.add(fill, closing, notional, fee)
+    trips.append(_finish(marks, key, trip))
+    del working[key]
+    if fill.lots > closing:
+        trip = working[key] = _Trip(fill.side, fill.ts)
+        trip.add(fill, fill.lots - closing, fill.notional - notional, fill.fee - fee)
 
 
 def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTrip:

@@ -12,6 +12,7 @@ import msgspec
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, SessionStarted
 from onetape.domain.timestamps import from_iso
+from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.research.run_summary import ReportedTimeline, RunSummary, summarize_run
 from onetape.runtime.run_files import write_whole
 
@@ -75,7 +76,7 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
             does not hold the bars that the session read.
         TryAgain: The tape is locked.
     """
-    from onetape.runtime.sessions.recorded import find_actions, find_funding
+    from onetape.runtime.sessions.recorded import find_files
     from onetape.tape.reader import SqliteTapeReader
 
     reader = SqliteTapeReader(run_dir / "tape.db")
@@ -83,8 +84,7 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
         timeline = load_pinned_timeline(
             reader.header,
             catalog or _catalog_of(run_dir),
-            find_actions(run_dir),
-            find_funding(run_dir),
+            find_files(run_dir),
         )
         return summarize_run(timeline, reader.events(), digest=reader.digest)
     finally:
@@ -94,37 +94,36 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
 def load_pinned_timeline(
     header: SessionStarted,
     catalog: Path,
-    actions: Path | None = None,
-    funding: Path | None = None,
+    files: SideFiles = NO_FILES,
 ) -> Timeline:
-    """The bars that a session ran on, at the versions that its tape pins, actions and funding.
+    """The bars that a session ran on, at the versions that its tape pins, with its `files`.
 
     Raises:
         DataError: The tape pins nothing, the catalog is not there, or it holds other bars; or the
-            file of corporate actions or funding rates holds other ones.
+            one of the files holds other rows.
     """
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.fundamentals import FUNDAMENTALS
-    from onetape.marketdata.timeline import PINNED_FILES, load_timeline
+    from onetape.marketdata.loading import load_market_data
+    from onetape.marketdata.timeline import PINNED_FILES
 
     pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
-    read = [each for each in PINNED_FILES if each != FUNDAMENTALS]  # no figure of a run needs them
-    action_pins = [each for each in header.datasets if each.timeframe in read]
-    clock = msgspec.json.decode(header.config).get("clock", {})
+    action_pins = [each for each in header.datasets if each.timeframe in PINNED_FILES]
+    config = msgspec.json.decode(header.config)
+    clock = config.get("clock", {})
     if not pins or not {"start", "end"} <= clock.keys():
         raise DataError(
             f"the tape of session {header.session} pins no market data",
             remedy="only a session on bars of a catalog can be measured again",
         )
-    timeline = load_timeline(
+    timeline = load_market_data(
         Catalog(catalog),
         [pin.instrument for pin in pins],
         pins[0].timeframe,
         from_iso(clock["start"], "clock.start", error=DataError),
         from_iso(clock["end"], "clock.end", error=DataError),
         {pin.instrument: pin.table_version for pin in pins},
-        actions,
-        funding,
+        files,
+        config.get("data", {}).get("knowledge", "now"),
     )
     for pin, found in zip(pins, timeline.datasets, strict=True):
         if pin.content_hash != found.content_hash:
@@ -136,8 +135,9 @@ def load_pinned_timeline(
             )
     if list(timeline.action_pins) != action_pins:
         raise DataError(
-            "these are not the corporate actions or funding rates that the session read",
-            where=str(actions or funding or "config.json of the run names no file of them"),
+            "these are not the corporate actions, funding rates or figures that the session read",
+            where=", ".join(map(str, filter(None, files)))
+            or "config.json of the run names no file of them",
             remedy="bring back the file of the run",
         )
     return timeline

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _TEXT = frozenset(
     {"client_order_id", "strategy", "instrument", "side", "type", "time_in_force", "status",
-     "status_classic", "liquidity", "reason", "kind", "currency"}
+     "status_classic", "liquidity", "reason", "kind", "currency", "other"}
 )  # fmt: skip
 _INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars", "fills")
 
@@ -165,8 +165,9 @@ def build_fills_frame(summary: RunSummary) -> pl.DataFrame:
 def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
     """One row a position that a corporate action adjusted: what it moved, the position after it.
 
-    `amount` is all the cash, `income` the part that is a dividend, `realized` PnL of lots that
-    went.
+    `amount` is the cash that moved, `income` a dividend, `realized` PnL of lots that went,
+    `receivable` the change of what is to be paid. `received` lots of the instrument `other` came
+    with `carried` of the cost; it is empty where there is none.
     """
     timed = summary.projection.adjustments
     changes = [change for _, _, change in timed]
@@ -178,8 +179,10 @@ def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
         "kind": [each.kind.value for each in changes],
         "lots": [each.lots for each in changes],
     }
-    for name in ("cost", "amount", "realized", "income", "cash"):
+    for name in ("cost", "amount", "realized", "income", "cash", "receivable", "carried"):
         columns[f"{name}_minor"] = [getattr(each, name) for each in changes]
+    columns["other"] = [each.other for each in changes]
+    columns["received_lots"] = [each.received for each in changes]
     return _add_units(_frame(columns), summary.timeline.instruments)
 
 

@@ -17,7 +17,6 @@ from onetape.domain.market import (
     ContractExpiry,
     ContractStep,
     CorporateAction,
-    CorporateActionKind,
     TickKind,
 )
 from onetape.domain.numbers import INT64_MAX
@@ -116,7 +115,8 @@ class Perturber:
         return tuple(
             action
             for action in self._timeline.actions
-            if action.ts_known < ts or perturbation.instrument not in (None, action.instrument)
+            if action.ts_known < ts
+            or perturbation.instrument not in (None, action.instrument, action.new_instrument)
         )
 
     def _drop(self, variant: int) -> BoolArray:
@@ -205,7 +205,7 @@ def stand_again(timeline: Timeline) -> Timeline:
 def cut_before(timeline: Timeline, rows: int) -> Timeline:
     """The rows from `rows` on: the same data with a shorter history.
 
-    Corporate actions before them are left out, but for delistings: those still hold.
+    Corporate actions before them are left out, but for those that end their instrument.
 
     Raises:
         DataError: The rows are changes of a book, which begins with the first of them.
@@ -215,7 +215,7 @@ def cut_before(timeline: Timeline, rows: int) -> Timeline:
     actions = tuple(
         action
         for action, before in zip(timeline.actions, timeline.action_rows, strict=True)
-        if before > rows or action.kind is CorporateActionKind.DELISTING
+        if before > rows or action.kind.ends
     )
     kept = np.arange(len(timeline)) >= rows
     steps = tuple(

@@ -205,9 +205,14 @@ def _sort_fills(summary: RunSummary, instrument: InstrumentId) -> dict[str, list
     kinds: dict[str, list[OrderFilled]] = {name: [] for name in _MARKERS}
     held: dict[str, int] = {}
     for _, fill in summary.projection.account_events:
+        if isinstance(fill, PositionAdjusted):
+            for name, lots in ((fill.instrument, fill.lots), (fill.other, fill.other_lots)):
+                if name == instrument:
+                    held[fill.strategy] = lots
+            continue
         if isinstance(fill, CapitalDeposited | CashPosted) or fill.instrument != instrument:
             continue
-        if isinstance(fill, PositionAdjusted | PositionSettled):
+        if isinstance(fill, PositionSettled):
             held[fill.strategy] = fill.lots
             continue
         before = held.get(fill.strategy, 0)

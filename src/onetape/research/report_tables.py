@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from onetape.domain.market import NO_BARS
+from onetape.domain.events import OrderShrunk
 from onetape.domain.numbers import minor_to_decimal
-from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
+from onetape.domain.timestamps import NS_PER_DAY, has_length, timeframe_ns
 from onetape.portfolio.round_trips import RoundTrip
 from onetape.research import report_format as text
 from onetape.research.result_table import cost_rows, figure_rows
 from onetape.research.run_summary import RunSummary
+from onetape.tape.envelope import TYPES
 
 MAX_ROUND_TRIPS = 500
 MAX_INSTRUMENTS = 50
@@ -30,7 +31,7 @@ def round_trips_table(summary: RunSummary, limit: int = MAX_ROUND_TRIPS) -> Tabl
     """Newest round trips first, open ones on top."""
     instruments = {each.id: each for each in summary.timeline.instruments}
     timeframe = summary.timeline.timeframe
-    daily = timeframe not in NO_BARS and timeframe_ns(timeframe) >= NS_PER_DAY
+    daily = has_length(timeframe) and timeframe_ns(timeframe) >= NS_PER_DAY
     moment = text.day if daily else text.minute
     total = len(summary.round_trips)
     shown = summary.round_trips[-limit:][::-1]
@@ -120,7 +121,11 @@ def orders_table(summary: RunSummary) -> Table:
     """How many orders ended how."""
     denied = len(summary.projection.denied)
     rows = [(status, text.count(number)) for status, number in summary.orders_by_status.items()]
-    return Table(("Order status", "Orders"), [*rows, ("denied by risk", text.count(denied))])
+    rows.append(("denied by risk", text.count(denied)))
+    shrunk = summary.projection.counts[TYPES[OrderShrunk]]
+    if shrunk:
+        rows.append(("times that risk shrank an order", text.count(shrunk)))
+    return Table(("Order status", "Orders"), rows)
 
 
 def datasets_table(summary: RunSummary) -> Table:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from onetape.domain.events import BreakerTripped
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research import report_format as text
 from onetape.research.run_summary import RunSummary
+
+MAX_TRIPS = 8
+"""Trips of breakers that are told one by one."""
 
 
 class Row(NamedTuple):
@@ -76,8 +80,10 @@ def action_rows(summary: RunSummary) -> list[Row]:
     if not summary.projection.adjustments:
         return []
     dividends, settled = summary.sum_dividends(), summary.sum_settled()
+    due = summary.sum_receivable()
     return [
         Row("Dividends", text.money(dividends, summary.currency), _tone(float(dividends))),
+        *([Row("Not paid yet", text.money(due, summary.currency))] if due else []),
         Row("Settled in cash", text.money(settled, summary.currency)),
     ]
 
@@ -119,6 +125,13 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         )
         for ts, each in summary.projection.quarantined
     )
+    trips = summary.projection.breakers
+    found.extend(
+        Alarm("BREAKER TRIPPED", f"{text.minute(ts)} UTC: {_tell_trip(each)}")
+        for ts, each in trips[:MAX_TRIPS]
+    )
+    if len(trips) > MAX_TRIPS:
+        found.append(Alarm("BREAKER TRIPPED", f"and {len(trips) - MAX_TRIPS:,} times more"))
     found.extend(tell_fills(summary.config, summary.timeline.columns))
     return found
 
@@ -155,3 +168,12 @@ def tell_fills(config: Mapping[str, Any], columns: Container[str]) -> Iterator[A
 
 def _tone(value: float) -> int:
     return (value > 0) - (value < 0)
+
+
+def _tell_trip(trip: BreakerTripped) -> str:
+    whose = trip.strategy or "the account"
+    what = f" of {trip.instrument}" if trip.instrument else ""
+    return (
+        f"{trip.kind.value}{what} of {whose}, {trip.actual:,.10g} against {trip.limit:,.10g} "
+        f"{trip.unit}: {trip.action.value}"
+    )

@@ -132,6 +132,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             "tape_digest": self.digest,
             "datasets": [_plain(each) for each in header.datasets],
             "complete": self.is_complete,
+            "breakers": [{"time": to_iso(ts), **_plain(trip)} for ts, trip in projection.breakers],
             "quarantined": [
                 {"time": to_iso(ts), **_plain(failure)} for ts, failure in projection.quarantined
             ],
@@ -194,10 +195,21 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
     def sum_settled(self, strategy: str | None = None) -> Decimal:
-        """Cash from splits and delistings, of one strategy or all, in currency."""
+        """Cash from splits, mergers and the like, of one strategy or all, in currency."""
         changes = [change for _, _, change in self.projection.adjustments]
         return minor_to_decimal(
-            sum(e.amount - e.income for e in changes if strategy in (None, e.strategy))
+            sum(
+                each.amount + each.receivable - each.income
+                for each in changes
+                if strategy in (None, each.strategy)
+            )
+        )
+
+    def sum_receivable(self, strategy: str | None = None) -> Decimal:
+        """Dividends that were not paid by the end, of one strategy or all, in currency."""
+        changes = [change for _, _, change in self.projection.adjustments]
+        return minor_to_decimal(
+            sum(each.receivable for each in changes if strategy in (None, each.strategy))
         )
 
     def _actions_metrics(self) -> dict[str, Any]:
@@ -206,8 +218,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             return {}
 
         def amounts(strategy: str | None = None) -> dict[str, Any]:
+            due = self.sum_receivable(strategy)
             return {
                 "dividends": _shorten(self.sum_dividends(strategy)),
+                **({"receivable": _shorten(due)} if due else {}),
                 "settled": _shorten(self.sum_settled(strategy)),
             }
 

@@ -18,7 +18,8 @@ from onetape.domain.events import Payload, SessionStarted, SessionStopped, Timer
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config import HistoricalClock, SessionConfig, config_hash, decision_json
 from onetape.runtime.sessions.backtest import (
@@ -159,11 +160,10 @@ def probe_config(config: SessionConfig) -> Probe:
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    timeline = load_timeline(
+    timeline = load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
-        clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
-        config.data.funding_path,
-        config.data.fundamentals_path,
+        clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
+        config.data.knowledge,
     )  # fmt: skip
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed

@@ -16,7 +16,8 @@ import msgspec
 
 from onetape.domain.errors import ConfigError, OnetapeError, StrategyError, TryAgain
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.performance_summary import choose_returns_clock, period_ends
 from onetape.research.run_directory import make_run_directory, remove_run_directory
 from onetape.research.sweep_frame import best_first, rank_result
@@ -182,11 +183,10 @@ def _load(config: SessionConfig) -> Timeline:
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a sweep needs a historical clock", where="clock.type")
-    return load_timeline(
+    return load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
-        clock.ts_start, clock.ts_end, config.data.versions, config.data.actions_path,
-        config.data.funding_path,
-        config.data.fundamentals_path,
+        clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
+        config.data.knowledge,
     )  # fmt: skip
 
 

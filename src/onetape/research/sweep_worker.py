@@ -186,7 +186,7 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         StrategyError: The strategy's source has changed.
     """
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.timeline import load_timeline
+    from onetape.marketdata.loading import load_market_data
     from onetape.runtime.config import HistoricalClock, SessionConfig
     from onetape.runtime.sessions.backtest import build_spec, build_terms
 
@@ -198,16 +198,15 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
     if spec.version != setup.version:
         raise StrategyError("its source has changed since the sweep began", where=spec.name,
                             remedy="begin a new sweep")  # fmt: skip
-    timeline = load_timeline(
+    timeline = load_market_data(
         Catalog(Path(config.data.path)),
         [pin.instrument for pin in setup.datasets],
         config.data.timeframe,
         clock.ts_start,
         clock.ts_end,
         {pin.instrument: pin.table_version for pin in setup.datasets},
-        config.data.actions_path,
-        config.data.funding_path,
-        config.data.fundamentals_path,
+        config.data.files,
+        config.data.knowledge,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",

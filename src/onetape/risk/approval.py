@@ -11,15 +11,16 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.orders import OrderIntent, Side
+from onetape.domain.orders import OrderIntent, QuantityBasis, Side
+from onetape.risk.account import AccountRisk
 from onetape.risk.gate_row import build_gate_row
-from onetape.risk.gates.gate import Gate
+from onetape.risk.gates.gate import Gate, GateCheck, prepare_checks
 from onetape.risk.gates.order_rate import OrderRate, OrderRateGate
 from onetape.risk.input import RiskInput, apply_worst_case
+from onetape.risk.shrinking import Shrinking
 
 _MINT = object()
 _force_setattr = msgspec.structs.force_setattr
-_Check = tuple[Callable[[RiskInput, Any], bool], Any, Gate[Any]]
 
 
 class RiskApproved(msgspec.Struct, frozen=True, gc=False):
@@ -60,7 +61,7 @@ class RiskEngine:
 
     def __init__(self, gates: Sequence[Gate[Any]]) -> None:
         self.gates = tuple(gates)
-        self._checks: dict[InstrumentId, tuple[_Check, ...]] = {}
+        self._checks: dict[InstrumentId, tuple[GateCheck, ...]] = {}
 
     def save(self) -> list[OrderRate]:
         """What the gates that count have counted; they count on in there."""
@@ -74,13 +75,65 @@ class RiskEngine:
 
     def check(self, order: RiskInput) -> RiskApproved | OrderDenied:
         """The verdict on `order`; fills its worst-case fields."""
-        apply_worst_case(order)
-        instrument = order.instrument
-        for check, limit, gate in self._checks.get(instrument.id) or self._prepare(instrument):
-            if not check(order, limit):
-                return gate.deny(order, limit)
+        refused = self._refuse(order)
+        return self._approve(order) if refused is None else refused[0]
+
+    def decide(
+        self,
+        order: RiskInput,
+        account: AccountRisk | None,
+        of_account: RiskInput,
+        shrinking: Shrinking | None,
+    ) -> RiskApproved | OrderDenied:
+        """The verdict of the account's gates and then of these, after shrinking where that is on.
+
+        An order that was shrunk is asked from the first gate again: what leaves has passed all.
+
+        Args:
+            order: The order as its strategy has it.
+            account: The gates over all strategies, if there are any.
+            of_account: The same order with the sums of the account.
+            shrinking: What may shrink the order; None: nothing.
+        """
+        while True:
+            asked = of_account
+            refused = account.refuse(asked) if account is not None else None
+            if refused is None:
+                asked = order
+                refused = self._refuse(asked)
+            if refused is None:
+                if account is not None:
+                    account.count(order)
+                return self._approve(order)
+            denied, check = refused
+            if shrinking is None or check is None or denied.code not in shrinking.codes:
+                return denied
+            lots = shrinking.leave(asked, check, denied)
+            if not lots:
+                return denied
+            too_small = shrinking.refuse(lots)
+            if too_small is not None:
+                return too_small
+            shrinking.resize(order, lots)
+            shrinking.resize(of_account, lots)
+            if order.intent.basis >= QuantityBasis.NOTIONAL_AT_FILL:  # its budget was for more
+                order.intent = msgspec.structs.replace(
+                    order.intent, basis=QuantityBasis.LOTS, amount=lots
+                )
+
+    def _approve(self, order: RiskInput) -> RiskApproved:
         side = Side.BUY if order.side_sign > 0 else Side.SELL
         return RiskApproved(_MINT, order.intent, order.lots, side, order.client_order_id)
+
+    def _refuse(self, order: RiskInput) -> tuple[OrderDenied, GateCheck | None] | None:
+        """The first refusal and its gate; fills the worst-case fields, and counts what passes."""
+        apply_worst_case(order)
+        instrument = order.instrument
+        for check in self._checks.get(instrument.id) or self._prepare(instrument):
+            rule, limit, gate = check
+            if not rule(order, limit):
+                return gate.deny(order, limit), check
+        return None
 
     def row_for(self, instrument: Instrument) -> Callable[..., RiskApproved | None]:
         """`check` as one function of `ROW_FIELDS`, for orders of `instrument`: the quick way.
@@ -94,10 +147,8 @@ class RiskEngine:
         except OSError:
             return _refuse
 
-    def _prepare(self, instrument: Instrument) -> tuple[_Check, ...]:
-        limits = [(gate, gate.limit_for(instrument)) for gate in self.gates]
-        checks = tuple((gate.check, limit, gate) for gate, limit in limits if limit is not None)
-        self._checks[instrument.id] = checks
+    def _prepare(self, instrument: Instrument) -> tuple[GateCheck, ...]:
+        checks = self._checks[instrument.id] = prepare_checks(self.gates, instrument)
         return checks
 
 

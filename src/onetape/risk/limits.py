@@ -9,8 +9,19 @@ from typing import Any, TypeVar
 import msgspec
 
 from onetape.domain.errors import ConfigError
+from onetape.domain.nearest import nearest
 from onetape.domain.numbers import E8, Number, to_decimal, to_grid, to_minor, to_ratio_e8
+from onetape.domain.orders import DenialCode
 from onetape.domain.timestamps import NS_PER_SECOND
+from onetape.risk.breakers import BreakerLimits
+from onetape.risk.gates.account import (
+    AccountDailyLossGate,
+    AccountDrawdownGate,
+    AccountGrossExposureGate,
+    AccountLeverageGate,
+    AccountNetExposureGate,
+    AccountOrderRateGate,
+)
 from onetape.risk.gates.buying_power import BuyingPowerGate
 from onetape.risk.gates.concentration import ConcentrationGate
 from onetape.risk.gates.daily_loss import DailyLossGate
@@ -29,6 +40,35 @@ from onetape.risk.gates.position_ratio import PositionRatioGate
 
 T = TypeVar("T")
 
+SHRINKING = (
+    DenialCode.ORDER_QUANTITY, DenialCode.ORDER_NOTIONAL, DenialCode.POSITION_QUANTITY,
+    DenialCode.POSITION_RATIO, DenialCode.CONCENTRATION, DenialCode.GROSS_EXPOSURE,
+    DenialCode.NET_EXPOSURE, DenialCode.LEVERAGE, DenialCode.BUYING_POWER,
+    DenialCode.ACCOUNT_GROSS_EXPOSURE, DenialCode.ACCOUNT_NET_EXPOSURE,
+    DenialCode.ACCOUNT_LEVERAGE,
+)  # fmt: skip
+"""Refusals that a smaller order would pass, so that they can shrink one."""
+
+
+class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits over the sum of the strategies, as people write them; None: that gate is not asked.
+
+    The same words as in `RiskLimits`: of the account's equity, the day's first one, its peak. What
+    two strategies hold against one another is not netted in gross exposure and leverage.
+    """
+
+    max_gross_exposure_pct: Number | None = None
+    max_net_exposure_pct: Number | None = None
+    max_leverage: Number | None = None
+    max_daily_loss_pct: Number | None = None
+    max_drawdown_pct: Number | None = None
+    max_orders_per_minute: int | None = None
+
+    @property
+    def watches(self) -> bool:
+        """Whether a gate asks for the peak or for the equity at the start of the day."""
+        return self.max_daily_loss_pct is not None or self.max_drawdown_pct is not None
+
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits as people write them. Absent (None): that gate is not asked.
@@ -40,7 +80,12 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Instruments, kill switch and buying power are always asked. Without `max_leverage` buying power
     is that of a cash account: gross notional up to equity, buys paid from cash. Short positions are
-    allowed unless `allow_short` says otherwise; `reduce_only` orders never open one.
+    allowed unless `allow_short` says otherwise; `reduce_only` orders never open one. `trading_day`
+    is when a day of `max_daily_loss_pct` begins (`onetape.runtime.trading_day`).
+
+    `shrink` names the gates (by the code of their refusals, see `SHRINKING`) that leave of an order
+    what they allow instead of refusing it. `account` holds over the sum of the strategies, and
+    `breakers` stop a strategy or the account when something goes wrong.
     """
 
     allowed_instruments: tuple[str, ...] | None = None
@@ -57,6 +102,25 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_daily_loss_pct: Number | None = None
     max_drawdown_pct: Number | None = None
     max_orders_per_minute: int | None = None
+    trading_day: str | None = None
+    shrink: tuple[str, ...] = ()
+    account: AccountLimits = AccountLimits()
+    breakers: tuple[BreakerLimits, ...] = ()
+
+    @property
+    def watches(self) -> bool:
+        """Whether a gate asks for the peak or for the equity at the start of the day."""
+        return self.max_daily_loss_pct is not None or self.max_drawdown_pct is not None
+
+    @property
+    def beyond_gates(self) -> str:
+        """The first key that asks for more than the gates of each strategy; empty: none does."""
+        asked = {
+            "shrink": bool(self.shrink),
+            "account": self.account != AccountLimits(),
+            "breakers": bool(self.breakers),
+        }
+        return next((key for key, is_asked in asked.items() if is_asked), "")
 
 
 def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[Any], ...]:
@@ -88,6 +152,41 @@ def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[An
     return tuple(gate for gate in gates if gate is not None)
 
 
+def build_account_gates(limits: AccountLimits) -> tuple[Gate[Any], ...]:
+    """The gates of the account, in the fixed order of asking; the one that counts is the last.
+
+    Raises:
+        ConfigError: A limit is not positive or finer than 1e-8.
+    """
+    at = "account."
+    gates: tuple[Gate[Any] | None, ...] = (
+        _build(AccountGrossExposureGate, _ratio_e8(limits, "max_gross_exposure_pct", 100, at)),
+        _build(AccountNetExposureGate, _ratio_e8(limits, "max_net_exposure_pct", 100, at)),
+        _build(AccountLeverageGate, _ratio_e8(limits, "max_leverage", 1, at)),
+        _build(AccountDailyLossGate, _ratio_e8(limits, "max_daily_loss_pct", 100, at)),
+        _build(AccountDrawdownGate, _ratio_e8(limits, "max_drawdown_pct", 100, at)),
+        _build(_build_account_rate, _positive(limits, "max_orders_per_minute", at)),
+    )
+    return tuple(gate for gate in gates if gate is not None)
+
+
+def find_shrinking(limits: RiskLimits) -> frozenset[DenialCode]:
+    """The refusals that shrink an order instead.
+
+    Raises:
+        ConfigError: A gate can't shrink, or there is none of that name.
+    """
+    known = {each.value: each for each in SHRINKING}
+    for name in limits.shrink:
+        if name not in known:
+            raise ConfigError(
+                f"{name!r} is no gate that can shrink an order",
+                where=_where("shrink"),
+                remedy=nearest(name, known),
+            )
+    return frozenset(known[name] for name in limits.shrink)
+
+
 def _build(make: Callable[[T], Gate[Any]], limit: T | None) -> Gate[Any] | None:
     return None if limit is None else make(limit)
 
@@ -97,21 +196,29 @@ def _build_order_rate(max_orders: Decimal) -> OrderRateGate:
     return OrderRateGate(whole, 60 * NS_PER_SECOND)
 
 
-def _positive(limits: RiskLimits, key: str) -> Decimal | None:
+def _build_account_rate(max_orders: Decimal) -> AccountOrderRateGate:
+    where = _where("account.max_orders_per_minute")
+    whole = to_grid(max_orders, Decimal(1), where, error=ConfigError)
+    return AccountOrderRateGate(whole, 60 * NS_PER_SECOND)
+
+
+def _positive(limits: RiskLimits | AccountLimits, key: str, at: str = "") -> Decimal | None:
     value: Number | None = getattr(limits, key)
     if value is None:
         return None
-    number = to_decimal(value, _where(key), error=ConfigError)
+    where = _where(at + key)
+    number = to_decimal(value, where, error=ConfigError)
     if number <= 0:
         raise ConfigError(
-            f"{number:f} is no limit", where=_where(key), remedy="give more than 0, or leave it out"
+            f"{number:f} is no limit", where=where, remedy="give more than 0, or leave it out"
         )
     return number
 
 
-def _ratio_e8(limits: RiskLimits, key: str, whole: int) -> int | None:
-    number = _positive(limits, key)
-    return None if number is None else to_ratio_e8(number / whole, _where(key), error=ConfigError)
+def _ratio_e8(limits: RiskLimits | AccountLimits, key: str, whole: int, at: str = "") -> int | None:
+    number = _positive(limits, key, at)
+    where = _where(at + key)
+    return None if number is None else to_ratio_e8(number / whole, where, error=ConfigError)
 
 
 def _minor(limits: RiskLimits, key: str) -> int | None:

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
-from onetape.risk.limits import RiskLimits
+from onetape.marketdata.side_files import SideFiles
+from onetape.risk.breakers import BreakerLimits
+from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.config_document import (
     ConfigDocument,
     apply_environment,
@@ -79,31 +82,24 @@ class DataConfig(Section):
     instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
     """Ids `SYMBOL.VENUE`; their order breaks ties in time."""
     timeframe: Timeframe
-    """Length of a bar: a count and one of s, m, h, d, w."""
+    """Length of a bar: a count and one of s, m, h, d, w; or what bars count (`100tick`), or ticks:
+    trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id."""
+    knowledge: Literal["now", "then"] = "now"
+    """Corrected bars: as they are now, or then, as they were first stored."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of splits, dividends and delistings; null: none."""
+    """CSV file of splits, dividends, mergers and the like; null: none."""
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
-
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of published figures, which features can read; null: none."""
 
     @property
-    def fundamentals_path(self) -> Path | None:
-        """Where the published figures are."""
-        return None if self.fundamentals is None else Path(self.fundamentals)
-
-    @property
-    def actions_path(self) -> Path | None:
-        """Where the corporate actions are."""
-        return None if self.corporate_actions is None else Path(self.corporate_actions)
-
-    @property
-    def funding_path(self) -> Path | None:
-        """Where the funding rates are."""
-        return None if self.funding is None else Path(self.funding)
+    def files(self) -> SideFiles:
+        """The files beside the catalog."""
+        named = (self.corporate_actions, self.funding, self.fundamentals)
+        return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
@@ -114,6 +110,113 @@ class DataConfig(Section):
             if instrument not in self.instruments:
                 raise RefusedError("is not in data.instruments", at=("versions", instrument))
         return self
+
+
+class AccountRiskConfig(Section):
+    """Limits over the sum of the strategies; null: no such limit."""
+
+    max_gross_exposure_pct: Percent | None = None
+    """Sum of all notionals of all strategies, in percent of the account's equity."""
+    max_net_exposure_pct: Percent | None = None
+    """Longs minus shorts, either way, in percent of the account's equity."""
+    max_leverage: Annotated[Limit, Field(le=1000)] | None = None
+    """Gross exposure as a multiple of the account's equity."""
+    max_daily_loss_pct: Percent | None = None
+    """Loss since the start of the day, in percent of the account's equity then."""
+    max_drawdown_pct: Percent | None = None
+    """Loss since the account's highest equity, in percent of it."""
+    max_orders_per_minute: Count | None = None
+    """Orders of all strategies within any 60 seconds of engine time."""
+
+
+ShrinkingGate = Literal[
+    "order_quantity", "order_notional", "position_quantity", "position_ratio", "concentration",
+    "gross_exposure", "net_exposure", "leverage", "buying_power", "account_gross_exposure",
+    "account_net_exposure", "account_leverage",
+]  # fmt: skip
+
+
+class _BreakerConfig(Section):
+    """What every circuit breaker has in common."""
+
+    action: Literal["pause", "flatten", "kill"]
+    """Refuse what opens anything; also close everything; or set the kill switch."""
+    scope: Literal["strategy", "account"] = "strategy"
+    """Each strategy by itself, or all of them together."""
+    cooldown_minutes: Count | None = None
+    """Minutes of engine time after which it re-arms; null: it does not by time."""
+    rearm_next_session: bool = False
+    """Whether it re-arms with the next trading session."""
+
+    def limits(self) -> BreakerLimits:
+        """What the session builds the breaker from."""
+        values = self.model_dump(exclude={"type", "action", "scope"})
+        return BreakerLimits(
+            kind=BreakerKind(getattr(self, "type")),  # noqa: B009 - each kind declares its own
+            action=BreakerAction(self.action),
+            is_account=self.scope == "account",
+            **values,
+        )
+
+    @model_validator(mode="after")
+    def _killed_for_good(self) -> _BreakerConfig:
+        if self.action == "kill" and (self.cooldown_minutes or self.rearm_next_session):
+            raise RefusedError(
+                "kills and is to re-arm", "the kill switch is lifted by an operator, never by time"
+            )
+        return self
+
+
+class DailyLossBreaker(_BreakerConfig):
+    """Trips on a loss since the start of the trading day."""
+
+    type: Literal["daily_loss"]
+    pct: Percent
+    """Of equity at the start of the day; a loss beyond it trips."""
+
+
+class DrawdownBreaker(_BreakerConfig):
+    """Trips on a fall from the highest equity."""
+
+    type: Literal["drawdown"]
+    pct: Percent
+    """Of the highest equity; a fall beyond it trips."""
+
+
+class LosingStreakBreaker(_BreakerConfig):
+    """Trips on round trips in a row that lose money."""
+
+    type: Literal["losing_streak"]
+    round_trips: Count
+    """So many in a row trip it."""
+
+
+class RejectionRateBreaker(_BreakerConfig):
+    """Trips when the venue rejects too many orders."""
+
+    type: Literal["rejection_rate"]
+    pct: Percent
+    """Of the last `orders`; a share beyond it trips."""
+    orders: Count
+    """How many of the venue's last answers to new orders count."""
+
+
+class StaleDataBreaker(_BreakerConfig):
+    """Trips when an instrument falls silent while its session is open."""
+
+    type: Literal["stale_data"]
+    minutes: Count
+    """Minutes without a market event, up to the end of the newest event's session."""
+
+
+BreakerConfig = Annotated[
+    DailyLossBreaker
+    | DrawdownBreaker
+    | LosingStreakBreaker
+    | RejectionRateBreaker
+    | StaleDataBreaker,
+    Field(discriminator="type"),
+]
 
 
 class RiskConfig(Section):
@@ -137,6 +240,9 @@ class RiskConfig(Section):
     """Gross exposure as a multiple of equity; null: a cash account."""
     max_daily_loss_pct: Percent | None = None
     """Loss since the start of the day, in percent of equity then."""
+    trading_day: str | None = None
+    """When such a day begins, like 17:00 America/New_York; null: with the session, at 00:00 UTC
+    where the instruments have several calendars."""
     max_drawdown_pct: Percent | None = None
     """Loss since the highest equity, in percent of it."""
     max_orders_per_minute: Count | None = None
@@ -148,9 +254,21 @@ class RiskConfig(Section):
     allow_short: bool = True
     """Whether a position may go below zero."""
 
+    shrink: tuple[ShrinkingGate, ...] = ()
+    """Gates, by the code of their refusals, that shrink an order to what they allow."""
+    account: AccountRiskConfig = AccountRiskConfig()
+    """Limits over the sum of the strategies."""
+    breakers: tuple[BreakerConfig, ...] = ()
+    """What stops a strategy or the account when something goes wrong."""
+
     def limits(self) -> RiskLimits:
         """The limits that the gates are built from."""
-        return RiskLimits(**self.model_dump())
+        values = self.model_dump(exclude={"account", "breakers"})
+        return RiskLimits(
+            **values,
+            account=AccountLimits(**self.account.model_dump()),
+            breakers=tuple(each.limits() for each in self.breakers),
+        )
 
 
 class StrategyConfig(Section):

@@ -6,19 +6,20 @@ what it assumes.
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Literal
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from onetape.execution.simulated import fees, slippage
+from onetape.execution.simulated import fees, routes, slippage
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_carrying import CarryingConfig
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
 from onetape.runtime.config_fills import FillConfig
 from onetape.runtime.config_margin import Margin
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name
+from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name, RefusedError
 
 _ZERO = Decimal(0)
 
@@ -62,10 +63,120 @@ Slippage = Annotated[
 
 
 class Latency(Section):
-    """Time from a decision to the venue: normal, never below zero, drawn per order."""
+    """Normal delays, drawn by the number of the command in the session: the form without `model`.
 
+    A strategy more, or an order more, gives other delays to all that come later.
+    """
+
+    model: Literal["numbered"] = "numbered"
     mean_ms: Milliseconds = _ZERO
     std_ms: Milliseconds = _ZERO
+
+
+class FixedLatency(Section):
+    """The same delay for every command."""
+
+    model: Literal["fixed"] = "fixed"
+    ms: Milliseconds
+
+    def delay(self) -> routes.DelayModel:
+        """The venue's model."""
+        return routes.FixedDelay(ms=self.ms)
+
+
+class NormalLatency(Section):
+    """Normal delays, never below zero, drawn by the order."""
+
+    model: Literal["normal"] = "normal"
+    mean_ms: Milliseconds = _ZERO
+    std_ms: Milliseconds = _ZERO
+
+    def delay(self) -> routes.DelayModel:
+        """The venue's model."""
+        return routes.NormalDelay(mean_ms=self.mean_ms, std_ms=self.std_ms)
+
+
+class RecordedLatency(Section):
+    """Delays drawn by the order from measured ones."""
+
+    model: Literal["recorded"] = "recorded"
+    path: str | None = None
+    """A file whose first line is latency_ns or latency_ms, with one delay on each further line."""
+    samples_ms: Annotated[tuple[Milliseconds, ...], Field(max_length=routes.SAMPLES_MAX)] = ()
+    """Instead of a file, the delays themselves; those of a file stand here in the resolved form."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not (set(given) <= set(cls.known_keys())):
+            return given  # which is told elsewhere
+        path = given.get("path")
+        if (path is None) == (not given.get("samples_ms")):
+            which = "neither" if path is None else "both"
+            raise RefusedError(f"has {which} of path and samples_ms", "give one of them")
+        if not isinstance(path, str):
+            return given
+        return {"model": "recorded", "samples_ms": _read_samples(Path(path))}
+
+    def delay(self) -> routes.DelayModel:
+        """The venue's model."""
+        return routes.RecordedDelay(samples_ms=self.samples_ms)
+
+
+Delay = Annotated[FixedLatency | NormalLatency | RecordedLatency, Field(discriminator="model")]
+
+
+class CommandLatency(Section):
+    """A delay of its own for each kind of command."""
+
+    model: Literal["by_command"] = "by_command"
+    submit: Delay
+    cancel: Delay | None = None
+    """null: as `submit`."""
+    replace: Delay | None = None
+    """null: as `submit`."""
+
+
+def _name_old_form(given: Any) -> Any:
+    if isinstance(given, dict) and "model" not in given:
+        return {"model": "numbered", **given}
+    return given
+
+
+AnyLatency = Annotated[
+    Annotated[
+        Latency | FixedLatency | NormalLatency | RecordedLatency | CommandLatency,
+        Field(discriminator="model"),
+    ],
+    BeforeValidator(_name_old_form),
+]
+
+
+def _read_samples(path: Path) -> tuple[Decimal, ...]:
+    """The delays of a file, in milliseconds."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedError(f"can't be read: {error}", "give a file of delays", ("path",)) from None
+    scale = {"latency_ns": Decimal("1e-6"), "latency_ms": Decimal(1)}.get(lines[0] if lines else "")
+    if scale is None:
+        raise RefusedError(f"names {path}, whose first line is neither latency_ns nor latency_ms",
+                           "begin the file with one of them", ("path",))  # fmt: skip
+    if not 0 < len(lines) - 1 <= routes.SAMPLES_MAX:
+        raise RefusedError(f"names {path} with {len(lines) - 1:,} delays",
+                           f"1 to {routes.SAMPLES_MAX:,} are taken", ("path",))  # fmt: skip
+    samples: list[Decimal] = []
+    for number, text in enumerate(lines[1:], 2):
+        try:
+            delay = Decimal(text) * scale
+            valid = 0 <= delay <= 3_600_000 and delay == round(delay, 6)
+        except InvalidOperation:
+            valid, delay = False, Decimal(0)
+        if not valid:
+            what = f"names {path}, whose line {number} is {text!r}"
+            raise RefusedError(what, "give delays of up to an hour, to the nanosecond", ("path",))
+        samples.append(delay.normalize())
+    return tuple(samples)
 
 
 class Currencies(Section):
@@ -93,7 +204,9 @@ class ExecutionConfig(Section):
 
     venue: Literal["simulated"] = "simulated"
     slippage: Slippage = NoSlippage()
-    latency: Latency = Latency()
+    limit_slippage: bool = False
+    """Whether a limit order that takes liquidity pays slippage, at most up to its limit."""
+    latency: AnyLatency = Latency()
     fees: Fees = NoFees()
     limit_fill: Literal["touch", "through"] = "through"
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
@@ -127,8 +240,21 @@ class ExecutionConfig(Section):
                 return slippage.SquareRootSlippage(coefficient=coefficient)
 
     def latency_model(self) -> LatencyModel:
-        """The venue's latency model."""
-        return LatencyModel(mean_ms=self.latency.mean_ms, std_ms=self.latency.std_ms)
+        """The venue's latency model; none under `route_terms`."""
+        if isinstance(self.latency, Latency):
+            return LatencyModel(mean_ms=self.latency.mean_ms, std_ms=self.latency.std_ms)
+        return LatencyModel()
+
+    def route_terms(self, seed: int) -> routes.RouteTerms | None:
+        """Delays that go by the order; None where they go by the number of the command."""
+        match self.latency:
+            case Latency():
+                return None
+            case CommandLatency(submit=submit, cancel=cancel, replace=replace):
+                others = (each.delay() if each is not None else None for each in (cancel, replace))
+                return routes.build_routes(seed, submit.delay(), *others)
+            case single:
+                return routes.build_routes(seed, single.delay())
 
     def fee_model(self) -> fees.FeeModel:
         """The venue's fee model."""

@@ -28,7 +28,9 @@ from pydantic_core import CoreSchema, core_schema
 from onetape.domain.errors import ConfigError, FixInput
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import to_decimal
-from onetape.domain.timestamps import from_iso, timeframe_ns, to_iso
+from onetape.domain.timestamps import from_iso, to_iso
+from onetape.marketdata.bar_rule import parse_bar_rule
+from onetape.marketdata.loading import TICK_DATA
 
 _CANONICAL = Context(prec=60, traps=[Inexact])
 _MOMENT_MAX = 9_214_646_400_000_000_000
@@ -86,8 +88,10 @@ def _to_speed(value: object) -> object:
 
 
 def _check_timeframe(value: object) -> object:
+    if value in TICK_DATA:
+        return value
     try:
-        timeframe_ns(str(value))
+        parse_bar_rule(str(value))
     except FixInput as error:
         raise UnexpectedError("a timeframe", error.remedy) from None
     return value

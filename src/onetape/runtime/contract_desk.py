@@ -146,7 +146,7 @@ class ContractDesk:
         for runner in self._runners.values():
             runner.valuation.expire()
             if runner.watch is not None:
-                runner.watch.split(index, self._market.mark_ticks(index))
+                runner.watch.adjust_mark(index, self._market.mark_ticks(index))
 
     def _fund(self, step: FundingRate, cause: int) -> None:
         instrument = self._instruments[step.instrument]

@@ -46,8 +46,8 @@ class CurrencyValuation(Valuation):
             currency = self._currencies[identity]
             nets[currency] += notional
             grosses[currency] += abs(notional)
-        to_home, cash_in = self._exchange.to_home, self._books.cash_in
-        self.equity = sum(to_home(name, cash_in(name) + net) for name, net in nets.items())
+        to_home, liquid_in = self._exchange.to_home, self._books.liquid_in
+        self.equity = sum(to_home(name, liquid_in(name) + net) for name, net in nets.items())
         self.net = sum(to_home(name, net) for name, net in nets.items())
         self.gross = -sum(to_home(name, -gross) for name, gross in grosses.items())
 
@@ -92,8 +92,8 @@ class CurrencyWatch(EquityWatch):
 
     def _value(self) -> int:
         marks = self._marks
-        worth = {self._books.currency: self._books.cash}
-        worth.update((name, book.cash) for name, book in self._books.others.items())
+        books = self._books
+        worth = {name: books.liquid_in(name) for name in (books.currency, *books.others)}
         for identity, position in self._books.held.items():
             notional = position.lots * position.factor * marks[self._index[identity]]
             worth[self._currencies[identity]] += notional

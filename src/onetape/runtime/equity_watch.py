@@ -7,11 +7,112 @@ and then looks at every row it has not seen yet: exact, and free for rows withou
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.market_state import MarketState
+
+
+class Holding(Protocol):
+    """A position as a watch reads it: signed lots, and what a price makes of them."""
+
+    @property
+    def lots(self) -> int:
+        """Signed."""
+        ...
+
+    @property
+    def factor(self) -> int:
+        """Minor units of one tick times one lot."""
+        ...
+
+    @property
+    def inverse_factor(self) -> int:
+        """As of the instrument; 0 where it is not inverse."""
+        ...
+
+    def worth(self, ticks: int, /) -> int:
+        """What it adds to equity at a price, in minor units."""
+        ...
+
+
+class WatchedBooks(Protocol):
+    """Books that a watch follows: cash in minor units, what will come, and what is held."""
+
+    @property
+    def cash(self) -> int:
+        """Minor units."""
+        ...
+
+    @property
+    def receivable(self) -> int:
+        """Dividends that are not paid yet, minor units."""
+        ...
+
+    @property
+    def held(self) -> Mapping[InstrumentId, Holding]:
+        """Positions that are not flat."""
+        ...
+
+
+class SummedHolding:
+    """What all strategies together hold of an instrument; flat, it may still be worth something."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[Holding]) -> None:
+        self._parts = parts
+
+    @property
+    def lots(self) -> int:
+        """Signed, added up."""
+        return sum(each.lots for each in self._parts)
+
+    @property
+    def factor(self) -> int:
+        """Minor units of one tick times one lot."""
+        return self._parts[0].factor
+
+    @property
+    def inverse_factor(self) -> int:
+        """As of the instrument."""
+        return self._parts[0].inverse_factor
+
+    def worth(self, ticks: int) -> int:
+        """What all of it adds to equity at a price."""
+        return sum(each.worth(ticks) for each in self._parts)
+
+
+class AccountBooks:
+    """The sum of the strategies' books, as a watch reads them."""
+
+    __slots__ = ("_ledgers",)
+
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
+        self._ledgers = ledgers
+
+    @property
+    def cash(self) -> int:
+        """Minor units."""
+        return sum(each.cash for each in self._ledgers)
+
+    @property
+    def receivable(self) -> int:
+        """Dividends that are not paid yet, minor units."""
+        return sum(each.receivable for each in self._ledgers)
+
+    @property
+    def held(self) -> Mapping[InstrumentId, Holding]:
+        """What any strategy holds, added up."""
+        parts: dict[InstrumentId, list[Holding]] = {}
+        for ledger in self._ledgers:
+            for name, position in ledger.held.items():
+                parts.setdefault(name, []).append(position)
+        return {name: SummedHolding(each) for name, each in parts.items()}
 
 
 class EquityWatchState(msgspec.Struct, frozen=True):
@@ -32,16 +133,17 @@ class EquityWatch:
         session_start: Equity at the last row before the current trading session.
     """
 
-    __slots__ = ("_equity", "_index", "_ledger", "_market", "_marks", "_row", "_rows_index",
-                 "_slice_end", "peak", "session_start")  # fmt: skip
+    __slots__ = ("_account", "_equity", "_index", "_ledger", "_market", "_marks", "_row",
+                 "_rows_index", "_slice_end", "peak", "session_start")  # fmt: skip
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: WatchedBooks,
         market: MarketState,
         index: dict[InstrumentId, int],
         rows_index: list[int] | None,
         slice_end: list[bool],
+        account: EquityWatch | None = None,
     ) -> None:
         """Start flat, with the ledger's cash.
 
@@ -52,17 +154,22 @@ class EquityWatch:
             rows_index: Instrument position of each row; None when there is only one instrument.
             slice_end: Whether a row is the last of its time: equity counts only there, because
                 between two bars of one time some marks are old and some are new.
+            account: The watch over all strategies, which sees every row before their books change.
         """
         self._ledger = ledger
         self._market = market
         self._index = index
         self._rows_index = rows_index
         self._slice_end = slice_end
+        self._account = account
         self._row = -1
         self._marks = [0] * len(index)
-        self._equity = ledger.cash
-        self.peak = ledger.cash
-        self.session_start = ledger.cash
+        self._equity = self.peak = self.session_start = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """The cash that the books begin with has come."""
+        self._equity = self.peak = self.session_start = self._ledger.cash
 
     def save(self) -> EquityWatchState:
         """What it has seen so far."""
@@ -78,9 +185,11 @@ class EquityWatch:
         self.peak = state.peak
         self.session_start = state.session_start
 
-    def split(self, index: int, ticks: int) -> None:
-        """The instrument at `index` has split; `ticks` is its mark until its next row."""
+    def adjust_mark(self, index: int, ticks: int) -> None:
+        """A corporate action has made `ticks` the mark of the instrument at `index`."""
         self._marks[index] = ticks
+        if self._account is not None:
+            self._account.adjust_mark(index, ticks)
 
     def transfer(self, amount: int) -> None:
         """Capital has come (or gone, negative): that is no gain and no loss."""
@@ -93,6 +202,8 @@ class EquityWatch:
 
         Called before the books change, so each row is seen with the books that stood at it.
         """
+        if self._account is not None:
+            self._account.advance()
         row = self._market.row
         if row <= self._row:
             return
@@ -105,7 +216,7 @@ class EquityWatch:
         self._row = row
 
     def _advance_flat(self, row: int) -> None:
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             self.session_start = cash if start > self._row + 1 else self._equity
@@ -116,7 +227,7 @@ class EquityWatch:
         ticks = self._market.close_ticks
         (position,) = self._ledger.held.values()
         is_long = position.lots > 0
-        cash = self._ledger.cash
+        cash = self._ledger.cash + self._ledger.receivable
         start = self._market.session_start_between(self._row, row)
         if start >= 0:
             known = start > self._row + 1
@@ -132,7 +243,8 @@ class EquityWatch:
         positions = {self._index[name]: each for name, each in self._ledger.held.items()}
         inverse = {at: each for at, each in positions.items() if each.inverse_factor}
         held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
-        equity = self._ledger.cash + sum(each.worth(marks[at]) for at, each in positions.items())
+        equity = self._ledger.cash + self._ledger.receivable
+        equity += sum(each.worth(marks[at]) for at, each in positions.items())
         peak = self.peak
         start = self._market.session_start_between(self._row, row)
         if start >= 0:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.corporate_actions import ActionTerms, compute_terms
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import Bar, BarBlock, CorporateActionKind, MarkPrice
+from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import INT64_MAX, compute_ticks
+from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
-from onetape.portfolio.corporate_actions import compute_adjusted_ticks
+from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
 from onetape.portfolio.ledger import Ledger
+from onetape.runtime.trading_day import find_day_starts
 
 
 class MarketState:
@@ -25,8 +24,8 @@ class MarketState:
 
     A mark is the close of an instrument's newest bar, or its newest print, in ticks, rounded to the
     nearest; 0 before the first. All reads are lazy: a row that nobody asks about costs nothing.
-    From a split to the next row of its instrument the mark is that close adjusted by its ratio, and
-    from a mark price of the venue it is that.
+    From a corporate action to the next row of its instrument it is what `adjust_marks` makes of it,
+    and from a mark price of the venue it is that.
     """
 
     __slots__ = (
@@ -34,7 +33,7 @@ class MarketState:
         "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
         self._timeline = timeline
         self._single = len(timeline.instruments) == 1
         ticks = np.array([each.tick_float for each in timeline.instruments])
@@ -43,13 +42,12 @@ class MarketState:
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
-        self._adjusted: dict[int, _AdjustedMark] = {}
+        self._adjusted: dict[int, AdjustedMark] = {}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self._depths: dict[InstrumentId, Depth] = {}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
-        latest = np.maximum.accumulate(timeline.columns["session_close"])
         self._this_start = self._next_start = 0
-        self.session_starts: list[int] = [0, *(np.flatnonzero(np.diff(latest)) + 1).tolist()]
+        self.session_starts: list[int] = find_day_starts(timeline, trading_day).tolist()
 
     def restore(self, row: int, actions: int = 0, steps: int = 0) -> None:
         """Stand at `row`, after so many of the timeline's corporate actions and contract steps."""
@@ -58,23 +56,22 @@ class MarketState:
         last = np.full(len(self._last_row), -1)
         np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
         self._last_row = last.tolist()
-        for index, newest in enumerate(self._last_row):
-            adjusted = _find_adjusted(self._timeline, index, newest, actions, steps)
-            if adjusted is not None:
-                self._adjusted[index] = adjusted
+        self._adjusted = fold_marks(self._timeline, actions, steps)
 
-    def split(self, index: int, terms: ActionTerms) -> None:
-        """The instrument at `index` splits: its mark is adjusted until its next row."""
-        row = self.last_row(index)
-        if row >= 0:
-            before = _AdjustedMark(row, self.mark_ticks(index), self.close(index))
-            self._adjusted[index] = before.split(terms)
+    def adjust(self, action: CorporateAction) -> list[int]:
+        """Positions of the instruments whose marks `action` adjusts, until their next row."""
+        changed = adjust_marks(self._timeline.instruments, action, self._standing_mark)
+        self._adjusted.update(changed)
+        return list(changed)
+
+    def _standing_mark(self, index: int) -> AdjustedMark:
+        return AdjustedMark(self.last_row(index), self.mark_ticks(index), self.close(index))
 
     def mark(self, index: int, price: float) -> None:
         """The venue values the instrument at `index` at `price` until its next row."""
         row = self.last_row(index)
         if row >= 0:
-            self._adjusted[index] = _make_mark(self._timeline, index, row, price)
+            self._adjusted[index] = make_mark(self._timeline, index, row, price)
 
     def last_row(self, index: int) -> int:
         """Newest row of the instrument at `index`; -1 before its first bar."""
@@ -169,69 +166,11 @@ class MarketState:
         return start if start > after else -1
 
 
-class _AdjustedMark(NamedTuple):
-    """The mark of an instrument that has split since its newest row, `row`."""
-
-    row: int
-    ticks: int
-    close: float
-
-    def split(self, terms: ActionTerms) -> _AdjustedMark:
-        """After another split."""
-        ticks = compute_adjusted_ticks(self.ticks, terms.top, terms.bottom)
-        return _AdjustedMark(self.row, ticks, self.close * terms.bottom / terms.top)
-
-
-def compute_mark_ticks(
-    timeline: Timeline, index: int, row: int, actions: int, steps: int = 0
-) -> int:
-    """Mark of the instrument at `index` at its newest `row`, after so many `actions` and `steps`.
-
-    What `MarketState.mark_ticks` gives there; 0 before the first row.
-    """
-    if row < 0:
-        return 0
-    found = _find_adjusted(timeline, index, row, actions, steps) or _read_mark(timeline, index, row)
-    return found.ticks
-
-
-def _read_mark(timeline: Timeline, index: int, row: int) -> _AdjustedMark:
-    return _make_mark(timeline, index, row, float(timeline.columns["close"][row]))
-
-
-def _make_mark(timeline: Timeline, index: int, row: int, price: float) -> _AdjustedMark:
-    return _AdjustedMark(
-        row, compute_ticks(price, timeline.instruments[index].tick_float, 0), price
-    )
-
-
-def _find_adjusted(
-    timeline: Timeline, index: int, row: int, actions: int, steps: int
-) -> _AdjustedMark | None:
-    """The mark of the instrument at `index` if it has split or was marked since `row`."""
-    instrument = timeline.instruments[index]
-    adjusted: _AdjustedMark | None = None
-    applied = zip(timeline.actions[:actions], timeline.action_rows, strict=False)
-    for action, rows in applied if row >= 0 else ():
-        if (
-            action.instrument == instrument.id
-            and action.kind is CorporateActionKind.SPLIT
-            and rows > row
-        ):
-            before = adjusted or _read_mark(timeline, index, row)
-            adjusted = before.split(compute_terms(action, instrument))
-    marked = zip(timeline.steps[:steps], timeline.step_rows, strict=False)
-    for step, rows in marked if row >= 0 else ():
-        if isinstance(step, MarkPrice) and step.instrument == instrument.id and rows > row:
-            adjusted = _make_mark(timeline, index, row, step.price)
-    return adjusted
-
-
 class Valuation:
     """What a sub-ledger is worth at the marks of a `MarketState`: exact minor units.
 
     Attributes:
-        equity: Cash plus what all positions are worth, as of the last `refresh`.
+        equity: Cash, what is receivable and what all positions are worth, as of the last `refresh`.
         gross: Sum of the notionals of all positions, shorts too, at their marks.
         net: Sum of the notionals of all positions at their marks, shorts negative.
     """
@@ -269,4 +208,4 @@ class Valuation:
             gross += notional if position.lots > 0 else -notional
         self.gross = gross
         self.net = net
-        self.equity = self._ledger.cash + net - promised
+        self.equity = self._ledger.cash + self._ledger.receivable + net - promised

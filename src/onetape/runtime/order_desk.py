@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -24,7 +24,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import CorporateAction
 from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
@@ -37,6 +37,7 @@ from onetape.domain.orders import (
     QuantityBasis,
     ReplaceIntent,
     Side,
+    TimeInForce,
 )
 from onetape.domain.postings import PostingKind
 from onetape.execution.oms import Oms, Order
@@ -45,13 +46,17 @@ from onetape.execution.simulated.fee_rules import (
     compute_affordable_lots,
     compute_fill_fee,
 )
-from onetape.portfolio.ledger import NO_INSTRUMENT
-from onetape.risk.approval import RiskApproved
+from onetape.portfolio.adjusted_marks import new_share_ticks
+from onetape.portfolio.ledger import NO_INSTRUMENT, NewShares
+from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
+from onetape.risk.shrinking import Shrinking
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.risk_audit import RiskAudit, describe
+from onetape.runtime.risk_controls import RiskControls, RiskControlsState, name_pause
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -62,6 +67,9 @@ _CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
 _TAKER = LiquiditySide.TAKER.value
 _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
+_RESTING = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
+_CLOSE = "close"
+"""What the id of an order of ours that closes a position has behind the prefix, then a number."""
 
 
 class DeskState(msgspec.Struct, frozen=True):
@@ -70,6 +78,8 @@ class DeskState(msgspec.Struct, frozen=True):
     orders: list[Order]
     kill_active: bool
     kill_reason: str
+    controls: RiskControlsState | None = None
+    closings: dict[str, int] = {}
 
 
 class OrderDesk:
@@ -83,9 +93,9 @@ class OrderDesk:
     """
 
     __slots__ = (
-        "_delisted", "_expired", "_fees", "_index", "_instruments", "_is_single", "_kill_switch",
-        "_log", "_lot_cost", "_market", "_oms", "_runners", "commands", "is_cash_account", "margin",
-        "settlement",
+        "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
+        "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
+        "_runners", "_ungated", "commands", "is_cash_account", "margin", "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -97,21 +107,28 @@ class OrderDesk:
         fees: Mapping[InstrumentId, FeeSchedule],
         runners: Mapping[str, Runner],
         *,
+        controls: RiskControls | None = None,
+        audit: RiskAudit | None = None,
         is_cash_account: bool = True,
     ) -> None:
         self.is_cash_account = is_cash_account
         self.margin: MarginDesk | None = None
         self._log = log
+        self._controls = controls
+        self._audit = audit
         self._market = market
         self._oms = oms
         self._fees = fees
         self._runners = runners
         self._kill_switch = KillSwitch()
+        self._all = instruments
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
-        self._delisted: set[InstrumentId] = set()
+        self._ended: set[InstrumentId] = set()
+        self._closings: dict[str, int] = {}
+        self._ungated = RiskEngine(())
         self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
@@ -119,13 +136,20 @@ class OrderDesk:
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
         switch = self._kill_switch
-        return DeskState(list(self._oms.open.values()), switch.active, switch.reason)
+        controls = self._controls.save() if self._controls is not None else None
+        return DeskState(
+            list(self._oms.open.values()), switch.active, switch.reason, controls,
+            dict(self._closings),
+        )  # fmt: skip
 
     def restore(self, state: DeskState) -> None:
         """Go on where `state` was saved."""
         self._oms.open.update((each.client_order_id, each) for each in state.orders)
         self._kill_switch.active = state.kill_active
         self._kill_switch.reason = state.kill_reason
+        self._closings = dict(state.closings)
+        if self._controls is not None and state.controls is not None:
+            self._controls.restore(state.controls)
 
     def decide(
         self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent
@@ -156,9 +180,10 @@ class OrderDesk:
         if isinstance(verdict, OrderDenied):
             events.append((verdict, origin, seq))
             return verdict
-        _, command = self._oms.submit(verdict, self._lot_cost, origin, seq + 2)
-        approved = OrderApproved(runner.name, number, identity, side, lots)
-        events += ((approved, origin, seq), (command, origin, seq + 1))
+        passed = log.first_seq + len(events)
+        _, command = self._oms.submit(verdict, self._lot_cost, origin, passed + 1)
+        approved = OrderApproved(runner.name, number, identity, side, verdict.lots)
+        events += ((approved, origin, seq), (command, origin, passed))
         self.commands.append(command)
         return None
 
@@ -226,7 +251,7 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
-        if self._delisted and line.instrument.id in self._delisted:
+        if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         if self._expired and line.instrument.id in self._expired:
             return self._denied(intent, DenialCode.EXPIRED, lots, 0, "lots")
@@ -254,8 +279,21 @@ class OrderDesk:
                 return self._denied(
                     intent, DenialCode.PARENT_CLOSED, 0, 1, intent.conditions.parent
                 )
+            display = intent.conditions.display_lots
+            whole = lots + (replaced.filled_lots if replaced is not None else 0)
+            if display and not self._may_hide(intent, display, whole, line.instrument):
+                return self._denied(intent, DenialCode.DISPLAY, display, whole, "lots")
             if reduce_only:
                 position += coming
+        controls = self._controls
+        shrinking: Shrinking | None = None
+        if controls is not None and controls.shrinks and replaced is None:
+            shrinking = self._shrinking(controls, runner, line, intent, side, dearest, position)
+            reducible = -position * side_sign
+            if reduce_only and 0 < reducible < lots:
+                flips = self._denied(intent, DenialCode.REDUCE_ONLY, lots, reducible, "lots")
+                shrinking.note(flips, lots, reducible)
+                lots = reducible
         plain = 0 < lots <= MAX_LOTS >= abs(position + lots * side_sign) and dearest
         if not plain or line.is_picky or reduce_only:
             refusal = self._refuse(intent, line.instrument, dearest, side, lots, position)
@@ -297,6 +335,8 @@ class OrderDesk:
             lot_notional = -exchange.to_home(currency, -lot_notional)
             fee = -exchange.to_home(currency, -fee) + exchange.compute_cost(notional)
         kill_active = self._kill_switch.active
+        if controls is not None and runner.name in controls.paused:
+            kill_active = True
         needed = power = 0
         if self.margin is not None:
             others = [each for each in self._oms.open.values() if each is not replaced]
@@ -305,27 +345,103 @@ class OrderDesk:
                 runner, others, line.instrument.id, signed, dearest
             )
         self._lot_cost = -(-(notional + fee) // lots)
-        approved = line.approve(
-            intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
-            cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells, gross,
-            net, bound, kill_active, needed, power,
+        audit = self._audit
+        if controls is None and audit is None:
+            approved = line.approve(
+                intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
+                cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells,
+                gross, net, bound, kill_active, needed, power,
+            )  # fmt: skip
+            if approved is not None:
+                return approved
+        order = RiskInput(
+            intent=intent, instrument=line.instrument, client_order_id=client_order_id, ts=now,
+            side_sign=side_sign, lots=lots, lot_notional=lot_notional, notional=notional,
+            equity=equity, cash=cash, session_start_equity=session_start, peak_equity=peak,
+            reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
+            open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
+            other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
+            margin_needed=needed, margin_power=power,
         )  # fmt: skip
-        if approved is not None:
-            return approved
-        verdict = runner.risk.check(
-            RiskInput(
-                intent=intent, instrument=line.instrument, client_order_id=client_order_id, ts=now,
-                side_sign=side_sign, lots=lots, lot_notional=lot_notional, notional=notional,
-                equity=equity, cash=cash, session_start_equity=session_start, peak_equity=peak,
-                reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
-                open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
-                other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
-                margin_needed=needed, margin_power=power,
-            )
-        )  # fmt: skip
+        other = None
+        if audit is not None:
+            cut = shrinking.steps if shrinking is not None else []
+            asked = None
+            if audit.controls.shrinks and replaced is None:
+                asked = self._shrinking(
+                    audit.controls, runner, line, intent, side, dearest, position
+                )
+                asked.steps += cut
+            is_paused = kill_active and not self._kill_switch.active
+            other = audit.ask(runner, order, asked, cut, is_paused=is_paused)
+        if controls is None:
+            verdict = runner.risk.check(order)
+        else:
+            verdict = self._decide(controls, runner, order, shrinking)
+        if audit is not None and other is not None:
+            run = describe(verdict, shrinking.steps if shrinking is not None else ())
+            audit.take(order, lots, other, run, is_replace=replaced is not None)
         if exchange is not None and isinstance(verdict, OrderDenied) and verdict.unit == currency:
             return msgspec.structs.replace(verdict, unit=exchange.home)
         return verdict
+
+    def _may_hide(
+        self, intent: OrderIntent, display: int, lots: int, instrument: Instrument
+    ) -> bool:
+        """Whether an order of `lots` in all may show just `display` of them."""
+        return (
+            intent.order_type.has_limit
+            and intent.time_in_force in _RESTING
+            and instrument.min_lots <= display <= lots
+        )
+
+    def _decide(
+        self,
+        controls: RiskControls,
+        runner: Runner,
+        order: RiskInput,
+        shrinking: Shrinking | None,
+    ) -> RiskApproved | OrderDenied:
+        """The verdict with all that a session asks beyond the gates of the strategy."""
+        verdict = controls.decide(runner, order, shrinking)
+        if not self._kill_switch.active:
+            verdict = name_pause(verdict)
+        self._lot_cost = -(-(order.notional + order.fee) // order.lots)
+        return verdict
+
+    def _shrinking(
+        self,
+        controls: RiskControls,
+        runner: Runner,
+        line: DeskLine,
+        intent: OrderIntent,
+        side: Side,
+        dearest: int,
+        position: int,
+    ) -> Shrinking:
+        """What may shrink an order: what fewer lots of it cost, and what the instrument says."""
+
+        def cost(lots: int) -> tuple[int, int, int]:
+            notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
+            now = self._log.now
+            fee = compute_fill_fee(line.fees, side, _TAKER, 0, 0, lots, notional, 0, now)
+            exchange = line.exchange
+            if exchange is not None:
+                currency = line.instrument.settlement_currency
+                notional = -exchange.to_home(currency, -notional)
+                fee = -exchange.to_home(currency, -fee) + exchange.compute_cost(notional)
+            needed = 0
+            if self.margin is not None:
+                signed = 0 if intent.reduce_only else lots * side
+                needed, _ = self.margin.compute_needs(
+                    runner, list(self._oms.open.values()), line.instrument.id, signed, dearest
+                )
+            return notional, fee, needed
+
+        def refuse(lots: int) -> OrderDenied | None:
+            return self._refuse(intent, line.instrument, dearest, side, lots, position)
+
+        return Shrinking(controls.shrinks, cost, refuse)
 
     def _coming_lots(self, parent: str) -> int:
         """Signed lots that an order which leaves in this step can still bring; 0 without one."""
@@ -571,6 +687,61 @@ class OrderDesk:
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
+    def pause(self, strategies: Iterable[str]) -> None:
+        """From now on these strategies, and no others, may only reduce what they hold."""
+        if self._controls is not None:
+            self._controls.paused = frozenset(strategies)
+
+    def flatten(self, runner: Runner, cause: int) -> None:
+        """Cancel every order of a strategy and close every position by a market order.
+
+        Asked again it does what is still to do: a closing order that lives is left alone.
+        """
+        closing: set[InstrumentId] = set()
+        mark = f"{runner.order_prefix}{_CLOSE}"
+        for order in list(self._oms.open.values()):
+            if order.strategy != runner.name:
+                continue
+            if order.client_order_id.startswith(mark):
+                closing.add(order.instrument)
+            elif order.status not in (S.CANCEL_PENDING, S.UNKNOWN):
+                self._command(OrderCancelPending(order.client_order_id), order, cause)
+        for identity, position in list(runner.ledger.held.items()):
+            if identity not in closing | self._ended | self._expired:
+                self._close(runner, identity, position.lots, cause)
+
+    def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
+        """A market order that brings a position to flat, which no limit may refuse.
+
+        It comes from risk itself and only reduces, so no gate is asked; the venue never lets it
+        take the position beyond flat.
+        """
+        log = self._log
+        instrument = self._instruments[identity]
+        lots = min(abs(held), instrument.max_lots or MAX_LOTS, MAX_LOTS)
+        side = _SELL if held > 0 else _BUY
+        self._closings[runner.name] = number = self._closings.get(runner.name, 0) + 1
+        client_order_id = f"{runner.order_prefix}{_CLOSE}{number}"
+        intent = OrderIntent(
+            runner.name, 0, identity, side, _LOTS, lots, OrderType.MARKET, TimeInForce.GTC,
+            reduce_only=True,
+        )  # fmt: skip
+        verdict = self._ungated.check(
+            RiskInput(
+                intent=intent, instrument=instrument, client_order_id=client_order_id, ts=log.now,
+                side_sign=side.value, lots=lots, lot_notional=0, notional=0, equity=0, cash=0,
+                session_start_equity=0, peak_equity=0, reduce_only=True, reducible_lots=lots,
+                position_lots=held,
+            )
+        )  # fmt: skip
+        if isinstance(verdict, OrderDenied):
+            raise InvariantBroken(f"no gate was asked and {client_order_id} was denied")
+        approved = OrderApproved(runner.name, 0, client_order_id, side, lots)
+        seq = log.emit(approved, log.origin, cause)
+        _, command = self._oms.submit(verdict, 0, log.origin, seq + 1)
+        log.emit(command, log.origin, seq)
+        self.commands.append(command)
+
     def _command(
         self, command: OrderCancelPending | OrderReplacePending, order: Order, cause: int
     ) -> None:
@@ -605,7 +776,7 @@ class OrderDesk:
                 self._convert(runner, runner.exchange, currency, origin, seq)
             if self.settlement is not None:
                 instrument = self._instruments[report.instrument]
-                if not instrument.is_margined:
+                if not instrument.is_margined:  # only what is realized moves cash, at once
                     self.settlement.take(runner, report, instrument.settlement_currency, seq)
         return runner
 
@@ -623,27 +794,34 @@ class OrderDesk:
             self._log.emit(posted, origin, cause)
 
     def adjust(self, action: CorporateAction, cause: int) -> None:
-        """Post a corporate action to the books of every strategy, and adjust the mark by a split.
+        """Post a corporate action to the books of every strategy, and adjust marks by it.
 
         Raises:
             InvariantBroken: A position or a balance becomes too large.
         """
         log, market, index = self._log, self._market, self._index[action.instrument]
-        terms = compute_terms(action, self._instruments[action.instrument])
+        new = None
+        if action.new_instrument:
+            definition = self._instruments[action.new_instrument]
+            ticks = new_share_ticks(self._all, action, market.mark_ticks)
+            new = NewShares(definition.id, ticks)
+            terms = compute_terms(action, self._instruments[action.instrument], definition)
+        else:
+            terms = compute_terms(action, self._instruments[action.instrument])
         mark_ticks = market.mark_ticks(index)
         for runner in self._runners.values():
-            change = runner.adjust(action, terms, mark_ticks)
+            change = runner.adjust(action, terms, mark_ticks, new)
             if change is not None:
                 seq = log.emit(change, log.origin, cause)
                 if runner.exchange is not None:
                     currency = self._instruments[action.instrument].settlement_currency
                     self._convert(runner, runner.exchange, currency, log.origin, seq)
-        if action.kind is CorporateActionKind.SPLIT:
-            market.split(index, terms)
+        for at in market.adjust(action):
             for runner in self._runners.values():
+                runner.valuation.expire()
                 if runner.watch is not None:
-                    runner.watch.split(index, market.mark_ticks(index))
-        self.delist(action)
+                    runner.watch.adjust_mark(at, market.mark_ticks(at))
+        self.end(action)
 
     def post(
         self,
@@ -700,10 +878,10 @@ class OrderDesk:
         ):
             self.post(name, PostingKind.TRANSFER, amount, reason=way)
 
-    def delist(self, action: CorporateAction) -> None:
-        """From a delisting on every order of the instrument is denied."""
-        if action.kind is CorporateActionKind.DELISTING:
-            self._delisted.add(action.instrument)
+    def end(self, action: CorporateAction) -> None:
+        """From a delisting, merger or change of symbol on orders of the instrument are denied."""
+        if action.kind.ends:
+            self._ended.add(action.instrument)
 
     def free_lots(self, runner: Runner, instrument: InstrumentId) -> int:
         """Lots that a strategy holds and has not for sale; 0 where it is short."""

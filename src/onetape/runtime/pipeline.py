@@ -27,6 +27,7 @@ from onetape.domain.events import (
     OrderEvent,
     OrderFilled,
     OrderReport,
+    PositionChanged,
     SessionStarted,
     SessionStopped,
     SignalRecorded,
@@ -49,6 +50,7 @@ from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import ExerciseIntent, Intent
 from onetape.domain.ports import SimulatedExchange
 from onetape.marketdata.timeline import DayEnd, Timeline
+from onetape.runtime.breakers import Breakers, BreakersState
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
@@ -65,6 +67,10 @@ _REQUESTS = (TimerRequest, SignalRecorded)
 
 _CANCEL_REASONS = {
     CorporateActionKind.SPLIT: "its instrument splits",
+    CorporateActionKind.STOCK_DIVIDEND: "its instrument pays a dividend in shares",
+    CorporateActionKind.SPIN_OFF: "its instrument spins off {new}",
+    CorporateActionKind.MERGER: "its instrument is merged into {new}",
+    CorporateActionKind.SYMBOL_CHANGE: "its instrument is {new} from now on",
     CorporateActionKind.DELISTING: "its instrument is delisted",
 }
 
@@ -78,6 +84,7 @@ class PipelineState(msgspec.Struct, frozen=True, kw_only=True):
     timers: TimersState
     strategies: dict[str, RunnerState]
     quarantined: list[StrategyQuarantined]
+    breakers: BreakersState | None = None
 
 
 class DayEndTask(Protocol):
@@ -93,6 +100,7 @@ class Pipeline:
 
     Attributes:
         quarantined: Strategies that have raised, in order.
+        breakers: Circuit breakers; None: the session has none.
         pause_events: Events on the tape from which on `run_block` stops at the end of a slice.
     """
 
@@ -106,7 +114,9 @@ class Pipeline:
         log: StepLog,
         contracts: ContractDesk,
         margin: MarginDesk | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
+        self.breakers = breakers
         self._market = market
         self._contracts = contracts
         self._margin = margin
@@ -131,6 +141,7 @@ class Pipeline:
             timers=self._timers.save(),
             strategies={name: each.save(row) for name, each in self._runners.items()},
             quarantined=list(self.quarantined),
+            breakers=self.breakers.save() if self.breakers is not None else None,
         )
 
     def restore(self, state: PipelineState) -> None:
@@ -146,6 +157,8 @@ class Pipeline:
             runner.restore(state.strategies[name], row, self._heard_row(runner))
         self._active = tuple(each for each in self._runners.values() if not each.quarantined)
         self.quarantined = list(state.quarantined)
+        if self.breakers is not None and state.breakers is not None:
+            self.breakers.restore(state.breakers)
 
     def _heard_row(self, runner: Runner) -> int:
         """The last row that `runner` was called with; -1 if there was none."""
@@ -164,6 +177,9 @@ class Pipeline:
             self._log.emit(deposit, 0, 0)
         for runner in self._active:
             self._call(runner, "on_start", runner.strategy.on_start, runner.context)
+        if self.breakers is not None:
+            for name, after_ns in self.breakers.first_check():
+                self._timers.set("", name, ts + after_ns)
         for runner in self._active:
             self._ask(runner)
         self._end_step()
@@ -216,7 +232,7 @@ class Pipeline:
         """A corporate action, as a step of its own before the rows of its time.
 
         First the books, so that whoever hears of it finds them adjusted; then the orders of the
-        instrument, which a dividend leaves as they are; then the strategies.
+        instrument, which a cash dividend leaves as they are; then the strategies.
         """
         log = self._log
         ts = max(action.ts_known, log.now)
@@ -226,7 +242,8 @@ class Pipeline:
         self._desk.adjust(action, seq)
         reason = _CANCEL_REASONS.get(action.kind)
         if reason is not None:
-            for report in self._venue.cancel_all(action.instrument, reason):
+            text = reason.format(new=action.new_instrument or "cash")
+            for report in self._venue.cancel_all(action.instrument, text):
                 self._settle(report, seq)
         for runner in self._active:
             hear = runner.on_corporate_action
@@ -300,7 +317,7 @@ class Pipeline:
 
     def _is_rows_only(self) -> bool:
         """Whether one strategy is active and listens to every row and nothing else."""
-        if len(self._active) != 1 or self._margin is not None:
+        if len(self._active) != 1 or self._margin is not None or self.breakers is not None:
             return False
         runner = self._active[0]
         return (
@@ -374,6 +391,8 @@ class Pipeline:
                 row = ends.index(True, row)  # nothing happens before
             event = block.event(row - first_row)
             ts = self._begin_row(block, first_row, row, event)
+            if self.breakers is not None and ends[row]:
+                self.breakers.look()
             index = self._index[row]
             for runner in self._active:
                 if runner.on_row is not None and runner.wants(index):
@@ -453,6 +472,10 @@ class Pipeline:
 
     def _fire(self, due: int, strategy: str, name: str) -> None:
         log = self._log
+        if not strategy:  # a breaker's own, which looks at the data and not at a strategy
+            if self.breakers is not None:
+                self._timers.set("", name, self.breakers.check_data(name))
+            return
         log.origin = log.cause = log.emit(TimerFired(strategy, name, due), 0, 0)
         runner = self._runners[strategy]
         self._count_round(runner)
@@ -485,6 +508,10 @@ class Pipeline:
         runner = self._desk.settle(report, cause)
         if runner is None:
             return
+        if self.breakers is not None:
+            newest = log.events[-1][0]
+            change = newest if isinstance(newest, PositionChanged) else None
+            self.breakers.hear(runner, report, change)
         if runner.on_order_update is not None:
             self._notify(runner, runner.on_order_update, report, seq)
         if runner.quarantined and isinstance(report, OrderFilled):

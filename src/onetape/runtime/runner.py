@@ -37,7 +37,7 @@ from onetape.domain.orders import Intent, LiquiditySide
 from onetape.domain.postings import PostingKind
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
-from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, Position
+from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, NewShares, Position
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.runtime.currency_exchange import CurrencyExchange
@@ -300,17 +300,23 @@ class Runner:
         return change
 
     def adjust(
-        self, action: CorporateAction, terms: ActionTerms, mark_ticks: int
+        self, action: CorporateAction, terms: ActionTerms, mark_ticks: int, new: NewShares | None
     ) -> PositionAdjusted | None:
-        """Post a corporate action, if its instrument is held; `mark_ticks` is from before it."""
+        """Post a corporate action, if something of its instrument is held, or due.
+
+        `mark_ticks` is from before it, `new` what the position turns into or receives.
+        """
         if self.watch is not None:
             self.watch.advance()
-        if action.instrument not in self.ledger.held:
+        change = self.ledger.adjust(
+            action.instrument, action.kind, terms, mark_ticks, new, action.ts_pay
+        )
+        if change is None:
             return None
-        change = self.ledger.adjust(action.instrument, action.kind, terms, mark_ticks)
         self.valuation.expire()
-        definition = self._definitions[action.instrument]
-        self.context.units[action.instrument] = definition.lots_to_float(change.lots)
+        for identity, lots in ((change.instrument, change.lots), (change.other, change.other_lots)):
+            if identity:
+                self.context.units[identity] = self._definitions[identity].lots_to_float(lots)
         return change
 
     def post(

@@ -56,7 +56,6 @@ from onetape.runtime.sessions.recorded import (
     InputKind,
     RecordedSession,
     compare_config,
-    find_actions,
     find_catalog,
     load_recorded,
     read_controls,
@@ -169,7 +168,6 @@ class _Verifier:
         self._tape = tape
         self._reader = reader
         self._catalog = catalog
-        self._actions = find_actions(tape.parent)
 
     def verify(self, on_progress: OnProgress | None) -> Verification:
         audit = check_seal(self._tape, self._reader.audit())
@@ -179,7 +177,7 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(header, self._catalog, self._actions, self._tape.parent)
+        session, changes = load_recorded(header, self._catalog, self._tape.parent)
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None
@@ -287,7 +285,6 @@ class _Verifier:
     def _run_apart(self, hash_seed: str, file: Path) -> str:
         """Run the session in a process of its own; returns why it failed, or nothing."""
         module = "onetape.runtime.sessions.recorded"
-        actions = [] if self._actions is None else [str(self._actions)]
         done = subprocess.run(
             [
                 sys.executable,
@@ -296,7 +293,6 @@ class _Verifier:
                 str(self._tape),
                 str(self._catalog),
                 str(file),
-                *actions,
             ],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,

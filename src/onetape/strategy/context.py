@@ -289,6 +289,7 @@ class Context:
         parent: str = "",
         group: str = "",
         contingency: Contingency = Contingency.NONE,
+        display: float | None = None,
         label: str = "",
     ) -> str:
         """An order of any type for `quantity` units.
@@ -313,6 +314,7 @@ class Context:
                 may fill here.
             group: Name that binds orders of this instrument as `contingency` says.
             contingency: OCO: a fill cancels the others; OUO: it takes as much from them.
+            display: Units that others see of an order with a limit (an iceberg); none: all of it.
             label: Stands on the tape.
 
         Returns:
@@ -362,9 +364,14 @@ class Context:
                 side, 0, trail_ticks, trail_ratio_e8, mark, mark, definition.tick_float
             )
         offset_ticks = definition.price_to_ticks(limit_offset or 0, error=StrategyError)
+        display_lots = 0
+        if display is not None:
+            display_lots = self._lots(definition, display)
+            self._require_positive(display_lots, f"display {display!r} of {instrument}")
         conditions = OrderConditions(
-            trail_ticks, trail_ratio_e8, offset_ticks, post_only, parent, group, contingency
-        )
+            trail_ticks, trail_ratio_e8, offset_ticks, post_only, parent, group, contingency,
+            display_lots,
+        )  # fmt: skip
         intent = OrderIntent(
             self._strategy, self.intent_count + 1, definition.id, side, _LOTS, lots, kind,
             time_in_force, self._ticks(definition, limit) if limit is not None else 0, stop_ticks,

@@ -10,6 +10,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import (
+    BreakerTripped,
     CapitalDeposited,
     CashPosted,
     Event,
@@ -93,6 +94,7 @@ class RunProjection:
         cash: What the books of each (strategy, currency) said last, in minor units.
         denied: (engine time, refusal of our risk) each.
         quarantined: (engine time, failure of a strategy) each.
+        breakers: (engine time, breaker that tripped) each.
         drifted: (engine time, alert of a feature) each.
         counts: How many events there are of each type.
         ts_last: Engine time of the last event, ns UTC.
@@ -114,6 +116,7 @@ class RunProjection:
         self._homes: dict[str, str] = {}
         self.denied: list[tuple[int, OrderDenied]] = []
         self.quarantined: list[tuple[int, StrategyQuarantined]] = []
+        self.breakers: list[tuple[int, BreakerTripped]] = []
         self.drifted: list[tuple[int, FeatureDrifted]] = []
         self.counts: Counter[str] = Counter()
         self.ts_last = 0
@@ -132,6 +135,7 @@ class RunProjection:
             OrderDenied: self._deny,
             CapitalDeposited: self._deposit,
             StrategyQuarantined: self._quarantine,
+            BreakerTripped: self._trip,
             FeatureDrifted: self._drift,
             SessionStopped: self._stop,
         }
@@ -187,6 +191,9 @@ class RunProjection:
 
     def _quarantine(self, event: Event, failure: StrategyQuarantined) -> None:
         self.quarantined.append((event.ts_event, failure))
+
+    def _trip(self, event: Event, tripped: BreakerTripped) -> None:
+        self.breakers.append((event.ts_event, tripped))
 
     def _drift(self, event: Event, drifted: FeatureDrifted) -> None:
         self.drifted.append((event.ts_event, drifted))

@@ -257,6 +257,20 @@ class _Words:
                     f"risk refuses: {payload.code.value}, {payload.actual:,.10g} against a limit "
                     f"of {payload.limit:,.10g} {payload.unit}"
                 )
+            case on_tape.OrderShrunk():
+                return (
+                    f"risk leaves {payload.lots:,} of {payload.asked_lots:,} lots: "
+                    f"{payload.code.value}, {payload.actual:,.10g} against a limit of "
+                    f"{payload.limit:,.10g} {payload.unit}"
+                )
+            case on_tape.BreakerTripped():
+                whose = payload.strategy or "the account"
+                what = f" of {payload.instrument}" if payload.instrument else ""
+                return (
+                    f"breaker {payload.kind.value}{what} trips for {whose}: {payload.actual:,.10g} "
+                    f"against a limit of {payload.limit:,.10g} {payload.unit}; "
+                    f"it does {payload.action.value}"
+                )
             case on_tape.OrderSubmitted():
                 instrument = self._instruments[payload.instrument]
                 self._of_order[payload.client_order_id] = instrument
@@ -289,7 +303,7 @@ class _Words:
                 return (
                     f"{payload.strategy}{moved} holds {_quantity(instrument, payload.lots)} "
                     f"{payload.instrument}, cost {show_minor(payload.cost)}, cash "
-                    f"{show_minor(payload.cash)}"
+                    f"{show_minor(payload.cash)}{self._other_side(payload)}"
                 )
             case on_tape.CashPosted():
                 verb = "pays" if payload.amount < 0 else "receives"
@@ -345,6 +359,21 @@ class _Words:
             case _:
                 return _fields(payload)
 
+    def _other_side(self, change: on_tape.PositionAdjusted) -> str:
+        """What is to be paid, and what came of another instrument."""
+        text = ""
+        if change.income and change.receivable:
+            verb = "owes" if change.receivable < 0 else "is owed"
+            due = show_minor(abs(change.receivable))
+            text += f"; {verb} {due} until {to_iso(change.ts_pay)}"
+        if change.other:
+            instrument = self._instruments[change.other]
+            text += (
+                f"; receives {_quantity(instrument, change.received)} {change.other} that carry "
+                f"{show_minor(change.carried)} of the cost"
+            )
+        return text
+
     def _settled(self, settled: on_tape.PositionSettled) -> str:
         instrument = self._instruments[settled.instrument]
         verb = "pays" if settled.amount < 0 else "receives"
@@ -394,6 +423,8 @@ class _Words:
             parts.append(f"limit {instrument.ticks_to_price(terms.offset_ticks):,f} beyond")
         if terms.post_only:
             parts.append("post-only")
+        if terms.display_lots:
+            parts.append(f"shows {_quantity(instrument, terms.display_lots)}")
         if terms.parent:
             parts.append(f"once {terms.parent} fills")
         if terms.group:
@@ -433,7 +464,18 @@ def _tell_action(action: CorporateAction) -> str:
         case CorporateActionKind.DELISTING:
             what = f"is delisted at {action.value!r} a share"
         case CorporateActionKind.SYMBOL_CHANGE:
-            what = "changes its symbol"
+            what = f"is {action.new_instrument} from now on"
+        case CorporateActionKind.STOCK_DIVIDEND:
+            what = f"pays {action.value!r} new for {action.divisor!r} old as a dividend"
+        case CorporateActionKind.SPIN_OFF:
+            what = f"spins off {action.value!r} {action.new_instrument} for {action.divisor!r}"
+        case CorporateActionKind.MERGER:
+            parts = [f"{action.cash!r} in cash"] if action.cash else []
+            if action.new_instrument:
+                parts.append(f"{action.value!r} {action.new_instrument} for {action.divisor!r}")
+            what = f"is merged: {' and '.join(parts)}"
+        case CorporateActionKind.DIVIDEND_PAYMENT:
+            what = f"pays its dividend of {action.value!r} a share"
     return f"{action.instrument} {what}"
 
 

@@ -220,7 +220,7 @@ def test_write_bars_with_definition_writes_both_or_neither(tmp_path: Path) -> No
     assert catalog.instrument(SPY.id) == finer
 
 
-def test_write_bars_after_somebody_else_wrote_changes_nothing(
+def test_write_bars_that_is_raced_plans_anew_on_what_the_other_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = Catalog(tmp_path)
@@ -233,10 +233,20 @@ def test_write_bars_after_somebody_else_wrote_changes_nothing(
         return hash_of(columns)
 
     monkeypatch.setattr(catalog_module, "compute_content_hash", hash_while_another_writes)
-    with pytest.raises(TryAgain):
-        write(catalog, slice_rows(BARS, 5, 10))
+    assert write(catalog, slice_rows(BARS, 5, 10)).unchanged
 
     assert_same(catalog.read_bars(SPY.id, "1d"), BARS)
+
+
+def test_write_bars_that_is_always_raced_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_late(*arguments: Any, **options: Any) -> None:
+        raise TryAgain("raced")
+
+    monkeypatch.setattr(catalog_module, "commit", be_late)
+    with pytest.raises(TryAgain):
+        write(Catalog(tmp_path))
 
 
 def test_datasets_list_what_there_is_and_a_version_of_their_own(tmp_path: Path) -> None:

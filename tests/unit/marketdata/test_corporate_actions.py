@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,26 @@ def test_rows_are_read_in_order(tmp_path: Path) -> None:
     assert rows[2].where == f"{file}:4"
 
 
+def test_what_only_some_kinds_have(tmp_path: Path) -> None:
+    header = "instrument,kind,ex_date,value,pay_date,new_instrument,cash,price,cost_ratio"
+    file = write(
+        tmp_path,
+        "AAPL.XNAS,cash_dividend,2014-06-09,0.47,2014-06-12,,,,",
+        "AAPL.XNAS,merger,2014-06-09,1.437,,MSFT.XNAS,53.75,32.5,0.25",
+        "AAPL.XNAS,merger,2014-06-09,,,,196,,",
+        "AAPL.XNAS,symbol_change,2014-06-09,,,MSFT.XNAS,,,",
+        header=header,
+    )
+    dividend, mixed, cash, name = read_actions(file, KNOWN)
+    assert (dividend.pay_day, mixed.pay_day) == (16233, None)
+    assert (mixed.new_instrument, mixed.value, mixed.cash) == ("MSFT.XNAS", 1.437, 53.75)
+    assert (mixed.price, mixed.cost_ratio) == (32.5, 0.25)
+    assert (cash.value, cash.cash, cash.new_instrument, cash.price) == (0.0, 196.0, "", None)
+    assert (name.value, name.new_instrument) == (0.0, "MSFT.XNAS")
+
+
 GOOD = "AAPL.XNAS,split,2014-06-09,,7,"
+NEWS = "instrument,kind,ex_date,value,pay_date,new_instrument,cash,price"
 
 # fmt: off
 BAD = [
@@ -63,6 +83,11 @@ BAD = [
     (HEADER, "AAPL.XNAS,split,2014-06-09",             ":2: has not as many fields as the header"),
     (HEADER, GOOD + ",,",                              ":2: has not as many fields as the header"),
     (HEADER, GOOD + "\n" + GOOD,                       ":3: the same action stands at .*:2"),
+    (NEWS, "AAPL.XNAS,merger,2014-06-09,1,,MSTF.XNAS,,", ":2: new_instrument 'MSTF.XNAS' is unk"),
+    (NEWS, "AAPL.XNAS,merger,2014-06-09,1,,,x,",       ":2: cash 'x' is not a number"),
+    (NEWS, "AAPL.XNAS,merger,2014-06-09,1,,,,y",       ":2: price 'y' is not a number"),
+    (NEWS, "AAPL.XNAS,cash_dividend,2014-06-09,1,soon,,,", ":2: pay_date 'soon' is not an ISO"),
+    (NEWS, "AAPL.XNAS,dividend_payment,2014-06-09,1,,,,", ":2: kind 'dividend_payment' is unkn"),
     ("instrument,kind,ex_dat,value", "",               ":1: column 'ex_dat' is .*mean 'ex_date'"),
     ("instrument,kind,value", "",                      ":1: a column 'ex_date' or 'ts' is missing"),
     ("instrument,ex_date,value", "",                   ":1: column 'kind' is missing"),
@@ -126,6 +151,48 @@ def test_where_a_row_is_put(text: str, at: str | None) -> None:
     assert [to_iso(each.ts_event) for each in placed] == ([at] if at else [])
 
 
+@pytest.mark.parametrize(
+    ("pay", "at"),
+    [
+        ("2014-06-09", "2014-06-09T13:30:00Z"),
+        ("2014-06-07", "2014-06-09T13:30:00Z"),  # a Saturday
+        ("2014-06-12", "2014-06-12T04:00:00Z"),  # after the last bar: midnight of New York
+        ("2014-06-21", None),  # not before the end
+    ],
+)
+def test_where_a_payment_is_put(pay: str, at: str | None) -> None:
+    one = msgspec.structs.replace(
+        row("2014-06-06", 0.47, "cash_dividend"), pay_day=from_iso(pay) // NS_PER_DAY
+    )
+    dividend, *payments = place_rows([one], [(AAPL, nyse_days())], from_iso("2014-06-20"))
+    assert dividend.ts_pay > dividend.ts_event
+    assert [to_iso(each.ts_event) for each in payments] == ([at] if at else [])
+    assert {each.kind.value for each in payments} <= {"dividend_payment"}
+    assert all(each.ts_pay == each.ts_event == dividend.ts_pay for each in payments)
+
+
+def test_a_payment_is_not_before_its_dividend() -> None:
+    one = msgspec.structs.replace(
+        row("2014-06-09", 0.47, "cash_dividend"), pay_day=from_iso("2014-06-06") // NS_PER_DAY
+    )
+    with pytest.raises(DataError, match=r"actions.csv:7: .* is paid before, at 2014-06-06T13:30"):
+        place_rows([one], [(AAPL, nyse_days())], from_iso("2014-06-20"))
+
+
+def test_pins_tell_new_fields_and_keep_those_of_old_files() -> None:
+    """The hash of an action without new fields is that of onetape 0.1: old tapes verify."""
+    series = [(AAPL, nyse_days())]
+    end = from_iso("2014-06-20")
+    plain = row("2014-06-09", 0.47, "cash_dividend")
+    later = msgspec.structs.replace(plain, pay_day=from_iso("2014-06-12") // NS_PER_DAY)
+    (pin,) = pin_actions(place_rows([plain], series, end))
+    (other,) = pin_actions(place_rows([later], series, end))
+    text = f"{from_iso('2014-06-09T13:30:00Z')} cash_dividend 0.47 1.0\n"
+    assert pin.content_hash == hashlib.sha256(text.encode()).hexdigest()
+    assert other.content_hash != pin.content_hash
+    assert (pin.rows, other.rows) == (1, 2)
+
+
 def test_local_date_of_an_early_market() -> None:
     """Sydney opens at 10:00 on the 6th, which is the 5th in UTC."""
     stock = make_equity("BHP.XASX", calendar="hours:Australia/Sydney:10:00-16:00")
@@ -141,7 +208,7 @@ def test_local_date_of_an_early_market() -> None:
         (row("2014-06-06T15:00:00Z"), "actions.csv:7: the split of AAPL.XNAS at "
          "2014-06-06T15:00:00Z falls into the bar from 2014-06-06T13:30:00Z to"),
         (row("2014-06-09", 0.0), "actions.csv:7: value 0.0 of a split is not positive"),
-        (row("2014-06-09", 1.0, "symbol_change"), "actions.csv:7: a change of symbol is not"),
+        (row("2014-06-09", 1.0, "symbol_change"), "actions.csv:7: a symbol_change needs a new"),
     ],
 )  # fmt: skip
 def test_rows_that_are_no_actions(one: ActionRow, what: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError
 from onetape.domain.market import BookDelta, QuoteTick, TickBlock, TradeTick
+from onetape.marketdata.depth import Depth
 from onetape.marketdata.order_book import OrderBook
 from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
 from onetape.research.perturbation import Change, Perturbation, Perturber
@@ -107,13 +108,21 @@ def test_quotes_that_can_not_be_are_refused(change: dict[str, Any], message: str
     [
         ([(0, 1, 99.0, 1), (0, 0, 99.0, 1)], "depth is crossed"),
         ([(0, 1, 99.001, 1)], "price is no multiple of 0.01"),
-        ([(0, 1, 99.0, 0.5)], "size is no multiple of 1"),
         ([(0, 2, 99.0, 1)], "of no side"),
     ],
 )
 def test_depth_that_can_not_be_is_refused(rows: list[Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         build_book_timeline([(EQUITY, make_deltas(rows))], source="test")
+
+
+def test_level_of_less_than_a_lot_is_none_and_a_queue_is_rounded_up() -> None:
+    timeline = make_book_timeline(make_deltas([(0, 1, 99.0, 0.5), (0, 1, 98.0, 2.5)]))
+    assert timeline.columns["bid"].tolist()[-1] == 98.0
+    depth = Depth(EQUITY, timeline.columns, timeline.rows_of(AAPL))
+    depth.sync(1)
+    assert depth.best(is_bid=True) == (9800, 2)
+    assert depth.lots_at(9800, is_bid=True) == 3
 
 
 def test_prints_that_are_known_out_of_order_or_of_nobody_are_refused() -> None:

@@ -199,7 +199,13 @@ FUTURE = Instrument(
         (DIVIDEND, 1e-9, 1.0, EQUITY, "value 1e-09 is off the grid of 0.00000001"),
         (DELISTING, -1.0, 1.0, EQUITY, "value -1.0 of a delisting is not positive"),
         (DIVIDEND, 1.0, 1.0, FUTURE, "ES.XCME is a future, which has no corporate actions"),
-        (CorporateActionKind.SYMBOL_CHANGE, 1.0, 1.0, EQUITY, "a change of symbol is not carried"),
+        (
+            CorporateActionKind.SYMBOL_CHANGE,
+            1.0,
+            1.0,
+            EQUITY,
+            "a symbol_change needs a new_instrument",
+        ),
     ],
 )
 def test_terms_that_are_refused(

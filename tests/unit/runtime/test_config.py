@@ -106,8 +106,8 @@ BAD_LINES = [
      "(did you mean 'backtest'?)"),
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
-     "(known: venue, slippage, latency, fees, limit_fill, fill, max_volume_ratio, "
-     "margin, carrying, currencies and 2 more)"),
+     "(known: venue, slippage, limit_slippage, latency, fees, limit_fill, fill, max_volume_ratio, "
+     "margin, carrying and 3 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),
@@ -169,10 +169,10 @@ BAD_LINES = [
      "run.yaml:2: clock.type must be historical in a backtest"),
     ("timeframe: 1d", "timeframe: 1 day",
      "run.yaml:3: data.timeframe is '1 day', expected a timeframe "
-     "(write a count and one of s, m, h, d, w, like 1m or 1d)"),
+     "(a count and one of s, m, h, d, w, tick, volume, dollar, range, like 5m)"),
     ("timeframe: 1d", "timeframe:",
      "run.yaml:3: data.timeframe is empty, expected a timeframe "
-     "(write a count and one of s, m, h, d, w, like 1m or 1d)"),
+     "(a count and one of s, m, h, d, w, tick, volume, dollar, range, like 5m)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[AAPL]",
      "run.yaml:3: data.instruments.0 is 'AAPL', expected SYMBOL.VENUE (for example AAPL.XNAS)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "AAPL.XNAS",
@@ -193,7 +193,7 @@ BAD_LINES = [
     ("risk:    {max_position_pct: 10", "risk:    {max_orders_per_minute: 1.5",
      "run.yaml:9: risk.max_orders_per_minute is 1.5, expected a whole number"),
     ("latency:  {mean_ms: 10, std_ms: 5}", "latency: fast",
-     "run.yaml:7: execution.latency is not a section with keys (its keys: mean_ms, std_ms)"),
+     "run.yaml:7: execution.latency is 'fast', expected a section with keys"),
     ("  fees:", "  slippage: {model: none}\n  fees:",
      "run.yaml:8: execution.slippage is given twice (the first is in line 6)"),
     ("fast: 10", "fast: !!python/object:os.system 10",

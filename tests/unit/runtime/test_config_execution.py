@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,12 @@ from onetape.domain.errors import ConfigError
 from onetape.execution.simulated import fee_presets, fees, slippage
 from onetape.execution.simulated.fee_rates import US_EQUITY_SALES
 from onetape.execution.simulated.latency import LatencyModel
+from onetape.execution.simulated.routes import (
+    FixedDelay,
+    NormalDelay,
+    RecordedDelay,
+    build_routes,
+)
 from onetape.runtime.config_execution import ExecutionConfig
 
 D = Decimal
@@ -168,3 +175,63 @@ def test_every_model_of_the_venue_has_a_section_with_the_same_keys() -> None:
         for given, expected in models:
             section = getattr(ExecutionConfig.model_validate({annotation: given}), annotation)
             assert set(type(section).known_keys()) == {"model", *type(expected).__struct_fields__}
+
+
+def test_latency_has_models_and_keeps_its_old_form() -> None:
+    plain = ExecutionConfig.model_validate({"latency": {"mean_ms": 10}})
+    assert plain.route_terms(1) is None
+    fixed = ExecutionConfig.model_validate({"latency": {"model": "fixed", "ms": 2}})
+    assert fixed.route_terms(1) == build_routes(1, FixedDelay(ms=2))
+    assert fixed.latency_model() == LatencyModel()
+    each = ExecutionConfig.model_validate({"latency": {
+        "model": "by_command", "submit": {"model": "normal", "mean_ms": 5, "std_ms": 1},
+        "cancel": {"model": "recorded", "samples_ms": [1, 0.25]},
+    }})  # fmt: skip
+    assert each.route_terms(7) == build_routes(
+        7, NormalDelay(mean_ms=5, std_ms=1), RecordedDelay(samples_ms=(1, 0.25))
+    )
+    for config in (plain, fixed, each):
+        again = ExecutionConfig.model_validate(config.model_dump(mode="json"))
+        assert (again, again.route_terms(3)) == (config, config.route_terms(3))
+
+
+def test_recorded_latency_stands_in_the_config_itself(tmp_path: Path) -> None:
+    """So the header of a tape holds it, and the file is not asked for again."""
+    file = tmp_path / "delays.csv"
+    routes = []
+    for text in ("latency_ns\n1500000\n250\n", "latency_ms\n1.5\n0.00025\n"):
+        file.write_text(text)
+        config = ExecutionConfig.model_validate(
+            {"latency": {"model": "recorded", "path": str(file)}}
+        )
+        dumped = config.model_dump(mode="json")
+        file.unlink()
+        routes.append(ExecutionConfig.model_validate(dumped).route_terms(1))
+    assert routes[0] == routes[1] == build_routes(1, RecordedDelay(samples_ms=(1.5, 0.00025)))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (None, "can't be read"),
+        ("", "neither latency_ns nor latency_ms"),
+        ("12\n13\n", "neither latency_ns nor latency_ms"),
+        ("latency_ns\n", "with 0 delays"),
+        ("latency_ns\n1\nfast\n", "whose line 3 is 'fast'"),
+        ("latency_ns\n0.5\n", "whose line 2 is '0.5'"),
+        ("latency_ms\n-1\n", "whose line 2 is '-1'"),
+        ("latency_ms\nnan\n", "whose line 2 is 'nan'"),
+    ],
+)
+def test_file_of_delays_that_is_none(tmp_path: Path, text: str | None, what: str) -> None:
+    file = tmp_path / "delays.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValidationError, match=what):
+        ExecutionConfig.model_validate({"latency": {"model": "recorded", "path": str(file)}})
+
+
+def test_recorded_latency_needs_one_source() -> None:
+    for given in ({}, {"path": "x", "samples_ms": [1]}):
+        with pytest.raises(ValidationError, match="of path and samples_ms"):
+            ExecutionConfig.model_validate({"latency": {"model": "recorded", **given}})

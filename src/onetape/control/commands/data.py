@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onetape.control.commands.data_aggregate import aggregate
+from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
 from onetape.control.instrument_options import ImportKind, InstrumentOptions
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
+app.command()(versions)
+app.command()(diff)
+app.command()(asof)
 app.command()(pull)
 app.command()(reconcile)
 

@@ -53,14 +53,14 @@ def _load(run_dir: Path, catalog: Path | None) -> tuple[str, Any, Any]:
     from onetape.portfolio.equity_curve import Marks
     from onetape.portfolio.journal import read_journal
     from onetape.research.artifacts import load_pinned_timeline
-    from onetape.runtime.sessions.recorded import find_actions, find_catalog
+    from onetape.runtime.sessions.recorded import find_catalog, find_files
     from onetape.tape.reader import SqliteTapeReader
 
     reader = SqliteTapeReader(run_dir / "tape.db")
     try:
         header = reader.header
         timeline = load_pinned_timeline(
-            header, catalog or find_catalog(run_dir), find_actions(run_dir)
+            header, catalog or find_catalog(run_dir), find_files(run_dir)
         )
         return header.session, list(read_journal(reader.events())), Marks(timeline)
     finally:

@@ -42,6 +42,12 @@ def state(
         _print(described)
 
 
+_BALANCES = (
+    "cash", "receivable", "inventory", "fees", "financing", "capital", "realized", "income",
+    "exchanged",
+)  # fmt: skip
+
+
 def _describe(folded: FoldedState) -> dict[str, Any]:
     """Exact decimals as text, so that nothing is lost on the way."""
     return {
@@ -55,19 +61,7 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
             {
                 "strategy": name,
                 "currency": currency,
-                **{
-                    each: f"{minor_to_decimal(getattr(balances, each)):f}"
-                    for each in (
-                        "cash",
-                        "inventory",
-                        "fees",
-                        "financing",
-                        "capital",
-                        "realized",
-                        "income",
-                        "exchanged",
-                    )
-                },
+                **{each: f"{minor_to_decimal(getattr(balances, each)):f}" for each in _BALANCES},
             }
             for name, ledger in folded.ledgers.items()
             for currency, balances in _by_currency(ledger)

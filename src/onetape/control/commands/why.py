@@ -29,7 +29,6 @@ def why(
 ) -> None:
     """Tell how an order or event came about and what came of it."""
     from onetape.runtime.sessions.recorded import (
-        find_actions,
         find_catalog,
         load_recorded,
     )
@@ -48,9 +47,7 @@ def why(
         )
     finally:
         reader.close()
-    session, changes = load_recorded(
-        header, catalog or find_catalog(tape.parent), find_actions(tape.parent), tape.parent
-    )
+    session, changes = load_recorded(header, catalog or find_catalog(tape.parent), tape.parent)
     if session is None:
         raise DataError(f"can't tell: {changes[0].what}", where=str(tape))
     for change in changes:

@@ -11,7 +11,7 @@ low and close are that close.
 
 from __future__ import annotations
 
-from onetape.domain.numbers import compute_ticks
+from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.rules import rule
 from onetape.domain.trailing import compute_trailing_stop
 
@@ -273,3 +273,20 @@ def compute_liquidity_side(order_type: int, bars_waited: int, code: int) -> int:
     if order_type == _LIMIT and (bars_waited > 0 or code != FILL_AT_OPEN):
         return _MAKER
     return _TAKER
+
+
+@rule
+def compute_shown_lots(
+    display: int, side: int, limit_ticks: int, high: float, low: float, tick_size: float
+) -> int:
+    """Lots of a resting iceberg that prices from `low` to `high` may fill. Ours.
+
+    Fills when: prices that go beyond the limit fill all of it, hidden lots too: they come before
+        the next price. Prices that only reach it fill the slice that is shown; the next one goes to
+        the end of the queue, and what trades there is not ours any more.
+    Ignores: how much traded at the limit.
+    """
+    best = low if side > 0 else high
+    if (best / tick_size - limit_ticks) * side <= LIMIT_TRADED_THROUGH:
+        return INT64_MAX
+    return display

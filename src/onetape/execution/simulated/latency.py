@@ -15,7 +15,7 @@ _WEYL = 0x9E37_79B9
 
 
 class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A normally distributed delay of every command, never negative.
+    """A normally distributed delay of every command, never negative, by its number.
 
     Fills when: a command reaches the venue its delay after it was decided.
     Ignores: queues, bursts and fat tails; delays of different commands are independent (the
@@ -84,12 +84,17 @@ def build_latency(latency: LatencyModel, seed: int) -> LatencyTerms:
     """
     return LatencyTerms(
         key=compute_latency_key(seed),
-        mean_ns=_to_ns(latency.mean_ms, "mean_ms"),
-        std_ns=_to_ns(latency.std_ms, "std_ms"),
+        mean_ns=to_delay_ns(latency.mean_ms, "mean_ms"),
+        std_ns=to_delay_ns(latency.std_ms, "std_ms"),
     )
 
 
-def _to_ns(value: Number, key: str) -> int:
+def to_delay_ns(value: Number, key: str) -> int:
+    """Milliseconds of the key `execution.latency.<key>` as nanoseconds.
+
+    Raises:
+        ConfigError: Negative, longer than an hour or finer than a nanosecond.
+    """
     where = f"execution.latency.{key}"
     exact = to_decimal(value, where, error=ConfigError) * NS_PER_MS
     if not 0 <= exact <= 3_600_000 * NS_PER_MS or exact != exact.to_integral_value():

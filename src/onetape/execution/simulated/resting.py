@@ -27,6 +27,7 @@ class RestingOrder(msgspec.Struct, gc=False):
         held: It waits for the first fill of its parent.
         ready: Lots that may fill because its parent has filled them.
         session_close: End (ns UTC) of the newest session that it has seen, for AT_THE_OPEN.
+        ts_shown: Close (ns UTC) of the newest bar that a slice of an iceberg has met.
         is_placed: It has met what stood at its arrival; for quotes, depth and queues.
         ahead: Lots before it at its limit; the largest int64 where that is not known.
         traded: Lots that prints took there since the level changed last.
@@ -52,6 +53,7 @@ class RestingOrder(msgspec.Struct, gc=False):
     ahead: int = 0
     traded: int = 0
     changes: list[tuple[int, OrderCancelPending | OrderReplacePending]] = []
+    ts_shown: int = 0
 
     @property
     def identity(self) -> str:

@@ -112,6 +112,17 @@ def compute_slipped_ticks(
     return 1 if slipped < 1 <= ticks else slipped
 
 
+@rule
+def compute_bounded_ticks(ticks: int, side: int, limit_ticks: int) -> int:
+    """A slipped price, or the limit where the price would be beyond it. Ours.
+
+    `side` is +1 for a buy, -1 for a sell.
+    """
+    if (ticks - limit_ticks) * side > 0:
+        return limit_ticks
+    return ticks
+
+
 def build_slippage(slippage: SlippageModel) -> SlippageTerms:
     """The terms of `slippage`.
 

@@ -12,6 +12,7 @@ from onetape.execution.simulated.carrying import CarryingTerms
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyTerms
+from onetape.execution.simulated.routes import RouteTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 
 
@@ -32,8 +33,10 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     instruments that have other fills than market orders at the next open, limits by `limit_reach`.
     `carrying` is what holding costs, None when nothing; `conversion_e8` what converting foreign
     cash costs, as a share (1e-8), None where there is only one currency; `transfers` are in the
-    order of time; `settlement_days` trading days from a sale to its cash, 0: at once. `margin` is
-    what a broker asks; None: positions are paid for.
+    order of time. `margin` is what a broker asks; None: positions are paid for. `settlement_days`
+    trading days from a sale to its cash, 0: at once. `routes` are delays that go by the order;
+    where they are given, `latency` is not used. Under `limit_slippage` a limit order that takes
+    slips too, at most up to its limit.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -41,6 +44,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     latency: LatencyTerms
     limit_reach: float
     max_volume_ratio: float | None = None
+    routes: RouteTerms | None = None
+    limit_slippage: bool = False
     fills: Mapping[InstrumentId, FillTerms] = msgspec.field(default_factory=dict)
     carrying: CarryingTerms | None = None
     conversion_e8: int | None = None

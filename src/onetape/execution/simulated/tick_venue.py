@@ -34,7 +34,7 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Bar, TickKind
 from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.orders import OrderType, TimeInForce
-from onetape.domain.ports import AccountView
+from onetape.domain.ports import AccountView, StandingMarket
 from onetape.domain.trailing import compute_trailing_stop
 from onetape.execution.simulated.bar_matching import FILL_AT_OPEN, FILL_INSIDE
 from onetape.execution.simulated.fill_terms import FillTerms, QueueModel, RestOfOrder, Trigger
@@ -49,7 +49,6 @@ from onetape.execution.simulated.queue_rules import (
 from onetape.execution.simulated.resting import Book, RestingOrder
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue, TakenLots, VenueState
-from onetape.marketdata.depth import Depth
 
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
@@ -65,7 +64,7 @@ class _Met(msgspec.Struct, frozen=True):
     """Where an order meets the market: the book that it is on, what stands, when, and the row."""
 
     book: Book
-    depth: Depth
+    depth: StandingMarket
     ts: int
     bar: Bar
     fill: FillTerms
@@ -90,7 +89,7 @@ class TickVenue(SimulatedVenue):
         terms: VenueTerms,
         newest_bar: Callable[[InstrumentId], Bar | None],
         account: AccountView,
-        standing: Callable[[InstrumentId], Depth],
+        standing: Callable[[InstrumentId], StandingMarket],
     ) -> None:
         super().__init__(instruments, terms, newest_bar, account)
         self._client = account
@@ -138,7 +137,7 @@ class TickVenue(SimulatedVenue):
         book = self._books[bar.instrument]
         return self._meet_row(book, bar) if book else ()
 
-    def _met(self, book: Book, depth: Depth, ts: int, bar: Bar) -> _Met:
+    def _met(self, book: Book, depth: StandingMarket, ts: int, bar: Bar) -> _Met:
         return _Met(book, depth, ts, bar, self._fill_terms[bar.instrument].fill)
 
     def _change(
@@ -259,6 +258,8 @@ class TickVenue(SimulatedVenue):
                 yield from self._fill_here(
                     met, order, FILL_INSIDE, order.limit_ticks, min(given, free)
                 )
+                if order.conditions.display_lots and order.filled_lots > filled:
+                    order.ahead, order.traded = self._ahead(met, order), 0  # the next slice
             elif kind >= OrderType.STOP and (
                 met.fill.trigger is Trigger.LAST or not met.depth.has_quotes
             ):

@@ -52,6 +52,7 @@ from onetape.execution.simulated.bar_matching import (
     compute_fill_time,
     compute_limit_fill,
     compute_liquidity_side,
+    compute_shown_lots,
 )
 from onetape.execution.simulated.fee_rules import (
     MonthVolume,
@@ -76,7 +77,12 @@ from onetape.execution.simulated.order_matching import (
     split_bar,
 )
 from onetape.execution.simulated.resting import Book, RestingOrder, follow_end, follow_fill
-from onetape.execution.simulated.slippage import SlippageTerms, compute_slipped_ticks
+from onetape.execution.simulated.routes import RouteTerms, compute_delay_ns, connection_of
+from onetape.execution.simulated.slippage import (
+    SlippageTerms,
+    compute_bounded_ticks,
+    compute_slipped_ticks,
+)
 from onetape.execution.simulated.terms import VenueTerms
 
 _LIQUIDITY = tuple(LiquiditySide)
@@ -126,6 +132,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     last_arrival: int
     received: int
     accepted: int
+    last_arrivals: dict[str, int] = {}
     left: dict[str, tuple[int, int]] = {}
     taken: list[TakenLots] = []
 
@@ -149,7 +156,7 @@ class SimulatedVenue:
     """Takes commands, meets bars, answers with reports.
 
     Commands arrive in the order they were sent: a delay shorter than that of the command before it
-    is stretched, as on one connection.
+    is stretched, as on one connection. Under `VenueTerms.routes` each strategy has its own.
 
     Args:
         instruments: What it trades.
@@ -164,8 +171,8 @@ class SimulatedVenue:
 
     __slots__ = (
         "_accepted", "_account", "_books", "_capacity", "_ended", "_fill_terms", "_fills_at_close",
-        "_instruments", "_is_instant", "_last_arrival", "_left", "_months", "_newest_bar", "_queue",
-        "_received", "_slips", "_terms", "active", "next_arrival",
+        "_instruments", "_is_instant", "_last_arrival", "_last_arrivals", "_left", "_months",
+        "_newest_bar", "_queue", "_received", "_slips", "_terms", "active", "next_arrival",
     )  # fmt: skip
 
     def __init__(
@@ -183,7 +190,10 @@ class SimulatedVenue:
         self._last_arrival = 0
         self._received = 0
         self._accepted = 0
-        self._is_instant = terms.latency.mean_ns == terms.latency.std_ns == 0
+        self._last_arrivals: dict[str, int] = {}
+        self._is_instant = (
+            terms.latency.mean_ns == terms.latency.std_ns == 0 and terms.routes is None
+        )
         self._slips = terms.slippage != SlippageTerms()
         self._fill_terms = {
             each.id: _FillTerms(
@@ -210,6 +220,8 @@ class SimulatedVenue:
     def _find_plain_types(self, fill: FillTerms) -> tuple[OrderType, ...]:
         if self._terms.max_volume_ratio is not None or fill.path in STRAIGHT:
             return ()
+        if self._slips and self._terms.limit_slippage:
+            return ()
         if self._slips or fill.market is not MarketPrice.NEXT_OPEN:
             return (_LIMIT,)
         return (_MARKET, _LIMIT)
@@ -223,6 +235,7 @@ class SimulatedVenue:
             last_arrival=self._last_arrival,
             received=self._received,
             accepted=self._accepted,
+            last_arrivals=dict(self._last_arrivals),
             left={str(each): left for each, left in self._left.items()},
         )
 
@@ -235,18 +248,38 @@ class SimulatedVenue:
         self._last_arrival = state.last_arrival
         self._received = state.received
         self._accepted = state.accepted
+        self._last_arrivals = dict(state.last_arrivals)
         self._left = {InstrumentId(each): left for each, left in state.left.items()}
         waiting = sum(len(order.changes) for order in state.orders)
         self.active = len(state.orders) + waiting + len(self._queue)
         self.next_arrival = self._queue[0][0] if self._queue else INT64_MAX
 
     def receive(self, commands: Sequence[VenueCommand], now: int) -> None:
-        """Commands leave us at `now`; each arrives after the latency of its number."""
+        """Commands leave us at `now`; each arrives after its latency."""
         queue = self._queue
+        if self._terms.routes is not None:
+            self._route(self._terms.routes, commands, now)
+            return
         is_instant = self._is_instant
         for command in commands:
             queue.append((now if is_instant else self._delay(command, now), command))
         self.next_arrival = queue[0][0]
+        self.active += len(commands)
+
+    def _route(self, routes: RouteTerms, commands: Sequence[VenueCommand], now: int) -> None:
+        """Commands on the connections of their strategies, into the queue by their arrival."""
+        for command in commands:
+            connection = connection_of(command.client_order_id)
+            arrival = self._last_arrivals.get(connection, 0)
+            conditions = command.conditions if isinstance(command, OrderSubmitted) else None
+            if conditions is None or not conditions.parent:  # else one message with its parent
+                arrival = max(arrival, now + compute_delay_ns(routes, command, now))
+                self._last_arrivals[connection] = arrival
+            at = len(self._queue)
+            while at and self._queue[at - 1][0] > arrival:
+                at -= 1
+            self._queue.insert(at, (arrival, command))
+        self.next_arrival = self._queue[0][0]
         self.active += len(commands)
 
     def _delay(self, command: VenueCommand, now: int) -> int:
@@ -695,12 +728,14 @@ class SimulatedVenue:
         if code in _FILLS:
             wanted = order.leaves
             capacity = min(self._capacity, order.ready)
+            if order.conditions.display_lots and (code != FILL_AT_OPEN or order.bars_waited):
+                capacity = min(capacity, self._shown_lots(order, kind, place, bar))
             reducible = INT64_MAX
             if command.reduce_only:
                 held = account.position_lots(command.strategy, command.instrument)
                 reducible = max(0, -held * command.side)
                 capacity = min(capacity, reducible)
-            if not command.lots or (self._slips and order.order_type is _MARKET):
+            if not command.lots or (self._slips and self._may_slip(order, kind, code)):
                 ticks, wanted = self._price(order, ticks, capacity, bar, account)
                 if not wanted:
                     self._remove(book, identity)
@@ -727,6 +762,32 @@ class SimulatedVenue:
             self._remove(book, identity)
             yield OrderCanceled(identity, "not filled at once")
 
+    def _may_slip(self, order: RestingOrder, kind: OrderType, code: int) -> bool:
+        """Whether slippage counts: at market, and by setting for a limit that takes in no auction.
+
+        `kind` is the order's type before the bar.
+        """
+        return order.order_type is _MARKET or (
+            self._terms.limit_slippage
+            and order.command.time_in_force not in _AUCTIONS
+            and compute_liquidity_side(kind, order.bars_waited, code) == LiquiditySide.TAKER
+        )
+
+    def _shown_lots(self, order: RestingOrder, kind: OrderType, place: Place, bar: Bar) -> int:
+        """What a resting iceberg may fill; one slice where it rests from inside the bar on."""
+        shown = order.conditions.display_lots
+        if kind is _LIMIT and (order.bars_waited or not order.conditions.parent):
+            high, low = (bar.close, bar.close) if place.rank == RANK_CLOSE else (bar.high, bar.low)
+            tick_size = self._fill_terms[bar.instrument].tick_size
+            shown = compute_shown_lots(
+                shown, order.command.side, order.limit_ticks, high, low, tick_size
+            )
+        if shown == order.conditions.display_lots:
+            if order.ts_shown == bar.ts_close:
+                return 0
+            order.ts_shown = bar.ts_close
+        return shown
+
     def _price(
         self, order: RestingOrder, ticks: int, capacity: int, bar: Bar, account: AccountView
     ) -> tuple[int, int]:
@@ -736,6 +797,9 @@ class SimulatedVenue:
         sized = command.lots != 0
         wanted = order.leaves if sized else self._affordable(order, ticks, account)
         if order.order_type is not _MARKET:  # a stop has become one by now
+            if self._slips and self._terms.limit_slippage:
+                slipped = self._slip(order, ticks, min(wanted, capacity), bar)
+                return compute_bounded_ticks(slipped, command.side, order.limit_ticks), wanted
             return ticks, wanted
         slipped = self._slip(order, ticks, min(wanted, capacity), bar)
         if not sized:

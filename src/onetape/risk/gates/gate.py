@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from decimal import ROUND_FLOOR, Decimal
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument
@@ -35,6 +36,16 @@ class Gate(Protocol[LimitT]):
     def deny(self, order: RiskInput, limit: LimitT) -> OrderDenied:
         """The refusal of an order that did not pass, with its numbers."""
         ...
+
+
+GateCheck = tuple[Callable[[RiskInput, Any], bool], Any, Gate[Any]]
+"""A gate for one instrument: its rule, its limit there, and itself."""
+
+
+def prepare_checks(gates: Iterable[Gate[Any]], instrument: Instrument) -> tuple[GateCheck, ...]:
+    """What of `gates` may refuse an order of `instrument`, in the same order."""
+    limits = [(gate, gate.limit_for(instrument)) for gate in gates]
+    return tuple((gate.check, limit, gate) for gate, limit in limits if limit is not None)
 
 
 class UniformGate:

@@ -25,6 +25,12 @@ class OrderRate(msgspec.Struct):
 
 
 @rule
+def has_order_room(ts: int, rate: OrderRate) -> bool:
+    """Whether `check_order_rate` would pass an order at `ts`; counts nothing. Ours."""
+    return ts - rate.times[rate.oldest] >= rate.window_ns
+
+
+@rule
 def check_order_rate(order: RiskInput, rate: OrderRate) -> bool:
     """Whether no window holds more than `max_orders` with this order; counts it if so. Ours."""
     ts = order.ts

@@ -117,6 +117,25 @@ class CompiledHost:
                 where="data.corporate_actions",
                 remedy="run it in the Python host",
             )
+        if terms.routes is not None:
+            raise ConfigError(
+                "the session has latency by order, which the compiled host does not carry",
+                where="execution.latency",
+                remedy="give mean_ms and std_ms without a model, or run it in the Python host",
+            )
+        if terms.limit_slippage and terms.slippage != SlippageTerms():
+            raise ConfigError(
+                "the session has slippage of limit orders, which the compiled host does not carry",
+                where="execution.limit_slippage",
+                remedy="run it in the Python host",
+            )
+        if limits.beyond_gates:
+            raise ConfigError(
+                f"the session has risk.{limits.beyond_gates}, which the compiled host does not "
+                "carry",
+                where=f"risk.{limits.beyond_gates}",
+                remedy="run it in the Python host",
+            )
         for each in timeline.instruments:
             if each.is_contract:
                 raise ConfigError(
@@ -167,7 +186,7 @@ class CompiledHost:
         self._make_python = partial(PythonHost, timeline, spec, terms, limits, identity, controls)
         self._spec = spec
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
-        self._market = Market(timeline, self._clock)
+        self._market = Market(timeline, self._clock, limits.trading_day)
         self._engine_type, self._parts = make_engine_type(compute_code_hash())
         self._gates = GateLimits(build_gates(limits), timeline.instruments)
         self._controls = controls

@@ -18,6 +18,7 @@ from onetape.features.estimator import Estimator
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.equity_curve import mark_ticks
 from onetape.portfolio.performance_summary import ReturnsClock, period_ends
+from onetape.runtime.trading_day import find_day_starts
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -43,14 +44,16 @@ class Market:
         DataError: A close can't be counted in ticks.
     """
 
-    def __init__(self, timeline: Timeline, clock: ReturnsClock) -> None:
+    def __init__(
+        self, timeline: Timeline, clock: ReturnsClock, trading_day: str | None = None
+    ) -> None:
         self._timeline = timeline
         self._columns: OrderedDict[Estimator, Floats] = OrderedDict()
         self._lock = Lock()
         columns = timeline.columns
         self.ts_known = columns["ts_known"]
         all_end = bool(timeline.slice_end.all())
-        starts = _find_sessions(columns["session_close"])
+        starts = find_day_starts(timeline, trading_day)
         if all_end:
             self.ends = 0, len(timeline) - 1
             ends = period_ends(self.ts_known, clock)
@@ -122,14 +125,6 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 
 def _column(values: npt.NDArray[Any], kind: type[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(values, dtype=kind)
-
-
-def _find_sessions(session_close: Ints) -> Ints:
-    """The rows at which a trading session begins: a later close than at any row before."""
-    changes = np.flatnonzero(session_close[1:] != session_close[:-1]) + 1
-    if np.any(session_close[changes] < session_close[changes - 1]):
-        changes = np.flatnonzero(np.diff(np.maximum.accumulate(session_close))) + 1
-    return np.concatenate([[0], changes]).astype(np.int64)
 
 
 def _count_ticks(timeline: Timeline) -> Ints:

@@ -18,7 +18,6 @@ from onetape.runtime.sessions.recorded import (
     Change,
     InputKind,
     RecordedSession,
-    find_actions,
     find_catalog,
     load_recorded,
     read_controls,
@@ -279,7 +278,7 @@ class _WatchedTape(ComparedTape):
 def _load(
     header: SessionStarted, catalog: Path, tape: Path
 ) -> tuple[RecordedSession, list[Change]]:
-    recorded, changes = load_recorded(header, catalog, find_actions(tape.parent), tape.parent)
+    recorded, changes = load_recorded(header, catalog, tape.parent)
     if recorded is None:
         change = next((each for each in changes if "any more" in each.what), changes[0])
         kind = DataError if change.kind is InputKind.DATA else StrategyError

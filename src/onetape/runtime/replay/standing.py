@@ -13,9 +13,9 @@ from onetape.domain.market import BAR_FLOAT_COLUMNS
 from onetape.domain.notional import compute_value
 from onetape.execution.oms import Order
 from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.adjusted_marks import compute_mark_ticks
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import LedgerState
-from onetape.runtime.market_state import compute_mark_ticks
 from onetape.runtime.sessions.backtest import BacktestSession, StrategySpec
 from onetape.telemetry.why import FeatureColumns
 
@@ -106,6 +106,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     unrealized_pnl: int
     equity: int
     income: int
+    receivable: int
     financing: int
     exchanged: int
 
@@ -243,8 +244,9 @@ class Surroundings:
             fees=ledger.fees,
             realized_pnl=ledger.realized,
             unrealized_pnl=sum(each.unrealized_pnl for each in held),
-            equity=ledger.cash + sum(each.worth for each in held),
+            equity=ledger.cash + ledger.receivable + sum(each.worth for each in held),
             income=ledger.income,
+            receivable=ledger.receivable,
             financing=ledger.financing,
             exchanged=ledger.exchanged,
         )

@@ -25,27 +25,28 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.numbers import to_minor
-from onetape.domain.ports import AccountView, SnapshotKeeper, TapeWriter
+from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
 from onetape.execution.simulated.fees import build_fee_schedule
-from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
-from onetape.execution.simulated.tick_venue import TickVenue
-from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.timeline import Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
+from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
+from onetape.risk.breakers import build_breakers
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.breakers import Breakers
 from onetape.runtime.carrying_costs import CarryingCosts
 from onetape.runtime.config import (
     ExecutionConfig,
@@ -60,12 +61,14 @@ from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
-from onetape.runtime.equity_watch import EquityWatch
+from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.pipeline import DayEndTask, Pipeline
+from onetape.runtime.risk_audit import RiskAudit
+from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
 from onetape.runtime.runner import Runner
@@ -75,6 +78,7 @@ from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
+from onetape.runtime.sessions.venue_choice import build_venue, check_fills
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.strategy.context import Context
@@ -189,10 +193,9 @@ def run_backtest(
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
     specs = [build_spec(each) for each in config.enabled_strategies]
     catalog = Catalog(Path(config.data.path))
-    timeline = load_timeline(
+    timeline = load_market_data(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.actions_path, config.data.funding_path,
-        config.data.fundamentals_path,
+        config.data.versions, config.data.files, config.data.knowledge,
     )  # fmt: skip
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
@@ -275,6 +278,8 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
+        routes=config.route_terms(seed),
+        limit_slippage=config.limit_slippage,
         fills={
             each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
         },
@@ -298,55 +303,6 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> Venue
         ),
         margin=build_agreement(config.margin, timeline.instruments),
     )
-
-
-def build_venue(
-    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
-) -> SimulatedVenue:
-    """The simulated venue for the rows of a timeline.
-
-    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
-    """
-    instruments = timeline.instruments
-    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
-    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
-        return SimulatedVenue(instruments, terms, market.newest_bar, account)
-    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
-
-
-def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
-    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
-    slippage = terms.slippage
-    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
-        raise ConfigError(
-            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
-            where="execution.slippage",
-            remedy="use fixed or none: orders take the sizes that stand",
-        )
-    for each in timeline.instruments:
-        fill = terms.fill_of(each.id)
-        has_queue = fill.queue is not QueueModel.NONE
-        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
-            raise ConfigError(
-                f"{each.id} has a queue on trade prints, which don't tell its size",
-                where="execution.fill.queue_ahead",
-                remedy="give the size that is ahead of an order, or no queue",
-            )
-        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
-            raise ConfigError(
-                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
-                where="execution.fill",
-                remedy="leave queue and rest out",
-            )
-        if timeline.kind != "bars" and (fill.market, fill.path) != (
-            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
-        ):  # fmt: skip
-            raise ConfigError(
-                f"{each.id} is to fill at {fill.market.name.lower()} on the "
-                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
-                where="execution.fill",
-                remedy="leave market and path out",
-            )
 
 
 def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
@@ -376,6 +332,10 @@ class BacktestSession:
         tape: Where the events go.
         identity: What the header says.
         drift: How features are watched; None: not at all.
+        audit: Other limits, to be asked beside; what they say changes nothing.
+
+    Attributes:
+        audit: What they say; None without them.
 
     Raises:
         ConfigError: A strategy trades an instrument of another currency without
@@ -391,6 +351,7 @@ class BacktestSession:
         tape: TapeWriter,
         identity: SessionIdentity,
         drift: DriftSettings | None = None,
+        audit: RiskLimits | None = None,
     ) -> None:
         currencies = sorted({spec.currency for spec in specs})
         if len(currencies) > 1:
@@ -407,16 +368,34 @@ class BacktestSession:
         self.session = identity.session or compute_session_id(timeline, identity)
         self._conversion_e8 = terms.conversion_e8
         self._log = StepLog(tape)
-        self._market = MarketState(timeline)
+        self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
         self._view = SessionView(timeline, self._market, self._oms, self._log)
         is_margin = terms.margin is not None
+        ledgers: list[Ledger] = []
+        asked = [each for each in (limits, audit) if each is not None]
+        account = None
+        if any(each.account.watches for each in asked):
+            account = self._build_watch(AccountBooks(ledgers), None)
+        self._is_watched = account is not None or any(each.watches for each in asked)
         self.runners = {
-            spec.name: self._build_runner(spec, limits, is_margin=is_margin) for spec in specs
+            spec.name: self._build_runner(spec, limits, account, is_margin=is_margin)
+            for spec in specs
         }
+        ledgers += [each.ledger for each in self.runners.values()]
+        if account is not None:
+            account.begin()
         self._view.runners = self.runners
+        controls = self._build_controls(limits, account) if limits.beyond_gates else None
+        self.audit = None
+        if audit is not None:
+            engines = {
+                name: RiskEngine(build_gates(audit, is_margin=is_margin)) for name in self.runners
+            }
+            self.audit = RiskAudit(self._build_controls(audit, account, engines))
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
+            controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
         self._venue = build_venue(timeline, terms, self._market, self.desk)
@@ -435,7 +414,7 @@ class BacktestSession:
             _refuse_currencies(timeline, terms)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts, self._margin,
+            self._contracts, self._margin, self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
@@ -508,7 +487,40 @@ class BacktestSession:
         """Have `monitor` measure what runs from now on; the session is the same."""
         self._run_block = monitor.around(self.pipeline.run_block, self.runners.values())
 
-    def _build_runner(self, spec: StrategySpec, limits: RiskLimits, *, is_margin: bool) -> Runner:
+    def _build_controls(
+        self,
+        limits: RiskLimits,
+        account: EquityWatch | None,
+        engines: Mapping[str, RiskEngine] | None = None,
+    ) -> RiskControls:
+        return RiskControls(
+            limits, self._log, self._market, self._oms, self._timeline.instruments, self.runners,
+            account, engines,
+        )  # fmt: skip
+
+    def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
+        if not limits.breakers:
+            return None
+        return Breakers(
+            build_breakers(limits.breakers), self._timeline, self._market, self._log, self.desk,
+            self.runners,
+        )  # fmt: skip
+
+    def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
+        timeline = self._timeline
+        index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
+        ends = timeline.slice_end.tolist()
+        return EquityWatch(books, self._market, index, rows_index, ends, account)
+
+    def _build_runner(
+        self,
+        spec: StrategySpec,
+        limits: RiskLimits,
+        account: EquityWatch | None,
+        *,
+        is_margin: bool,
+    ) -> Runner:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
         wanted = spec.instruments or tuple(index)
@@ -517,6 +529,13 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
+        for action in timeline.actions:
+            if action.instrument in wanted and action.new_instrument not in ("", *wanted):
+                raise ConfigError(
+                    f"strategy {spec.name} trades {action.instrument}, which turns into "
+                    f"{action.new_instrument} ({action.kind.value}), but not that",
+                    remedy="add it to the instruments of the strategy",
+                )
         if self._conversion_e8 is None:
             _require_one_currency(spec, instruments)
         for each in instruments:
@@ -535,16 +554,13 @@ class BacktestSession:
             pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
             exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
-            if limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
+            if self._is_watched:
                 watch = CurrencyWatch(
                     ledger, self._market, index, timeline.instrument_index.tolist(),
                     timeline.slice_end.tolist(), currencies, pairs,
                 )  # fmt: skip
-        elif limits.max_daily_loss_pct is not None or limits.max_drawdown_pct is not None:
-            rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-            watch = EquityWatch(
-                ledger, self._market, index, rows_index, timeline.slice_end.tolist()
-            )
+        elif self._is_watched:
+            watch = self._build_watch(ledger, account)
         prefix = f"{self.session[:8]}-{spec.name}-"
         return Runner(
             spec.name,
@@ -613,7 +629,7 @@ class BacktestSession:
             )
         self._market.restore(state.row, state.actions, state.steps)
         for action in self._timeline.actions[: state.actions]:
-            self.desk.delist(action)
+            self.desk.end(action)
         for step in self._timeline.steps[: state.steps]:
             self._contracts.follow(step)
         self._alerts.done = self._alerts.count_before(state.row + 1)

@@ -1,6 +1,6 @@
 """A session built again from the header of its tape: the same inputs, or what has become of them.
 
-`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS [ACTIONS]` runs one again and
+`python -m onetape.runtime.sessions.recorded TAPE CATALOG RECORDS` runs one again and
 writes its records into a file: how `verify` gets a run of another process, with another hash seed.
 """
 
@@ -29,7 +29,10 @@ from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
 from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.funding import FUNDING
-from onetape.marketdata.timeline import PINNED_FILES, Timeline, load_timeline
+from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.side_files import NO_FILES, SideFiles
+from onetape.marketdata.timeline import PINNED_FILES, Timeline
+from onetape.risk.limits import RiskLimits
 from onetape.runtime.config import (
     PINNED_KEYS,
     DataConfig,
@@ -105,8 +108,11 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     terms: VenueTerms
     restored: tuple[str, ...] = ()
 
-    def open(self, tape: TapeWriter) -> BacktestSession:
-        """The session, about to begin, into `tape`; once, because strategies hold state."""
+    def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
+        """The session, about to begin, into `tape`; once, because strategies hold state.
+
+        `audit` are other limits, asked beside; what they say changes nothing.
+        """
         identity = SessionIdentity(
             session=self.header.session,
             config=self.header.config,
@@ -117,7 +123,9 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
         limits = self.config.risk.limits()
         drift = self.config.drift.settings() if self.config.drift else None
-        return BacktestSession(self.timeline, self.specs, self.terms, limits, tape, identity, drift)
+        return BacktestSession(
+            self.timeline, self.specs, self.terms, limits, tape, identity, drift, audit
+        )
 
     def run(
         self,
@@ -153,7 +161,6 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def load_recorded(
     header: SessionStarted,
     catalog: Path,
-    actions: Path | None = None,
     run_dir: Path | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
@@ -161,9 +168,8 @@ def load_recorded(
     Args:
         header: First event of the tape.
         catalog: Where the catalog is now.
-        actions: Where the corporate actions are now; None: there are none.
-        run_dir: Where the definitions of its features are, and where config.json says which file
-            its funding rates came from; None: only the features of now count, without funding.
+        run_dir: Where the definitions of its features are, and where config.json says which files
+            it read beside the catalog; None: only the features of now count, without such files.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
@@ -187,9 +193,7 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    files = (actions, None, None)
-    if run_dir is not None:
-        files = (actions, find_funding(run_dir), find_fundamentals(run_dir))
+    files = NO_FILES if run_dir is None else find_files(run_dir)
     timeline = _load_pinned(header, config, catalog, files, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
@@ -232,27 +236,14 @@ def find_catalog(run_dir: Path) -> Path:
         return Path(DataConfig.model_fields["path"].default)
 
 
-def find_actions(run_dir: Path) -> Path | None:
-    """Where config.json of a run says that the corporate actions are; None where it does not."""
-    return _find_file(run_dir, "corporate_actions")
-
-
-def find_funding(run_dir: Path) -> Path | None:
-    """Where config.json of a run says that the funding rates are; None where it does not."""
-    return _find_file(run_dir, "funding")
-
-
-def _find_file(run_dir: Path, key: str) -> Path | None:
+def find_files(run_dir: Path) -> SideFiles:
+    """Where config.json of a run says that the files beside the catalog are."""
     try:
-        path = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"][key]
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return None
-    return Path(path) if isinstance(path, str) else None
-
-
-def find_fundamentals(run_dir: Path) -> Path | None:
-    """Where config.json of a run says that the fundamentals are; None where it does not."""
-    return _find_file(run_dir, "fundamentals")
+        data = msgspec.json.decode((run_dir / "config.json").read_bytes())["data"]
+        named = [data.get(key) for key in PINNED_KEYS]
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return NO_FILES
+    return SideFiles(*(Path(each) if isinstance(each, str) else None for each in named))
 
 
 def compare_config(header: SessionStarted, path: Path) -> list[Change]:
@@ -351,7 +342,7 @@ def _load_pinned(
     header: SessionStarted,
     config: SessionConfig,
     catalog: Path,
-    files: tuple[Path | None, Path | None, Path | None],
+    files: SideFiles,
     changes: list[Change],
 ) -> Timeline | None:
     """The pinned bars and files as they are now; what is another one goes into `changes`."""
@@ -375,9 +366,9 @@ def _load_pinned(
             return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
     try:
-        timeline = load_timeline(
+        timeline = load_market_data(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
-            clock.ts_start, clock.ts_end, versions, *files,
+            clock.ts_start, clock.ts_end, versions, files, config.data.knowledge,
         )  # fmt: skip
     except DataError as error:
         wanted = ", ".join(f"{name} at version {version}" for name, version in versions.items())
@@ -406,7 +397,7 @@ def _load_pinned(
 def _compare_files(
     pins: Mapping[tuple[str, InstrumentId], DatasetPin],
     timeline: Timeline,
-    paths: Sequence[Path | None],
+    paths: SideFiles,
 ) -> list[Change]:
     """Instruments whose actions, funding or figures are other ones than the session read."""
     now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
@@ -480,12 +471,10 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DataError: An input can't be read.
     """
-    tape, catalog, records, *actions = map(Path, arguments)
+    tape, catalog, records = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(
-            reader.header, catalog, next(iter(actions), None), tape.parent
-        )
+        session, changes = load_recorded(reader.header, catalog, tape.parent)
         controls = read_controls(reader.encoded_records())
     finally:
         reader.close()

@@ -7,6 +7,8 @@ from typing import Any, get_args
 
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
+    BreakerRearmed,
+    BreakerTripped,
     CapitalDeposited,
     CashPosted,
     CashSettling,
@@ -54,6 +56,7 @@ class FoldedState:
         unsettled: Proceeds of sales of each strategy that have not settled yet, if it has any.
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
+        breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
         margin: Status of (strategy, instrument) where it is not `sufficient`.
         is_complete: The session has stopped.
     """
@@ -67,6 +70,7 @@ class FoldedState:
         self.unsettled: dict[str, int] = {}
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
+        self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
         self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
@@ -77,13 +81,15 @@ class FoldedState:
             OrderApproved: self._approve,
             OrderSubmitted: self._submit,
             KillSwitchSet: self._set_kill_switch,
+            BreakerTripped: self._trip,
+            BreakerRearmed: self._rearm,
             StrategyQuarantined: self._quarantine,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
             PositionSettled: self._settle,
             CashPosted: self._post,
-            CashSettling: self._wait,
             MarginStatusChanged: self._note_margin,
+            CashSettling: self._note_settling,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -104,6 +110,10 @@ class FoldedState:
         self.kill_switch.active = state.desk.kill_active
         self.kill_switch.reason = state.desk.kill_reason
         self.quarantined += state.pipeline.quarantined
+        if state.pipeline.breakers is not None:
+            for each in state.pipeline.breakers.watched:
+                if each.trip is not None:
+                    self.breakers[each.breaker, each.strategy, each.instrument] = each.trip
         self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
@@ -183,9 +193,6 @@ class FoldedState:
                 f"on the tape, and {posted.cash} {posted.currency} by its postings"
             )
 
-    def _wait(self, event: CashSettling, _seq: int, _origin: int) -> None:
-        self.unsettled[event.strategy] = event.unsettled
-
     def _note_margin(self, event: MarginStatusChanged, _seq: int, _origin: int) -> None:
         key = (event.strategy, event.instrument)
         if event.status is MarginStatus.SUFFICIENT:
@@ -193,8 +200,17 @@ class FoldedState:
         else:
             self.margin[key] = event.status
 
+    def _note_settling(self, event: CashSettling, _seq: int, _origin: int) -> None:
+        self.unsettled[event.strategy] = event.unsettled
+
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)
+
+    def _trip(self, event: BreakerTripped, _seq: int, _origin: int) -> None:
+        self.breakers[event.breaker, event.strategy, event.instrument] = event
+
+    def _rearm(self, event: BreakerRearmed, _seq: int, _origin: int) -> None:
+        self.breakers.pop((event.breaker, event.strategy, event.instrument), None)
 
     def _quarantine(self, event: StrategyQuarantined, _seq: int, _origin: int) -> None:
         self.quarantined.append(event)

@@ -22,7 +22,6 @@ from onetape.runtime.sessions.backtest import (
 from onetape.runtime.sessions.recorded import (
     InputKind,
     RecordedSession,
-    find_actions,
     find_catalog,
     load_recorded,
     read_controls,
@@ -154,9 +153,7 @@ def _go_on(
 
 def _load(reader: SqliteTapeReader, catalog: Path, file: Path) -> RecordedSession:
     """The session of the tape, if all that it began with is still there."""
-    recorded, changes = load_recorded(
-        reader.header, catalog, find_actions(file.parent), file.parent
-    )
+    recorded, changes = load_recorded(reader.header, catalog, file.parent)
     if recorded is None or changes:
         kind = DataError if changes[0].kind is InputKind.DATA else StrategyError
         raise kind(f"it can't go on: {changes[0].what}", where=str(file),

@@ -34,9 +34,9 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     day_ends: int = 0
     transfers: int = 0
     nights: list[Night] = []
-    proceeds: list[Proceeds] = []
     steps: int = 0
     margin: list[MarginState] = []
+    proceeds: list[Proceeds] = []
 
 
 def encode_state(state: SessionState) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from onetape.domain.errors import ConfigError
 from onetape.domain.events import (
     OrderCanceled,
     OrderDenied,
@@ -18,9 +19,14 @@ from onetape.domain.events import (
 )
 from onetape.domain.orders import Contingency, DenialCode, LiquiditySide, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.fill_terms import BarPath, FillTerms
+from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.risk.limits import RiskLimits
+from onetape.runtime.compiled.host import CompiledHost
+from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
-from tests.support.session_runs import SessionRun, run_session
+from onetape.strategy.library.sma_cross import SmaCross
+from tests.support.session_runs import SessionRun, make_terms, run_session
 from tests.support.timelines import AAPL, Prices, at_rows, closes, make_timeline, opens
 
 BUY, SELL = Side
@@ -346,3 +352,174 @@ def test_order_that_makes_no_sense_quarantines_with_the_reason(
     done = run_session(make_timeline([FLAT, FLAT]), at_rows({0: action}))
     (failure,) = done.quarantined
     assert message in failure.error
+
+
+# Icebergs: 40 shares at 99, of which 15 are shown.
+
+# fmt: off
+ICEBERGS: list[tuple[str, list[Prices], list[int]]] = [
+    # what                          bars after the decision: o h l c             fills
+    ("only touched, a slice a bar", [(100, 101, 99, 100)] * 4,                   [15, 15, 10]),
+    ("opens at the limit",          [(100, 101, 99, 100), (99, 100, 99, 100)],   [15, 15]),
+    ("traded through, all of it",   [(100, 101, 98.99, 100)],                    [40]),
+    ("touched, then through",       [(100, 101, 99, 100), (100, 100, 98, 98)],   [15, 25]),
+    ("opens beyond",                [(100, 101, 99, 100), (98.5, 100, 98.5, 100)], [15, 25]),
+    ("takes at its arrival",        [(99, 100, 99, 100)],                        [40]),
+    ("never reached",               [(100, 101, 99.01, 100)],                    []),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("rows", "lots"), [row[1:] for row in ICEBERGS], ids=[row[0] for row in ICEBERGS]
+)
+def test_iceberg_fills_what_it_shows(rows: list[Prices], lots: list[int]) -> None:
+    hidden = order(quantity=40, limit=99, display=15)
+    done = run([FLAT, *rows], {0: hidden}, limit_reach=LIMIT_TOUCHED)
+    assert [each.lots for each in done.fills] == lots
+    assert all(each.ticks <= 9900 for each in done.fills)
+
+
+def test_iceberg_that_must_be_traded_through_fills_like_any_other() -> None:
+    rows = [FLAT, (100, 101, 99, 100), (100, 101, 98, 100)]
+    for display in (15, None):
+        done = run(rows, {0: order(quantity=40, limit=99, display=display)})
+        assert [(each.lots, each.ts_fill) for each in done.fills] == [(40, closes(2))]
+
+
+def test_iceberg_sells_on_the_other_side() -> None:
+    rows = [FLAT, (100, 101, 99, 100), (100, 101.5, 99, 100)]
+    done = run(rows, {0: order(SELL, 40, limit=101, display=15)}, limit_reach=LIMIT_TOUCHED)
+    assert prices_of(done) == [("1", -15, 101), ("1", -25, 101)]
+
+
+def test_iceberg_of_a_stop_limit_and_of_a_child_shows_a_slice_in_its_first_bar() -> None:
+    """Where the trigger or the entry comes inside the bar, nobody knows what came behind it."""
+    rows = [FLAT, (100, 103, 98, 99), (100, 103, 98, 99)]
+    done = run(rows, {0: order(quantity=40, stop=102, limit=102.5, display=15)})
+    assert [each.lots for each in done.fills] == [15, 25]
+
+    def bracket(ctx: Context) -> None:
+        entry = ctx.order(AAPL, BUY, 40, stop=102)
+        ctx.order(AAPL, SELL, 40, limit=102.5, display=15, reduce_only=True, parent=entry)
+
+    done = run([FLAT, (100, 104, 99, 103.5), (103, 103, 103, 103)], {0: bracket})
+    assert [each.lots * each.side for each in done.fills] == [40, -15, -25]
+
+
+def test_iceberg_that_is_partly_filled_can_be_replaced_and_canceled() -> None:
+    """After 15 of 40, 30 in all at 98.50: 15 are left, which is what it shows."""
+    touch: Prices = (100, 101, 99, 100)
+    lower: Prices = (100, 101, 98.5, 100)
+
+    def replace(ctx: Context) -> None:
+        (open_order,) = ctx.open_orders()
+        ctx.replace(open_order.client_order_id, AAPL, quantity=30, limit=98.5)
+
+    hidden = order(quantity=40, limit=99, display=15)
+    done = run([FLAT, touch, touch, lower], {0: hidden, 1: replace}, limit_reach=LIMIT_TOUCHED)
+    assert prices_of(done) == [("1", 15, 99), ("1", 15, 98.5)]
+
+    def too_small(ctx: Context) -> None:
+        (open_order,) = ctx.open_orders()
+        ctx.replace(open_order.client_order_id, AAPL, quantity=14)
+
+    rows = [FLAT, (100, 101, 99.5, 100), touch]
+    done = run(rows, {0: hidden, 1: too_small}, limit_reach=LIMIT_TOUCHED)
+    assert [(each.code, each.actual, each.limit) for each in done.of_type(OrderDenied)] == [
+        (DenialCode.DISPLAY, 15, 14)
+    ]
+
+    def cancel(ctx: Context) -> None:
+        (open_order,) = ctx.open_orders()
+        ctx.cancel(open_order.client_order_id)
+
+    done = run([FLAT, touch, touch, touch], {0: hidden, 1: cancel}, limit_reach=LIMIT_TOUCHED)
+    assert [each.lots for each in done.fills] == [15]
+    assert ends_of(done) == [("1", "requested")]
+
+
+# fmt: off
+SHOWS: list[tuple[str, Action]] = [
+    ("more than it has",  order(quantity=40, limit=99, display=41)),
+    ("without a limit",   order(quantity=40, display=10)),
+    ("filled or killed",  order(quantity=40, limit=99, display=10, time_in_force=TimeInForce.FOK)),
+    ("in an auction",     order(quantity=40, limit=99, display=10, time_in_force=OPEN)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("action", [row[1] for row in SHOWS], ids=[row[0] for row in SHOWS])
+def test_iceberg_that_makes_no_sense_is_denied(action: Action) -> None:
+    done = run([FLAT, FLAT], {0: action})
+    (denied,) = done.denied
+    assert (denied.code, denied.limit, denied.unit) == (DenialCode.DISPLAY, 40, "lots")
+
+
+def test_iceberg_that_is_off_the_grid_raises() -> None:
+    done = run_session(make_timeline([FLAT] * 2), at_rows({0: order(limit=99, display=2.5)}))
+    (failure,) = done.quarantined
+    assert "quantity 2.5 is off the grid of 1" in failure.error
+    done = run_session(make_timeline([FLAT] * 2), at_rows({0: order(limit=99, display=0)}))
+    (failure,) = done.quarantined
+    assert "display 0 of AAPL.XNAS" in failure.error
+
+
+# Slippage of limit orders that take, 50 cents.
+
+SLIPS = FixedSlippage(ticks=50)
+
+# fmt: off
+NEXT: Prices = (100.0, 101.0, 99.0, 100.0)
+LOWER: Prices = (98.0, 98.0, 98.0, 98.0)
+TAKERS: list[tuple[str, Action, list[Prices], float]] = [
+    # what                       order                                bars           fills at
+    ("limit far beyond",         order(limit=105),                    [NEXT],        100.5),
+    ("limit near, bounds it",    order(limit=100.2),                  [NEXT],        100.2),
+    ("sell",                     order(SELL, limit=95),               [NEXT],        99.5),
+    ("sell, bounded",            order(SELL, limit=99.9),             [NEXT],        99.9),
+    ("rests, then fills",        order(limit=99.5),                   [NEXT],        99.5),
+    ("rests, then opens beyond", order(limit=99.5),                   [FLAT, LOWER], 98.0),
+    ("stop-limit takes",         order(stop=100.9, limit=103),        [NEXT],        101.4),
+    ("limit in an auction",      order(limit=105, time_in_force=OPEN), [FLAT, NEXT], 100.0),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("action", "rows", "price"), [row[1:] for row in TAKERS], ids=[row[0] for row in TAKERS]
+)
+def test_limit_that_takes_slips_up_to_its_limit(
+    action: Action, rows: list[Prices], price: float
+) -> None:
+    """One that rests never slips; without the setting none does."""
+    how: dict[str, Any] = {"session": 2} if len(rows) == 2 else {}
+    done = run([FLAT, *rows], {0: action}, slippage=SLIPS, limit_slippage=True, **how)
+    assert [each[2] for each in prices_of(done)] == [price]
+    plain = run([FLAT, *rows], {0: action}, slippage=SLIPS, **how)
+    (without,) = prices_of(plain)
+    assert (price - without[2]) * (1 if without[1] > 0 else -1) >= 0
+
+
+def test_market_order_slips_as_ever_and_limits_only_by_the_setting() -> None:
+    for setting in (False, True):
+        done = run([FLAT, FLAT], {0: order()}, slippage=SLIPS, limit_slippage=setting)
+        assert [each[2] for each in prices_of(done)] == [100.5]
+    done = run([FLAT, FLAT], {0: order(limit=105)}, slippage=SLIPS)
+    assert [each[2] for each in prices_of(done)] == [100.0]
+
+
+def test_compiled_host_refuses_slippage_of_limits_by_name() -> None:
+    timeline = make_timeline([FLAT] * 5)
+    terms = make_terms(timeline, slippage=SLIPS, limit_slippage=True)
+    spec = StrategySpec(name="s", strategy=SmaCross(), capital=10**10)
+    with pytest.raises(ConfigError, match="slippage of limit orders, which the compiled host"):
+        CompiledHost(timeline, spec, terms, RiskLimits())
+
+
+def test_iceberg_shows_one_slice_a_bar_on_a_straight_way_too() -> None:
+    """Down to 99 and up again: the limit ends one leg and begins the next."""
+    fill = FillTerms(limit_reach=LIMIT_TOUCHED, path=BarPath.OPEN_LOW_HIGH_CLOSE)
+    rows = [FLAT, NEXT, NEXT]
+    done = run(rows, {0: order(quantity=40, limit=99, display=15)}, fill=fill)
+    assert [each.lots for each in done.fills] == [15, 15]

@@ -395,3 +395,34 @@ def test_prints_alone_fill_other_orders_at_their_price() -> None:
 def test_queue_on_prints_needs_a_size_and_bars_have_none() -> None:
     with pytest.raises(ConfigError, match="queue on trade prints, which don't tell its size"):
         run(make_trade_timeline([100]), {}, QUEUE)
+
+
+# Icebergs.
+
+
+def test_next_slice_of_an_iceberg_goes_to_the_end_of_the_queue() -> None:
+    """5 at 99, 2 of them shown, behind 10. 6 and 7 trade there: 3 for us, of which 2 are shown.
+
+    The next slice waits behind 10 again: 11 bring 1. Then 98.50 trades, so all at 99 has.
+    """
+    timeline = make_trade_timeline([100, (99, 6), (99, 7), (99, 11), (98.5, 1)])
+    hidden = run(timeline, {0: buy(5, limit=99, display=2)}, PRINTS)
+    assert told(hidden) == [(2, 99, 2), (1, 99, 3), (2, 99, 4)]
+    shown = run(timeline, {0: buy(5, limit=99)}, PRINTS)
+    assert told(shown) == [(3, 99, 2), (2, 99, 3)]
+
+
+def test_slice_of_an_iceberg_stands_behind_what_the_book_shows() -> None:
+    prints = [(1, 99.0, 6, SELLER), (2, 99.0, 6, SELLER), (3, 99.0, 9, SELLER)]
+    hidden = run(book(prints=prints), {LAST: buy(5, limit=99, display=1)}, QUEUE)
+    assert told(hidden) == [(1, 99, 2)]
+    assert told(run(book(prints=prints), {LAST: buy(5, limit=99)}, QUEUE)) == [
+        (2, 99, 2),
+        (3, 99, 3),
+    ]
+
+
+def test_iceberg_that_takes_takes_all_that_stands() -> None:
+    timeline = make_quote_timeline([(99, 101, 5, 4), (99, 101, 5, 4)])
+    hidden = run(timeline, {0: buy(7, limit=101, display=2)})
+    assert told(hidden) == told(run(timeline, {0: buy(7, limit=101)}))

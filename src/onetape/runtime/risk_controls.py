@@ -1,0 +1,177 @@
+"""What a session asks of risk beyond the gates of each strategy: the account, and shrinking.
+
+A session without any of it has no `RiskControls`, and its orders take the quick way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from onetape.domain.errors import ConfigError
+from onetape.domain.events import OrderDenied
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.notional import compute_notional
+from onetape.domain.orders import DenialCode, Side
+from onetape.execution.oms import Oms
+from onetape.risk.account import AccountRisk
+from onetape.risk.approval import RiskApproved, RiskEngine
+from onetape.risk.gates.order_rate import OrderRate
+from onetape.risk.input import RiskInput, compute_worst_lots
+from onetape.risk.limits import RiskLimits, build_account_gates, find_shrinking
+from onetape.risk.shrinking import Shrinking
+from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
+from onetape.runtime.market_state import MarketState
+from onetape.runtime.runner import Runner
+from onetape.runtime.step_log import StepLog
+
+
+class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
+    """What `RiskControls` remember between two steps."""
+
+    account_rate: OrderRate | None = None
+    account_watch: EquityWatchState | None = None
+
+
+class RiskControls:
+    """Puts an order before the gates of account and strategy, and shrinks it where that is on.
+
+    Attributes:
+        shrinks: Refusals that shrink an order instead.
+        paused: Strategies that may only reduce what they hold.
+    """
+
+    __slots__ = (
+        "_account", "_engines", "_index", "_log", "_market", "_oms", "_runners", "_watch",
+        "paused", "shrinks",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: RiskLimits,
+        log: StepLog,
+        market: MarketState,
+        oms: Oms,
+        instruments: Sequence[Instrument],
+        runners: Mapping[str, Runner],
+        watch: EquityWatch | None,
+        engines: Mapping[str, RiskEngine] | None = None,
+    ) -> None:
+        """Begin without a count.
+
+        Args:
+            limits: What is asked.
+            log: Where what shrinks is told.
+            market: Where the marks come from.
+            oms: The open orders.
+            instruments: Those of the timeline, in its order.
+            runners: The strategies.
+            watch: Peak and session-start equity of the account; None when no gate asks for them.
+            engines: The gates of each strategy; None: those that it has.
+
+        Raises:
+            ConfigError: A limit is none, or of the account while a strategy holds several
+                currencies.
+        """
+        self._log = log
+        self._market = market
+        self._oms = oms
+        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._runners = runners
+        self._watch = watch
+        self._engines = engines or {}
+        gates = build_account_gates(limits.account)
+        foreign = [each.name for each in runners.values() if each.exchange is not None]
+        if gates and foreign:
+            raise ConfigError(
+                f"strategy {foreign[0]} holds several currencies, and limits of the account are "
+                "reckoned in one",
+                where="risk.account",
+                remedy="trade one currency, or leave the limits of the account out",
+            )
+        self._account = AccountRisk(gates) if gates else None
+        self.shrinks = find_shrinking(limits)
+        self.paused: frozenset[str] = frozenset()
+
+    def save(self) -> RiskControlsState:
+        """What they remember."""
+        return RiskControlsState(
+            account_rate=self._account.save() if self._account is not None else None,
+            account_watch=self._watch.save() if self._watch is not None else None,
+        )
+
+    def restore(self, state: RiskControlsState) -> None:
+        """Go on where `state` was saved."""
+        if self._account is not None:
+            self._account.restore(state.account_rate)
+        if self._watch is not None and state.account_watch is not None:
+            self._watch.restore(state.account_watch)
+
+    def decide(
+        self, runner: Runner, order: RiskInput, shrinking: Shrinking | None
+    ) -> RiskApproved | OrderDenied:
+        """The verdict on `order`; what shrinks it goes into the step, caused by the intent."""
+        verdict = self.judge(runner, order, shrinking)
+        if shrinking is not None:
+            log = self._log
+            cause = log.first_seq + len(log.events) - 1
+            for step in shrinking.steps:
+                log.emit(step, log.origin, cause)
+        return verdict
+
+    def judge(
+        self, runner: Runner, order: RiskInput, shrinking: Shrinking | None
+    ) -> RiskApproved | OrderDenied:
+        """The verdict on `order`, of which nothing is told."""
+        of_account = order
+        if self._account is not None:
+            of_account = self._sum(runner, order)
+        engine = self._engines.get(runner.name, runner.risk)
+        return engine.decide(order, self._account, of_account, shrinking)
+
+    def _sum(self, runner: Runner, order: RiskInput) -> RiskInput:
+        """`order` with equity, peak and other exposures of the account."""
+        gross, net = order.other_gross_notional, order.other_net_notional
+        equity = 0
+        for each in self._runners.values():
+            each.valuation.refresh()
+            equity += each.valuation.equity
+            if each is not runner:
+                its_gross, its_net = self._worst_exposure(each, order.side_sign)
+                gross += its_gross
+                net += its_net
+        peak = session_start = 0
+        if self._watch is not None:
+            self._watch.advance()
+            peak, session_start = self._watch.peak, self._watch.session_start
+        return msgspec.structs.replace(
+            order, equity=equity, peak_equity=peak, session_start_equity=session_start,
+            other_gross_notional=gross, other_net_notional=net,
+        )  # fmt: skip
+
+    def _worst_exposure(self, runner: Runner, side_sign: int) -> tuple[int, int]:
+        """Gross and net notional of a strategy at their worst, as `RiskInput` says of others."""
+        gross, net = runner.valuation.gross, runner.valuation.net
+        buys: dict[InstrumentId, int] = {}
+        sells: dict[InstrumentId, int] = {}
+        for each in self._oms.open.values():
+            if each.strategy == runner.name and not each.reduce_only:
+                side = buys if each.side is Side.BUY else sells
+                side[each.instrument] = side.get(each.instrument, 0) + each.leaves
+        ends = buys if side_sign > 0 else sells
+        for name in {**buys, **sells}:
+            position = runner.ledger.positions[name]
+            mark = self._market.mark_ticks(self._index[name])
+            price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
+            gross += (worst - abs(position.lots)) * price
+            net += side_sign * ends.get(name, 0) * price
+        return gross, net
+
+
+def name_pause(verdict: RiskApproved | OrderDenied) -> RiskApproved | OrderDenied:
+    """A refusal by the kill switch that is not set: a breaker pauses the strategy, and says so."""
+    if isinstance(verdict, OrderDenied) and verdict.code is DenialCode.KILL_SWITCH:
+        return msgspec.structs.replace(verdict, code=DenialCode.BREAKER)
+    return verdict

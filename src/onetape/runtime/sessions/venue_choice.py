@@ -1,0 +1,61 @@
+"""Which simulated venue the rows of a timeline need, and whether it can fill as it is told."""
+
+from __future__ import annotations
+
+from onetape.domain.errors import ConfigError
+from onetape.domain.ports import AccountView
+from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
+from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.tick_venue import TickVenue
+from onetape.execution.simulated.venue import SimulatedVenue
+from onetape.marketdata.timeline import Timeline
+from onetape.runtime.market_state import MarketState
+
+
+def build_venue(
+    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+) -> SimulatedVenue:
+    """The simulated venue for the rows of a timeline.
+
+    Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
+    """
+    instruments = timeline.instruments
+    queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
+    if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
+        return SimulatedVenue(instruments, terms, market.newest_bar, account)
+    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
+
+
+def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+    """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    slippage = terms.slippage
+    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
+        raise ConfigError(
+            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
+            where="execution.slippage",
+            remedy="use fixed or none: orders take the sizes that stand",
+        )
+    for each in timeline.instruments:
+        fill = terms.fill_of(each.id)
+        has_queue = fill.queue is not QueueModel.NONE
+        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
+            raise ConfigError(
+                f"{each.id} has a queue on trade prints, which don't tell its size",
+                where="execution.fill.queue_ahead",
+                remedy="give the size that is ahead of an order, or no queue",
+            )
+        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
+            raise ConfigError(
+                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
+                where="execution.fill",
+                remedy="leave queue and rest out",
+            )
+        if timeline.kind != "bars" and (fill.market, fill.path) != (
+            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
+        ):  # fmt: skip
+            raise ConfigError(
+                f"{each.id} is to fill at {fill.market.name.lower()} on the "
+                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
+                where="execution.fill",
+                remedy="leave market and path out",
+            )

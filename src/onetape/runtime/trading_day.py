@@ -1,0 +1,66 @@
+"""Where a trading day of the account begins, for the loss gates.
+
+Where all instruments have one calendar a day is a session: it begins with the first row of a later
+one. Where calendars differ their sessions overlap, and a day would begin with each of them. Then,
+or where a time is given, it begins at a time of the day, for the account as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.timestamps import NS_PER_DAY, NS_PER_SECOND
+from onetape.marketdata.bars import IntArray
+from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.timezones import check_timezone, utc_to_local
+
+_MIDNIGHT = "00:00 UTC"
+_FORM = re.compile(r"([01]\d|2[0-3]):([0-5]\d) (\S+)")
+
+
+def parse_trading_day(text: str) -> tuple[int, str]:
+    """Nanoseconds of the day and time zone of a text like `17:00 America/New_York`.
+
+    Raises:
+        ConfigError: It has another form, or the time zone is unknown.
+    """
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"{text!r} is no beginning of a day", where="risk.trading_day",
+                          remedy="write it like 17:00 America/New_York")  # fmt: skip
+    hours, minutes, zone = found.groups()
+    try:
+        check_timezone(zone)
+    except DataError as error:
+        raise ConfigError(error.what, where="risk.trading_day", remedy=error.remedy) from None
+    return (int(hours) * 3600 + int(minutes) * 60) * NS_PER_SECOND, zone
+
+
+def find_day_starts(timeline: Timeline, trading_day: str | None = None) -> IntArray:
+    """Rows that begin a day, int64, rising; the first row of the timeline is one.
+
+    A row belongs to the day in which its bar has closed, its print was; a close right at the
+    beginning of a day is still of the day before. Late rows of an earlier day begin none.
+
+    Args:
+        timeline: The rows.
+        trading_day: When a day of the account begins, see `parse_trading_day`; None: with the
+            session, or at midnight of UTC where the calendars of the instruments differ.
+
+    Raises:
+        ConfigError: `trading_day` can't be read.
+    """
+    days = timeline.columns["session_close"]
+    if trading_day is None and len({each.calendar for each in timeline.instruments}) > 1:
+        trading_day = _MIDNIGHT
+    if trading_day is not None:
+        begins, zone = parse_trading_day(trading_day)
+        local = utc_to_local(timeline.columns["ts_close"] - 1, zone)
+        days = (local - begins) // NS_PER_DAY
+    changes = np.flatnonzero(days[1:] != days[:-1]) + 1
+    if np.any(days[changes] < days[changes - 1]):
+        changes = np.flatnonzero(np.diff(np.maximum.accumulate(days))) + 1
+    return np.concatenate(([0], changes)).astype(np.int64)

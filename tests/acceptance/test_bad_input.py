@@ -1,0 +1,95 @@
+"""Bad orders, one a row: each ends as a typed event with what was wrong, and nothing is dropped.
+
+What a strategy may never write (a price off the grid, no quantity) is an error of the strategy: it
+is quarantined, and says which line. What it could not know is a denial of ours or the venue's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from onetape.domain.events import OrderCanceled, OrderDenied, OrderSubmitted, StrategyQuarantined
+from onetape.domain.market import CorporateActionKind
+from onetape.domain.orders import TimeInForce
+from onetape.strategy.context import Context
+from tests.support.actions import make_action, with_actions
+from tests.support.session_runs import SessionRun, run_session
+from tests.support.timelines import AAPL, EQUITY, MSFT, at_rows, make_columns, make_timeline, opens
+
+Action = Callable[[Context], Any]
+FOK = TimeInForce.FOK
+BARS = [(100.0, 100.0, 100.0, 100.0, 1_000.0)] * 7
+"""A thousand shares a bar, of which a tenth may be ours."""
+
+first: Action = lambda ctx: ctx.buy(AAPL, 10)  # noqa: E731
+
+
+def change(ctx: Context) -> None:
+    """The order of the first bar, which has filled."""
+    prefix = ctx.buy(AAPL, 1).rpartition("-")[0]
+    ctx.replace(f"{prefix}-1", AAPL, quantity=20)
+
+
+def cancel(ctx: Context) -> None:
+    prefix = ctx.buy(AAPL, 1).rpartition("-")[0]
+    ctx.cancel(f"{prefix}-1")
+
+
+# ruff: noqa: E501
+# fmt: off
+TABLE: list[tuple[str, Action, type[Any], str]] = [
+    # what                  the order, at the fourth bar                  ends as              and says
+    ("off-grid price",      lambda c: c.buy(AAPL, 1, limit=99.999),       StrategyQuarantined, "price 99.999 is off the grid of 0.01 (nearest valid values: 99.99 and 100.00)"),
+    ("off-grid stop",       lambda c: c.buy(AAPL, 1, stop=100.001),       StrategyQuarantined, "price 100.001 is off the grid of 0.01"),
+    ("off-grid quantity",   lambda c: c.buy(AAPL, 10.5),                  StrategyQuarantined, "quantity 10.5 is off the grid of 1 (nearest valid values: 10 and 11)"),
+    ("no quantity",         lambda c: c.buy(AAPL, 0),                     StrategyQuarantined, "quantity 0 of AAPL.XNAS is not positive"),
+    ("negative quantity",   lambda c: c.sell(AAPL, -5),                   StrategyQuarantined, "quantity -5 of AAPL.XNAS is not positive"),
+    ("quantity not finite", lambda c: c.buy(AAPL, float("nan")),          StrategyQuarantined, "quantity nan is not finite"),
+    ("negative price",      lambda c: c.buy(AAPL, 1, limit=-5),           StrategyQuarantined, "price -5 of AAPL.XNAS is not positive"),
+    ("unknown instrument",  lambda c: c.buy(MSFT, 1),                     StrategyQuarantined, "'MSFT.XNAS' is not subscribed (known: AAPL.XNAS)"),
+    ("more than int32",     lambda c: c.buy(AAPL, 3_000_000_000),         OrderDenied,         "lot_limits 3000000000 > 2147483647 lots"),
+    ("reduce-only flips",   lambda c: c.sell(AAPL, 11, reduce_only=True), OrderDenied,         "reduce_only 11 > 10 lots"),
+    ("reduce-only adds",    lambda c: c.buy(AAPL, 1, reduce_only=True),   OrderDenied,         "reduce_only 1 > -10 lots"),
+    ("replace of filled",   change,                                       OrderDenied,         "order_closed 0 > 0"),
+    ("cancel of filled",    cancel,                                       OrderDenied,         "order_closed 0 > 0"),
+    ("cancel of nothing",   lambda c: c.cancel("nobody-1"),               OrderDenied,         "unknown_order 0 > 0 nobody-1"),
+    ("FOK beyond volume",   lambda c: c.buy(AAPL, 101, limit=101, time_in_force=FOK), OrderCanceled, "not filled at once"),
+]
+# fmt: on
+
+
+def tell(event: Any) -> str:
+    match event:
+        case OrderDenied():
+            return f"{event.code.value} {event.actual:.0f} > {event.limit:.0f} {event.unit}"
+        case OrderCanceled():
+            return event.reason
+        case _:
+            return event.error
+
+
+def run(actions: dict[int, Action]) -> SessionRun:
+    timeline = make_timeline((EQUITY, make_columns(BARS)))
+    return run_session(timeline, at_rows(actions), max_volume_ratio=0.1)
+
+
+@pytest.mark.parametrize(("_what", "order", "kind", "says"), TABLE, ids=[row[0] for row in TABLE])
+def test_bad_order_ends_as_a_typed_event(
+    _what: str, order: Action, kind: type[Any], says: str
+) -> None:
+    session = run({0: first, 3: order})
+    (found,) = session.of_type(OrderDenied, OrderCanceled, StrategyQuarantined)
+    assert type(found) is kind
+    assert says in tell(found)
+    assert session.fills[0].lots == 10  # what was right before it stands
+
+
+def test_order_of_a_delisted_instrument_is_denied() -> None:
+    delisting = make_action(CorporateActionKind.DELISTING, opens(3), 90)
+    timeline = with_actions(make_timeline((EQUITY, make_columns(BARS))), [delisting])
+    session = run_session(timeline, at_rows({4: first}))
+    assert [tell(each) for each in session.denied] == ["delisted 10 > 0 lots"]
+    assert session.of_type(OrderSubmitted) == []

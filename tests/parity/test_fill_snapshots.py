@@ -1,0 +1,199 @@
+"""Sessions under every fill model go on from a snapshot as if nothing had been."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from onetape.domain.market import MarketEvent, TimeSlice
+from onetape.domain.orders import Side, TimeInForce
+from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.fill_terms import (
+    BarPath,
+    FillTerms,
+    MarketPrice,
+    QueueModel,
+    RestOfOrder,
+    Trigger,
+)
+from onetape.execution.simulated.latency import LatencyModel
+from onetape.execution.simulated.terms import VenueTerms
+from onetape.marketdata.tick_timeline import build_quote_timeline
+from onetape.marketdata.timeline import Timeline
+from onetape.risk.limits import RiskLimits
+from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.runtime.sessions.session_state import SessionState, decode_state, encode_state
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy, param, state
+from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.store import MemoryTape
+from tests.support.session_runs import make_terms
+from tests.support.ticks import make_book_timeline, make_deltas, make_quotes
+from tests.support.timelines import (
+    AAPL,
+    EQUITY,
+    OTHER,
+    SECOND,
+    make_prints,
+    make_timeline,
+    make_trade_timeline,
+)
+
+
+class Restless(Strategy):
+    """Orders, brackets, cancels and replaces at random."""
+
+    seed: int = param(0)
+    heard: int = state(0)
+
+    def on_market_event(self, event: MarketEvent, ctx: Context) -> None:
+        if isinstance(event, TimeSlice):
+            return
+        self.heard += 1
+        chance = random.Random(f"{self.seed} {self.heard}")
+        mark = ctx.mark(event.instrument)
+        if chance.random() > 0.5 or mark != mark:
+            return
+        mine = ctx.open_orders(event.instrument)
+        if len(mine) > 4:
+            ctx.cancel(mine[0].client_order_id)
+            return
+        if mine and chance.random() < 0.2 and mine[-1].limit:
+            price = round(mine[-1].limit + chance.choice((-0.5, 0.5)), 2)
+            ctx.replace(mine[-1].client_order_id, event.instrument, limit=price)
+            return
+        side = chance.choice(list(Side))
+        near, far = (round(mark + chance.randint(-4, 4) * 0.5, 2) for _ in range(2))
+        lots = chance.randint(1, 15)
+        kind = chance.randrange(6)
+        if kind == 0:
+            ctx.order(event.instrument, side, lots)
+        elif kind == 1:
+            ctx.order(event.instrument, side, lots, limit=near, post_only=chance.random() < 0.3)
+        elif kind == 2:
+            ctx.order(event.instrument, side, lots, stop=near, limit=far)
+        elif kind == 3:
+            ctx.order(event.instrument, side, lots, trail=1.0)
+        elif kind == 4:
+            in_force = chance.choice((TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY))
+            ctx.order(event.instrument, side, lots, limit=near, time_in_force=in_force)
+        else:
+            target, stop = round(mark + side * 1.5, 2), round(mark - side * 1.5, 2)
+            ctx.bracket(event.instrument, side, lots, take_profit=target, stop_loss=stop)
+
+
+def make_depth(chance: random.Random, delay: int) -> Timeline:
+    rows = [(0.0, 1, 98.0, 20.0), (0.0, 0, 102.0, 20.0)]
+    for second in range(1, 40):
+        for _ in range(chance.randint(1, 3)):
+            is_bid = chance.randint(0, 1)
+            price = 100 - chance.randint(1, 4) / 2 if is_bid else 100 + chance.randint(1, 4) / 2
+            rows.append((second / 2, is_bid, price, chance.choice((0, 3, 8, 20))))
+    prints = [(100 + chance.randint(-3, 3) / 2, chance.randint(1, 20)) for _ in range(30)]
+    at = sorted(chance.randint(1, 20 * SECOND) for _ in prints)
+    return make_book_timeline(make_deltas(rows, delay=delay), prints=(prints, at), delay=delay)
+
+
+def make_two_quotes(chance: random.Random, delay: int) -> Timeline:
+    def rows() -> list[tuple[float, ...]]:
+        middle = [100 + chance.randint(-4, 4) / 2 for _ in range(30)]
+        return [
+            (each - 0.5 * chance.randint(1, 3), each + 0.5, chance.randint(0, 9),
+             chance.randint(1, 9))
+            for each in middle
+        ]  # fmt: skip
+
+    prints = make_prints([99.5, 100.0, 100.5], at=[SECOND, 5 * SECOND, 9 * SECOND], delay=delay)
+    return build_quote_timeline(
+        [(EQUITY, make_quotes(rows(), delay=delay)), (OTHER, make_quotes(rows(), delay=delay))],
+        source="test", trades={AAPL: prints},
+    )  # fmt: skip
+
+
+def make_bars(chance: random.Random, _delay: int) -> Timeline:
+    rows = []
+    for _ in range(40):
+        prices = [100 + chance.randint(-6, 6) / 2 for _ in range(4)]
+        rows.append((prices[0], max(prices), min(prices), prices[1], 100.0))
+    return make_timeline(rows)
+
+
+def make_trades(chance: random.Random, delay: int) -> Timeline:
+    rows = [(100 + chance.randint(-4, 4) / 2, chance.randint(1, 20)) for _ in range(60)]
+    return make_trade_timeline(rows, delay=delay)
+
+
+WORLDS = [
+    (make_bars, FillTerms(market=MarketPrice.SAME_CLOSE, path=BarPath.OPEN_HIGH_LOW_CLOSE), 0.1),
+    (make_bars, FillTerms(market=MarketPrice.TYPICAL, path=BarPath.OPTIMISTIC), None),
+    (make_bars, FillTerms(market=MarketPrice.MID, path=BarPath.OPEN_LOW_HIGH_CLOSE), 0.1),
+    (make_trades, FillTerms(queue=QueueModel.RISK_AVERSE, queue_ahead=9), 0.5),
+    (make_two_quotes, FillTerms(queue=QueueModel.RISK_AVERSE, queue_ahead=4), None),
+    (make_two_quotes, FillTerms(rest=RestOfOrder.WALK, trigger=Trigger.MID), None),
+    (make_depth, FillTerms(queue=QueueModel.LOG, trigger=Trigger.LAST), 0.5),
+    (make_depth, FillTerms(limit_reach=LIMIT_TOUCHED), None),
+]
+
+
+def records_of(tape: MemoryTape) -> list[bytes]:
+    tape.commit()
+    return list(MemoryTapeReader(tape).encoded_records())
+
+
+@pytest.mark.parametrize("world", range(len(WORLDS)))
+def test_session_in_parts_equals_the_whole_one(world: int) -> None:
+    make, fill, ratio = WORLDS[world]
+    fills = 0
+    for seed in range(6):
+        chance = random.Random(seed)
+        timeline = make(chance, chance.choice((0, 0, SECOND)))
+        terms = make_terms(
+            timeline, fill=fill, max_volume_ratio=ratio, seed=seed,
+            latency=LatencyModel(mean_ms=chance.choice((0, 400)), std_ms=chance.choice((0, 200))),
+        )  # fmt: skip
+
+        def open_session(
+            tape: MemoryTape,
+            timeline: Timeline = timeline,
+            seed: int = seed,
+            terms: VenueTerms = terms,
+        ) -> BacktestSession:
+            spec = StrategySpec(name="s0", strategy=Restless(seed=seed), capital=10**15)
+            limits = RiskLimits(max_leverage=4)
+            return BacktestSession(timeline, [spec], terms, limits, tape, SessionIdentity())
+
+        tape = MemoryTape()
+        whole = open_session(tape)
+        whole.run()
+        assert not whole.pipeline.quarantined
+        expected = records_of(tape)
+        fills += sum(b"order.filled" in each for each in expected)
+        ends = [stop for _, stop in open_session(MemoryTape()).cut_blocks(1)]
+        stops = sorted(chance.sample(ends, min(len(ends), 5)))
+        records, ended = run_in_parts(open_session, stops)
+        assert records == expected, f"seed {seed}, stops {stops}"
+        assert encode_state(ended) == encode_state(whole.save())
+    assert fills > 20
+
+
+def run_in_parts(
+    open_session: Callable[[MemoryTape], BacktestSession], stops: list[int]
+) -> tuple[list[bytes], SessionState]:
+    records: list[bytes] = []
+    tape = MemoryTape()
+    session = open_session(tape)
+    session.start()
+    for stop in stops:
+        session.advance(stop)
+        records += records_of(tape)
+        kept = encode_state(session.save())
+        tape = MemoryTape()
+        session = open_session(tape)
+        session.restore(decode_state(kept))
+        assert encode_state(session.save()) == kept
+    for _, stop in session.cut_blocks(1):
+        session.advance(stop)
+    session.finish()
+    return records + records_of(tape), session.save()
