@@ -779,7 +779,7 @@ class OrderDesk:
                 self._convert(runner, runner.exchange, currency, origin, seq)
             if self.settlement is not None:
                 instrument = self._instruments[report.instrument]
-                if not instrument.is_margined:
+                if not instrument.is_margined:  # only what is realized moves cash, at once
                     self.settlement.take(runner, report, instrument.settlement_currency, seq)
         return runner
 
