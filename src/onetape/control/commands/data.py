@@ -12,6 +12,7 @@ import typer
 
 from onetape.control.commands.data_aggregate import aggregate
 from onetape.control.commands.data_check import check
+from onetape.control.commands.data_generate import generate
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
@@ -43,6 +44,7 @@ app.command()(diff)
 app.command()(asof)
 app.command()(pull)
 app.command()(reconcile)
+app.command()(generate)
 
 _SHOWN = ("time_open", "open", "high", "low", "close", "volume")
 
