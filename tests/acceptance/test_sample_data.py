@@ -79,7 +79,12 @@ def test_sample_drift_is_that_of_the_mean_price(jumps_per_year: float) -> None:
     A year of 1000 instruments; the standard error is that of the sample.
     """
     model = SampleModel(
-        price=1000.0, drift=0.3, prints=1, jumps_per_year=jumps_per_year, jump_volatility=0.2
+        price=1000.0,
+        drift=0.3,
+        volatility=0.8,
+        prints=1,
+        jumps_per_year=jumps_per_year,
+        jump_volatility=0.2,
     )
     start, end = from_iso("2021-01-01"), from_iso("2022-01-01")
     times = plan_times(build_calendar("24/7"), "1d", start, end)
@@ -182,6 +187,48 @@ def test_sample_prints_make_the_bars_and_lie_on_the_quotes() -> None:
     assert trades["size"].mean() == pytest.approx(lots, rel=5 / math.sqrt(len(trades["size"])))
 
 
+def test_sample_spread_lies_around_the_price() -> None:
+    """Whatever the spread, the middle is the price to half a tick."""
+    times = plan_times(build_calendar("24/7"), "1d", from_iso("2023-01-01"), from_iso("2024-01-01"))
+    narrow, wide = (
+        generate_series(SampleModel(spread_ticks=ticks), make(), times, seed=3) for ticks in (2, 31)
+    )
+    apart = (narrow.bid + narrow.ask - wide.bid - wide.ask) / 2
+    assert np.abs(apart).max() <= 1.0
+    assert abs(apart.mean()) < 0.05
+
+
+@pytest.mark.parametrize("price", [100.0, 0.05])
+def test_sample_depth_is_that_of_the_quotes(price: float) -> None:
+    """Against a naive book: after each update it has the levels at and behind the quote."""
+    model = SampleModel(price=price, levels=4, prints=5, volatility=1.0, gap_ratio=0.1)
+    asked = request(
+        ts_start=from_iso("2023-06-01"), model=model, records=(RecordKind.QUOTES, RecordKind.BOOK)
+    )
+    made = sample(make(), asked).records
+    quotes = complete_records(RecordKind.QUOTES, made[RecordKind.QUOTES], "it")
+    book = complete_records(RecordKind.BOOK, made[RecordKind.BOOK], "it")
+    levels: tuple[dict[int, float], dict[int, float]] = ({}, {})
+    at = 0
+    for quote in range(len(quotes["bid"])):
+        while at < len(book["price"]) and book["update_id"][at] == quote + 1:
+            assert book["ts_event"][at] == quotes["ts_event"][quote]
+            side = levels[int(book["is_bid"][at])]
+            ticks = round(float(book["price"][at]) * 100)
+            assert ticks / 100 == book["price"][at]
+            if book["size"][at]:
+                side[ticks] = float(book["size"][at])
+            else:
+                del side[ticks]  # only what is there is removed
+            at += 1
+        asks, bids = levels
+        ask, bid = (round(float(quotes[name][quote]) * 100) for name in ("ask", "bid"))
+        assert sorted(asks) == list(range(ask, ask + 4))
+        assert sorted(bids) == list(range(max(1, bid - 3), bid + 1))
+        assert (asks[ask], bids[bid]) == (quotes["ask_size"][quote], quotes["bid_size"][quote])
+    assert at == len(book["price"])
+
+
 def test_sample_depends_on_seed_and_name_and_on_nothing_else() -> None:
     asked = request(records=BOTH)
     first, again = sample(make(), asked), sample(make(), asked)
@@ -248,7 +295,7 @@ def test_sample_bars_fill_the_sessions(calendar: str, timeframe: str, bars: int)
         ({"ts_end": from_iso("1984-01-01") - 1}, "no session"),
         ({"ts_end": NOW + 7 * NS_PER_DAY}, "bar is not over yet"),
         ({"seed": -1}, "seed -1 is negative"),
-        ({"records": (RecordKind.FUNDING,)}, "choose of trades, quotes"),
+        ({"records": (RecordKind.FUNDING,)}, "choose of trades, quotes, book"),
         ({"model": SampleModel(prints=10_000)}, "14,610 bars of 10,000 prints"),
         ({"model": SampleModel(volume=10.0)}, "too few or too many"),
         ({"model": SampleModel(volume=1e300)}, "too few or too many"),

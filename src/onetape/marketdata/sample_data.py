@@ -60,6 +60,7 @@ class SampleModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         prints: Of each bar.
         volume: Mean of a bar, in units; a print's lots are geometric.
         spread_ticks: Ask less bid.
+        levels: Prices of each side of a book that have orders.
 
     Raises:
         DataError: A parameter is out of range.
@@ -79,6 +80,7 @@ class SampleModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prints: int = 20
     volume: float = 100_000.0
     spread_ticks: int = 1
+    levels: int = 5
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -88,6 +90,7 @@ class SampleModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ("jumps_per_year", 0.0, 1e6), ("jump_volatility", 0.0, 1.0), ("gap_ratio", 0.0, 0.9),
             ("gap_bars", 1.0, 1e6),
             ("prints", 1, MAX_PRINTS), ("volume", 0.0, math.inf), ("spread_ticks", 1, 1_000_000),
+            ("levels", 1, 1000),
         ):  # fmt: skip
             value = getattr(self, name)
             if not (least <= value <= most and math.isfinite(value)):
@@ -165,10 +168,10 @@ def generate_series(
     middle = _compute_path(model, times, seed, instrument)[kept]
     bid = _to_bid(middle, model, instrument, where)
     ask = bid + model.spread_ticks
-    sides = _stream(seed, instrument.id, "sides").random((bars, prints))[kept] < 0.5
+    sides = make_stream(seed, instrument.id, "sides").random((bars, prints))[kept] < 0.5
     sizes = _draw_lots(model, instrument, (bars, prints), seed, where)[:, kept]
     starts = times.ts_open[kept, None] + slot[kept, None] * np.arange(prints)
-    offsets = _stream(seed, instrument.id, "times").random((bars, prints))[kept]
+    offsets = make_stream(seed, instrument.id, "times").random((bars, prints))[kept]
     ts_print = starts + 1 + (offsets * (slot[kept, None] - 1)).astype(np.int64)
     return SampleSeries(
         kept=kept,
@@ -184,7 +187,12 @@ def generate_series(
     )
 
 
-def _stream(seed: int, name: str, purpose: str) -> np.random.Generator:
+def mean_lots(model: SampleModel, instrument: Instrument) -> float:
+    """Lots of a print on average."""
+    return model.volume / model.prints / instrument.lot_float
+
+
+def make_stream(seed: int, name: str, purpose: str) -> np.random.Generator:
     """Random numbers of their own for one name and purpose."""
     digest = hashlib.sha256(f"{name}\0{purpose}".encode()).digest()
     entropy = [seed, int.from_bytes(digest[:16], "big")]
@@ -199,16 +207,16 @@ def _compute_path(
     dt = (times.years / model.prints)[:, None]
     turbulent = _find_turbulent(model, int(times.session[-1]) + 1, seed)[times.session]
     v = model.volatility * np.where(turbulent, model.turbulent_ratio, 1.0)[:, None]
-    moves = _stream(seed, instrument.id, "moves").standard_normal(shape)
+    moves = make_stream(seed, instrument.id, "moves").standard_normal(shape)
     if model.correlation:
-        market = _stream(seed, "", "market").standard_normal(shape)
+        market = make_stream(seed, "", "market").standard_normal(shape)
         rho = model.correlation
         moves = math.sqrt(rho) * market + math.sqrt(1 - rho) * moves
     jumpiness = math.expm1(model.jump_volatility**2 / 2)
     steps = (model.drift - v * v / 2 - model.jumps_per_year * jumpiness) * dt
     steps = steps + v * np.sqrt(dt) * moves
     if model.jumps_per_year:
-        jumps = _stream(seed, instrument.id, "jumps")
+        jumps = make_stream(seed, instrument.id, "jumps")
         counts = jumps.poisson(model.jumps_per_year * dt, shape)
         steps += model.jump_volatility * np.sqrt(counts) * jumps.standard_normal(shape)
     with np.errstate(over="ignore"):  # infinite is off the grid, which is refused
@@ -220,7 +228,7 @@ def _find_turbulent(model: SampleModel, sessions: int, seed: int) -> BoolArray:
     """Which sessions are turbulent; the first one is with the share that turbulent spells have."""
     if model.turbulent_ratio == 1.0:
         return np.zeros(sessions, dtype=np.bool_)
-    draws = _stream(seed, "", "regimes")
+    draws = make_stream(seed, "", "regimes")
     means = (model.calm_sessions, model.turbulent_sessions)
     now = int(draws.random() < means[1] / (means[0] + means[1]))
     states: list[int] = []
@@ -232,7 +240,7 @@ def _find_turbulent(model: SampleModel, sessions: int, seed: int) -> BoolArray:
 
 def _find_missing(model: SampleModel, bars: int, seed: int, instrument: Instrument) -> BoolArray:
     """Which bars lie in a gap."""
-    draws = _stream(seed, instrument.id, "gaps")
+    draws = make_stream(seed, instrument.id, "gaps")
     begin = np.flatnonzero(draws.random(bars) < model.gap_ratio)
     end = np.minimum(begin + draws.geometric(1 / model.gap_bars, len(begin)), bars)
     steps = np.bincount(begin, minlength=bars + 1) - np.bincount(end, minlength=bars + 1)
@@ -256,7 +264,7 @@ def _draw_lots(
     model: SampleModel, instrument: Instrument, shape: tuple[int, int], seed: int, where: str
 ) -> IntArray:
     """Lots of prints, and what bids and asks show beside them, shape (3, bars, prints)."""
-    mean = model.volume / model.prints / instrument.lot_float
+    mean = mean_lots(model, instrument)
     over, _ = instrument.lot_size.as_integer_ratio()
     if not 1 <= mean <= _EXACT / over / 1000 / model.prints:
         raise DataError(
@@ -264,4 +272,4 @@ def _draw_lots(
             f"{instrument.lot_size:f}, which is too few or too many",
             where=where, remedy="take another volume, number of prints or lot",
         )  # fmt: skip
-    return _stream(seed, instrument.id, "sizes").geometric(1 / mean, (3, *shape))
+    return make_stream(seed, instrument.id, "sizes").geometric(1 / mean, (3, *shape))

@@ -22,10 +22,11 @@ from onetape.marketdata.sample_data import (
     to_prices,
     to_sizes,
 )
+from onetape.marketdata.sample_depth import make_depth
 from onetape.marketdata.sample_times import SampleTimes, plan_times
 from onetape.marketdata.sources.port import SourcePage
 
-SAMPLE_RECORDS = (RecordKind.TRADES, RecordKind.QUOTES)
+SAMPLE_RECORDS = (RecordKind.TRADES, RecordKind.QUOTES, RecordKind.BOOK)
 """What can be generated beside bars."""
 
 
@@ -77,17 +78,23 @@ def generate_sample(instrument: Instrument, request: SampleRequest, *, ts_now: i
     times = plan_times(calendar, request.timeframe, request.ts_start, request.ts_end)
     series = generate_series(request.model, instrument, times, request.seed)
     bars = _check(instrument, request, times, series, ts_now)
-    make = {RecordKind.TRADES: _make_trades, RecordKind.QUOTES: _make_quotes}
+    made: dict[RecordKind, RecordColumns] = {}
     for kind in request.records:
-        if kind not in make:
-            raise DataError(
-                f"{kind.value} are not generated",
-                remedy=f"choose of {', '.join(each.value for each in SAMPLE_RECORDS)}",
-            )
-    return Sample(
-        bars=bars,
-        records={each: make[each](series, instrument, bars.columns) for each in request.records},
-    )
+        match kind:
+            case RecordKind.TRADES:
+                made[kind] = _make_trades(series, instrument, bars.columns)
+            case RecordKind.QUOTES:
+                made[kind] = _make_quotes(series, instrument, bars.columns)
+            case RecordKind.BOOK:
+                made[kind] = make_depth(
+                    series, request.model, instrument, bars.columns, request.seed
+                )
+            case _:
+                raise DataError(
+                    f"{kind.value} are not generated",
+                    remedy=f"choose of {', '.join(each.value for each in SAMPLE_RECORDS)}",
+                )
+    return Sample(bars=bars, records=made)
 
 
 def _check(

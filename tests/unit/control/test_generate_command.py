@@ -115,9 +115,9 @@ def test_data_generate_bad_option_is_one_error(arguments: tuple[str, str], told:
     assert not Path("data/catalog").exists()
 
 
-@pytest.mark.parametrize("timeframe", ["1d", "trades", "quotes+trades"])
+@pytest.mark.parametrize("timeframe", ["1d", "quotes+trades", "book+trades"])
 def test_generated_data_can_be_traded_on(timeframe: str) -> None:
-    generate(7, "--records", "trades,quotes")
+    generate(7, "--records", "trades,quotes,book")
     Path("run.yaml").write_text(
         "clock: {type: historical, start: 2024-01-01, end: 2025-01-01}\n"
         f"data: {{instruments: [UP.SIM], timeframe: {timeframe}}}\n"

@@ -41,9 +41,10 @@ def generate(
     prints: Annotated[int, typer.Option(help="Trades of each bar.")] = 20,
     volume: Annotated[float, typer.Option(help="Mean of a bar, in units.")] = 100_000.0,
     spread_ticks: Annotated[int, typer.Option(help="Ask less bid.")] = 1,
+    levels: Annotated[int, typer.Option(help="Prices of each side of a book.")] = 5,
     records: Annotated[
         str,
-        typer.Option(metavar="KIND,...", help="Also the trades and quotes that made the bars."),
+        typer.Option(metavar="KIND,...", help="Also what made the bars: trades, quotes, book."),
     ] = "",
     kind: Annotated[ImportKind | None, typer.Option(help="What it is; equity unless told.")] = None,
     currency: Annotated[str, typer.Option(metavar="CODE", help="Currency of prices: USD.")] = "",
@@ -60,7 +61,7 @@ def generate(
     catalog: CatalogOption = DEFAULT_CATALOG,
     _debug: DebugOption = False,
 ) -> None:
-    """Make up bars, trades and quotes of a stated model, the same for the same seed."""
+    """Make up bars, trades, quotes and depth of a stated model, the same for the same seed."""
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.record_kinds import to_record_kind
     from onetape.marketdata.sample_data import SampleModel
@@ -76,7 +77,7 @@ def generate(
             turbulent_ratio=turbulent_ratio, calm_sessions=calm_sessions,
             turbulent_sessions=turbulent_sessions, jumps_per_year=jumps_per_year,
             jump_volatility=jump_volatility, gap_ratio=gap_ratio, gap_bars=gap_bars,
-            prints=prints, volume=volume, spread_ticks=spread_ticks,
+            prints=prints, volume=volume, spread_ticks=spread_ticks, levels=levels,
         ),
         records=tuple(map(to_record_kind, filter(None, records.split(",")))),
     )  # fmt: skip
