@@ -24,6 +24,7 @@ from onetape.marketdata.timeline import build_timeline
 from onetape.research.run_summary import summarize_run
 from onetape.risk.limits import RiskLimits
 from onetape.strategy.context import Context
+from tests.docs.fill_pictures import draw_bars, draw_queues, draw_quotes
 from tests.docs.pages import ROOT
 from tests.support.actions import DIVIDEND, SPIN_OFF, make_action
 from tests.support.session_runs import run_session
@@ -157,6 +158,9 @@ def draw_latency() -> str:
 
 PICTURES: dict[str, Callable[[], str]] = {
     "docs/pictures/corporate-actions.svg": draw_actions,
+    "docs/pictures/fills-bars.svg": draw_bars,
+    "docs/pictures/fills-queues.svg": draw_queues,
+    "docs/pictures/fills-quotes.svg": draw_quotes,
     "docs/pictures/latency.svg": draw_latency,
 }
 
