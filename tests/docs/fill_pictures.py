@@ -27,8 +27,8 @@ from tests.support.ticks import make_book_timeline, make_deltas, make_quote_time
 from tests.support.timelines import AAPL, MINUTE, SECOND, T0, at_rows, make_timeline, scripted
 
 COLORS = ("#0b6e99", "#c2410c", "#15803d", "#7e22ce", "#a16207")
-WIDTH, HEIGHT, LEFT, TOP = 800, 300, 50, 34
-RIGHT, BOTTOM = 220, 40
+WIDTH, HEIGHT, LEFT, TOP = 860, 300, 50, 34
+RIGHT, BOTTOM = 280, 40
 
 Action = Callable[[Context], object]
 
