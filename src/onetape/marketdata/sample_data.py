@@ -19,8 +19,8 @@ from onetape.domain.market import AggressorSide
 from onetape.marketdata.bars import BoolArray, FloatArray, IntArray
 from onetape.marketdata.sample_times import SampleTimes
 
-MAX_PRINTS = 20_000_000
-"""Of one instrument: about 2 GB of memory."""
+MAX_PRINTS = 10_000_000
+"""Of one instrument; each takes some 250 bytes of memory."""
 
 _EXACT = 2**53
 

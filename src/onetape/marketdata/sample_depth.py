@@ -9,7 +9,6 @@ from onetape.domain.instrument import Instrument
 from onetape.marketdata.bars import BarColumns, IntArray
 from onetape.marketdata.record_kinds import RecordColumns
 from onetape.marketdata.sample_data import (
-    MAX_PRINTS,
     SampleModel,
     SampleSeries,
     make_stream,
@@ -17,6 +16,9 @@ from onetape.marketdata.sample_data import (
     to_prices,
     to_sizes,
 )
+
+MAX_LEVELS = 10_000_000
+"""Quotes x levels of one instrument."""
 
 
 def make_depth(
@@ -31,9 +33,9 @@ def make_depth(
         DataError: There are too many levels.
     """
     quotes, levels = series.bid.size, model.levels
-    if quotes * levels > MAX_PRINTS:
+    if quotes * levels > MAX_LEVELS:
         raise DataError(
-            f"{quotes:,} quotes of {levels} levels are more than {MAX_PRINTS:,} levels",
+            f"{quotes:,} quotes of {levels} levels are more than {MAX_LEVELS:,} levels",
             where=f"generated depth of {instrument.id}", remedy="take fewer levels or prints",
         )  # fmt: skip
     draws = make_stream(seed, instrument.id, "depth")

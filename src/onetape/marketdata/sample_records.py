@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 
@@ -28,6 +30,9 @@ from onetape.marketdata.sources.port import SourcePage
 
 SAMPLE_RECORDS = (RecordKind.TRADES, RecordKind.QUOTES, RecordKind.BOOK)
 """What can be generated beside bars."""
+
+COMMIT_ROWS = 500_000
+"""Records of one commit, more or less."""
 
 
 class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +128,8 @@ def write_sample(
 ) -> SampleOutcome:
     """Writes a sample where there is nothing of its instrument, or completes the same one.
 
-    Bars are one commit and come first; after a kill the same call writes what is missing.
+    Bars are one commit and come first, records are several; after a kill the same call writes what
+    is missing.
 
     Raises:
         DataError: The catalog has data of the instrument that are not of this sample.
@@ -141,12 +147,34 @@ def write_sample(
         definition=instrument,
     )
     records = {
-        kind: catalog.records.write(
-            kind, instrument.id, columns, source=bars.source, ts_ingest=ts_ingest
-        )
+        kind: _write_records(catalog, kind, bars, columns, ts_ingest)
         for kind, columns in sample.records.items()
     }
     return SampleOutcome(bars=written, records=records)
+
+
+def _write_records(
+    catalog: Catalog, kind: RecordKind, bars: ImportResult, columns: RecordColumns, ts_ingest: int
+) -> RecordOutcome:
+    """Writes part by part, which bounds memory; rows of one `ts_event` stay together."""
+    at = columns["ts_event"]
+    cuts = np.searchsorted(at, at[COMMIT_ROWS::COMMIT_ROWS]).tolist()
+    edges = sorted({0, *cuts, len(at)})
+    outcomes = [
+        catalog.records.write(
+            kind,
+            bars.instrument,
+            {name: column[begin:end] for name, column in columns.items()},
+            source=bars.source,
+            ts_ingest=ts_ingest,
+        )
+        for begin, end in pairwise(edges)
+    ]
+    return RecordOutcome(
+        version=max(each.version for each in outcomes),
+        rows_written=sum(each.rows_written for each in outcomes),
+        rows_removed=0,
+    )
 
 
 def _refuse_mixture(catalog: Catalog, bars: ImportResult) -> None:

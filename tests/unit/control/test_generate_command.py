@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from onetape.control.cli import app
+from onetape.marketdata import sample_records
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.record_kinds import RecordKind
 from onetape.marketdata.records import compute_records_hash
@@ -64,6 +65,21 @@ def test_data_generate_again_completes_what_is_missing() -> None:
     assert more.stdout.splitlines()[0].startswith("UP.SIM 1d: nothing new, version 0")
     assert "UP.SIM trades: 1,820 rows, version 0" in more.stdout
     assert "UP.SIM trades: nothing new" in generate(7, "--records", "trades").stdout
+
+
+def test_data_generate_in_parts_is_the_same_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ("--records", "trades,book", "--levels", "2")
+    generate(7, *kinds, "--catalog", "one")
+    monkeypatch.setattr(sample_records, "COMMIT_ROWS", 1000)
+    parts = generate(7, *kinds, "--catalog", "parts")
+    assert "UP.SIM trades: 1,820 rows, version 1" in parts.stdout
+    for kind in (RecordKind.TRADES, RecordKind.BOOK):
+        whole, pieces = (
+            Catalog(Path(name)).records.read(kind, "UP.SIM").columns for name in ("one", "parts")
+        )
+        assert compute_records_hash(whole) == compute_records_hash(pieces)
+    again = generate(7, *kinds, "--catalog", "parts").stdout
+    assert again.count("nothing new") == 3
 
 
 @pytest.mark.parametrize(
