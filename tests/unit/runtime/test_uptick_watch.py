@@ -97,7 +97,7 @@ def test_split_inside_a_session_adjusts_the_close_before_it(price: float, denied
 
 def test_watch_goes_on_where_it_was_saved() -> None:
     """At every row: in force as by a watch that was never asked before, and saved unchanged."""
-    timeline = make_timeline(flat(100, 100, 90, 91, 92, 93, 94, 80, 80), session=2)
+    timeline = make_timeline(flat(100, 100, 80, 91, 92, 93, 94, 80, 80), session=2)
     market = MarketState(timeline)
     kept = UptickWatch(timeline, market).save()
     in_force: list[bool] = []
