@@ -1,13 +1,11 @@
 """The pictures of `docs/fill-models.md`: what each fill model does to the same order.
 
-They are drawn from sessions that run here, so they can't say anything else. After a change of the
-code: `.venv/bin/python -m tests.docs.fill_pictures` draws them anew.
+They are drawn from sessions that run here, so they can't say anything else; `pictures` lists them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
@@ -24,15 +22,13 @@ from onetape.execution.simulated.fill_terms import (
 )
 from onetape.marketdata.timeline import Timeline
 from onetape.strategy.context import Context
-from tests.docs.pages import ROOT
 from tests.support.session_runs import run_session
 from tests.support.ticks import make_book_timeline, make_deltas, make_quote_timeline
 from tests.support.timelines import AAPL, MINUTE, SECOND, T0, at_rows, make_timeline, scripted
 
-FOLDER = ROOT / "docs" / "images"
 COLORS = ("#0b6e99", "#c2410c", "#15803d", "#7e22ce", "#a16207")
-WIDTH, HEIGHT, LEFT, TOP = 800, 300, 50, 34
-RIGHT, BOTTOM = 220, 40
+WIDTH, HEIGHT, LEFT, TOP = 860, 300, 50, 34
+RIGHT, BOTTOM = 280, 40
 
 Action = Callable[[Context], object]
 
@@ -243,21 +239,3 @@ def draw_queues() -> str:
         plot.line([*points, (14.0, float(total))], color)
         plot.note(name, color)
     return render([plot])
-
-
-PICTURES: dict[str, Callable[[], str]] = {
-    "fills-bars.svg": draw_bars,
-    "fills-quotes.svg": draw_quotes,
-    "fills-queues.svg": draw_queues,
-}
-
-
-def main(folder: Path = FOLDER) -> None:
-    """Draw every picture anew."""
-    folder.mkdir(exist_ok=True)
-    for name, draw in PICTURES.items():
-        (folder / name).write_text(draw(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ After a change of the code: `.venv/bin/python -m tests.docs.pictures` draws them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from onetape.domain.events import OrderSubmitted
 from onetape.domain.market import Bar
@@ -24,6 +24,9 @@ from onetape.marketdata.timeline import build_timeline
 from onetape.research.run_summary import summarize_run
 from onetape.risk.limits import RiskLimits
 from onetape.strategy.context import Context
+from tests.docs import money_pictures
+from tests.docs.drawing import COLORS, GAP, HEIGHT, LEFT, TOP, WIDTH, svg, text
+from tests.docs.fill_pictures import draw_bars, draw_queues, draw_quotes
 from tests.docs.pages import ROOT
 from tests.support.actions import DIVIDEND, SPIN_OFF, make_action
 from tests.support.session_runs import run_session
@@ -39,24 +42,6 @@ from tests.support.timelines import (
     opens,
     scripted,
 )
-
-WIDTH, HEIGHT, LEFT, TOP, GAP = 720, 260, 60, 30, 40
-COLORS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd")
-
-
-def svg(height: int, parts: Sequence[str]) -> str:
-    """A whole picture."""
-    style = "font-family='sans-serif' font-size='12' fill='#444'"
-    body = "\n".join(parts)
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' {style}>\n"
-        f"<rect width='{WIDTH}' height='{height}' fill='#fff'/>\n{body}\n</svg>\n"
-    )
-
-
-def text(x: float, y: float, words: str, color: str = "#444", anchor: str = "start") -> str:
-    """Words at a place."""
-    return f"<text x='{x:.1f}' y='{y:.1f}' fill='{color}' text-anchor='{anchor}'>{words}</text>"
 
 
 def draw_actions() -> str:
@@ -157,7 +142,11 @@ def draw_latency() -> str:
 
 PICTURES: dict[str, Callable[[], str]] = {
     "docs/pictures/corporate-actions.svg": draw_actions,
+    "docs/pictures/fills-bars.svg": draw_bars,
+    "docs/pictures/fills-queues.svg": draw_queues,
+    "docs/pictures/fills-quotes.svg": draw_quotes,
     "docs/pictures/latency.svg": draw_latency,
+    **money_pictures.PICTURES,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from onetape.domain.events import CashPosted
 from onetape.domain.instrument import (
     ExerciseStyle,
     FutureTerms,
@@ -18,6 +19,7 @@ from onetape.domain.instrument import (
 )
 from onetape.domain.margin import MarginAgreement, MarginSchedule, make_schedule
 from onetape.domain.market import ContractStep, FundingRate
+from onetape.domain.postings import PostingKind
 from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.portfolio.equity_curve import Marks, compute_equity_curves
 from onetape.portfolio.round_trips import pair_round_trips
@@ -103,6 +105,10 @@ def make_margin(
     return MarginAgreement(schedules={each.id: every for each in timeline.instruments}, **terms)
 
 
+CARRYING = (PostingKind.BORROW_FEE, PostingKind.MARGIN_INTEREST, PostingKind.CREDIT_INTEREST)
+"""What holding costs, which no round trip counts."""
+
+
 def check_whole(run: SessionRun, timeline: Timeline) -> None:
     """Curve and round trips say of a run what its books say, to the minor unit."""
     events = project_run(run.events).account_events
@@ -114,6 +120,7 @@ def check_whole(run: SessionRun, timeline: Timeline) -> None:
     assert int(curve.equity[-1]) == equity
     assert int(curve.cash[-1]) == sum(each.cash for each in ledgers)
     capital = sum(each.capital for each in ledgers)
-    assert sum(each.pnl_net for each in trips) == equity - capital
+    carried = sum(each.amount for each in run.of_type(CashPosted) if each.kind in CARRYING)
+    assert sum(each.pnl_net for each in trips) + carried == equity - capital
     for each in ledgers:
         each.check()

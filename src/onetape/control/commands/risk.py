@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from onetape.control.options import CatalogNowOption, DebugOption, JsonOption
@@ -82,6 +81,8 @@ def _describe(found: RiskReplay) -> dict[str, Any]:
 
 
 def _describe_order(order: AuditedOrder) -> dict[str, Any]:
+    import msgspec
+
     values = msgspec.to_builtins(order)
     return values | {"ts": to_iso(order.ts), "side": order.side.name}
 

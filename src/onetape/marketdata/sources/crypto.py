@@ -188,7 +188,7 @@ def _open_exchange(exchange_id: str, access: SourceAccess) -> Exchange:
     if exchange_id not in ccxt.exchanges:
         raise ConfigError(
             f"source {exchange_id!r} is unknown",
-            remedy=nearest(exchange_id, ["yahoo", "alpaca", *ccxt.exchanges]),
+            remedy=nearest(exchange_id, dict.fromkeys(["yahoo", "alpaca", *ccxt.exchanges])),
         )
     kind = access.options.get("type", "spot")
     exchange: Exchange = getattr(ccxt, exchange_id)(
