@@ -9,15 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from onetape.domain.events import OrderCanceled, OrderDenied, OrderSubmitted, StrategyQuarantined
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.orders import TimeInForce
+from onetape.risk.limits import RiskLimits, ShortSaleLimits
 from onetape.strategy.context import Context
 from tests.support.actions import make_action, with_actions
 from tests.support.session_runs import SessionRun, run_session
-from tests.support.timelines import AAPL, EQUITY, MSFT, at_rows, make_columns, make_timeline, opens
+from tests.support.timelines import (
+    AAPL,
+    EQUITY,
+    MSFT,
+    at_rows,
+    closes,
+    flat,
+    make_columns,
+    make_timeline,
+    opens,
+)
 
 Action = Callable[[Context], Any]
 FOK = TimeInForce.FOK
@@ -85,6 +97,31 @@ def test_bad_order_ends_as_a_typed_event(
     assert type(found) is kind
     assert says in tell(found)
     assert session.fills[0].lots == 10  # what was right before it stands
+
+
+# fmt: off
+GATES: list[tuple[str, RiskLimits, Action, str]] = [
+    # what                      the limits                                                       the order, at the fourth bar         says
+    ("not listed yet",          RiskLimits(trading_status=True),                                 first,                               "not_listed 1704206040 > 1704206100 s since 1970 UTC"),
+    ("no longer listed",        RiskLimits(trading_status=True),                                 first,                               "delisted 1704206040 > 1704205980 s since 1970 UTC"),
+    ("short, nothing located",  RiskLimits(short_sale=ShortSaleLimits(hard_to_borrow=(AAPL,))),  lambda c: c.sell(AAPL, 3),           "not_located 3 > 0 units"),
+    ("short after a fall",      RiskLimits(short_sale=ShortSaleLimits(uptick_rule=True)),        lambda c: c.sell(AAPL, 3),           "uptick 0 > 90 price"),
+    ("short at the price",      RiskLimits(short_sale=ShortSaleLimits(uptick_rule=True)),        lambda c: c.sell(AAPL, 3, limit=90), "uptick 90 > 90 price"),
+]
+# fmt: on
+DATES = {"not listed yet": {"ts_listed": closes(4)}, "no longer listed": {"ts_delisted": closes(2)}}
+
+
+@pytest.mark.parametrize(("what", "limits", "order", "says"), GATES, ids=[row[0] for row in GATES])
+def test_order_against_a_rule_of_its_market_is_denied(
+    what: str, limits: RiskLimits, order: Action, says: str
+) -> None:
+    instrument = msgspec.structs.replace(EQUITY, **DATES.get(what, {}))
+    prices = flat(100, 100, 90, 90, 90, 90)
+    timeline = make_timeline((instrument, make_columns(prices, session=2)))
+    session = run_session(timeline, at_rows({3: order}), limits=limits)
+    assert [tell(each) for each in session.denied] == [says]
+    assert session.of_type(OrderSubmitted) == []
 
 
 def test_order_of_a_delisted_instrument_is_denied() -> None:

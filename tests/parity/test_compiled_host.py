@@ -27,7 +27,9 @@ from hypothesis import strategies as st
 
 from onetape.domain.events import OrderDenied, OrderFilled, OrderSubmitted, StrategyQuarantined
 from onetape.domain.orders import DenialCode, OrderConditions, OrderType, TimeInForce
+from onetape.runtime.compiled.engine import DENIALS
 from onetape.runtime.compiled.host import NotCompilable
+from onetape.runtime.compiled.trace import GATES
 from onetape.strategy.registry import load_strategy
 from onetape.strategy.sdk import Strategy
 from tests.support.compiled_actor import Actor, Hoarder, SliceActor
@@ -222,8 +224,8 @@ def test_cases_reach_what_they_are_made_for() -> None:
                             raised.add(" ".join(event.error.split()[:3]))
                         case _:
                             pass
-    of_python = (DenialCode.PARENT_CLOSED, DenialCode.DELISTED)  # ctx.order's, and of actions
-    assert [each for each in DenialCode if each not in of_python and denials[each] < 5] == []
+    told = (*DENIALS, *(gate.code for gate in GATES))
+    assert [each for each in told if denials[each] < 5] == []
     carried = [tif for tif in TimeInForce if tif <= TimeInForce.FOK]
     pairs = [(kind, tif) for kind in OrderType if kind <= OrderType.STOP_LIMIT for tif in carried]
     assert [each for each in pairs if filled[each] < 5] == []

@@ -15,9 +15,10 @@ from onetape.risk import approval
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gate_row import ROW_FIELDS, build_gate_row
 from onetape.risk.input import RiskInput
-from onetape.risk.limits import RiskLimits, build_gates
+from onetape.risk.limits import RiskLimits, ShortSaleLimits, build_gates
 from tests.support.risk_input import AAPL, make_risk_input
 
+LOCATED = ShortSaleLimits(hard_to_borrow=(AAPL.id,), locates={AAPL.id: 150}, uptick_rule=True)
 limits = st.builds(
     RiskLimits,
     forbidden_instruments=st.sampled_from([(), (), (), (AAPL.id,)]),
@@ -33,6 +34,8 @@ limits = st.builds(
     max_daily_loss_pct=st.none() | st.integers(1, 20),
     max_drawdown_pct=st.none() | st.integers(1, 20),
     max_orders_per_minute=st.none() | st.integers(1, 3),
+    trading_status=st.booleans(),
+    short_sale=st.sampled_from([ShortSaleLimits(), LOCATED]),
 )
 lots = st.integers(0, 300)
 money = st.integers(-20_000, 150_000).map(lambda units: units * E8 + units % 7)

@@ -265,6 +265,9 @@ class DenialCode(Enum):
     NO_RATE = "no_rate"
     EXPIRED = "expired"
     NOT_EXERCISABLE = "not_exercisable"
+    NOT_LISTED = "not_listed"
+    NOT_LOCATED = "not_located"
+    UPTICK = "uptick"
 
 
 class RejectCode(Enum):

@@ -25,18 +25,22 @@ from onetape.risk.gates.account import (
 from onetape.risk.gates.buying_power import BuyingPowerGate
 from onetape.risk.gates.concentration import ConcentrationGate
 from onetape.risk.gates.daily_loss import DailyLossGate
+from onetape.risk.gates.delisting import DelistingGate
 from onetape.risk.gates.drawdown import DrawdownGate
 from onetape.risk.gates.gate import Gate
 from onetape.risk.gates.gross_exposure import GrossExposureGate
 from onetape.risk.gates.instruments import InstrumentGate
 from onetape.risk.gates.kill_switch import KillSwitchGate
 from onetape.risk.gates.leverage import LeverageGate
+from onetape.risk.gates.listing import ListingGate
+from onetape.risk.gates.locate import LocateGate
 from onetape.risk.gates.net_exposure import NetExposureGate
 from onetape.risk.gates.order_notional import OrderNotionalGate
 from onetape.risk.gates.order_quantity import OrderQuantityGate
 from onetape.risk.gates.order_rate import OrderRateGate
 from onetape.risk.gates.position_quantity import PositionQuantityGate
 from onetape.risk.gates.position_ratio import PositionRatioGate
+from onetape.risk.gates.uptick import UptickGate
 
 T = TypeVar("T")
 
@@ -70,6 +74,18 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
         return self.max_daily_loss_pct is not None or self.max_drawdown_pct is not None
 
 
+class ShortSaleLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules of short sales as people write them; empty: none of them is asked.
+
+    Of what is `hard_to_borrow` no more may be short than `locates` says, in units by id; nothing
+    where it says nothing. `uptick_rule` asks SEC Rule 201 of every equity.
+    """
+
+    hard_to_borrow: tuple[str, ...] = ()
+    locates: dict[str, Number] = {}
+    uptick_rule: bool = False
+
+
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits as people write them. Absent (None): that gate is not asked.
 
@@ -85,7 +101,9 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     `shrink` names the gates (by the code of their refusals, see `SHRINKING`) that leave of an order
     what they allow instead of refusing it. `account` holds over the sum of the strategies, and
-    `breakers` stop a strategy or the account when something goes wrong.
+    `breakers` stop a strategy or the account when something goes wrong. `trading_status` refuses
+    orders before an instrument is listed and after it is delisted, `short_sale` those that the
+    rules of short sales forbid.
     """
 
     allowed_instruments: tuple[str, ...] | None = None
@@ -106,6 +124,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     shrink: tuple[str, ...] = ()
     account: AccountLimits = AccountLimits()
     breakers: tuple[BreakerLimits, ...] = ()
+    trading_status: bool = False
+    short_sale: ShortSaleLimits = ShortSaleLimits()
 
     @property
     def watches(self) -> bool:
@@ -114,11 +134,13 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def beyond_gates(self) -> str:
-        """The first key that asks for more than the gates of each strategy; empty: none does."""
+        """The first key that asks for more than the gates that every host has; empty: none does."""
         asked = {
             "shrink": bool(self.shrink),
             "account": self.account != AccountLimits(),
             "breakers": bool(self.breakers),
+            "trading_status": self.trading_status,
+            "short_sale": self.short_sale != ShortSaleLimits(),
         }
         return next((key for key, is_asked in asked.items() if is_asked), "")
 
@@ -127,15 +149,21 @@ def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[An
     """The gates of `limits`, in the fixed order of asking; `is_margin`: the account has margin.
 
     Raises:
-        ConfigError: A limit is not positive or finer than 1e-8, or an id is not SYMBOL.VENUE.
+        ConfigError: A limit is not positive or finer than 1e-8, an id is not SYMBOL.VENUE, or what
+            is located is not hard to borrow.
     """
     for key in ("allowed_instruments", "forbidden_instruments"):
         for identity in getattr(limits, key) or ():
             _require_id(identity, key)
     leverage_e8 = _ratio_e8(limits, "max_leverage", 1) or E8
+    short_sale = limits.short_sale
     gates: tuple[Gate[Any] | None, ...] = (
         InstrumentGate(limits.allowed_instruments, limits.forbidden_instruments),
+        ListingGate() if limits.trading_status else None,
+        DelistingGate() if limits.trading_status else None,
         KillSwitchGate(),
+        _build_locates(short_sale),
+        UptickGate() if short_sale.uptick_rule else None,
         _build(OrderQuantityGate, _positive(limits, "max_order_quantity")),
         _build(OrderNotionalGate, _minor(limits, "max_order_notional")),
         _build(PositionQuantityGate, _positive(limits, "max_position_quantity")),
@@ -189,6 +217,25 @@ def find_shrinking(limits: RiskLimits) -> frozenset[DenialCode]:
 
 def _build(make: Callable[[T], Gate[Any]], limit: T | None) -> Gate[Any] | None:
     return None if limit is None else make(limit)
+
+
+def _build_locates(limits: ShortSaleLimits) -> LocateGate | None:
+    for identity in limits.hard_to_borrow:
+        _require_id(identity, "short_sale.hard_to_borrow")
+    located: dict[str, Decimal] = {}
+    for identity, quantity in limits.locates.items():
+        where = _where(f"short_sale.locates.{identity}")
+        if identity not in limits.hard_to_borrow:
+            raise ConfigError(
+                f"{identity!r} is not hard to borrow, so nothing of it needs to be located",
+                where=where,
+                remedy="name it in risk.short_sale.hard_to_borrow, or leave it out",
+            )
+        located[identity] = number = to_decimal(quantity, where, error=ConfigError)
+        if number <= 0:
+            raise ConfigError(f"{number:f} is nothing located", where=where,
+                              remedy="give more than 0, or leave it out")  # fmt: skip
+    return LocateGate(limits.hard_to_borrow, located) if limits.hard_to_borrow else None
 
 
 def _build_order_rate(max_orders: Decimal) -> OrderRateGate:

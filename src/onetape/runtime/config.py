@@ -20,7 +20,7 @@ from onetape.domain.nearest import did_you_mean
 from onetape.marketdata.side_files import SideFiles
 from onetape.marketdata.timeline import Reading
 from onetape.risk.breakers import BreakerLimits
-from onetape.risk.limits import AccountLimits, RiskLimits
+from onetape.risk.limits import AccountLimits, RiskLimits, ShortSaleLimits
 from onetape.runtime.config_document import (
     ConfigDocument,
     apply_environment,
@@ -227,6 +227,27 @@ BreakerConfig = Annotated[
 ]
 
 
+class ShortSaleConfig(Section):
+    """Rules of short sales, off where they are empty."""
+
+    hard_to_borrow: tuple[Instrument, ...] = ()
+    """Of these only what is located may be short."""
+    locates: dict[Instrument, Quantity] = Field(default_factory=dict)
+    """Units located, by instrument id; nothing of an id that is absent."""
+    uptick_rule: bool = False
+    """SEC Rule 201: after a fall of 10 % no short sale at or below the newest price."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ShortSaleConfig:
+        for instrument in self.locates:
+            if instrument not in self.hard_to_borrow:
+                raise RefusedError(
+                    "is not in hard_to_borrow", "name it there, or leave it out",
+                    ("locates", instrument),
+                )  # fmt: skip
+        return self
+
+
 class RiskConfig(Section):
     """Limits of each strategy on its own books; null: no such limit."""
 
@@ -268,13 +289,18 @@ class RiskConfig(Section):
     """Limits over the sum of the strategies."""
     breakers: tuple[BreakerConfig, ...] = ()
     """What stops a strategy or the account when something goes wrong."""
+    trading_status: bool = False
+    """Refuse orders before an instrument is listed and after it is delisted."""
+    short_sale: ShortSaleConfig = ShortSaleConfig()
+    """Rules of short sales."""
 
     def limits(self) -> RiskLimits:
         """The limits that the gates are built from."""
-        values = self.model_dump(exclude={"account", "breakers"})
+        values = self.model_dump(exclude={"account", "breakers", "short_sale"})
         return RiskLimits(
             **values,
             account=AccountLimits(**self.account.model_dump()),
+            short_sale=ShortSaleLimits(**self.short_sale.model_dump()),
             breakers=tuple(each.limits() for each in self.breakers),
         )
 

@@ -824,6 +824,10 @@ class OrderDesk:
                 runner.valuation.expire()
                 if runner.watch is not None:
                     runner.watch.adjust_mark(at, market.mark_ticks(at))
+            if self._controls is not None:
+                self._controls.adjust_mark(at, market.mark_ticks(at))
+            if self._audit is not None:
+                self._audit.controls.adjust_mark(at, market.mark_ticks(at))
         self.end(action)
 
     def post(

@@ -1,5 +1,7 @@
 """What a session asks of risk beyond the gates of each strategy: the account, and shrinking.
 
+It also shows the gates of a strategy what an order alone does not tell (the uptick rule).
+
 A session without any of it has no `RiskControls`, and its orders take the quick way.
 """
 
@@ -18,6 +20,7 @@ from onetape.execution.oms import Oms
 from onetape.risk.account import AccountRisk
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
+from onetape.risk.gates.uptick import UptickGate
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.limits import RiskLimits, build_account_gates, find_shrinking
 from onetape.risk.shrinking import Shrinking
@@ -25,6 +28,7 @@ from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
+from onetape.runtime.uptick_watch import UptickWatch, UptickWatchState
 
 
 class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +36,7 @@ class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
 
     account_rate: OrderRate | None = None
     account_watch: EquityWatchState | None = None
+    uptick: UptickWatchState | None = None
 
 
 class RiskControls:
@@ -43,8 +48,8 @@ class RiskControls:
     """
 
     __slots__ = (
-        "_account", "_engines", "_index", "_log", "_market", "_oms", "_runners", "_watch",
-        "paused", "shrinks",
+        "_account", "_engines", "_index", "_log", "_market", "_oms", "_runners", "_uptick",
+        "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +62,7 @@ class RiskControls:
         runners: Mapping[str, Runner],
         watch: EquityWatch | None,
         engines: Mapping[str, RiskEngine] | None = None,
+        uptick: UptickWatch | None = None,
     ) -> None:
         """Begin without a count.
 
@@ -69,6 +75,7 @@ class RiskControls:
             runners: The strategies.
             watch: Peak and session-start equity of the account; None when no gate asks for them.
             engines: The gates of each strategy; None: those that it has.
+            uptick: When the uptick rule is in force; None when no gate asks for it.
 
         Raises:
             ConfigError: A limit is none, or of the account while a strategy holds several
@@ -81,6 +88,7 @@ class RiskControls:
         self._runners = runners
         self._watch = watch
         self._engines = engines or {}
+        self._uptick = uptick
         gates = build_account_gates(limits.account)
         foreign = [each.name for each in runners.values() if each.exchange is not None]
         if gates and foreign:
@@ -99,6 +107,7 @@ class RiskControls:
         return RiskControlsState(
             account_rate=self._account.save() if self._account is not None else None,
             account_watch=self._watch.save() if self._watch is not None else None,
+            uptick=self._uptick.save() if self._uptick is not None else None,
         )
 
     def restore(self, state: RiskControlsState) -> None:
@@ -107,6 +116,13 @@ class RiskControls:
             self._account.restore(state.account_rate)
         if self._watch is not None and state.account_watch is not None:
             self._watch.restore(state.account_watch)
+        if self._uptick is not None and state.uptick is not None:
+            self._uptick.restore(state.uptick)
+
+    def adjust_mark(self, index: int, ticks: int) -> None:
+        """A corporate action has made `ticks` the mark of the instrument at `index`."""
+        if self._uptick is not None:
+            self._uptick.adjust_mark(index, ticks)
 
     def decide(
         self, runner: Runner, order: RiskInput, shrinking: Shrinking | None
@@ -128,6 +144,12 @@ class RiskControls:
         if self._account is not None:
             of_account = self._sum(runner, order)
         engine = self._engines.get(runner.name, runner.risk)
+        if self._uptick is not None:
+            for gate in engine.gates:
+                if isinstance(gate, UptickGate):
+                    quote = gate.limit_for(order.instrument)
+                    if quote is not None:
+                        self._uptick.show(order, quote)
         return engine.decide(order, self._account, of_account, shrinking)
 
     def _sum(self, runner: Runner, order: RiskInput) -> RiskInput:

@@ -323,6 +323,11 @@ BAD_OVERRIDES = [
      "--set execution.fees: execution.fees.model is 'per_shar', expected one of none, per_share, "
      "per_share_tiered, per_contract, per_order, bps, tiered, ibkr_us_fixed, ibkr_us_tiered, "
      "alpaca_us, binance_spot (did you mean 'per_share'?)"),
+    ("risk.short_sale={locates: {IBM.XNYS: 5}}",
+     "--set risk.short_sale: risk.short_sale.locates.IBM.XNYS is not in hard_to_borrow "
+     "(name it there, or leave it out)"),
+    ("risk.short_sale={hard_to_borrow: [IBM.XNYS], locates: {IBM.XNYS: -5}}",
+     "--set risk.short_sale: risk.short_sale.locates.IBM.XNYS is -5, expected more than 0"),
     ("clock.end=soon", "--set clock.end: clock.end is 'soon', expected a date or time "
                        "(write it like 2024-01-31 or 2024-01-31T09:30:00Z)"),
     ("data.instruments=[A", "--set data.instruments:1: not YAML: expected ',' or ']', but got "

@@ -18,7 +18,7 @@ from onetape.domain.instrument import make_spot
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode, OrderIntent, Side
 from onetape.execution.simulated.fees import PerShareFees
-from onetape.risk.limits import SHRINKING, AccountLimits, RiskLimits
+from onetape.risk.limits import SHRINKING, AccountLimits, RiskLimits, ShortSaleLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.config import ShrinkingGate
 from onetape.runtime.sessions.backtest import StrategySpec
@@ -259,6 +259,8 @@ def test_configuration_and_gates_name_the_same_shrinking_codes() -> None:
     [
         (RiskLimits(shrink=("order_quantity",)), "risk.shrink"),
         (RiskLimits(account=AccountLimits(max_leverage=1)), "risk.account"),
+        (RiskLimits(trading_status=True), "risk.trading_status"),
+        (RiskLimits(short_sale=ShortSaleLimits(uptick_rule=True)), "risk.short_sale"),
     ],
 )
 def test_compiled_host_refuses_by_name(limits: RiskLimits, key: str) -> None:

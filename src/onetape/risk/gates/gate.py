@@ -10,6 +10,7 @@ from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import minor_to_float
 from onetape.domain.orders import DenialCode
+from onetape.domain.timestamps import NS_PER_SECOND
 from onetape.risk.input import RiskInput
 
 LimitT = TypeVar("LimitT")
@@ -100,3 +101,9 @@ def deny_lots(order: RiskInput, code: DenialCode, actual: int, limit: int) -> Or
     """The refusal of `order` over lots, told in units of the instrument."""
     size = order.instrument.lot_float
     return make_denial(order, code, actual * size, limit * size, "units")
+
+
+def deny_moment(order: RiskInput, code: DenialCode, limit: int) -> OrderDenied:
+    """The refusal of `order` over its time and `limit` (ns UTC), told in seconds since 1970."""
+    unit = "s since 1970 UTC"
+    return make_denial(order, code, order.ts / NS_PER_SECOND, limit / NS_PER_SECOND, unit)

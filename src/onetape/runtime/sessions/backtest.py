@@ -81,6 +81,7 @@ from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, 
 from onetape.runtime.sessions.venue_choice import build_venue, check_fills
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
+from onetape.runtime.uptick_watch import UptickWatch
 from onetape.strategy.context import Context
 from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
@@ -496,6 +497,7 @@ class BacktestSession:
         return RiskControls(
             limits, self._log, self._market, self._oms, self._timeline.instruments, self.runners,
             account, engines,
+            UptickWatch(self._timeline, self._market) if limits.short_sale.uptick_rule else None,
         )  # fmt: skip
 
     def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
