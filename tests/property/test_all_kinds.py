@@ -91,7 +91,7 @@ def walk(chance: random.Random, price: float, instrument: Instrument, swing: flo
     rows: list[Prices] = []
     for _ in range(ROWS):
         opened = price
-        price = max(2 * step, price * (1 + chance.uniform(-swing, swing)))
+        price = max(250 * step, price * (1 + chance.uniform(-swing, swing)))
         high, low = max(opened, price) * 1.002, max(step, min(opened, price) * 0.998)
         rows.append((*(round(each / step) * step for each in (opened, high, low, price)), 10_000.0))
     return [(*map(lambda each: round(each, 8), row),) for row in rows]  # noqa: C417
