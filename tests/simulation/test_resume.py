@@ -20,7 +20,7 @@ from onetape.runtime.sessions.resume import resume_backtest
 from onetape.tape.reader import SqliteTapeReader
 from tests.support.killed_runs import make_processes, resume, run, write_run
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "100"))
+KILLS = int(os.environ.get("ONETAPE_KILLS", "60"))
 DAYS = 400
 
 
