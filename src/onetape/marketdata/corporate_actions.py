@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -38,6 +37,7 @@ from onetape.domain.numbers import to_decimal
 from onetape.domain.timestamps import from_iso, to_iso
 from onetape.marketdata.bars import BarColumns
 from onetape.marketdata.calendars import AroundTheClock, build_calendar
+from onetape.marketdata.side_files import pin_rows
 from onetape.marketdata.timezones import utc_to_local_days
 
 ACTIONS = "actions"
@@ -368,26 +368,14 @@ def _tell(action: CorporateAction) -> str:
 
 def pin_actions(actions: Sequence[CorporateAction]) -> tuple[DatasetPin, ...]:
     """One pin for each instrument that has actions; the hash is over time, kind and numbers."""
-    by_instrument: dict[InstrumentId, list[CorporateAction]] = {}
-    for action in actions:
-        by_instrument.setdefault(action.instrument, []).append(action)
-    return tuple(
-        DatasetPin(
-            instrument=name,
-            timeframe=ACTIONS,
-            table_version=0,
-            content_hash=_hash(own),
-            rows=len(own),
-            ts_first=own[0].ts_event,
-            ts_last=own[-1].ts_event,
-        )
-        for name, own in sorted(by_instrument.items())
-    )
-
-
-def _hash(actions: Sequence[CorporateAction]) -> str:
-    lines = [f"{a.ts_event} {a.kind.value} {a.value!r} {a.divisor!r}{_more(a)}\n" for a in actions]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return pin_rows(
+        ACTIONS,
+        (
+            (a.instrument, a.ts_event,
+             f"{a.ts_event} {a.kind.value} {a.value!r} {a.divisor!r}{_more(a)}")
+            for a in actions
+        ),
+    )  # fmt: skip
 
 
 def _more(action: CorporateAction) -> str:

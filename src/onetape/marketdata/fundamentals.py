@@ -17,7 +17,6 @@ four quarters in a row).
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ from onetape.domain.market import (
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, from_iso
+from onetape.marketdata.side_files import pin_rows
 
 FUNDAMENTALS = "fundamentals"
 """What stands for the timeframe in the pin of an instrument's figures."""
@@ -171,14 +171,12 @@ def pin_fundamentals(
     figures: Sequence[Figure], instruments: Sequence[str], ts_end: int
 ) -> tuple[DatasetPin, ...]:
     """One pin for each of `instruments` that has figures known before `ts_end` (ns UTC)."""
-    pins: list[DatasetPin] = []
-    for name in sorted(instruments):
-        own = [each for each in figures if each.instrument == name and each.ts_known < ts_end]
-        if own:
-            lines = [f"{e.item} {e.period_end} {e.ts_known} {e.value!r}\n" for e in own]
-            pins.append(DatasetPin(
-                instrument=InstrumentId(name), timeframe=FUNDAMENTALS, table_version=0,
-                content_hash=hashlib.sha256("".join(lines).encode()).hexdigest(), rows=len(own),
-                ts_first=own[0].ts_known, ts_last=own[-1].ts_known,
-            ))  # fmt: skip
-    return tuple(pins)
+    return pin_rows(
+        FUNDAMENTALS,
+        (
+            (InstrumentId(e.instrument), e.ts_known,
+             f"{e.item} {e.period_end} {e.ts_known} {e.value!r}")
+            for e in figures
+            if e.instrument in instruments and e.ts_known < ts_end
+        ),
+    )  # fmt: skip

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +26,7 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_decimal, to_grid
 from onetape.domain.timestamps import from_iso
 from onetape.marketdata.bars import BarColumns
+from onetape.marketdata.side_files import pin_rows
 
 FUNDING = "funding"
 """`timeframe` of a pin of funding rates."""
@@ -181,24 +181,11 @@ def _is_inside_a_bar(ts: int, columns: BarColumns) -> bool:
 
 def pin_funding(rates: Sequence[ContractStep]) -> tuple[DatasetPin, ...]:
     """One pin for each instrument that has funding; the hash is over time, rate and mark."""
-    by_instrument: dict[InstrumentId, list[FundingRate]] = {}
-    for each in rates:
-        if isinstance(each, FundingRate):
-            by_instrument.setdefault(each.instrument, []).append(each)
-    return tuple(
-        DatasetPin(
-            instrument=name,
-            timeframe=FUNDING,
-            table_version=0,
-            content_hash=_hash(own),
-            rows=len(own),
-            ts_first=own[0].ts_event,
-            ts_last=own[-1].ts_event,
-        )
-        for name, own in sorted(by_instrument.items())
+    return pin_rows(
+        FUNDING,
+        (
+            (each.instrument, each.ts_event, f"{each.ts_event} {each.rate!r} {each.mark!r}")
+            for each in rates
+            if isinstance(each, FundingRate)
+        ),
     )
-
-
-def _hash(rates: Sequence[FundingRate]) -> str:
-    lines = [f"{each.ts_event} {each.rate!r} {each.mark!r}\n" for each in rates]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
