@@ -90,6 +90,11 @@ class LivePipeline(Pipeline):
         self._down: set[tuple[str, str]] = set()
         self._operator_pauses: set[str] = set()
 
+    @property
+    def down(self) -> list[tuple[str, str]]:
+        """(part, name) of each connection that is gone."""
+        return sorted(self._down)
+
     def save_live(self) -> LivePipelineState:
         """What it remembers besides `save`."""
         return LivePipelineState(

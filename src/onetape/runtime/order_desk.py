@@ -710,6 +710,11 @@ class OrderDesk:
         if self._controls is not None:
             self._controls.pause(by, frozenset(strategies))
 
+    def is_paused(self, strategy: str) -> bool:
+        """Whether a strategy may only reduce what it holds."""
+        controls = self._controls
+        return self._kill_switch.active or (controls is not None and strategy in controls.paused)
+
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.
 

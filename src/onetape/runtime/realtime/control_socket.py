@@ -97,8 +97,8 @@ class ControlSocket:
             return {"error": "a command is one JSON object with an action"}
         if action == "status":
             return self._status()
-        if strategy and strategy not in self._shell.session.runners:
-            names = ", ".join(self._shell.session.runners)
+        if strategy and strategy not in self._shell.session.strategies:
+            names = ", ".join(self._shell.session.strategies)
             return {"error": f"there is no strategy {strategy!r} (strategies: {names})"}
         if action in ("kill", "unkill"):
             command: KillSwitchSet | OperatorCommand = KillSwitchSet(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -30,6 +30,7 @@ from onetape.domain.venue import (
     VenueSnapshot,
 )
 from onetape.execution.gateway import VenueGateway
+from onetape.execution.outbox import VenueOutbox
 from onetape.marketdata.feeds.port import Feed, FeedEvent
 from onetape.runtime.live_pipeline import LiveInput
 from onetape.runtime.realtime.clock import Clock
@@ -38,14 +39,82 @@ from onetape.runtime.realtime.inbox import Inbox
 from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog
 from onetape.runtime.run_monitor import Durations
-from onetape.runtime.sessions.realtime import RealtimeSession, encode_realtime
 
 _BATCH = 256
 """Inputs between two commits, at the most: they become durable together."""
 
 
-class RealtimeTape(TapeWriter, SnapshotKeeper):
+class RealtimeTape(TapeWriter, SnapshotKeeper, Protocol):
     """Where a realtime session writes, and keeps its state."""
+
+
+class RealtimeCore(Protocol):
+    """The core, as the shell drives it. Times are ns UTC.
+
+    Attributes:
+        session: Its id.
+        now: The time of its newest input, or up to which it has advanced.
+        outbox: What it has decided.
+    """
+
+    session: str
+    now: int
+    outbox: VenueOutbox
+
+    @property
+    def strategies(self) -> Sequence[str]:
+        """The names of its strategies."""
+        ...
+
+    @property
+    def next_due(self) -> int:
+        """When `advance` has something to do."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many bars have come."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """How many events have been written."""
+        ...
+
+    @property
+    def open_orders(self) -> int:
+        """How many orders are open."""
+        ...
+
+    @property
+    def wants_look(self) -> str:
+        """Why the venue's books are to be asked for; empty: they need not be."""
+        ...
+
+    @property
+    def look_since(self) -> int:
+        """From when on fills may be unknown."""
+        ...
+
+    def take_bars(self, bars: Sequence[BarClosed]) -> None:
+        """The bars of one time slice."""
+        ...
+
+    def take(self, given: LiveInput, ts: int) -> None:
+        """Any other input."""
+        ...
+
+    def advance(self, ts: int) -> None:
+        """Process what has come due."""
+        ...
+
+    def stop(self, reason: str, ts: int) -> None:
+        """The last step."""
+        ...
+
+    def encode_state(self) -> bytes:
+        """All of its state between two inputs."""
+        ...
 
 
 class ShellTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +168,7 @@ class RealtimeShell:
 
     def __init__(
         self,
-        session: RealtimeSession,
+        session: RealtimeCore,
         tape: RealtimeTape,
         clock: Clock,
         feed: Feed,
@@ -126,7 +195,7 @@ class RealtimeShell:
         self._order_times = Durations()
         self._input_times = Durations()
         self.dispatcher = (
-            Dispatcher(gateway, self._hear_venue, self._order_times.add_one)
+            Dispatcher(gateway, self.hear_venue, self._order_times.add_one)
             if gateway is not None
             else None
         )
@@ -174,7 +243,8 @@ class RealtimeShell:
         self._heard_at = perf_counter_ns()
         await self.inbox.put(event)
 
-    async def _hear_venue(self, heard: VenueReport | ConnectionChanged) -> None:
+    async def hear_venue(self, heard: VenueReport | ConnectionChanged) -> None:
+        """What a gateway says."""
         await self.inbox.put(heard)
 
     # The tasks.
@@ -353,7 +423,7 @@ class RealtimeShell:
     def keep_state(self) -> None:
         """Keep the state of the session, to go on from here."""
         self._snapshot_events = self.session.events
-        self._tape.keep(self.session.rows, self.session.now, encode_realtime(self.session.save()))
+        self._tape.keep(self.session.rows, self.session.now, self.session.encode_state())
 
     def _why_over(self) -> str:
         """Why the session is over; empty: it is not."""

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 import onetape
 from onetape.domain.errors import ConfigError, DataError
-from onetape.domain.events import CapitalDeposited, SessionStarted
-from onetape.domain.instrument import Instrument
+from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import BarClosed
 from onetape.execution.oms import Oms
@@ -280,6 +280,34 @@ class RealtimeSession:
     def look_since(self) -> int:
         """From when on fills may be unknown, ns UTC."""
         return 0
+
+    @property
+    def strategies(self) -> Sequence[str]:
+        """The names of its strategies."""
+        return list(self.runners)
+
+    def encode_state(self) -> bytes:
+        """`save`, as bytes."""
+        return encode_realtime(self.save())
+
+    def newest_closes(self) -> dict[InstrumentId, int]:
+        """When the newest bar of each instrument closed, ns UTC; -1 where there is none."""
+        return {each.id: self._market.last_close(each.id) for each in self._instruments}
+
+    def submitted_orders(self) -> list[OrderSubmitted]:
+        """The open orders as they would be submitted now."""
+        return [
+            OrderSubmitted(
+                each.client_order_id, each.strategy, each.instrument, each.side, each.order_type,
+                each.time_in_force, each.lots, each.limit_ticks, each.stop_ticks, each.ts_expire,
+                reduce_only=each.reduce_only, conditions=each.conditions,
+            )
+            for each in self._oms.open.values()
+        ]  # fmt: skip
+
+    def state_of(self, strategy: str) -> str:
+        """`paused` or `running`."""
+        return "paused" if self.desk.is_paused(strategy) else "running"
 
     @property
     def open_orders(self) -> int:
