@@ -359,6 +359,25 @@ def test_orders_that_are_not_ours_change_nothing_of_ours() -> None:
     assert memory.orders == {}
 
 
+def test_fill_by_hand_counts_once_while_it_can_be_told_again() -> None:
+    second = 10**9
+    desk = VenueDesk(AAPL)
+    desk.look(ts_venue=100 * second, cash=2_000_000 * E8)
+    by_hand = desk.fill("f1", 10, client_order_id="", ts_venue=101 * second)
+    desk.hear(by_hand)
+    theirs = {"lots": 10, "cash": 2_000_000 * E8 - 10 * 10_000 * 1_000_000}
+
+    for at in (102, 103, 160):  # the last asks for what was from 43 s on
+        assert desk.look(ts_venue=at * second, reports=[by_hand], **theirs) == []
+    assert not desk.reports.memory.wants_look
+    desk.look(ts_venue=161 * second + 1, reports=[by_hand], **theirs)
+    desk.look(ts_venue=230 * second, reports=[by_hand], **theirs)
+
+    assert desk.reports.memory.foreign == {}
+    assert desk.look(ts_venue=231 * second, reports=[by_hand], **theirs) == []
+    assert desk.reports.memory.dropped == {"foreign": 1, "duplicate": 5, "stale": 1}
+
+
 def test_closed_orders_are_forgotten_when_nothing_of_them_is_asked_for_again() -> None:
     second = 10**9
     desk = VenueDesk(AAPL)
