@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -144,7 +145,8 @@ def make_report(desk: VenueDesk, word: str) -> VenueReport:
                 return desk.report(K.CANCELED, filled_lots=number)
             return desk.report(K.REPLACED, lots=number, ts_venue=7)
     code = RejectCode.ORDER_CLOSED if word.endswith("l_rejected") or "ce_" in word else None
-    return desk.report(K(word), **({"code": code} if code else {}))
+    fields: dict[str, Any] = {"code": code} if code else {}
+    return desk.report(K(word), **fields)
 
 
 @pytest.mark.parametrize("row", TABLE.strip().splitlines()[1:], ids=lambda row: row[:30].strip())
