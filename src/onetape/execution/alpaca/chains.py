@@ -140,17 +140,19 @@ class Chains:
             before = known.replaces
         return found[::-1]
 
-    async def follow(self, chain: Chain, order: WireOrder) -> None:
-        """Learns of the link that has replaced `order`, where it is not known yet.
+    async def follow(self, chain: Chain, order: WireOrder) -> WireOrder | None:
+        """The link that has replaced `order`; None where Alpaca has none.
 
         Raises:
             Refused, Unanswered: Alpaca was asked for it, and did not give it.
         """
-        if order.replaced_by is None or order.replaced_by in chain.links:
-            return
-        link = await self._get_order(order.replaced_by)
-        if link is not None:
-            await self.note(link, chain.instrument)
+        if order.replaced_by is None:
+            return None
+        if order.replaced_by not in chain.links:
+            link = await self._get_order(order.replaced_by)
+            if link is not None:
+                await self.note(link, chain.instrument)
+        return chain.links.get(order.replaced_by)
 
     def drop_link(self, chain: Chain, order_id: str) -> None:
         """A replacement was refused: the order stands as it was."""

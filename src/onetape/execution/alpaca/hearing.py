@@ -120,7 +120,8 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _on_change(self, is_up: bool, reason: str) -> None:
-        if (is_up, reason) == self._told or (not is_up and self._told is None):
+        told = self._told or (False, "")
+        if told[0] == is_up and (reason == told[1] or not reason.startswith(KEYS_REFUSED)):
             return
         self._told = (is_up, reason)
         await self._waiting.put(
@@ -160,9 +161,11 @@ class Listener:
             )
         chain = await self._chains.note(order, instrument)
         if update.event == "replaced" and chain is not None:
-            await self._chains.follow(chain, order)
-            chain.told_link = chain.current.id
-            return report_replaced(chain, to_ts(update.timestamp))
+            link = await self._chains.follow(chain, order)
+            if link is None:
+                return None
+            chain.told_link = link.id
+            return report_replaced(link, chain, to_ts(update.timestamp))
         return self._report(update, order, chain, instrument)
 
     def _report(

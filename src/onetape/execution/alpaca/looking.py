@@ -182,7 +182,8 @@ class Looker:
         reports: list[VenueReport] = []
         if len(chain.links) > 1 and chain.told_link != chain.current.id:
             chain.told_link = chain.current.id
-            reports.append(report_replaced(chain, to_ts(chain.current.submitted_at)))
+            ts = to_ts(chain.current.submitted_at)
+            reports.append(report_replaced(chain.current, chain, ts))
         for link in chain.links.values():
             told = [each for each in fills if each.order_id == link.id]
             if not told and to_lots(link.filled_qty, chain.instrument):

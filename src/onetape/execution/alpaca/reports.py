@@ -127,9 +127,9 @@ def report_end(order: WireOrder, chain: Chain) -> VenueReport | None:
     )
 
 
-def report_replaced(chain: Chain, ts_venue: int) -> VenueReport:
-    """The current link has taken the place of the one before it."""
-    order, instrument = chain.current, chain.instrument
+def report_replaced(order: WireOrder, chain: Chain, ts_venue: int) -> VenueReport:
+    """The link has taken the place of the one before it."""
+    instrument = chain.instrument
     side = to_side(order.side)
     return VenueReport(
         kind=ReportKind.REPLACED,

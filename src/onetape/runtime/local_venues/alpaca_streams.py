@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -203,9 +203,7 @@ class DataStream:
         if symbol in wanted or "*" in wanted:
             self.outbox.put(self._pack({"T": kind, "S": symbol, **message}))
 
-    async def _answer(
-        self, asked: dict[str, Any], is_known: Callable[[str, str], bool]
-    ) -> None:
+    async def _answer(self, asked: dict[str, Any], is_known: Callable[[str, str], bool]) -> None:
         action = asked["action"]
         if action == "auth":
             if self.is_in:
@@ -237,7 +235,7 @@ class DataStream:
         if self._is_packed:
             if "t" in message:
                 message["t"] = msgpack.Timestamp.from_unix_nano(message["t"])
-            return msgpack.packb([message])
+            return cast(bytes, msgpack.packb([message]))
         if "t" in message:
             message["t"] = to_iso(message["t"])
         return json.dumps([message])
