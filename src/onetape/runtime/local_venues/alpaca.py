@@ -114,8 +114,8 @@ class AlpacaServer:
         self._calendar = next(iter(self._by_id.values())).calendar
         self._times = SessionTimes(self._calendar)
         self._activities: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-        self._reports: dict[ReportStream, tuple[web.WebSocketResponse, str]] = {}
-        self._market: dict[DataStream, web.WebSocketResponse] = {}
+        self._reports: dict[ReportStream, str] = {}
+        self._market: dict[DataStream, tuple[str, str]] = {}
         self._outage_rows = 0
         self._down_until_s = 0.0
         self._runner: web.AppRunner | None = None
@@ -201,7 +201,7 @@ class AlpacaServer:
             }
             shown = show_activity(execution, order, self._before(order), instrument)
             self._activities.setdefault(update.account, []).append((execution.ts, shown))
-        for stream, (_, account) in self._reports.items():
+        for stream, account in self._reports.items():
             if account == update.account:
                 stream.tell(message)
 
@@ -236,9 +236,8 @@ class AlpacaServer:
             await each.outbox.drained()
 
     async def _cut(self) -> None:
-        sockets = [socket for socket, _ in self._reports.values()]
-        for each in (*sockets, *self._market.values()):
-            await each.close()
+        for each in (*self._reports, *self._market):
+            await each.socket.close()
 
     # Streams.
 
@@ -254,7 +253,7 @@ class AlpacaServer:
             found = self._keys.get(key)
             if found is None or found[0] != secret or self.refuse_streams:
                 return False
-            self._reports[stream] = (socket, found[1])
+            self._reports[stream] = found[1]
             return True
 
         sender = asyncio.create_task(outbox.run())
@@ -276,17 +275,21 @@ class AlpacaServer:
             is_packed="msgpack" in request.headers.get("Content-Type", ""),
         )  # fmt: skip
 
-        def is_known(key: str, secret: str) -> bool:
+        path = request.path
+
+        def log_in(key: str, secret: str) -> tuple[int, str]:
             found = self._keys.get(key)
             if found is None or found[0] != secret:
-                return False
-            self._market[stream] = socket
-            return True
+                return 402, "auth failed"
+            if (path, found[1]) in self._market.values():
+                return 406, "connection limit exceeded"
+            self._market[stream] = (path, found[1])
+            return 0, ""
 
         sender = asyncio.create_task(outbox.run())
         try:
             await stream.greet()
-            await stream.serve(is_known)
+            await stream.serve(log_in)
         finally:
             self._market.pop(stream, None)
             sender.cancel()
