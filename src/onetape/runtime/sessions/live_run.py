@@ -100,7 +100,14 @@ def run_live(
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
     """
-    return asyncio.run(_Run(config, run_dir, parts, on_status).run())
+    return asyncio.run(drive_live(config, run_dir, parts, on_status))
+
+
+async def drive_live(
+    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+) -> LiveResult:
+    """`run_live` inside a loop that runs already."""
+    return await _Run(config, run_dir, parts, on_status).run()
 
 
 class _Run:
@@ -350,6 +357,7 @@ class _Run:
                 }
                 for name, each in session.runners.items()
             },
+            "paused": [name for name in session.runners if session.state_of(name) == "paused"],
             "down": [f"{part} {name}" for part, name in session.pipeline.down],
             "inbox": {
                 "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
