@@ -77,9 +77,9 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
         TryAgain: The tape is locked.
     """
     from onetape.runtime.sessions.recorded import find_files
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape, tape_path
 
-    reader = SqliteTapeReader(run_dir / "tape.db")
+    reader = open_tape(tape_path(run_dir))
     try:
         timeline = load_pinned_timeline(
             reader.header,
