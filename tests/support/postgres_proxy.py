@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
 
 from onetape.tape.pointer import TapeServer
 from tests.support.postgres_server import USER, PostgresServer
@@ -26,56 +27,60 @@ class Loss(Enum):
 
 
 class PostgresProxy:
-    """Forwards bytes both ways, each connection in two threads; `loss` is what happens next."""
+    """Forwards bytes both ways, each connection in a thread; `loss` is what happens next."""
 
-    def __init__(self, server: PostgresServer, folder: Path) -> None:
+    def __init__(self, server: PostgresServer) -> None:
         self.loss = Loss.NOTHING
-        self._target = str(server.folder / f".s.PGSQL.{server.port}")
-        self._folder = folder
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / ".s.PGSQL.5432"))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._target = ("127.0.0.1", server.port)
+        self._password = f"file:{server.secret}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     @property
     def server(self) -> TapeServer:
         """How to reach the server through this."""
-        return TapeServer(url=f"postgresql://{USER}@/postgres?host={self._folder}&port=5432")
+        url = f"postgresql://{USER}@127.0.0.1:{self._port}/postgres"
+        return TapeServer(url=url, password=self._password)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections; those that are open end with their client."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for each in self._threads:
+            each.join(10)
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._target)
-                ways = ((client, server, self._keep_request), (server, client, self._keep_answer))
-                for way in ways:
-                    threading.Thread(target=self._forward, args=way, daemon=True).start()
+                self._start(self._serve, self._listener.accept()[0])
 
-    def _forward(self, source: socket.socket, target: socket.socket, keep: object) -> None:
-        assert callable(keep)
-        with suppress(OSError):
-            while (data := source.recv(65_536)) and keep(data):
-                if self.loss is not Loss.ANSWER or keep == self._keep_request:
-                    target.sendall(data)
-        for each in (source, target):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), client, socket.create_connection(self._target) as server:
+            while True:
+                ready, _, _ = select.select([client, server], [], [])
+                if client in ready:
+                    request = client.recv(65_536)
+                    if not request or self._is_lost(Loss.REQUEST):
+                        return
+                    server.sendall(request)
+                if server in ready:
+                    answer = server.recv(65_536)
+                    if self.loss is Loss.ANSWER and answer and not answer.endswith(_READY):
+                        continue
+                    if not answer or self._is_lost(Loss.ANSWER):
+                        return
+                    client.sendall(answer)
 
-    def _keep_request(self, data: bytes) -> bool:
-        if self.loss is not Loss.REQUEST:
-            return True
+    def _is_lost(self, loss: Loss) -> bool:
+        if self.loss is not loss:
+            return False
         self.loss = Loss.NOTHING
-        return False
-
-    def _keep_answer(self, data: bytes) -> bool:
-        if self.loss is not Loss.ANSWER or not data.endswith(_READY):
-            return True
-        self.loss = Loss.NOTHING
-        return False
+        return True

@@ -57,13 +57,13 @@ class PostgresServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        secret = folder / "secret"
-        secret.write_text(PASSWORD)
+        self.secret = folder / "secret"
+        self.secret.write_text(PASSWORD)
         if self._as_user:
             shutil.chown(folder, SERVER_USER)
             folder.chmod(0o755)
         self._run("initdb", "--username", USER, "--auth-local=trust", "--auth-host=scram-sha-256",
-                  f"--pwfile={secret}", "--encoding=UTF8", "--no-locale", "--no-sync",
+                  f"--pwfile={self.secret}", "--encoding=UTF8", "--no-locale", "--no-sync",
                   "-D", "data")  # fmt: skip
         self.start()
 
