@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,6 +148,11 @@ class PostgresTape(TapeStore):
                            remedy="wait until the process that writes it has ended")  # fmt: skip
         tape._continue_behind(audit, snapshots)
         return tape
+
+    def fill(self, blocks: Iterable[Block], snapshots: Iterable[Snapshot]) -> None:
+        """Store those of another tape, all of them or none."""
+        with readable_errors(self._pointer.url), self._connection.transaction():
+            super().fill(blocks, snapshots)
 
     def close(self) -> None:
         """Commit and close the connection; raises like `commit`, but closes all the same.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from onetape.domain.events import Payload
 from onetape.tape.audit import Audit
@@ -76,6 +76,16 @@ class TapeStore(ABC):
         )
         self._snapshots += 1
         self._store_waiting()
+
+    def fill(self, blocks: Iterable[Block], snapshots: Iterable[Snapshot]) -> None:
+        """Store those of another tape as they are. This one is empty, and only closed afterwards.
+
+        Raises like `append`.
+        """
+        for block in blocks:
+            self._store(block)
+        for snapshot in snapshots:
+            self._store_snapshot(snapshot)
 
     @property
     def digest(self) -> str:

@@ -181,6 +181,36 @@ def export(
         typer.echo(_INCOMPLETE, err=True)
 
 
+@app.command()
+def copy(
+    target: TapeArgument,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A new SQLite file; with --server a new tape.json."),
+    ],
+    *,
+    server: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Copy into this database: postgresql://USER@HOST/NAME."),
+    ] = "",
+    password: Annotated[
+        str,
+        typer.Option(metavar="REF", help="Where its password is: env:NAME, file:PATH."),
+    ] = "",
+    _debug: DebugOption = False,
+) -> None:
+    """Copy a tape to a file or into a database; it has the same digest there."""
+    from onetape.tape.copying import copy_tape
+    from onetape.tape.opening import is_pointer
+    from onetape.tape.pointer import TapeServer
+
+    if is_pointer(file) != bool(server):
+        raise ConfigError(f"{file} can't be that of a tape {'on' if server else 'off'} a server",
+                          remedy="FILE.json with --server, FILE.db without")  # fmt: skip
+    place = TapeServer(url=server, password=password) if server else None
+    print(f"{file}: {copy_tape(tape_of(target), file, place)}")
+
+
 def _fetch(reference: str) -> bytes | None:
     """The password behind a reference; None when there is no reference.
 
