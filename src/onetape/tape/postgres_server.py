@@ -55,8 +55,14 @@ CREATE TABLE IF NOT EXISTS onetape.snapshot (
 );
 """
 
-_WATCH_SECONDS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""How soon either end sees that the other one's machine is gone: 25 s, not the usual two hours."""
+_WATCH = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "user_timeout": 25_000,
+}
+"""How soon either end sees that the other one's machine is gone: 25 s (the first three are for a
+connection at rest, the last, in ms, for one with bytes under way), not the usual two hours."""
 
 _REFUSED_LOGIN = ("authentication failed", "does not exist", "no pg_hba.conf entry",
                   "no password supplied", "is not permitted to log in")  # fmt: skip
@@ -75,14 +81,14 @@ def connect(server: TapeServer) -> Connection:
     password = server.resolve_password()
     secret = {} if password is None else {"password": password}
     settings: dict[str, Any] = {"connect_timeout": 10, "application_name": "onetape", **secret}
-    for name, seconds in _WATCH_SECONDS.items():
-        settings[name] = seconds
+    for name, value in _WATCH.items():
+        settings["tcp_user_timeout" if name == "user_timeout" else name] = value
     try:
         asked = psycopg.conninfo.conninfo_to_dict(server.url)
         connection = psycopg.connect(server.url, autocommit=True, **settings | asked | secret)
         with readable_errors(server.url):
-            for name, seconds in _WATCH_SECONDS.items():
-                connection.execute(f"SET tcp_{name} = {seconds}".encode())
+            for name, value in _WATCH.items():
+                connection.execute(f"SET tcp_{name} = {value}".encode())
     except psycopg.OperationalError as error:
         said = _said(error)
         if any(each in said for each in _REFUSED_LOGIN):

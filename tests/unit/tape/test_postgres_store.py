@@ -17,6 +17,7 @@ from onetape.tape.block import Step
 from onetape.tape.opening import open_tape, tape_path
 from onetape.tape.pointer import TapeServer, read_pointer
 from onetape.tape.postgres_reader import PostgresTapeReader
+from onetape.tape.postgres_server import connect
 from onetape.tape.postgres_store import PostgresTape
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.sqlite_store import Durability, SqliteTape
@@ -188,12 +189,55 @@ def test_missing_extra_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_user_who_may_only_read_is_told_so(postgres: PostgresServer, path: Path) -> None:
     PostgresTape.create(path, postgres.server).close()
-    ask(postgres.server, "DROP ROLE IF EXISTS guest")
     ask(postgres.server, "CREATE ROLE guest LOGIN")
     pointer = json.loads(path.read_bytes())
     path.write_text(json.dumps(pointer | {"url": pointer["url"].replace("//onetape@", "//guest@")}))
     with pytest.raises(DataError, match="not allowed: permission denied for schema onetape"):
         open_tape(path)
+
+
+def test_user_needs_no_more_than_the_rights_that_the_docs_name(
+    postgres: PostgresServer, path: Path
+) -> None:
+    """docs/tape.md, In a database."""
+    PostgresTape.create(path.with_name("first.json"), postgres.server).close()
+    ask(postgres.server, "CREATE ROLE writer LOGIN")
+    ask(postgres.server, "CREATE ROLE watcher LOGIN")
+    ask(postgres.server, """
+        GRANT USAGE ON SCHEMA onetape TO writer, watcher;
+        GRANT SELECT ON ALL TABLES IN SCHEMA onetape TO writer, watcher;
+        GRANT INSERT ON ALL TABLES IN SCHEMA onetape TO writer;
+        GRANT DELETE ON onetape.tape, onetape.snapshot TO writer
+    """)  # fmt: skip
+    url = postgres.server.url.replace("//onetape@", "//writer@")
+    PostgresTape.create(path, TapeServer(url=url)).close()
+    assert PostgresTape.remove_empty(path)
+    with closing(PostgresTape.create(path, TapeServer(url=url))) as tape:
+        append_all(tape, make_session(orders=2)[:2])
+        tape.keep(2, 2, b"state")
+    reopen(path).close()
+    path.write_text(path.read_text().replace("//writer@", "//watcher@"))
+    with closing(open_tape(path)) as reader:
+        assert reader.audit().records == 2
+
+
+def test_both_ends_notice_within_seconds_that_the_other_machine_is_gone(
+    postgres: PostgresServer,
+) -> None:
+    server = TapeServer(url=postgres.url, password=f"file:{postgres.secret}")
+    with connect(server) as connection:
+        rows = connection.execute(
+            "SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_%'"
+        ).fetchall()
+        mine = connection.info.get_parameters()
+    assert dict(rows) == {
+        "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25000",
+    }  # fmt: skip
+    assert {name: mine[name] for name in mine if "keepalives" in name or "timeout" in name} == {
+        "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
+        "tcp_user_timeout": "25000", "connect_timeout": "10",
+    }  # fmt: skip
 
 
 # What a commit survives.
@@ -429,6 +473,7 @@ CREATE_MANY = """
 import sys
 from pathlib import Path
 from onetape.tape.pointer import TapeServer
+from onetape.tape.postgres_server import connect
 from onetape.tape.postgres_store import PostgresTape
 PostgresTape.create(Path(sys.argv[1]), TapeServer(url=sys.argv[2])).close()
 """
@@ -437,7 +482,6 @@ PostgresTape.create(Path(sys.argv[1]), TapeServer(url=sys.argv[2])).close()
 def test_first_tapes_of_a_database_can_be_made_at_once(
     postgres: PostgresServer, path: Path
 ) -> None:
-    ask(postgres.server, "DROP DATABASE IF EXISTS fresh")
     ask(postgres.server, "CREATE DATABASE fresh")
     url = postgres.server.url.replace("/postgres?", "/fresh?")
     writers = [
