@@ -178,6 +178,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("killed")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        write_run(folder, days=80)
         yield folder
 
 
@@ -195,7 +196,7 @@ def wait(process: Any) -> int:
 def test_session_that_is_killed_at_its_writes_goes_on_to_the_same_bytes(
     postgres: PostgresServer, folder: Path
 ) -> None:
-    local = write_run(folder, days=80)
+    local = folder / "busy.json"
     settings = json.loads(local.read_text())
     settings["output"]["tape"] = postgres.server.url
     remote = folder / "remote.json"

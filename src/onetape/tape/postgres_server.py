@@ -109,7 +109,7 @@ def load_client(where: str) -> Any:
     """
     try:
         import psycopg
-    except ModuleNotFoundError:
+    except ImportError:  # also psycopg without a library of PostgreSQL
         raise ConfigError("tapes on PostgreSQL need an extra", where=where,
                           remedy="pip install 'onetape[postgres]'") from None  # fmt: skip
     return psycopg

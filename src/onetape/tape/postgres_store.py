@@ -173,9 +173,13 @@ class PostgresTape(TapeStore):
     def _insert(self, row: Block | Snapshot, statement: str) -> None:
         if self._connection.closed and self._resume(row):
             return
+        psycopg = load_client(self._pointer.url)
         values = (self._pointer.tape, *msgspec.structs.astuple(row))
         with readable_errors(self._pointer.url):
-            self._connection.execute(statement.encode(), values)
+            try:
+                self._connection.execute(statement.encode(), values)
+            except psycopg.errors.UniqueViolation:
+                self._holds(self._connection, row)  # raises, unless Ctrl-C cut its answer off
 
     def _resume(self, row: Block | Snapshot) -> bool:
         """Connect anew, `row` in doubt; whether the server has it.
@@ -204,17 +208,19 @@ class PostgresTape(TapeStore):
             before, found = row.number, snapshots
             table, column, mine = "snapshot", "digest", row.digest
             if blocks < row.blocks:
-                raise self._departed("the server has lost blocks that it had confirmed")
+                raise self._lost(row.blocks - blocks, "block")
         if found == before:
             return False
         if found < before:
-            raise self._departed(f"the server has lost {before - found} {table}s that it had "
-                                 "confirmed")  # fmt: skip
+            raise self._lost(before - found, table)
         query = f"SELECT {column} FROM onetape.{table} WHERE tape = %s AND number = %s"
         stored = connection.execute(query.encode(), (self._pointer.tape, before)).fetchone()
         if found > before + 1 or stored != (mine,):
             raise self._departed("another process has gone on with it")
         return True
+
+    def _lost(self, count: int, table: str) -> CallAPerson:
+        return self._departed(f"the server has lost {count} {table}s that it had confirmed")
 
     def _departed(self, why: str) -> CallAPerson:
         return CallAPerson(

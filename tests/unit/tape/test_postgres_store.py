@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from onetape.tape.block import Step
 from onetape.tape.opening import open_tape, tape_path
 from onetape.tape.pointer import TapeServer, read_pointer
 from onetape.tape.postgres_reader import PostgresTapeReader
-from onetape.tape.postgres_server import connect
+from onetape.tape.postgres_server import connect, make_tables
 from onetape.tape.postgres_store import PostgresTape
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.sqlite_store import Durability, SqliteTape
@@ -25,8 +26,6 @@ from onetape.tape.store import MemoryTape, TapeStore
 from tests.support.postgres_proxy import Loss, PostgresProxy
 from tests.support.postgres_server import PASSWORD, PostgresServer, run_server
 from tests.support.tape_steps import make_session
-
-REPO = Path(__file__).resolve().parents[3]
 
 
 def append_all(tape: TapeStore, steps: Iterable[Step], *, commit: bool = False) -> None:
@@ -345,8 +344,9 @@ def test_reader_whose_connection_is_lost_says_try_again(proxy: PostgresProxy, pa
     reader.close()
 
 
+@pytest.mark.parametrize("steps", [1, 4])
 def test_writer_that_was_away_while_another_went_on_calls_a_person(
-    proxy: PostgresProxy, path: Path
+    proxy: PostgresProxy, path: Path, steps: int
 ) -> None:
     session = make_session(orders=8)
     tape = PostgresTape.create(path, proxy.server)
@@ -358,18 +358,20 @@ def test_writer_that_was_away_while_another_went_on_calls_a_person(
     with closing(reopen(path)) as other:
         with pytest.raises(TryAgain, match="another process writes this tape"):
             tape.commit()
-        append_all(other, session[5:], commit=True)
+        append_all(other, session[5 : 5 + steps], commit=True)
     for use in (tape.commit, tape.close):
         with pytest.raises(CallAPerson, match="another process has gone on with it"):
             use()
     with closing(open_tape(path)) as reader:
-        assert reader.audit().digest == digest_of([*session[:4], *session[5:]])
+        assert reader.audit().digest == digest_of([*session[:4], *session[5 : 5 + steps]])
 
 
+@pytest.mark.parametrize("with_snapshot", [True, False])
 @pytest.mark.parametrize("gone", [1, 2])
 def test_server_that_lost_what_it_had_confirmed_calls_a_person(
-    postgres: PostgresServer, proxy: PostgresProxy, path: Path, gone: int
-) -> None:
+    postgres: PostgresServer, proxy: PostgresProxy, path: Path, gone: int,
+    with_snapshot: bool,
+) -> None:  # fmt: skip
     """What a crash of the server may do without POWER_LOSS: the tape must not get a hole."""
     session = make_session(orders=8)
     tape = PostgresTape.create(path, proxy.server)
@@ -378,14 +380,51 @@ def test_server_that_lost_what_it_had_confirmed_calls_a_person(
     query = "DELETE FROM onetape.block WHERE tape = %s AND number >= %s"
     ask(postgres.server, query, number, 4 - gone)
     proxy.loss = Loss.REQUEST
-    tape.append(*session[4])
-    with pytest.raises(TryAgain):
-        tape.commit()
+    if with_snapshot:
+        with pytest.raises(TryAgain):
+            tape.keep(4, 4, b"state")
+    else:
+        tape.append(*session[4])
+        with pytest.raises(TryAgain):
+            tape.commit()
     with pytest.raises(CallAPerson, match=f"the server has lost {gone} blocks"):
         tape.close()
     with closing(open_tape(path)) as reader:
         audit = reader.audit()
         assert (audit.damage, audit.blocks) == (None, 4 - gone)
+
+
+def test_block_that_is_there_already_is_not_stored_again(
+    postgres: PostgresServer, path: Path
+) -> None:
+    """Ctrl-C may cut off the answer of a commit without ending the connection."""
+    session = make_session(orders=8)
+    with closing(PostgresTape.create(path, postgres.server)) as tape:
+        for step in session:
+            tape.append(*step)
+            tape._unstored = tape._cut_block()
+            tape._store(tape._unstored)
+        assert tape.digest == digest_of(session)
+    with closing(open_tape(path)) as reader:
+        audit = reader.audit()
+        assert (audit.damage, audit.blocks, audit.digest) == (None, 10, tape.digest)
+
+
+def test_other_row_in_the_place_of_a_block_or_a_snapshot_calls_a_person(
+    postgres: PostgresServer, path: Path
+) -> None:
+    for table in ("block", "snapshot"):
+        tape = PostgresTape.create(path.with_name(f"{table}.json"), postgres.server)
+        append_all(tape, make_session(orders=8)[:3], commit=True)
+        tape.keep(3, 3, b"state")
+        ask(postgres.server, f"UPDATE onetape.{table} SET number = number + 1 WHERE tape = %s "
+            f"AND number = (SELECT max(number) FROM onetape.{table} WHERE tape = %s)",
+            tape._pointer.tape, tape._pointer.tape)  # fmt: skip
+        if table == "block":
+            tape.append(*make_session(orders=8)[3])
+        with pytest.raises(CallAPerson, match="another process has gone on with it"):
+            tape.keep(3, 3, b"state")
+        tape._connection.close()
 
 
 # A tape that goes on.
@@ -469,29 +508,20 @@ def test_tape_that_is_written_can_not_be_opened_for_writing_again(
         PostgresTape(path, Durability.PROCESS_END).close()
 
 
-CREATE_MANY = """
-import sys
-from pathlib import Path
-from onetape.tape.pointer import TapeServer
-from onetape.tape.postgres_server import connect
-from onetape.tape.postgres_store import PostgresTape
-PostgresTape.create(Path(sys.argv[1]), TapeServer(url=sys.argv[2])).close()
-"""
-
-
-def test_first_tapes_of_a_database_can_be_made_at_once(
-    postgres: PostgresServer, path: Path
-) -> None:
+def test_first_tapes_of_a_database_can_be_made_at_once(postgres: PostgresServer) -> None:
     ask(postgres.server, "CREATE DATABASE fresh")
-    url = postgres.server.url.replace("/postgres?", "/fresh?")
-    writers = [
-        subprocess.Popen([sys.executable, "-c", CREATE_MANY, path.with_name(f"{n}.json"), url],
-                         cwd=REPO)
-        for n in range(4)
-    ]  # fmt: skip
-    assert [each.wait(60) for each in writers] == [0] * 4
-    tapes = {read_pointer(path.with_name(f"{number}.json")).tape for number in range(4)}
-    assert len(tapes) == 4
+    server = TapeServer(url=postgres.server.url.replace("/postgres?", "/fresh?"))
+    together = threading.Barrier(8)
+
+    def make() -> None:
+        with connect(server) as connection:
+            together.wait(10)
+            make_tables(connection)
+
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(make) for _ in range(8)]:
+            each.result()
+    assert ask(server, "SELECT count(*) FROM onetape.snapshot") == [(0,)]
 
 
 # Damage.
