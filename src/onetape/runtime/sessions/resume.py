@@ -60,7 +60,7 @@ def resume_backtest(
     """
     begun = time.perf_counter()
     file = tape_path(run_dir)
-    config = _read_config(run_dir)
+    config = read_config(run_dir)
     if remove_empty_tape(file):
         return run_backtest(config, run_dir, on_progress, is_stop_asked)
     monitor = RunMonitor()
@@ -87,7 +87,7 @@ def resume_backtest(
         reader.close()
 
 
-def _read_config(run_dir: Path) -> SessionConfig:
+def read_config(run_dir: Path) -> SessionConfig:
     """The configuration that the run began with."""
     path = run_dir / "config.json"
     try:
