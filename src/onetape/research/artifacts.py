@@ -88,9 +88,7 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
         reader.close()
 
 
-def load_tape_timeline(
-    reader: BlockReader, catalog: Path, files: SideFiles = NO_FILES
-) -> Timeline:
+def load_tape_timeline(reader: BlockReader, catalog: Path, files: SideFiles = NO_FILES) -> Timeline:
     """The bars that a session ran on: those that its tape pins or, of paper and live, holds.
 
     Raises:
