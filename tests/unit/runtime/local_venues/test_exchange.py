@@ -361,7 +361,7 @@ def test_rows_are_those_that_are_known_by_now() -> None:
     exchange = pairs(1, 2, 3)
     assert exchange.rows("BTCUSDT") == []
     exchange.advance(closes(1))
-    assert [each.event.ts_open for each in exchange.rows("BTCUSDT")] == [opens(0), opens(1)]  # pyright: ignore
+    assert [each.event.ts_open for each in exchange.rows("BTCUSDT")] == [opens(0), opens(1)]  # pyright: ignore[reportAttributeAccessIssue]
     assert [each.row for each in exchange.rows("BTCUSDT", opens(1), opens(2))] == [1]
     assert exchange.now == closes(1)
     assert (exchange.rows_played, exchange.rows_total) == (2, 3)
