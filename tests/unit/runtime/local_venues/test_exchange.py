@@ -417,6 +417,9 @@ def test_what_a_local_exchange_can_not_keep_exactly_it_refuses_first() -> None:
         pairs(1, fees=PerOrderFees(amount=1))
     with pytest.raises(ConfigError, match="no plain share"):
         pairs(1, fees=BpsFees(maker_bps=-1, taker_bps=5))
+    twice = [(each, make_columns(flat(1))) for each in (SHARE, make_equity("AAPL.XNAS"))]
+    with pytest.raises(ConfigError, match="the same symbol"):
+        make_exchange(build_timeline(twice, source="t", timeframe="1m"), SHARES)
     action = CorporateAction(
         instrument=SHARE.id, kind=CorporateActionKind.SPLIT, ts_event=T0 + MINUTE,
         ts_known=T0 + MINUTE, value=2,
