@@ -245,7 +245,7 @@ class BinanceClient:
     ) -> Any:
         import ccxt
 
-        api = "private" if signed else "public"
+        api = ["private" if signed else "public"]
         try:
             answer = await self._exchange.request(path, api, method, dict(params))
         except ccxt.AuthenticationError as error:  # before anything left
