@@ -54,7 +54,8 @@ def venue(
         ),
     ] = 0.0,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Of 127.0.0.1; 0: any that is free.")
+        int,
+        typer.Option(min=0, max=65_535, metavar="PORT", help="Of 127.0.0.1; 0: any that is free."),
     ] = 8_765,
     cash: Annotated[
         str,
@@ -63,8 +64,12 @@ def venue(
             help="What the account has: of each currency quoted in, or as told.",
         ),
     ] = "100000",
-    key: Annotated[str, typer.Option(help="What clients log in with.")] = "local-key",
-    secret: Annotated[str, typer.Option(help="What clients log in with.")] = "local-secret",
+    key: Annotated[
+        str, typer.Option(metavar="TEXT", help="What clients log in with.")
+    ] = "local-key",
+    secret: Annotated[
+        str, typer.Option(metavar="TEXT", help="What clients log in with.")
+    ] = "local-secret",
     faults: Annotated[
         int | None,
         typer.Option(metavar="SEED", help="Things go wrong, the same for the same seed."),
