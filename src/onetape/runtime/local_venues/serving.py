@@ -115,6 +115,12 @@ class LocalVenue:
         self, name: VenueName, timeline: Timeline, terms: LocalTerms | None = None
     ) -> None:
         terms = terms or LocalTerms()
+        for each in timeline.instruments:
+            if name is VenueName.BINANCE and not is_pair(each):
+                raise ConfigError(
+                    f"{each.id} is of kind {each.kind.value}, and Binance trades pairs of "
+                    "currencies", remedy="leave it out, or serve alpaca",
+                )  # fmt: skip
         self.name = name
         self.terms = terms
         fills = terms.venue_terms or make_venue_terms(name, timeline, terms.latency_ms)
