@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import (
@@ -415,14 +416,11 @@ class LocalExchange:
         Of bars it is their opening that counts.
         """
         timeline = self._timeline
-        name = "ts_open" if timeline.kind == "bars" else "ts_event"
-        times = timeline.columns[name]
-        found = [
-            row
-            for row in timeline.rows_of(self.instrument_of(symbol).id).tolist()
-            if row <= self._market.row and start <= times[row] <= end
-        ]
-        return [self._row(row) for row in found]
+        times = timeline.columns["ts_open" if timeline.kind == "bars" else "ts_event"]
+        rows = timeline.rows_of(self.instrument_of(symbol).id)
+        known = rows[: np.searchsorted(rows, self._market.row, side="right")]
+        wanted = known[(times[known] >= start) & (times[known] <= end)]
+        return [self._row(row) for row in wanted.tolist()]
 
     def _row(self, row: int) -> MarketRow:
         event = next(self._timeline.blocks(1, row)).event(0)
