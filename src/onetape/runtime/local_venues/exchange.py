@@ -302,6 +302,9 @@ class LocalExchange:
             )
         owner = self._owner[number]
         wanted = _merge(order.request, changes)
+        if order.order_type.is_trailing:  # it goes on from where it has trailed to
+            stop = self._by_id[order.instrument].ticks_to_price(self.stop_of(number))
+            wanted = msgspec.structs.replace(wanted, stop=stop)
         new_id = changes.client_order_id
         if self._rules.replace_makes_new_order:
             duplicate = self._checks.refuse_duplicate(owner, new_id)
@@ -373,6 +376,14 @@ class LocalExchange:
         """An order by the exchange's number, or the newest with a client's id."""
         owner = self._accounts[account]
         return owner.orders.get(number or owner.by_client_id.get(client_order_id, 0))
+
+    def stop_of(self, number: int) -> int:
+        """Where the trigger of an order stands, in ticks: of a trailing one, by now."""
+        key = self._key[number]
+        for resting in self._venue.save().orders:
+            if resting.identity == key:
+                return resting.stop_ticks
+        return self._owner[number].orders[number].stop_ticks
 
     def open_orders(self, account: str, symbol: str = "") -> list[PlacedOrder]:
         """Open orders, oldest first."""

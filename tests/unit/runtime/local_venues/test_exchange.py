@@ -275,6 +275,31 @@ def test_client_id_is_unique_among_open_orders_or_for_ever() -> None:
         assert (getattr(again, "code", None) is None) is is_free_again
 
 
+def test_trailing_stop_that_is_replaced_stays_where_it_has_trailed_to() -> None:
+    exchange = shares(100, 100, 120, 115, 109, fees=NoFees())
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "4")))
+    exchange.step()
+    trailing = placed(
+        exchange.submit(
+            ME,
+            share(
+                Side.SELL, "4", trail="10", client_order_id="b",
+                order_type=OrderType.TRAILING_STOP,
+            ),
+        )
+    )  # fmt: skip
+    assert (trailing.stop_ticks, exchange.stop_of(trailing.number)) == (9_000, 9_000)
+    exchange.step()
+    exchange.step()
+    assert exchange.stop_of(trailing.number) == 11_000
+    fewer = placed(exchange.replace(ME, trailing.number, Changes(quantity=Decimal(3))))
+    assert (fewer.lots, exchange.stop_of(trailing.number)) == (3, 11_000)
+    exchange.step()
+    assert exchange.executions(ME)[-1].lots == 3
+    assert exchange.stop_of(trailing.number) == fewer.stop_ticks
+
+
 def test_replace_makes_a_new_order_where_the_venue_does() -> None:
     rules = ExchangeRules(is_client_id_unique_for_ever=True, replace_makes_new_order=True)
     exchange = shares(100, 100, 90, rules=rules)
