@@ -163,10 +163,8 @@ class BinanceGateway:
         except (NotSendable, ConfigError) as error:
             await self._say(ReportKind.REJECTED, order, reason=str(error))
             return
-        tracked = Tracked(
-            lots=order.lots, limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks
-        )
-        self._ours.open[order.client_order_id] = tracked
+        new = Tracked(lots=order.lots, limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks)
+        tracked = self._ours.open.setdefault(order.client_order_id, new)
         try:
             answer = await self._client.ask("POST", "order", params, signed=True, orders=1)
         except BinanceRefusal as refusal:
