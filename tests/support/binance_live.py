@@ -17,7 +17,7 @@ from onetape.domain.venue import ConnectionChanged, ReportKind, VenueReport, Ven
 from onetape.execution.binance.gateway import BinanceGateway
 from onetape.execution.gateway import Heard
 from onetape.marketdata.feeds.binance_client import BinanceSettings
-from onetape.marketdata.timeline import build_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.runtime.local_venues.binance import BinanceServer
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.faults import FaultSchedule
@@ -69,9 +69,11 @@ class World:
 
     def __init__(self, rows: Sequence[Prices] = (), *, prices: Sequence[float] = (40_000.0,) * 12,
                  faults: FaultSchedule | None = None, instrument: Instrument = COIN,
-                 secret: str = SECRET, **exchange: Any) -> None:  # fmt: skip
-        columns = make_columns(list(rows) or flat(*prices))
-        timeline = build_timeline([(instrument, columns)], source="test", timeframe="1m")
+                 secret: str = SECRET, timeline: Timeline | None = None,
+                 **exchange: Any) -> None:  # fmt: skip
+        if timeline is None:
+            columns = make_columns(list(rows) or flat(*prices))
+            timeline = build_timeline([(instrument, columns)], source="test", timeframe="1m")
         cash = {"USDT": 100_000 * E8, "BTC": 2 * E8}
         self.exchange: LocalExchange = make_exchange(timeline, accounts={ME: cash}, **exchange)
         self.player = Player(self.exchange)
