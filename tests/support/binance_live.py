@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from pydantic import SecretStr
@@ -103,10 +103,8 @@ class World:
         async with asyncio.timeout(seconds):
             while not condition():
                 self._came.clear()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._came.wait(), 0.05)
-                except TimeoutError:
-                    pass
 
     async def until_kinds(self, *kinds: ReportKind, number: int = 1) -> None:
         try:
@@ -118,7 +116,7 @@ class World:
         await self.player.play_rows(rows)
 
     @asynccontextmanager
-    async def serve(self):  # noqa: ANN201
+    async def serve(self):
         await self.server.start()
         try:
             yield self.server
@@ -126,7 +124,7 @@ class World:
             await self.server.close()
 
     @asynccontextmanager
-    async def gateway(self, *, strategies: Sequence[str] = (STRATEGY,), **settings: Any):  # noqa: ANN201
+    async def gateway(self, *, strategies: Sequence[str] = (STRATEGY,), **settings: Any):
         """A gateway that is open, after the first row has come."""
         await self.server.start()
         if not self.exchange.rows_played:

@@ -132,14 +132,12 @@ async def check(world: World, session: Session, seen: VenueSnapshot) -> None:
         assert (fill.fee_units > 0) is (each.fee_asset == "BTC" and each.fee > 0)
         assert each.client_order_id.partition("-r")[0] == fill.client_order_id
     open_names = {each.client_order_id for each in seen.orders}
-    assert open_names == {
-        each.client_order_id.partition("-r")[0] for each in books.open_orders
-    }
+    assert open_names == {each.client_order_id.partition("-r")[0] for each in books.open_orders}
     assert open_names == {each.client_order_id for each in session.open()}
     assert all(each.startswith(SESSION) for each in open_names)
-    units = sum(
-        each.side * each.lots * 1000 - each.fee_units for each in fills.values()
-    ) + 2 * 10**8
+    units = (
+        sum(each.side * each.lots * 1000 - each.fee_units for each in fills.values()) + 2 * 10**8
+    )
     (position,) = seen.positions
     assert position.lots * 1000 + position.rest_units == units == books.balances["BTC"].total
     (cash,) = seen.balances

@@ -110,7 +110,7 @@ def test_unknown_symbol_names_the_nearest() -> None:
     async def test() -> None:
         world = World()
         async with world.gateway() as gateway:
-            with pytest.raises(DataError, match="BTCUSDX.*did you mean 'BTCUSDT'"):
+            with pytest.raises(DataError, match=r"BTCUSDX.*did you mean 'BTCUSDT'"):
                 await gateway.define([InstrumentId("BTCUSDX.BINANCE")])
 
     run(test)
@@ -463,5 +463,3 @@ def test_fills_are_paged() -> None:
             assert sum(each.lots for each in seen.reports) == 2_300
 
     run(test)
-
-

@@ -223,8 +223,8 @@ class BinanceGateway:
             await asyncio.wait_for(tracked.ended.wait(), _HEAR_WAIT_S)
         except TimeoutError:
             if not tracked.ended.is_set():
-                report = self._looker.read_end(self._instruments[order.instrument], answer,
-                                               order.client_order_id, tracked.earlier_lots)  # fmt: skip
+                instrument, identity = self._instruments[order.instrument], order.client_order_id
+                report = self._looker.read_end(instrument, answer, identity, tracked.earlier_lots)
                 self._ours.end(order.client_order_id)
                 await self._tell(report)
 
@@ -285,7 +285,7 @@ class BinanceGateway:
     async def look(
         self, reason: str, orders: Sequence[OrderSubmitted], since: int
     ) -> VenueSnapshot:
-        """See `VenueGateway`. What was not answered is waited for until it can't be done any more."""
+        """See `VenueGateway`. Waits until what was not answered can't be done any more."""
         wait_ns = self._settled_ns - self._client.now_ns()
         if wait_ns > 0:
             await asyncio.sleep(wait_ns / NS_PER_SECOND)

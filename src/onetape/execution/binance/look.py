@@ -254,7 +254,7 @@ class Looker:
         return fills
 
     async def _read_since(self, symbol: str, since_ms: int) -> list[dict[str, Any]]:
-        """Fills since then. A request by time covers a day at the most, one by number everything."""
+        """Fills since then. A request by time covers a day at most, one by number everything."""
         if not since_ms:
             return await self._read_pages({"symbol": symbol, "fromId": 0})
         end_ms = self._client.now_ns() // NS_PER_MS + _DAY_MS

@@ -200,9 +200,7 @@ class BinanceOrders:
         if not 0 < quantity < one.lots_to_quantity(order.lots):
             raise ApiError(400, -2038, "newQty must be below the quantity of the order.")
         self._cancel_ids[order.number] = params.get("newClientOrderId") or self._make_id()
-        changed = self._exchange.replace(
-            account, order.number, Changes(quantity=quantity)
-        )
+        changed = self._exchange.replace(account, order.number, Changes(quantity=quantity))
         if isinstance(changed, Refusal):
             raise ApiError(400, **_error(changed))
         row = show_order(one, changed)
@@ -235,7 +233,10 @@ class BinanceOrders:
         symbol, limit = params.symbol(self._exchange.instruments), int(params.get("limit", "500"))
         if "startTime" in params and "fromId" in params:
             raise ApiError(400, -1128, "Combination of optional parameters invalid.")
-        start_ms, end_ms = int(params.get("startTime", "0")), int(params.get("endTime", _FOREVER_MS))
+        start_ms, end_ms = (
+            int(params.get("startTime", "0")),
+            int(params.get("endTime", _FOREVER_MS)),
+        )
         if "startTime" in params and "endTime" in params and end_ms - start_ms >= _DAY_MS:
             raise ApiError(400, -1127, "More than 24 hours between startTime and endTime.")
         order, first = int(params.get("orderId", "0")), int(params.get("fromId", "0"))
@@ -246,7 +247,8 @@ class BinanceOrders:
             and (not order or each.order == order)
             and each.ts // NS_PER_MS <= end_ms
         ]
-        chosen = rows[:limit] if {"fromId", "startTime", "orderId"} & set(params) else rows[-limit:]
+        is_oldest_first = {"fromId", "startTime", "orderId"} & set(params)
+        chosen = rows[:limit] if is_oldest_first else rows[-limit:]
         return [show_trade(self._by_id[each.instrument], each) for each in chosen]
 
     def _account(self, account: str, params: Params) -> dict[str, Any]:

@@ -116,9 +116,7 @@ class Guard:
     def check_socket(self, params: Mapping[str, Any]) -> str:
         """The same of a request by websocket, whose parameters are signed in order of name."""
         texts = {name: str(value) for name, value in params.items()}
-        payload = "&".join(
-            f"{name}={texts[name]}" for name in sorted(texts) if name != "signature"
-        )
+        payload = "&".join(f"{name}={texts[name]}" for name in sorted(texts) if name != "signature")
         return self.check(texts, texts.get("apiKey", ""), payload)
 
     def _check_time(self, params: Mapping[str, str]) -> None:
