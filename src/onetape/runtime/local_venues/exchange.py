@@ -125,9 +125,15 @@ class LocalExchange:
         self.instruments = {each.symbol: each for each in timeline.instruments}
         for each in timeline.instruments:
             check_instrument(each, terms.fees[each.id], rules)
+        if len(self.instruments) < len(self._by_id):
+            raise ConfigError(
+                f"two of {', '.join(self._by_id)} have the same symbol",
+                remedy="a local venue is one venue: leave one out",
+            )
         if rules.fee_in_base_of_buys:  # an order sized at its fill spends all of its budget
-            free = FeeSchedule()
-            terms = msgspec.structs.replace(terms, fees=dict.fromkeys(self._by_id, free))
+            pairs = [each.id for each in timeline.instruments if is_pair(each)]
+            free = {**terms.fees, **dict.fromkeys(pairs, FeeSchedule())}
+            terms = msgspec.structs.replace(terms, fees=free)
         self._venue = build_venue(timeline, terms, self._market, self)
         self._accounts = {
             name: Account(name, balances, self._by_id, rules, self.mark)
