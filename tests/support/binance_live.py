@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from pydantic import SecretStr
@@ -17,7 +17,7 @@ from onetape.domain.venue import ConnectionChanged, ReportKind, VenueReport, Ven
 from onetape.execution.binance.gateway import BinanceGateway
 from onetape.execution.gateway import Heard
 from onetape.marketdata.feeds.binance_client import BinanceSettings
-from onetape.marketdata.timeline import build_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.runtime.local_venues.binance import BinanceServer
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.faults import FaultSchedule
@@ -69,9 +69,11 @@ class World:
 
     def __init__(self, rows: Sequence[Prices] = (), *, prices: Sequence[float] = (40_000.0,) * 12,
                  faults: FaultSchedule | None = None, instrument: Instrument = COIN,
-                 secret: str = SECRET, **exchange: Any) -> None:  # fmt: skip
-        columns = make_columns(list(rows) or flat(*prices))
-        timeline = build_timeline([(instrument, columns)], source="test", timeframe="1m")
+                 secret: str = SECRET, timeline: Timeline | None = None,
+                 **exchange: Any) -> None:  # fmt: skip
+        if timeline is None:
+            columns = make_columns(list(rows) or flat(*prices))
+            timeline = build_timeline([(instrument, columns)], source="test", timeframe="1m")
         cash = {"USDT": 100_000 * E8, "BTC": 2 * E8}
         self.exchange: LocalExchange = make_exchange(timeline, accounts={ME: cash}, **exchange)
         self.player = Player(self.exchange)
@@ -101,10 +103,8 @@ class World:
         async with asyncio.timeout(seconds):
             while not condition():
                 self._came.clear()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._came.wait(), 0.05)
-                except TimeoutError:
-                    pass
 
     async def until_kinds(self, *kinds: ReportKind, number: int = 1) -> None:
         try:
@@ -116,7 +116,7 @@ class World:
         await self.player.play_rows(rows)
 
     @asynccontextmanager
-    async def serve(self):  # noqa: ANN201
+    async def serve(self):
         await self.server.start()
         try:
             yield self.server
@@ -124,7 +124,7 @@ class World:
             await self.server.close()
 
     @asynccontextmanager
-    async def gateway(self, *, strategies: Sequence[str] = (STRATEGY,), **settings: Any):  # noqa: ANN201
+    async def gateway(self, *, strategies: Sequence[str] = (STRATEGY,), **settings: Any):
         """A gateway that is open, after the first row has come."""
         await self.server.start()
         if not self.exchange.rows_played:

@@ -223,8 +223,9 @@ def test_refused_order_says_why(asked, code, reason) -> None:
 
 
 def test_order_below_the_minimum_notional_is_refused_by_the_venue() -> None:
-    import msgspec
     from decimal import Decimal
+
+    import msgspec
 
     async def test() -> None:
         picky = msgspec.structs.replace(COIN, min_notional=Decimal(10))

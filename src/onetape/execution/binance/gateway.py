@@ -163,10 +163,8 @@ class BinanceGateway:
         except (NotSendable, ConfigError) as error:
             await self._say(ReportKind.REJECTED, order, reason=str(error))
             return
-        tracked = Tracked(
-            lots=order.lots, limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks
-        )
-        self._ours.open[order.client_order_id] = tracked
+        new = Tracked(lots=order.lots, limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks)
+        tracked = self._ours.open.setdefault(order.client_order_id, new)
         try:
             answer = await self._client.ask("POST", "order", params, signed=True, orders=1)
         except BinanceRefusal as refusal:
@@ -225,8 +223,8 @@ class BinanceGateway:
             await asyncio.wait_for(tracked.ended.wait(), _HEAR_WAIT_S)
         except TimeoutError:
             if not tracked.ended.is_set():
-                report = self._looker.read_end(self._instruments[order.instrument], answer,
-                                               order.client_order_id, tracked.earlier_lots)  # fmt: skip
+                instrument, identity = self._instruments[order.instrument], order.client_order_id
+                report = self._looker.read_end(instrument, answer, identity, tracked.earlier_lots)
                 self._ours.end(order.client_order_id)
                 await self._tell(report)
 
@@ -287,7 +285,7 @@ class BinanceGateway:
     async def look(
         self, reason: str, orders: Sequence[OrderSubmitted], since: int
     ) -> VenueSnapshot:
-        """See `VenueGateway`. What was not answered is waited for until it can't be done any more."""
+        """See `VenueGateway`. Waits until what was not answered can't be done any more."""
         wait_ns = self._settled_ns - self._client.now_ns()
         if wait_ns > 0:
             await asyncio.sleep(wait_ns / NS_PER_SECOND)

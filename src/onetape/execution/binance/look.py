@@ -30,6 +30,7 @@ from onetape.marketdata.feeds.binance_instruments import to_lots, to_ticks, to_u
 
 _NO_ORDER = -2013
 _PAGE = 1000
+_DAY_MS = 86_400_000
 _CUTS_MAX = 4
 _MANY_SYMBOLS = 13
 """From so many on one request for all symbols weighs less than one for each."""
@@ -243,21 +244,44 @@ class Looker:
         self, instrument: Instrument, since: int, numbers: Sequence[int]
     ) -> dict[str, VenueReport]:
         """Fills since then, and all fills of these orders, by execution id."""
-        asked: list[dict[str, Any]] = [{"startTime": max(0, since // NS_PER_MS)}]
-        asked += [{"orderId": each} for each in numbers]
+        rows = await self._read_since(instrument.symbol, max(0, since // NS_PER_MS))
+        for number in numbers:
+            rows += await self._read_pages({"symbol": instrument.symbol, "orderId": number})
         fills: dict[str, VenueReport] = {}
-        for first in asked:
-            params = {"symbol": instrument.symbol, "limit": _PAGE, **first}
-            while True:
-                rows = await self._client.ask("GET", "myTrades", params, signed=True, weight=20)
-                for row in rows:
-                    report = read_trade(instrument, row, await self._owner(instrument, row))
-                    fills[report.execution_id] = report
-                if len(rows) < _PAGE:
-                    break
-                kept = {name: each for name, each in params.items() if name != "startTime"}
-                params = kept | {"fromId": int(rows[-1]["id"]) + 1}
+        for row in rows:
+            report = read_trade(instrument, row, await self._owner(instrument, row))
+            fills[report.execution_id] = report
         return fills
+
+    async def _read_since(self, symbol: str, since_ms: int) -> list[dict[str, Any]]:
+        """Fills since then. A request by time covers a day at most, one by number everything."""
+        if not since_ms:
+            return await self._read_pages({"symbol": symbol, "fromId": 0})
+        end_ms = self._client.now_ns() // NS_PER_MS + _DAY_MS
+        if end_ms - since_ms > 2 * _DAY_MS:
+            newest = await self._read_page({"symbol": symbol})
+            if len(newest) < _PAGE or int(newest[0]["time"]) < since_ms:
+                return [row for row in newest if int(row["time"]) >= since_ms]
+        for start_ms in range(since_ms, end_ms, _DAY_MS):
+            asked = {"startTime": start_ms, "endTime": start_ms + _DAY_MS - 1}
+            rows = await self._read_page({"symbol": symbol, **asked})
+            if rows:
+                after = {"symbol": symbol, "fromId": int(rows[-1]["id"]) + 1}
+                return rows + await self._read_pages(after)
+        return []
+
+    async def _read_pages(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        """A page, and all behind it."""
+        rows = page = await self._read_page(asked)
+        while len(page) == _PAGE:
+            page = await self._read_page({**asked, "fromId": int(page[-1]["id"]) + 1})
+            rows = rows + page
+        return rows
+
+    async def _read_page(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        params = {**asked, "limit": _PAGE}
+        rows = await self._client.ask("GET", "myTrades", params, signed=True, weight=20)
+        return sorted(rows, key=lambda row: int(row["id"]))
 
     async def _owner(self, instrument: Instrument, row: dict[str, Any]) -> str:
         """Our id of the order of a fill; empty where it is not ours."""

@@ -1,10 +1,10 @@
 """Changing an order at Binance, which changes only quantities in place.
 
-| wanted                                | done                                                       |
-| ------------------------------------- | ---------------------------------------------------------- |
-| only fewer lots                       | amended in place, its place in the queue kept              |
-| anything else, nothing filled         | `cancelReplace`, only if still nothing is filled           |
-| anything else, some of it filled      | canceled, and what the answer says is left is sent anew    |
+| wanted                           | done                                                    |
+| -------------------------------- | ------------------------------------------------------- |
+| only fewer lots                  | amended in place, its place in the queue kept           |
+| anything else, nothing filled    | `cancelReplace`, only if still nothing is filled        |
+| anything else, some of it filled | canceled, and what the answer says is left is sent anew |
 
 A successor is never larger than what is left behind the cancel: a fill on the way can't make it
 more than was asked for.

@@ -1,7 +1,8 @@
 """What Binance tells an account by itself: a subscription over the websocket API, kept up.
 
-Source: Binance Spot WebSocket API, "User Data Stream requests", `userDataStream.subscribe.signature`
-(listen keys of spot ended on 2026-02-20): each event comes with the `subscriptionId` of the answer.
+Source: Binance Spot WebSocket API, "User Data Stream requests",
+`userDataStream.subscribe.signature` (listen keys of spot ended on 2026-02-20): each event comes
+with the `subscriptionId` of the answer.
 """
 
 from __future__ import annotations

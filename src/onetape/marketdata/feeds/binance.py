@@ -102,12 +102,12 @@ class BinanceFeed:
         end_ms = self._client.now_ns() // NS_PER_MS - length_ms - 1000
         rows: list[list[Any]] = []
         while len(rows) < bars:
-            asked = {"symbol": symbol, "interval": timeframe, "endTime": end_ms,
-                     "limit": min(_PAGE, bars - len(rows))}  # fmt: skip
+            limit = min(_PAGE, bars - len(rows))
+            asked = {"symbol": symbol, "interval": timeframe, "endTime": end_ms, "limit": limit}
             page = await self._client.ask("GET", "klines", asked, weight=2)
             page = sorted(page, key=lambda row: int(row[0]))
             rows = [*page, *rows]
-            if len(page) < asked["limit"]:
+            if len(page) < limit:
                 break
             end_ms = int(page[0][0]) - 1
         return rows
@@ -236,9 +236,7 @@ class BinanceFeed:
     def _change(
         self, is_up: bool, reason: str, instruments: list[InstrumentId] | None = None
     ) -> ConnectionChanged:
-        return ConnectionChanged(
-            ConnectionPart.FEED, self.name, is_up, reason, instruments or []
-        )
+        return ConnectionChanged(ConnectionPart.FEED, self.name, is_up, reason, instruments or [])
 
     async def close(self) -> None:
         """Close every connection."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -359,7 +359,7 @@ def _move(urls: dict[str, Any], base_url: str) -> None:
     urls["ws"]["ws-api"]["spot"] = f"{socket_url}/ws-api/v3"
 
 
-def _make_class(client: type[Any], owner: BinanceClient) -> Callable[[dict[str, Any]], Any]:
+def _make_class(client: type[Any], owner: BinanceClient) -> type[Any]:
     """A client of ccxt, whose answers, errors and messages come to `owner` as they are."""
 
     class Wire(client):

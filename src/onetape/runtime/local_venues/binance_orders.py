@@ -34,6 +34,8 @@ from onetape.runtime.local_venues.messages import (
 
 _TYPES = {name: each for each, name in TYPES.items()} | {"LIMIT_MAKER": OrderType.LIMIT}
 _LIVES = {name: each for each, name in LIVES.items()}
+_DAY_MS = 86_400_000
+_FOREVER_MS = 2**50
 _IDS = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}\Z")
 
 
@@ -198,9 +200,7 @@ class BinanceOrders:
         if not 0 < quantity < one.lots_to_quantity(order.lots):
             raise ApiError(400, -2038, "newQty must be below the quantity of the order.")
         self._cancel_ids[order.number] = params.get("newClientOrderId") or self._make_id()
-        changed = self._exchange.replace(
-            account, order.number, Changes(quantity=quantity)
-        )
+        changed = self._exchange.replace(account, order.number, Changes(quantity=quantity))
         if isinstance(changed, Refusal):
             raise ApiError(400, **_error(changed))
         row = show_order(one, changed)
@@ -233,14 +233,22 @@ class BinanceOrders:
         symbol, limit = params.symbol(self._exchange.instruments), int(params.get("limit", "500"))
         if "startTime" in params and "fromId" in params:
             raise ApiError(400, -1128, "Combination of optional parameters invalid.")
-        since = int(params.get("startTime", "0")) * NS_PER_MS
+        start_ms, end_ms = (
+            int(params.get("startTime", "0")),
+            int(params.get("endTime", _FOREVER_MS)),
+        )
+        if "startTime" in params and "endTime" in params and end_ms - start_ms >= _DAY_MS:
+            raise ApiError(400, -1127, "More than 24 hours between startTime and endTime.")
         order, first = int(params.get("orderId", "0")), int(params.get("fromId", "0"))
         rows = [
             each
-            for each in self._exchange.executions(account, since, symbol)
-            if each.number >= first and (not order or each.order == order)
+            for each in self._exchange.executions(account, start_ms * NS_PER_MS, symbol)
+            if each.number >= first
+            and (not order or each.order == order)
+            and each.ts // NS_PER_MS <= end_ms
         ]
-        chosen = rows[:limit] if first or since or order else rows[-limit:]
+        is_oldest_first = {"fromId", "startTime", "orderId"} & set(params)
+        chosen = rows[:limit] if is_oldest_first else rows[-limit:]
         return [show_trade(self._by_id[each.instrument], each) for each in chosen]
 
     def _account(self, account: str, params: Params) -> dict[str, Any]:

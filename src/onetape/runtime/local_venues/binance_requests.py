@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -108,7 +108,7 @@ class Guard:
         if key not in self._keys:
             raise ApiError(401, -2015, "Invalid API-key, IP, or permissions for action.")
         secret, account = self._keys[key]
-        if not _is_signed(secret, payload, unquote_plus(params.get("signature", ""))):
+        if not _is_signed(secret, payload, params.get("signature", "")):
             raise ApiError(400, -1022, "Signature for this request is not valid.")
         self._check_time(params)
         return account
@@ -116,9 +116,7 @@ class Guard:
     def check_socket(self, params: Mapping[str, Any]) -> str:
         """The same of a request by websocket, whose parameters are signed in order of name."""
         texts = {name: str(value) for name, value in params.items()}
-        payload = "&".join(
-            f"{name}={texts[name]}" for name in sorted(texts) if name != "signature"
-        )
+        payload = "&".join(f"{name}={texts[name]}" for name in sorted(texts) if name != "signature")
         return self.check(texts, texts.get("apiKey", ""), payload)
 
     def _check_time(self, params: Mapping[str, str]) -> None:

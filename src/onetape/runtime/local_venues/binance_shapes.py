@@ -168,8 +168,14 @@ def show_trade(instrument: Instrument, execution: Execution) -> dict[str, Any]:
     }
 
 
-def show_report(instrument: Instrument, order: PlacedOrder, what: str, ts: int,
-                execution: Execution | None = None, cancel_id: str = "") -> dict[str, Any]:
+def show_report(
+    instrument: Instrument,
+    order: PlacedOrder,
+    what: str,
+    ts: int,
+    execution: Execution | None = None,
+    cancel_id: str = "",
+) -> dict[str, Any]:
     """An `executionReport`: `what` is its execution type."""
     row = show_order(instrument, order)
     ms = ts // NS_PER_MS
