@@ -10,14 +10,18 @@ from onetape.domain.events import OrderFilled
 from onetape.domain.market import Bar, QuoteTick, TradeTick
 from onetape.domain.orders import LiquiditySide, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.fee_presets import make_alpaca_us
 from onetape.execution.simulated.fees import BpsFees, FeeTier, PerShareFees, TieredFees
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
 from onetape.strategy.context import Context
+from onetape.strategy.library.sma_cross import SmaCross
 from onetape.strategy.sdk import Strategy, param
+from tests.support.intraday import SPY, read_minutes
 from tests.support.local_venues import ME, SHARES, give_commands, make_exchange
 from tests.support.session_runs import SessionRun, make_terms, run_session
+from tests.support.shared_data import needs_shared
 from tests.support.ticks import make_quote_timeline
 from tests.support.timelines import AAPL, EQUITY, SECOND, make_columns, make_prints
 
@@ -175,3 +179,18 @@ def test_fills_and_books_are_those_of_a_backtest(world: str) -> None:
         assert (holding.lots if holding else 0) == ledger.positions[AAPL].lots
         total += len(theirs)
     assert total > 30
+
+
+@needs_shared
+def test_day_of_real_minutes_fills_and_costs_what_it_does_in_a_backtest() -> None:
+    """SPY on 2013-10-07, bars of the regular session; Lean's data."""
+    timeline = read_minutes("2013-10-07", SPY)
+    assert len(timeline) == 390
+    crossing = SmaCross(fast=5, slow=20, quantity=100)
+    run = run_session(timeline, crossing, fees=make_alpaca_us())
+    exchange = make_exchange(timeline, SHARES, fees=make_alpaca_us())
+    give_commands(exchange, run)
+    books = exchange.books(ME)
+    assert len(books.executions) == len(run.fills) == 32
+    assert books.balances["USD"].total == run.ledger().cash
+    assert sum(books.fees.values()) == run.ledger().fees > 0
