@@ -148,6 +148,7 @@ class LocalExchange:
         self._listeners: list[Listener] = []
         self._block: tuple[int, BarBlock] | None = None
         self._ts_known: list[int] = timeline.columns["ts_known"].tolist()
+        self._told_row = -1
         self._executions = 0
         self.updates = 0
         self.split_fill: Callable[[int], Sequence[int]] | None = None
@@ -199,7 +200,11 @@ class LocalExchange:
         return True
 
     def match_row(self) -> bool:
-        """The first half of `step`: orders meet the next row, and what comes of it is told."""
+        """The first half of `step`: orders meet the next row, and what comes of it is told.
+
+        A row that was matched before and has not been told is told first.
+        """
+        self.tell_row()
         row = self._market.row + 1
         if row >= len(self._ts_known):
             return False
@@ -216,8 +221,11 @@ class LocalExchange:
         return True
 
     def tell_row(self) -> None:
-        """The second half: the row itself is told."""
+        """The second half: the row itself is told, once."""
         row = self._market.row
+        if self._told_row == row:
+            return
+        self._told_row = row
         first, block = self._block_of(row)
         ends = bool(self._timeline.slice_end[row])
         event = block.event(row - first)
