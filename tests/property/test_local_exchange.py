@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.domain.instrument import Instrument, make_equity, make_spot
@@ -164,6 +164,7 @@ def check(books: Books, world: dict[str, Any]) -> None:
         )
 
 
+@settings(max_examples=80, deadline=None)
 @given(worlds)
 def test_books_are_the_executions_and_nothing_is_spent_twice(world: dict[str, Any]) -> None:
     exchange = make_world(world)
@@ -186,6 +187,7 @@ def test_books_are_the_executions_and_nothing_is_spent_twice(world: dict[str, An
         assert now.filled_lots == each.order.filled_lots
 
 
+@settings(max_examples=80, deadline=None)
 @given(worlds)
 def test_same_calls_are_answered_and_told_the_same(world: dict[str, Any]) -> None:
     assert play(make_world(world), world) == play(make_world(world), world)
