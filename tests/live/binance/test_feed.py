@@ -43,7 +43,7 @@ class Listener:
         return [each for each in self.heard if isinstance(each, ConnectionChanged)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -58,7 +58,7 @@ async def listening(world: World, timeframe: str = "1m", *, history: int = 0, **
             listener.heard += told
         task = asyncio.create_task(listener.feed.run(instruments, timeframe, listener.take))
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 while not any(each.streams for each in world.server._sockets):
                     await asyncio.sleep(0.01)
             yield listener
