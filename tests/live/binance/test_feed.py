@@ -177,6 +177,20 @@ def test_silent_instrument_is_told_and_heard_again() -> None:
     start(test)
 
 
+def test_bar_that_no_further_one_follows_is_fetched_when_it_is_silent() -> None:
+    async def test() -> None:
+        stream = "btcusdt@kline_1m"
+        faults = Script({("message", stream, n): Fault(FaultKind.DROP) for n in (3, 4)})
+        world = World(ROWS, faults=faults)
+        async with listening(world, instrument_silent_s=0.3) as listener:
+            await world.play(4)
+            await listener.until(lambda: len(listener.bars) == 4)
+            assert opens(listener.bars) == [0, 1, 2, 3]
+            assert [each.is_up for each in listener.changes] == [False]
+
+    start(test)
+
+
 def test_prints_come_once_and_missed_ones_are_filled() -> None:
     prints = [(100.0 + n, 0.5) for n in range(12)]
 

@@ -235,9 +235,11 @@ class BinanceFeed:
         for stream, heard_s in self._heard_s.items():
             if now_s - heard_s > self._silent_s and stream not in self._silent:
                 self._silent.add(stream)
-                identity = readers[stream][1].id
-                why = f"{identity} was silent for {self._silent_s:g} s"
-                await take(self._change(False, why, [identity]))
+                reader, instrument = readers[stream]
+                why = f"{instrument.id} was silent for {self._silent_s:g} s"
+                await take(self._change(False, why, [instrument.id]))
+                if isinstance(reader, BarReader):
+                    await reader.begin()  # is it the instrument or the stream?
 
     def _change(
         self, is_up: bool, reason: str, instruments: list[InstrumentId] | None = None
