@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import numpy as np
 from pydantic import SecretStr
 
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, make_equity
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderConditions, OrderType, Side, TimeInForce
-from onetape.domain.timestamps import NS_PER_SECOND
+from onetape.domain.timestamps import NS_PER_SECOND, from_iso
 from onetape.domain.venue import ConnectionChanged, ReportKind, VenueReport
 from onetape.execution.alpaca.access import AlpacaAccess
 from onetape.execution.alpaca.gateway import AlpacaGateway
@@ -29,7 +30,8 @@ from tests.support.local_venues import make_exchange
 from tests.support.runs import make_walks
 
 KEY, SECRET, ACCOUNT = "AKLOCAL", "very-secret", "me"
-OPEN = "2024-03-11T14:31:00Z"
+OPEN = "2024-03-11T13:31:00Z"
+CLOSE = from_iso("2024-03-11T20:00:00Z")
 HOURS = "hours:America/New_York:09:30-16:00"
 AAPL = make_equity("AAPL.ALPACA", calendar=HOURS)
 MSFT = make_equity("MSFT.ALPACA", calendar=HOURS)
@@ -37,9 +39,12 @@ MINUTE = 60 * NS_PER_SECOND
 
 
 def make_minutes(*instruments: Instrument, bars: int = 200, seed: int = 7) -> Timeline:
-    return make_walks(
+    """Random walks of one session, all of it the same one."""
+    timeline = make_walks(
         instruments or (AAPL,), bars, seed=seed, ts_start=OPEN, timeframe="1m", length_ns=MINUTE
     )
+    timeline.columns["session_close"] = np.full_like(timeline.columns["ts_known"], CLOSE)
+    return timeline
 
 
 class LocalAlpaca:
@@ -58,7 +63,7 @@ class LocalAlpaca:
         self.player = Player(self.exchange)
         self.server = AlpacaServer(
             self.exchange, self.player, keys={KEY: (SECRET, ACCOUNT)}, faults=faults,
-            per_minute=settings.pop("per_minute", 100_000),
+            per_minute=settings.pop("venue_per_minute", 100_000),
         )  # fmt: skip
         self.instruments = timeline.instruments
         self.settings = settings

@@ -73,8 +73,8 @@ def _run(
 ) -> None:
     from onetape.research.artifacts import load_run, save_summary
     from onetape.research.report import write_report
+    from onetape.runtime.live_checks import check_live
     from onetape.runtime.sessions.adapters import build_parts
-    from onetape.runtime.sessions.live_checks import check_live
     from onetape.runtime.sessions.live_run import run_live
 
     config, run_dir = _prepare(mode, file, overrides, resume)

@@ -69,6 +69,10 @@ class Chain(msgspec.Struct, kw_only=True):
             lots += to_lots(each.filled_qty, self.instrument)
         return lots
 
+    def filled_with(self, link: WireOrder) -> int:
+        """Lots of our order that were filled when Alpaca said this of the link."""
+        return self.filled_before(link.id) + to_lots(link.filled_qty, self.instrument)
+
     @property
     def filled(self) -> int:
         """Lots of our order that are filled, as far as it is known."""

@@ -121,7 +121,9 @@ class Listener:
 
     async def _on_change(self, is_up: bool, reason: str) -> None:
         told = self._told or (False, "")
-        if told[0] == is_up and (reason == told[1] or not reason.startswith(KEYS_REFUSED)):
+        # Why it stays down is told again only when it is the keys.
+        is_news = reason.startswith(KEYS_REFUSED) and not told[1].startswith(KEYS_REFUSED)
+        if told[0] == is_up and (is_up or not is_news):
             return
         self._told = (is_up, reason)
         await self._waiting.put(

@@ -50,7 +50,7 @@ def report(
         instrument=instrument.id,
         side=to_side(order.side),
         ts_venue=ts_venue,
-        filled_lots=chain.filled if chain else to_lots(order.filled_qty, instrument),
+        filled_lots=chain.filled_with(order) if chain else to_lots(order.filled_qty, instrument),
         code=code,
         reason=reason,
     )
@@ -139,7 +139,7 @@ def report_replaced(order: WireOrder, chain: Chain, ts_venue: int) -> VenueRepor
         side=side,
         ts_venue=ts_venue,
         lots=chain.total(order),
-        filled_lots=chain.filled,
+        filled_lots=chain.filled_before(order.id),
         limit_ticks=to_ticks(order.limit_price, instrument, side),
         stop_ticks=to_ticks(order.stop_price, instrument, side),
     )
@@ -155,7 +155,7 @@ def to_venue_order(order: WireOrder, chain: Chain | None, instrument: Instrument
         side=side,
         order_type=to_order_type(order.type),
         lots=chain.total(order) if chain else to_lots(order.qty, instrument),
-        filled_lots=chain.filled if chain else to_lots(order.filled_qty, instrument),
+        filled_lots=chain.filled_with(order) if chain else to_lots(order.filled_qty, instrument),
         limit_ticks=to_ticks(order.limit_price, instrument, side),
         stop_ticks=to_ticks(order.stop_price, instrument, side),
     )

@@ -204,8 +204,10 @@ class Line:
                     await self._tell_message(message, ts_ingest)
 
     async def _tell_change(self, *, is_up: bool, reason: str) -> None:
-        is_known = self._told is not None and self._told[0] == is_up
-        if is_known and (reason == self._told[1] or not reason.startswith(KEYS_REFUSED)):
+        told = self._told or (not is_up, "")
+        # Why it stays down is told again only when it is the keys.
+        is_news = reason.startswith(KEYS_REFUSED) and not told[1].startswith(KEYS_REFUSED)
+        if told[0] == is_up and (is_up or not is_news):
             return
         self._told = (is_up, reason)
         await self._take(

@@ -90,6 +90,7 @@ class AlpacaServer:
     Attributes:
         url: Where requests go, once it has started.
         stream_url: Where reports come from.
+        refuse_streams: Whether logins to it are refused, as with keys of the other endpoint.
         data_stream_url: Where market data of equities comes from; of pairs `crypto_stream_url`.
     """
 
@@ -113,12 +114,13 @@ class AlpacaServer:
         self._calendar = next(iter(self._by_id.values())).calendar
         self._times = SessionTimes(self._calendar)
         self._activities: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-        self._reports: dict[ReportStream, tuple[web.WebSocketResponse, str]] = {}
-        self._market: dict[DataStream, web.WebSocketResponse] = {}
+        self._reports: dict[ReportStream, str] = {}
+        self._market: dict[DataStream, tuple[str, str]] = {}
         self._outage_rows = 0
         self._down_until_s = 0.0
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.refuse_streams = False
         self.url = self.stream_url = self.data_stream_url = self.crypto_stream_url = ""
         if faults is not None:
             exchange.split_fill = lambda lots: faults.split_fill(lots, exchange.now)
@@ -185,7 +187,7 @@ class AlpacaServer:
         order, event = update.order, _EVENTS.get(update.kind, "")
         message: dict[str, Any] = {
             "event": event, "execution_id": to_uuid(3, update.seq), "timestamp": to_iso(update.ts),
-            "order": self._show(update.replaced or order),
+            "order": self.show(update.replaced or order),
         }  # fmt: skip
         if update.reason:
             message["reason"] = update.reason
@@ -199,7 +201,7 @@ class AlpacaServer:
             }
             shown = show_activity(execution, order, self._before(order), instrument)
             self._activities.setdefault(update.account, []).append((execution.ts, shown))
-        for stream, (_, account) in self._reports.items():
+        for stream, account in self._reports.items():
             if account == update.account:
                 stream.tell(message)
 
@@ -234,9 +236,8 @@ class AlpacaServer:
             await each.outbox.drained()
 
     async def _cut(self) -> None:
-        sockets = [socket for socket, _ in self._reports.values()]
-        for each in (*sockets, *self._market.values()):
-            await each.close()
+        for each in (*self._reports, *self._market):
+            await each.socket.close()
 
     # Streams.
 
@@ -250,9 +251,9 @@ class AlpacaServer:
 
         def is_known(key: str, secret: str) -> bool:
             found = self._keys.get(key)
-            if found is None or found[0] != secret:
+            if found is None or found[0] != secret or self.refuse_streams:
                 return False
-            self._reports[stream] = (socket, found[1])
+            self._reports[stream] = found[1]
             return True
 
         sender = asyncio.create_task(outbox.run())
@@ -274,17 +275,21 @@ class AlpacaServer:
             is_packed="msgpack" in request.headers.get("Content-Type", ""),
         )  # fmt: skip
 
-        def is_known(key: str, secret: str) -> bool:
+        path = request.path
+
+        def log_in(key: str, secret: str) -> tuple[int, str]:
             found = self._keys.get(key)
             if found is None or found[0] != secret:
-                return False
-            self._market[stream] = socket
-            return True
+                return 402, "auth failed"
+            if (path, found[1]) in self._market.values():
+                return 406, "connection limit exceeded"
+            self._market[stream] = (path, found[1])
+            return 0, ""
 
         sender = asyncio.create_task(outbox.run())
         try:
             await stream.greet()
-            await stream.serve(is_known)
+            await stream.serve(log_in)
         finally:
             self._market.pop(stream, None)
             sender.cancel()
@@ -319,6 +324,7 @@ class AlpacaServer:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if self._is_down():
                 return self._vanish(request)
+            await request.read()  # what has arrived is carried out, also when the client is gone
             key = request.headers.get("APCA-API-KEY-ID", "")
             secret, account = self._keys.get(key, ("", ""))
             if not account or request.headers.get("APCA-API-SECRET-KEY") != secret:
@@ -439,7 +445,7 @@ class AlpacaServer:
         ]
         if query.get("direction", "desc") == "desc":
             found.reverse()
-        return web.json_response([self._show(each) for each in found[: min(limit, _PAGE_ORDERS)]])
+        return web.json_response([self.show(each) for each in found[: min(limit, _PAGE_ORDERS)]])
 
     async def _get_order(self, request: web.Request, account: str) -> web.Response:
         return self._answer_order(account, from_uuid(request.match_info["id"]))
@@ -453,7 +459,7 @@ class AlpacaServer:
         order = self._exchange.find(account, number=number) if number else None
         if order is None:
             return _fail(404, 40410000, "order not found")
-        return web.json_response(self._show(order))
+        return web.json_response(self.show(order))
 
     async def _post_order(self, request: web.Request, account: str) -> web.Response:
         try:
@@ -468,7 +474,7 @@ class AlpacaServer:
             status, body = show_refusal(answer, wanted)
             return web.json_response(body, status=status)
         is_new = answer.is_open and not answer.filled_lots
-        return web.json_response(self._show(answer, "pending_new" if is_new else ""))
+        return web.json_response(self.show(answer, "pending_new" if is_new else ""))
 
     async def _read_order(self, request: web.Request) -> NewOrder:
         body = await request.json()
@@ -513,7 +519,7 @@ class AlpacaServer:
             status, shown = show_refusal(answer)
             return web.json_response(shown, status=status)
         is_pending = answer.number == number
-        return web.json_response(self._show(answer, "pending_replace" if is_pending else ""))
+        return web.json_response(self.show(answer, "pending_replace" if is_pending else ""))
 
     async def _delete_order(self, request: web.Request, account: str) -> web.Response:
         number = from_uuid(request.match_info["id"])
@@ -527,7 +533,7 @@ class AlpacaServer:
 
     async def _delete_orders(self, request: web.Request, account: str) -> web.Response:
         shown = [
-            {"id": to_uuid(1, each.number), "status": 200, "body": self._show(each)}
+            {"id": to_uuid(1, each.number), "status": 200, "body": self.show(each)}
             for each in self._exchange.cancel_all(account)
         ]
         return web.json_response(shown, status=207)
@@ -631,7 +637,8 @@ class AlpacaServer:
             return None
         return self._exchange.find(order.account, number=order.replaces)
 
-    def _show(self, order: PlacedOrder, status: str = "") -> dict[str, Any]:
+    def show(self, order: PlacedOrder, status: str = "") -> dict[str, Any]:
+        """An order of the exchange as this venue shows it."""
         return show_order(order, self._before(order), self._by_id[order.instrument], status)
 
 

@@ -17,6 +17,10 @@ _AUTH_S = 10.0
 CHANNELS = {"b": "bars", "d": "dailyBars", "u": "updatedBars", "t": "trades", "q": "quotes"}
 
 
+LogIn = Callable[[str, str], tuple[int, str]]
+"""Error code and words of a login with a key and a secret; 0 where it is right."""
+
+
 class Outbox:
     """Messages of one connection, sent in order, with what goes wrong on the way.
 
@@ -105,14 +109,14 @@ class ReportStream:
     """A connection to `/stream`: JSON in binary frames, as the paper endpoint has it."""
 
     def __init__(self, socket: web.WebSocketResponse, outbox: Outbox) -> None:
-        self._socket = socket
+        self.socket = socket
         self.outbox = outbox
         self.listens = False
 
     async def serve(self, is_known: Callable[[str, str], bool]) -> None:
         """Login, then requests, until it closes."""
         is_in = False
-        async for message in self._socket:
+        async for message in self.socket:
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 continue
             try:
@@ -128,7 +132,7 @@ class ReportStream:
                 status = "authorized" if is_in else "unauthorized"
                 await self._say("authorization", {"status": status, "action": "authenticate"})
                 if not is_in:
-                    await self._socket.close()
+                    await self.socket.close()
             elif not is_in:
                 status = {"status": "unauthorized", "action": str(action)}
                 await self._say("authorization", status)
@@ -143,7 +147,7 @@ class ReportStream:
             self.outbox.put(json.dumps({"stream": "trade_updates", "data": update}).encode())
 
     async def _say(self, stream: str, data: dict[str, Any]) -> None:
-        await self._socket.send_bytes(json.dumps({"stream": stream, "data": data}).encode())
+        await self.socket.send_bytes(json.dumps({"stream": stream, "data": data}).encode())
 
 
 class DataStream:
@@ -164,7 +168,7 @@ class DataStream:
         *,
         is_packed: bool,
     ) -> None:
-        self._socket = socket
+        self.socket = socket
         self._is_packed = is_packed
         self._has = has
         self.outbox = outbox
@@ -179,19 +183,19 @@ class DataStream:
         """An error."""
         await self._say({"T": "error", "code": code, "msg": words})
 
-    async def serve(self, is_known: Callable[[str, str], bool]) -> None:
-        """Login, then requests, until it closes."""
+    async def serve(self, log_in: LogIn) -> None:
+        """Login, then requests, until it closes; `log_in` gives the error, 0 for none."""
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(_AUTH_S, lambda: loop.create_task(self._time_out()))
         try:
-            async for message in self._socket:
+            async for message in self.socket:
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     continue
                 try:
                     asked = msgpack.unpackb(message.data) if self._is_packed else json.loads(
                         message.data
                     )  # fmt: skip
-                    await self._answer(asked, is_known)
+                    await self._answer(asked, log_in)
                 except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException):
                     await self.refuse(400, "invalid syntax")
         finally:
@@ -203,16 +207,18 @@ class DataStream:
         if symbol in wanted or "*" in wanted:
             self.outbox.put(self._pack({"T": kind, "S": symbol, **message}))
 
-    async def _answer(self, asked: dict[str, Any], is_known: Callable[[str, str], bool]) -> None:
+    async def _answer(self, asked: dict[str, Any], log_in: LogIn) -> None:
         action = asked["action"]
         if action == "auth":
             if self.is_in:
                 await self.refuse(403, "already authenticated")
-            elif is_known(str(asked["key"]), str(asked["secret"])):
-                self.is_in = True
+                return
+            code, words = log_in(str(asked["key"]), str(asked["secret"]))
+            self.is_in = not code
+            if self.is_in:
                 await self._say({"T": "success", "msg": "authenticated"})
             else:
-                await self.refuse(402, "auth failed")
+                await self.refuse(code, words)
         elif not self.is_in:
             await self.refuse(401, "not authenticated")
         elif action in ("subscribe", "unsubscribe"):
@@ -229,7 +235,7 @@ class DataStream:
     async def _time_out(self) -> None:
         if not self.is_in:
             await self.refuse(404, "auth timeout")
-            await self._socket.close()
+            await self.socket.close()
 
     def _pack(self, message: dict[str, Any]) -> bytes | str:
         if self._is_packed:
@@ -243,6 +249,6 @@ class DataStream:
     async def _say(self, message: dict[str, Any]) -> None:
         packed = self._pack(message)
         if isinstance(packed, bytes):
-            await self._socket.send_bytes(packed)
+            await self.socket.send_bytes(packed)
         else:
-            await self._socket.send_str(packed)
+            await self.socket.send_str(packed)
