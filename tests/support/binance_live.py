@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import ccxt.pro  # noqa: F401  (takes seconds, which are no part of a test)
 from pydantic import SecretStr
 
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
@@ -35,10 +36,10 @@ K = ReportKind
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test's coroutine, which may take ten seconds."""
+    """Run a test's coroutine, which may take half a minute on a busy machine."""
 
     async def limited() -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await test()
 
     asyncio.run(limited())
@@ -99,7 +100,7 @@ class World:
         ours = f"{SESSION}-{STRATEGY}-{number}"
         return [each.kind for each in self.reports if each.client_order_id == ours]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 15.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 self._came.clear()

@@ -43,7 +43,7 @@ class Listener:
         return [each for each in self.heard if isinstance(each, ConnectionChanged)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -58,7 +58,7 @@ async def listening(world: World, timeframe: str = "1m", *, history: int = 0, **
             listener.heard += told
         task = asyncio.create_task(listener.feed.run(instruments, timeframe, listener.take))
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 while not any(each.streams for each in world.server._sockets):
                     await asyncio.sleep(0.01)
             yield listener
@@ -173,6 +173,20 @@ def test_silent_instrument_is_told_and_heard_again() -> None:
             assert (again.is_up, again.instruments) == (True, [COIN.id])
             at = listener.heard.index(again)
             assert isinstance(listener.heard[at + 1], BarClosed)
+
+    start(test)
+
+
+def test_bar_that_no_further_one_follows_is_fetched_when_it_is_silent() -> None:
+    async def test() -> None:
+        stream = "btcusdt@kline_1m"
+        faults = Script({("message", stream, n): Fault(FaultKind.DROP) for n in (3, 4)})
+        world = World(ROWS, faults=faults)
+        async with listening(world, instrument_silent_s=0.3) as listener:
+            await world.play(4)
+            await listener.until(lambda: len(listener.bars) == 4)
+            assert opens(listener.bars) == [0, 1, 2, 3]
+            assert [each.is_up for each in listener.changes] == [False]
 
     start(test)
 

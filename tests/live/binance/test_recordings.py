@@ -129,6 +129,7 @@ class Recorded(BinanceClient):
         self.answers = answers
         self.settings = BinanceSettings()
         self.offset_ns = 0
+        self.clock = lambda: 0
 
     async def ask(self, method: str, path: str, params: Any = None, **how: Any) -> Any:
         return self.answers.pop(0)

@@ -218,7 +218,12 @@ class BinanceGateway:
     async def _end_by_answer(
         self, order: OrderSubmitted, tracked: Tracked, answer: dict[str, Any]
     ) -> None:
-        """Tell the end that an answer tells, unless the stream does so in time."""
+        """Tell the end that an answer tells, unless the stream does so in time.
+
+        An answer that the order is still open only says that the cancel is on its way.
+        """
+        if answer["status"] not in CLOSED:
+            return
         try:
             await asyncio.wait_for(tracked.ended.wait(), _HEAR_WAIT_S)
         except TimeoutError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from onetape.domain.errors import DataError, SourceUnavailable
@@ -50,14 +50,20 @@ class BinanceFeed:
     Args:
         settings: How to reach it.
         silent_s: An instrument without a message for so long is told as silent.
+        clock: What tells when something came, ns UTC.
     """
 
     name = "binance"
 
-    def __init__(self, settings: BinanceSettings, silent_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        settings: BinanceSettings,
+        silent_s: float = 60.0,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._settings = settings
         self._silent_s = silent_s
-        self._client = BinanceClient(settings)
+        self._client = BinanceClient(settings, clock)
         self._next_open: dict[tuple[InstrumentId, str], int] = {}
         self._heard_s: dict[str, float] = {}
         self._silent: set[str] = set()
@@ -85,7 +91,7 @@ class BinanceFeed:
             await self._client.set_clock()
             for instrument in instruments:
                 rows = await self._read_newest(instrument.symbol, timeframe, bars)
-                now = time.time_ns()
+                now = self._client.clock()
                 history = [
                     make_bar(instrument, length, row, REST, now, is_history=True) for row in rows
                 ]
@@ -229,9 +235,11 @@ class BinanceFeed:
         for stream, heard_s in self._heard_s.items():
             if now_s - heard_s > self._silent_s and stream not in self._silent:
                 self._silent.add(stream)
-                identity = readers[stream][1].id
-                why = f"{identity} was silent for {self._silent_s:g} s"
-                await take(self._change(False, why, [identity]))
+                reader, instrument = readers[stream]
+                why = f"{instrument.id} was silent for {self._silent_s:g} s"
+                await take(self._change(False, why, [instrument.id]))
+                if isinstance(reader, BarReader):
+                    await reader.begin()  # is it the instrument or the stream?
 
     def _change(
         self, is_up: bool, reason: str, instruments: list[InstrumentId] | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -134,8 +134,9 @@ class Backoff:
 class BinanceSocket:
     """A websocket: messages in their order, and `SocketGone` behind the last."""
 
-    def __init__(self, wire: Any) -> None:
+    def __init__(self, wire: Any, clock: Callable[[], int]) -> None:
         self._wire = wire
+        self._clock = clock
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
         self._gone = ""
@@ -145,7 +146,7 @@ class BinanceSocket:
         if self._messages.qsize() >= _WAITING_MAX:
             self.end(f"{_WAITING_MAX} messages wait to be read")
         if not self._gone:
-            self._messages.put_nowait((time.time_ns(), message))
+            self._messages.put_nowait((self._clock(), message))
 
     def end(self, reason: str) -> None:
         """Nothing more comes."""
@@ -157,7 +158,7 @@ class BinanceSocket:
             self._messages.put_nowait(None)
 
     async def receive(self) -> tuple[int, Any]:
-        """(when it came, ns UTC; the message).
+        """(when it came, by the clock given; the message).
 
         Raises:
             SocketGone: There is none any more.
@@ -182,10 +183,16 @@ class BinanceSocket:
 
 
 class BinanceClient:
-    """One account, or nobody's, at one address of Binance."""
+    """One account, or nobody's, at one address of Binance.
 
-    def __init__(self, settings: BinanceSettings) -> None:
+    Args:
+        settings: How to reach it.
+        clock: What tells when something came (ns UTC). Signatures go by the machine's clock.
+    """
+
+    def __init__(self, settings: BinanceSettings, clock: Callable[[], int] = time.time_ns) -> None:
         self.settings = settings
+        self.clock = clock
         self.offset_ns = 0
         self._sockets: dict[Any, BinanceSocket] = {}
         self._exchange = _open_exchange(settings, self)
@@ -288,7 +295,7 @@ class BinanceClient:
             url = url.removesuffix("/ws") + "/stream" + path
         exchange.open()
         wire = exchange.client(url)
-        socket = BinanceSocket(wire)
+        socket = BinanceSocket(wire, self.clock)
         self._sockets[wire] = socket
         wire.connect(exchange.session)
         try:

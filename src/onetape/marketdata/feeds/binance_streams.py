@@ -87,7 +87,7 @@ class BarReader:
                 start_ms=self.next_open // NS_PER_MS,
                 end_ms=(closed_by - self._length) // NS_PER_MS,
             )  # fmt: skip
-            now = self._client.now_ns() - self._client.offset_ns
+            now = self._client.clock()
             for row in rows:
                 await self._tell(row, now, REST, Quality.GOOD)
             if len(rows) < _PAGE:
@@ -164,7 +164,7 @@ class TradeReader:
             if self._client.settings.key is not None:
                 path, asked = "historicalTrades", asked | {"fromId": first}
             rows = await self._client.ask("GET", path, asked, weight=25)
-            now = self._client.now_ns() - self._client.offset_ns
+            now = self._client.clock()
             for row in sorted(rows, key=lambda each: int(each["id"])):
                 if self._last_id < int(row["id"]) < until:
                     await self._tell(int(row["id"]), row["price"], row["qty"], row["time"],
@@ -191,7 +191,10 @@ class TradeReader:
 
 
 class QuoteReader:
-    """Best bid and ask of one instrument. Binance gives no time: that of its clock on arrival."""
+    """Best bid and ask of one instrument.
+
+    Binance gives them no time of their own (`E`, as a local venue does): then it is the arrival's.
+    """
 
     def __init__(self, client: BinanceClient, instrument: Instrument, take: Take) -> None:
         self.stream = f"{instrument.symbol.lower()}@bookTicker"
@@ -209,7 +212,8 @@ class QuoteReader:
         if int(data["u"]) <= self._last_id:
             return
         self._last_id = int(data["u"])
-        self._last_ts = max(self._last_ts, ts_ingest + self._client.offset_ns)
+        ts = int(data["E"]) * NS_PER_MS if "E" in data else ts_ingest + self._client.offset_ns
+        self._last_ts = max(self._last_ts, ts)
         await self._take(
             QuoteTick(
                 instrument=self._instrument.id, ts_event=self._last_ts, ts_known=0,

@@ -16,7 +16,6 @@ from typing import Any
 
 from aiohttp import web
 
-from onetape.domain.errors import ConfigError
 from onetape.domain.market import Bar, BookDelta, QuoteTick, TradeTick
 from onetape.domain.timestamps import NS_PER_MS
 from onetape.marketdata.order_book import OrderBook
@@ -116,11 +115,7 @@ class BinanceServer:
         return time.time_ns() // NS_PER_MS + int(skew_s * 1000)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Serve; returns the port.
-
-        Raises:
-            ConfigError: The port is taken.
-        """
+        """Serve; returns the port. Raises `OSError` where somebody else listens there."""
         app = web.Application()
         app.router.add_get("/ws-api/v3", self._serve_api)
         app.router.add_get("/stream", self._serve_streams)
@@ -128,12 +123,7 @@ class BinanceServer:
         app.router.add_route("*", "/api/v3/{path:.*}", self._serve_rest)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        try:
-            site = web.TCPSite(self._runner, host, port)
-            await site.start()
-        except OSError as error:
-            raise ConfigError(f"port {port} of {host} can't be served: {error.strerror}",
-                              remedy="choose another port, 0 for any") from None  # fmt: skip
+        await web.TCPSite(self._runner, host, port).start()
         bound = int(self._runner.addresses[0][1])
         self.rest_url = f"http://{host}:{bound}"
         self._exchange.listen(self._hear)

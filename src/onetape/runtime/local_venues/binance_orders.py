@@ -1,5 +1,7 @@
 """Orders of an account at a local Binance: the signed part of REST v3.
 
+An amended order keeps its client order id, whichever is asked for.
+
 Source: Binance Spot REST API, "Trading endpoints" and "Account endpoints".
 """
 
@@ -149,7 +151,16 @@ class BinanceOrders:
         answer = self._exchange.cancel(account, order.number)
         if isinstance(answer, Refusal):
             raise ApiError(400, **_error(answer))
+        answer = self._await_end(account, answer)
         return show_canceled(self.instrument_of(answer), answer, cancel_id)
+
+    def _await_end(self, account: str, order: PlacedOrder) -> PlacedOrder:
+        """The order when its cancel has arrived: Binance answers behind the matching."""
+        exchange = self._exchange
+        while order.is_open and (ts := exchange.next_ts) is not None:
+            exchange.advance(ts)
+            order = exchange.find(account, number=order.number) or order
+        return order
 
     def _cancel_all(self, account: str, params: Params) -> list[dict[str, Any]]:
         symbol = params.symbol(self._exchange.instruments)

@@ -296,9 +296,11 @@ def show_print_row(tick: TradeTick, number: int) -> dict[str, Any]:
 
 
 def show_quote(symbol: str, tick: QuoteTick, number: int) -> dict[str, Any]:
-    """A quote on the `bookTicker` stream."""
-    return {"u": number, "s": symbol, "b": _text(tick.bid), "B": _text(tick.bid_size),
-            "a": _text(tick.ask), "A": _text(tick.ask_size)}  # fmt: skip
+    """A quote on the `bookTicker` stream; its time `E` is ours, Binance gives none."""
+    return {
+        "E": tick.ts_event // NS_PER_MS, "u": number, "s": symbol, "b": _text(tick.bid),
+        "B": _text(tick.bid_size), "a": _text(tick.ask), "A": _text(tick.ask_size),
+    }  # fmt: skip
 
 
 def _text(number: float) -> str:
