@@ -16,9 +16,10 @@ WALL_CLOCK = {
     "datetime.date.today",
 }  # fmt: skip
 CLOCK_OWNERS = (
-    "control/", "runtime/sessions/", "runtime/realtime/clock.py", "research/sweep.py",
+    "control/", "runtime/local_venues/", "runtime/sessions/", "runtime/realtime/clock.py",
+    "research/sweep.py",
 )  # fmt: skip
-"""People (`sweep` is what a notebook calls) and session wiring may ask what time it is."""
+"""People (`sweep` is what a notebook calls), session wiring and servers may ask what time it is."""
 
 
 def find_calls(tree: ast.AST, names: set[str]) -> Iterator[str]:

@@ -268,7 +268,7 @@ def test_foreign_orders_are_told_without_an_id_of_ours() -> None:
             body = {"symbol": "AAPL", "qty": "3", "side": "buy", "type": "limit",
                     "time_in_force": "day", "limit_price": price}  # fmt: skip
             headers = {"APCA-API-KEY-ID": "AKLOCAL", "APCA-API-SECRET-KEY": "very-secret"}
-            url = f"{world.server.url}/v2/orders"
+            url = f"{world.server.rest_url}/v2/orders"
             answer = await asyncio.to_thread(requests.post, url, json=body, headers=headers)
             assert answer.status_code == 200
             assert world.gateway is not None

@@ -88,7 +88,7 @@ class AlpacaServer:
         per_minute: Requests of an account; more get 429.
 
     Attributes:
-        url: Where requests go, once it has started.
+        rest_url: Where requests go, once it has started.
         stream_url: Where reports come from.
         refuse_streams: Whether logins to it are refused, as with keys of the other endpoint.
         data_stream_url: Where market data of equities comes from; of pairs `crypto_stream_url`.
@@ -121,7 +121,7 @@ class AlpacaServer:
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.refuse_streams = False
-        self.url = self.stream_url = self.data_stream_url = self.crypto_stream_url = ""
+        self.rest_url = self.stream_url = self.data_stream_url = self.crypto_stream_url = ""
         if faults is not None:
             exchange.split_fill = lambda lots: faults.split_fill(lots, exchange.now)
         exchange.listen(self._on_happening)
@@ -139,7 +139,7 @@ class AlpacaServer:
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
         bound = int(self._runner.addresses[0][1])
-        self.url = f"http://{host}:{bound}"
+        self.rest_url = f"http://{host}:{bound}"
         self.stream_url = f"ws://{host}:{bound}/stream"
         self.data_stream_url = f"ws://{host}:{bound}/v2/iex"
         self.crypto_stream_url = f"ws://{host}:{bound}/v1beta3/crypto/us"
