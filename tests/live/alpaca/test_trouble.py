@@ -320,7 +320,7 @@ def test_fills_that_the_history_does_not_have_yet_are_told_at_their_average() ->
         await world.submit(order)
         await world.play()
         whole = await of(world).look("test", [order], 0)
-        history = world.server._activities[ACCOUNT]  # pyright: ignore[reportPrivateUsage]
+        history = world.server._requests.activities[ACCOUNT]  # pyright: ignore[reportPrivateUsage]
         for known in (1, 0):
             del history[known:]
             snapshot = await of(world).look("test", [order], 0)

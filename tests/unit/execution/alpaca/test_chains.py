@@ -67,6 +67,26 @@ def test_an_older_message_takes_nothing_back() -> None:
     assert note([*LINKS, older])[1] == 6
 
 
+def test_memory_stays_flat_and_open_orders_stay() -> None:
+    async def get_order(order_id: str) -> WireOrder | None:
+        raise AssertionError(order_id)
+
+    async def run() -> None:
+        chains = Chains(get_order)
+        for number in range(5_000):
+            status = "new" if number == 7 else "filled"
+            one = WireOrder(id=f"order-{number}", client_order_id=f"s-{number}", symbol="AAPL",
+                            side="buy", status=status, qty="1")  # fmt: skip
+            await chains.note(one, SHARE)
+        assert chains.find("s-7") is not None
+        assert chains.find("s-4999") is not None
+        assert chains.find("s-6") is None
+        assert chains.find_link("order-6") is None
+        assert sum(chains.find(f"s-{each}") is not None for each in range(5_000)) <= 4_097
+
+    asyncio.run(run())
+
+
 @given(st.from_regex(r"[a-z_]{1,8}-[0-9]{1,4}", fullmatch=True), st.integers(0, 500))
 def test_link_ids_say_whose_they_are(client_order_id: str, number: int) -> None:
     assert from_link_id(to_link_id(client_order_id, number)) == (client_order_id, number)
