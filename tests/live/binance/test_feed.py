@@ -167,7 +167,7 @@ def test_silent_instrument_is_told_and_heard_again() -> None:
             (silent,) = listener.changes
             assert (silent.is_up, silent.instruments) == (False, [COIN.id])
             await world.play()
-            await listener.until(lambda: len(listener.changes) >= 2)
+            await listener.until(lambda: len(listener.changes) >= 2 and len(listener.bars) == 2)
             again = listener.changes[1]
             assert (again.is_up, again.instruments) == (True, [COIN.id])
             at = listener.heard.index(again)

@@ -79,8 +79,6 @@ def _build_gateway(
         case "binance":
             strategies = [each.name for each in config.strategies]
             return _build_binance(connection, environ, where, strategies)
-        case other:
-            raise ConfigError(f"there is no venue {other!r}", where="execution.venue")
 
 
 def _build_alpaca(
