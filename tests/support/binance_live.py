@@ -71,11 +71,12 @@ class World:
     def __init__(self, rows: Sequence[Prices] = (), *, prices: Sequence[float] = (40_000.0,) * 12,
                  faults: FaultSchedule | None = None, instrument: Instrument = COIN,
                  secret: str = SECRET, timeline: Timeline | None = None,
+                 cash: dict[str, int] | None = None,
                  **exchange: Any) -> None:  # fmt: skip
         if timeline is None:
             columns = make_columns(list(rows) or flat(*prices))
             timeline = build_timeline([(instrument, columns)], source="test", timeframe="1m")
-        cash = {"USDT": 100_000 * E8, "BTC": 2 * E8}
+        cash = cash or {"USDT": 100_000 * E8, "BTC": 2 * E8}
         self.exchange: LocalExchange = make_exchange(timeline, accounts={ME: cash}, **exchange)
         self.player = Player(self.exchange)
         self.server = BinanceServer(
@@ -130,7 +131,7 @@ class World:
         await self.server.start()
         if not self.exchange.rows_played:
             await self.play()
-        gateway = BinanceGateway(make_settings(self.server, **settings), SESSION, strategies)
+        gateway = BinanceGateway(make_settings(self.server, **settings), strategies)
         try:
             instruments = await gateway.define([COIN.id])
             await gateway.open(instruments, self.hear)

@@ -65,7 +65,6 @@ async def listening(world: World, timeframe: str = "1m", *, history: int = 0, **
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await listener.feed.close()
 
 
 def opens(bars: list[BarClosed]) -> list[int]:
@@ -168,7 +167,7 @@ def test_silent_instrument_is_told_and_heard_again() -> None:
             (silent,) = listener.changes
             assert (silent.is_up, silent.instruments) == (False, [COIN.id])
             await world.play()
-            await listener.until(lambda: len(listener.changes) >= 2)
+            await listener.until(lambda: len(listener.changes) >= 2 and len(listener.bars) == 2)
             again = listener.changes[1]
             assert (again.is_up, again.instruments) == (True, [COIN.id])
             at = listener.heard.index(again)
@@ -228,10 +227,8 @@ def test_unknown_names_and_nobody_there_are_told() -> None:
                 await listener.feed.read_history([COIN], "7m", 3)
             with pytest.raises(DataError, match="no bars of 7m"):
                 await listener.feed.run([COIN], "7m", listener.take)
-            await listener.feed.close()
         nobody = Listener(world)
         with pytest.raises(SourceUnavailable):
             await nobody.feed.define([COIN.id])
-        await nobody.feed.close()
 
     start(test)

@@ -15,22 +15,22 @@ from onetape.execution.binance.order_ids import OrderIds
 TAKEN = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
 names = st.one_of(
     st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True),
-    st.text(min_size=1, max_size=40).filter(lambda each: "\n" not in each),
+    st.text(min_size=1, max_size=40),
     st.sampled_from(["x-5", "x-r1", "5", "-", "a-1-r2", "sma_cross"]),
 )
 
 
 @given(
     st.lists(names, min_size=1, max_size=5, unique=True),
-    st.from_regex(r"[0-9a-f]{8}|[0-9a-f]{16}", fullmatch=True),
-    st.integers(0, 999_999),
+    st.from_regex(r"[0-9a-f]{8}", fullmatch=True),
+    st.integers(0, 9_999_999),
     st.integers(0, 999),
 )
 @settings(max_examples=150, deadline=None)
 def test_any_id_fits_and_comes_back(
     strategies: list[str], session: str, number: int, generation: int
 ) -> None:
-    ids = OrderIds(session, strategies)
+    ids = OrderIds(strategies)
     seen = set()
     for name in strategies:
         ours = f"{session}-{name}-{number}"
@@ -42,27 +42,21 @@ def test_any_id_fits_and_comes_back(
 
 
 def test_short_names_stay_as_they_are() -> None:
-    ids = OrderIds("3f2a9c1d", ["sma_cross", "momentum_rebalance"])
+    ids = OrderIds(["sma_cross", "momentum_rebalance"])
     assert ids.to_wire("3f2a9c1d-sma_cross-17") == "3f2a9c1d-sma_cross-17"
     assert ids.to_wire("3f2a9c1d-sma_cross-17", 2) == "3f2a9c1d-sma_cross-17-r2"
     # printf momentum_rebalance | sha256sum
     assert ids.to_wire("3f2a9c1d-momentum_rebalance-1") == "3f2a9c1d-.35e97b-1"
 
 
-@pytest.mark.parametrize("wrong", ["3f2a9c1d-other-1", "00000000-sma_cross-1", "sma_cross", "x-1"])
+@pytest.mark.parametrize("wrong", ["3f2a9c1d-other-1", "000000000-sma_cross-1", "sma_cross", "x-1"])
 def test_ids_of_others_are_not_ours(wrong: str) -> None:
-    ids = OrderIds("3f2a9c1d", ["sma_cross"])
+    ids = OrderIds(["sma_cross"])
     assert ids.from_wire(wrong) is None
     with pytest.raises(ConfigError, match="can't take the order id"):
         ids.to_wire(wrong)
 
 
-@pytest.mark.parametrize("session", ["", "a-b", "0123456789abcdef0", "ä"])
-def test_session_that_does_not_fit_is_refused(session: str) -> None:
-    with pytest.raises(ConfigError, match="order ids that begin with"):
-        OrderIds(session, ["sma_cross"])
-
-
 def test_too_many_successors_are_refused() -> None:
     with pytest.raises(ConfigError, match="can't take"):
-        OrderIds("3f2a9c1d", ["sma_cross"]).to_wire("3f2a9c1d-sma_cross-17", 1000)
+        OrderIds(["sma_cross"]).to_wire("3f2a9c1d-sma_cross-17", 1000)

@@ -38,7 +38,7 @@ def fill(**fields: Any) -> dict[str, Any]:
 
 
 def make_ours(**fields: Any) -> OrderBookOfOurs:
-    ours = OrderBookOfOurs(OrderIds("3f2a9c1d", ["sma_cross"]), {"ETHUSDT": PAIR})
+    ours = OrderBookOfOurs(OrderIds(["sma_cross"]), {"ETHUSDT": PAIR})
     usual = {"lots": 10_000, "limit_ticks": 250_000, "stop_ticks": 0}
     ours.open[OURS] = Tracked(**(usual | fields))
     return ours
@@ -137,6 +137,6 @@ def test_cancel_inside_a_replace_is_no_end_and_the_successor_tells_it() -> None:
 
 def test_orders_of_others_and_of_other_symbols() -> None:
     ours = make_ours()
-    for name in ("web_abc", "x-R4BD3S82", "99999999-sma_cross-1", "3f2a9c1d-unknown-1"):
+    for name in ("web_abc", "x-R4BD3S82", "999999999-sma_cross-1", "3f2a9c1d-unknown-1"):
         assert only(ours.read(fill(c=name))).client_order_id == ""
     assert ours.read(event("NEW", s="BTCUSDT")) == []

@@ -17,7 +17,6 @@ from tests.support.binance_live import (
     COIN,
     KEY,
     SELL,
-    SESSION,
     STRATEGY,
     K,
     World,
@@ -53,7 +52,7 @@ LOST = Fault(FaultKind.LOST_ACK)
 async def fails(world: World, **settings) -> str:
     await world.server.start()
     await world.play()
-    gateway = BinanceGateway(make_settings(world.server, **settings), SESSION, [STRATEGY])
+    gateway = BinanceGateway(make_settings(world.server, **settings), [STRATEGY])
     try:
         with pytest.raises(ConfigError) as caught:
             await gateway.open([COIN], world.hear)
@@ -133,7 +132,7 @@ def test_nobody_there_is_unavailable() -> None:
         world = World()
         await world.server.start()
         await world.server.close()
-        gateway = BinanceGateway(make_settings(world.server), SESSION, [STRATEGY])
+        gateway = BinanceGateway(make_settings(world.server), [STRATEGY])
         try:
             with pytest.raises(VenueUnavailable):
                 await gateway.open([COIN], world.hear)

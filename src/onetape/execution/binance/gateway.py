@@ -55,7 +55,6 @@ class BinanceGateway:
 
     Args:
         settings: How to reach it.
-        session: What our order ids begin with, up to the first dash.
         strategies: Names of the strategies that order.
         name: Of the venue.
 
@@ -72,11 +71,11 @@ class BinanceGateway:
         has_fractions=True,
     )
 
-    def __init__(self, settings: BinanceSettings, session: str, strategies: Sequence[str],
+    def __init__(self, settings: BinanceSettings, strategies: Sequence[str],
                  name: str = "BINANCE") -> None:  # fmt: skip
         self.name = name
         self._settings = settings
-        self._ids = OrderIds(session, strategies)
+        self._ids = OrderIds(strategies)
         self._client = BinanceClient(settings)
         self._stream = UserStream(self._client, self._on_event, self._on_change)
         self._instruments: dict[InstrumentId, Instrument] = {}

@@ -54,6 +54,7 @@ class Looker:
         self._ours = ours
         self._instruments = instruments
         self._name = name
+        self._ts_updated = 0
 
     async def find(self, order: OrderSubmitted, generation: int) -> dict[str, Any] | None:
         """One generation of an order; None: the venue never had it."""
@@ -178,13 +179,14 @@ class Looker:
             balances = again
         told = sorted(fills.values(), key=lambda each: (each.ts_venue, each.execution_id))
         return VenueSnapshot(
-            name=self._name, reason=reason, ts_venue=self._client.now_ns(), orders=open_orders,
+            name=self._name, reason=reason, ts_venue=self._ts_updated, orders=open_orders,
             reports=[*told, *ends.values()],
             positions=self._positions(balances), balances=self._cash(balances),
         )  # fmt: skip
 
     async def _read_balances(self) -> dict[str, Decimal]:
         account = await self._client.ask("GET", "account", signed=True, weight=20)
+        self._ts_updated = int(account.get("updateTime", 0)) * NS_PER_MS
         return {
             each["asset"]: Decimal(each["free"]) + Decimal(each["locked"])
             for each in account["balances"]

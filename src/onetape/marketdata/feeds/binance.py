@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from onetape.domain.errors import DataError, SourceUnavailable
@@ -63,7 +64,7 @@ class BinanceFeed:
     ) -> None:
         self._settings = settings
         self._silent_s = silent_s
-        self._client = BinanceClient(settings, clock)
+        self._clock = clock
         self._next_open: dict[tuple[InstrumentId, str], int] = {}
         self._heard_s: dict[str, float] = {}
         self._silent: set[str] = set()
@@ -71,14 +72,23 @@ class BinanceFeed:
     async def define(self, instruments: Sequence[InstrumentId]) -> tuple[Instrument, ...]:
         """See `Feed`."""
         symbols = [each.rpartition(".")[0] for each in instruments]
-        try:
-            infos = await read_symbols(self._client, symbols)
-        except ASK_ERRORS as error:
-            raise _unavailable(error) from None
+        async with self._connected() as client:
+            infos = await read_symbols(client, symbols)
         return tuple(
             to_instrument(each, infos[symbol])
             for each, symbol in zip(instruments, symbols, strict=True)
         )
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[BinanceClient]:
+        """A client, closed behind it; its failures are `SourceUnavailable`."""
+        client = BinanceClient(self._settings, self._clock)
+        try:
+            yield client
+        except ASK_ERRORS as error:
+            raise SourceUnavailable(f"binance does not serve: {error}") from None
+        finally:
+            await client.close()
 
     async def read_history(
         self, instruments: Sequence[Instrument], timeframe: str, bars: int
@@ -87,68 +97,56 @@ class BinanceFeed:
         _check_timeframe(timeframe)
         length = timeframe_ns(timeframe)
         found: list[BarClosed] = []
-        try:
-            await self._client.set_clock()
+        async with self._connected() as client:
+            await client.set_clock()
             for instrument in instruments:
-                rows = await self._read_newest(instrument.symbol, timeframe, bars)
-                now = self._client.clock()
+                rows = await _read_newest(client, instrument.symbol, timeframe, bars)
+                now = client.clock()
                 history = [
                     make_bar(instrument, length, row, REST, now, is_history=True) for row in rows
                 ]
                 if history:
                     self._next_open[instrument.id, timeframe] = history[-1].ts_close
                 found += history
-        except ASK_ERRORS as error:
-            raise _unavailable(error) from None
         return sorted(found, key=lambda bar: (bar.ts_close, bar.instrument))
 
-    async def _read_newest(self, symbol: str, timeframe: str, bars: int) -> list[list[Any]]:
-        """The newest closed rows, oldest first."""
-        length_ms = timeframe_ns(timeframe) // NS_PER_MS
-        end_ms = self._client.now_ns() // NS_PER_MS - length_ms - 1000
-        rows: list[list[Any]] = []
-        while len(rows) < bars:
-            limit = min(_PAGE, bars - len(rows))
-            asked = {"symbol": symbol, "interval": timeframe, "endTime": end_ms, "limit": limit}
-            page = await self._client.ask("GET", "klines", asked, weight=2)
-            page = sorted(page, key=lambda row: int(row[0]))
-            rows = [*page, *rows]
-            if len(page) < limit:
-                break
-            end_ms = int(page[0][0]) - 1
-        return rows
-
     async def run(self, instruments: Sequence[Instrument], timeframe: str, take: Take) -> None:
-        """See `Feed`. Closes the feed's connections at its end."""
-        readers = self._make_readers(instruments, timeframe, take)
+        """See `Feed`."""
+        async with self._connected() as client:
+            await self._run(client, self._make_readers(client, instruments, timeframe, take), take)
+
+    async def _run(
+        self, client: BinanceClient, readers: dict[str, tuple[Reader, Instrument]], take: Take
+    ) -> None:
         backoff = Backoff(self._settings)
         is_up, was_up, reason = False, False, ""
-        try:
-            while True:
+        while True:
+            try:
+                socket = await self._connect(client, list(readers))
                 try:
-                    socket = await self._connect(list(readers))
-                    try:
-                        for reader, _ in readers.values():
-                            await reader.begin()
-                        is_up, self._silent = True, set()
-                        if was_up:
-                            await take(self._change(True, "connected again"))
-                        was_up = True
-                        backoff.reset()
-                        await self._read(socket, readers, take)
-                    finally:
-                        await socket.close()
-                except (SocketGone, TimeoutError, *ASK_ERRORS) as error:
-                    reason = str(error) or "no answer in time"
-                if is_up:
-                    is_up = False
-                    await take(self._change(False, reason))
-                await backoff.wait()
-        finally:
-            await self.close()
+                    for reader, _ in readers.values():
+                        await reader.begin()
+                    is_up, self._silent = True, set()
+                    if was_up:
+                        await take(self._change(True, "connected again"))
+                    was_up = True
+                    backoff.reset()
+                    await self._read(socket, readers, take)
+                finally:
+                    await socket.close()
+            except (SocketGone, TimeoutError, *ASK_ERRORS) as error:
+                reason = str(error) or "no answer in time"
+            if is_up:
+                is_up = False
+                await take(self._change(False, reason))
+            await backoff.wait()
 
     def _make_readers(
-        self, instruments: Sequence[Instrument], timeframe: str, take: Take
+        self,
+        client: BinanceClient,
+        instruments: Sequence[Instrument],
+        timeframe: str,
+        take: Take,
     ) -> dict[str, tuple[Reader, Instrument]]:
         if len(instruments) > _STREAMS_MAX:
             raise DataError(f"{len(instruments)} instruments on one connection to binance",
@@ -157,7 +155,6 @@ class BinanceFeed:
         async def tell_missing(instrument: Instrument, what: str) -> None:
             await take(self._change(True, f"{instrument.id}: {what}", [instrument.id]))
 
-        client = self._client
         readers: list[tuple[Reader, Instrument]] = []
         for each in instruments:
             reader: Reader
@@ -175,10 +172,10 @@ class BinanceFeed:
             readers.append((reader, each))
         return {reader.stream: (reader, each) for reader, each in readers}
 
-    async def _connect(self, streams: list[str]) -> BinanceSocket:
+    async def _connect(self, client: BinanceClient, streams: list[str]) -> BinanceSocket:
         timeout_s = self._settings.timeout_s
-        await asyncio.wait_for(self._client.set_clock(), timeout_s)
-        socket = await asyncio.wait_for(self._client.connect("stream"), timeout_s)
+        await asyncio.wait_for(client.set_clock(), timeout_s)
+        socket = await asyncio.wait_for(client.connect("stream"), timeout_s)
         try:
             for first in range(0, len(streams), _SUBSCRIBE_AT_ONCE):
                 chosen = streams[first : first + _SUBSCRIBE_AT_ONCE]
@@ -246,10 +243,6 @@ class BinanceFeed:
     ) -> ConnectionChanged:
         return ConnectionChanged(ConnectionPart.FEED, self.name, is_up, reason, instruments or [])
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._client.close()
-
 
 def _check_timeframe(timeframe: str) -> None:
     if timeframe not in INTERVALS:
@@ -257,5 +250,20 @@ def _check_timeframe(timeframe: str) -> None:
         raise DataError(f"binance has no bars of {timeframe}", remedy=nearest(timeframe, known))
 
 
-def _unavailable(error: Exception) -> SourceUnavailable:
-    return SourceUnavailable(f"binance does not serve: {error}")
+async def _read_newest(
+    client: BinanceClient, symbol: str, timeframe: str, bars: int
+) -> list[list[Any]]:
+    """The newest closed rows, oldest first."""
+    length_ms = timeframe_ns(timeframe) // NS_PER_MS
+    end_ms = client.now_ns() // NS_PER_MS - length_ms - 1000
+    rows: list[list[Any]] = []
+    while len(rows) < bars:
+        limit = min(_PAGE, bars - len(rows))
+        asked = {"symbol": symbol, "interval": timeframe, "endTime": end_ms, "limit": limit}
+        page = await client.ask("GET", "klines", asked, weight=2)
+        page = sorted(page, key=lambda row: int(row[0]))
+        rows = [*page, *rows]
+        if len(page) < limit:
+            break
+        end_ms = int(page[0][0]) - 1
+    return rows
