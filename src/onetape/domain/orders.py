@@ -268,6 +268,7 @@ class DenialCode(Enum):
     NOT_LISTED = "not_listed"
     NOT_LOCATED = "not_located"
     UPTICK = "uptick"
+    NOT_A_MEMBER = "not_a_member"
 
 
 class RejectCode(Enum):

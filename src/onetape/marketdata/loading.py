@@ -18,8 +18,10 @@ from onetape.marketdata.timeline import (
     Reading,
     Timeline,
     build_trade_timeline,
+    ever_members,
     load_timeline,
     place_files,
+    place_universe,
 )
 from onetape.marketdata.trades import add_bar_columns, complete_trades
 
@@ -48,10 +50,15 @@ def load_market_data(
         return load_timeline(
             catalog, instrument_ids, timeframe, ts_start, ts_end, versions, files, reading
         )
-    if reading not in (None, Reading()):
+    choice = reading.universe if reading is not None else None
+    if reading not in (None, Reading(universe=choice)):
         raise DataError(f"{timeframe} can't be read as known then, nor wait for each other",
                         remedy="bars can")  # fmt: skip
-    return load_ticks(catalog, instrument_ids, timeframe, ts_start, ts_end, versions or {}, files)
+    names = instrument_ids or ever_members(catalog, choice, ts_start, ts_end, versions)
+    timeline = load_ticks(catalog, names, timeframe, ts_start, ts_end, versions or {}, files)
+    if choice is not None:
+        timeline.universe = place_universe(catalog, choice, timeline, (), ts_start, versions)
+    return timeline
 
 
 def load_ticks(

@@ -104,9 +104,11 @@ def load_pinned_timeline(
     """
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.loading import load_market_data
+    from onetape.marketdata.membership import MEMBERSHIP
     from onetape.marketdata.timeline import PINNED_FILES, Reading
 
-    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    others = (*PINNED_FILES, MEMBERSHIP)  # nothing is measured of a universe
+    pins = [each for each in header.datasets if each.timeframe not in others]
     action_pins = [each for each in header.datasets if each.timeframe in PINNED_FILES]
     config = msgspec.json.decode(header.config)
     clock = config.get("clock", {})

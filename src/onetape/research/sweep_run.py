@@ -198,7 +198,8 @@ def _count_periods(timeline: Timeline) -> int:
 
 def _pinned_json(config: SessionConfig, timeline: Timeline) -> str:
     """The configuration with the versions of the data that the sweep reads."""
-    versions = {pin.instrument: pin.table_version for pin in timeline.datasets}
+    pins = [each for each in timeline.pins if each not in timeline.action_pins]
+    versions = {pin.instrument: pin.table_version for pin in pins}
     data = config.data.model_copy(update={"versions": versions})
     return resolved_json(config.model_copy(update={"data": data}))
 
@@ -226,6 +227,7 @@ def _choose_runner(
         version=spec.version,
         datasets=timeline.datasets,
         action_pins=timeline.action_pins,
+        universe=timeline.universe.pin if timeline.universe is not None else None,
     )
     return "python", ProcessRunner(setup, workers, watch.on_note)
 

@@ -57,6 +57,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     datasets: tuple[DatasetPin, ...]
     action_pins: tuple[DatasetPin, ...] = ()
+    universe: DatasetPin | None = None
 
 
 class WorkerLost(Exception):
@@ -204,12 +205,19 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         config.data.timeframe,
         clock.ts_start,
         clock.ts_end,
-        {pin.instrument: pin.table_version for pin in setup.datasets},
+        {
+            pin.instrument: pin.table_version
+            for pin in (*setup.datasets, *([setup.universe] if setup.universe else []))
+        },
         config.data.files,
         config.data.reading,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",
+                        where=config.data.path, remedy="begin a new sweep")  # fmt: skip
+    universe = timeline.universe.pin if timeline.universe is not None else None
+    if universe != setup.universe:
+        raise DataError("the universe has other members than the sweep began with",
                         where=config.data.path, remedy="begin a new sweep")  # fmt: skip
     if timeline.action_pins != setup.action_pins:
         raise DataError(

@@ -30,6 +30,7 @@ from onetape.marketdata.corporate_actions import ACTIONS
 from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.membership import MEMBERSHIP
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.timeline import PINNED_FILES, Timeline
 from onetape.risk.limits import RiskLimits
@@ -349,7 +350,9 @@ def _load_pinned(
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    members = next((each for each in header.datasets if each.timeframe == MEMBERSHIP), None)
+    others = (*PINNED_FILES, MEMBERSHIP)
+    pins = [each for each in header.datasets if each.timeframe not in others]
     action_pins = {
         (each.timeframe, each.instrument): each
         for each in header.datasets
@@ -365,6 +368,8 @@ def _load_pinned(
             changes.append(_change(InputKind.DATA, what))
             return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
+    if members is not None:
+        versions[members.instrument] = members.table_version
     try:
         timeline = load_market_data(
             Catalog(catalog), config.data.instruments, config.data.timeframe,
@@ -383,6 +388,13 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
+    found = timeline.universe
+    if members is not None and found and members.content_hash != found.pin.content_hash:
+        what = (
+            f"other instruments are in universe {members.instrument} of {catalog} at version "
+            f"{members.table_version}, or at other times, than the session read"
+        )
+        changes.append(_change(InputKind.DATA, what, members.content_hash, found.pin.content_hash))
     changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
