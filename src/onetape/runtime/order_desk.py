@@ -56,7 +56,12 @@ from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.risk_audit import RiskAudit, describe
-from onetape.runtime.risk_controls import RiskControls, RiskControlsState, name_pause
+from onetape.runtime.risk_controls import (
+    BREAKERS,
+    RiskControls,
+    RiskControlsState,
+    name_pause,
+)
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -405,7 +410,7 @@ class OrderDesk:
         """The verdict with all that a session asks beyond the gates of the strategy."""
         verdict = controls.decide(runner, order, shrinking)
         if not self._kill_switch.active:
-            verdict = name_pause(verdict)
+            verdict = name_pause(verdict, controls.code_of_pause(runner.name))
         self._lot_cost = -(-(order.notional + order.fee) // order.lots)
         return verdict
 
@@ -690,10 +695,10 @@ class OrderDesk:
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
-    def pause(self, strategies: Iterable[str]) -> None:
-        """From now on these strategies, and no others, may only reduce what they hold."""
+    def pause(self, strategies: Iterable[str], by: str = BREAKERS) -> None:
+        """From now on these strategies may only reduce what they hold; `by` pauses no others."""
         if self._controls is not None:
-            self._controls.paused = frozenset(strategies)
+            self._controls.pause(by, frozenset(strategies))
 
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.

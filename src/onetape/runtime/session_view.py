@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
 from onetape.execution.oms import Oms
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.membership import Membership
+from onetape.marketdata.session_rows import SessionRows
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
@@ -18,12 +19,22 @@ from onetape.strategy.context import OpenOrder
 
 
 class SessionView:
-    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built."""
+    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built.
 
-    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_timeline", "runners")
+    `universe` tells who is in it; None: there is none.
+    """
 
-    def __init__(self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog) -> None:
-        self._timeline = timeline
+    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_universe", "runners")
+
+    def __init__(
+        self,
+        timeline: SessionRows,
+        market: MarketState,
+        oms: Oms,
+        log: StepLog,
+        universe: Membership | None = None,
+    ) -> None:
+        self._universe = universe
         self._market = market
         self._oms = oms
         self._log = log
@@ -33,10 +44,7 @@ class SessionView:
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
-        row = self._market.row
-        if row < 0:
-            return self._log.now
-        return max(self._log.now, int(self._timeline.columns["ts_known"][row]))
+        return max(self._log.now, self._market.ts_row)
 
     def mark(self, instrument: InstrumentId) -> float:
         """Newest close; NaN before the first bar."""
@@ -68,7 +76,7 @@ class SessionView:
 
     def members(self) -> tuple[InstrumentId, ...] | None:
         """Members of the universe, in the order of the instruments; None: there is none."""
-        universe = self._timeline.universe
+        universe = self._universe
         return None if universe is None else universe.members_at(self.now())
 
     def open_orders(self, strategy: str) -> list[OpenOrder]:

@@ -41,6 +41,7 @@ from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
@@ -267,7 +268,7 @@ def build_spec(config: StrategyConfig) -> StrategySpec:
     )
 
 
-def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> VenueTerms:
+def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> VenueTerms:
     """What the simulated venue does with the orders of a session.
 
     Raises:
@@ -381,7 +382,7 @@ class BacktestSession:
         self._log = StepLog(tape)
         self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
-        self._view = SessionView(timeline, self._market, self._oms, self._log)
+        self._view = SessionView(timeline, self._market, self._oms, self._log, timeline.universe)
         is_margin = terms.margin is not None
         ledgers: list[Ledger] = []
         asked = [each for each in (limits, audit) if each is not None]
