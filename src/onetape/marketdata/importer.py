@@ -99,7 +99,7 @@ def import_bars(
 ) -> ImportResult:
     """Reads and checks the bars of one instrument.
 
-    `path` is a `.csv`, `.csv.gz`, `.parquet` or `.h5` file; the rest is that of `check_bars`.
+    `path` is a file that `read_source` takes; the rest is that of `check_bars`.
     """
     dataset = options.dataset if options else ""
     return check_bars(read_source(path, dataset), instrument, timeframe, options, ts_now=ts_now)
@@ -128,7 +128,7 @@ def check_bars(
     """
     options = options or ImportOptions()
     calendar, timezone = _build_clock(instrument, timeframe, options)
-    table = _select(records, options.where)
+    table = select_records(records, options.where)
     roles = resolve_roles(table.frame.columns, options.column_map, options.adjust_by, table.path)
     faults = RowFaults(table.lines, table.place, table.path)
     faults.add("number of fields is not that of the header", table.misshapen)
@@ -186,7 +186,7 @@ def _build_clock(
     return calendar, timezone
 
 
-def _select(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
+def select_records(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
     """The records that have these texts; misshapen ones stay, for nobody knows whose they are."""
     import polars as pl
 
@@ -218,7 +218,7 @@ def _read_values(
     """Prices (adjusted if asked) and volume, and the rows whose high or low was widened."""
 
     def numbers(name: str) -> FloatArray:
-        return _numbers(table.frame[name], table.path)
+        return read_numbers(table.frame[name], table.path)
 
     prices = {role: numbers(roles.column[role]) for role in PRICE_ROLES}
     volume = np.zeros(len(table.lines))
@@ -235,7 +235,7 @@ def _read_values(
     return {**prices, "volume": volume}, widened
 
 
-def _numbers(column: pl.Series, where: str) -> FloatArray:
+def read_numbers(column: pl.Series, where: str) -> FloatArray:
     """float64 of a column; NaN where it holds no number."""
     import polars as pl
 

@@ -16,6 +16,7 @@ from onetape.control.commands.data_generate import generate
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
+from onetape.control.commands.data_ticks import store_ticks
 from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import (
     ContractOptions,
@@ -59,20 +60,28 @@ class Label(Enum):
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz, .parquet or .h5 file.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A .csv, .csv.gz, .json, .jsonl, .parquet or .h5 file."
+        ),
     ],
     *,
     instrument: Annotated[
         str, typer.Option(metavar="ID", help="SYMBOL.VENUE, for example AAPL.XNAS.")
     ],
-    timeframe: Annotated[str, typer.Option(metavar="TF", help="Length of a bar: 1m, 1h, 1d.")],
+    timeframe: Annotated[
+        str,
+        typer.Option(metavar="TF", help="Length of a bar: 1m, 1h, 1d; or trades, or quotes."),
+    ],
     column_map: Annotated[
         str,
         typer.Option(
             "--map",
             metavar="COLUMN=ROLE,...",
             help="What columns are: ts, open, high, low, close, volume, or - to leave one out, "
-            'e.g. "Date=ts,Adj Close=-". Columns with usual names are found without.',
+            'e.g. "Date=ts,Adj Close=-". Of trades ts, price, size, aggressor, is_buyer_maker, id; '
+            "of quotes ts, bid, ask, bid_size, ask_size, id; of both ts_known. Columns with usual "
+            "names are found without.",
         ),
     ] = "",
     where: Annotated[
@@ -150,12 +159,13 @@ def import_(
     catalog: CatalogOption = DEFAULT_CATALOG,
     _debug: DebugOption = False,
 ) -> None:
-    """Check the bars of one instrument and add them to the catalog."""
+    """Check the bars, prints or quotes of one instrument and add them to the catalog."""
     from onetape.domain.instrument import InstrumentId
     from onetape.marketdata.bar_times import TimeLabel
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.importer import ImportOptions, import_bars
     from onetape.marketdata.quality import to_repair
+    from onetape.marketdata.tick_importer import TICK_KINDS
 
     store = Catalog(catalog)
     contract = ContractOptions(
@@ -175,6 +185,11 @@ def import_(
         repairs=frozenset(map(to_repair, filter(None, repair.split(",")))),
     )
     ts_now = time.time_ns()
+    if timeframe in TICK_KINDS:
+        store_ticks(
+            store, file, definition, TICK_KINDS[timeframe], options, ts_now=ts_now, replace=replace
+        )
+        return
     bars = import_bars(file, definition, timeframe, options, ts_now=ts_now)
     outcome = store.write_bars(
         definition.id,
