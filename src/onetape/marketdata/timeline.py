@@ -43,10 +43,12 @@ from onetape.marketdata.corporate_actions import (
 )
 from onetape.marketdata.fundamentals import (
     FUNDAMENTALS,
+    IN_CATALOG,
     Figure,
     join_fundamentals,
     pin_fundamentals,
     read_fundamentals,
+    read_stored_figures,
 )
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
 from onetape.marketdata.membership import Membership, UniverseChoice
@@ -402,8 +404,15 @@ def load_timeline(
         action_pins=pinned, steps=steps,
     )  # fmt: skip
     if files.fundamentals is not None:
-        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
-        _add_fundamentals(timeline, read_fundamentals(files.fundamentals, known), ts_end)
+        version: int | None = None
+        if files.fundamentals == IN_CATALOG:
+            asked = (versions or {}).get(FUNDAMENTALS, catalog.records.newest())
+            ids = [each.id for each in timeline.instruments]
+            figures, version = read_stored_figures(catalog, ids, asked), asked or 0
+        else:
+            known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+            figures = read_fundamentals(files.fundamentals, known)
+        _add_fundamentals(timeline, figures, ts_end, version)
     if reading.universe is not None:
         past: list[StoredBars] = []
         if reading.universe.filters.need_bars:
@@ -455,8 +464,13 @@ def _with_past(stored: StoredBars, columns: BarColumns) -> StoredBars:
     return msgspec.structs.replace(stored, columns=joined)
 
 
-def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
-    """Give the rows the columns of published figures, as they were known at each."""
+def _add_fundamentals(
+    timeline: Timeline, figures: Sequence[Figure], ts_end: int, version: int | None
+) -> None:
+    """Give the rows the columns of published figures, as they were known at each.
+
+    `version` is that of the catalog's table; None: they are of a file.
+    """
     names = [each.id for each in timeline.instruments]
     added: dict[str, FloatArray] = {}
     for name in names:
@@ -465,7 +479,11 @@ def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int
         for column, values in joined.items():
             added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
     timeline.columns = {**timeline.columns, **added}
-    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
+    pins = pin_fundamentals(figures, names, ts_end, version or 0)
+    if version is not None and not pins:  # a later import would make this session another one
+        raise DataError("no instrument has figures that are known before the end",
+                        where="data.fundamentals", remedy="import some first")  # fmt: skip
+    timeline.action_pins += pins
 
 
 def place_files(

@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.membership import Filters, UniverseChoice
 from onetape.marketdata.side_files import SideFiles
 from onetape.marketdata.timeline import Reading
@@ -120,7 +121,8 @@ class DataConfig(Section):
     """Length of a bar: a count and one of s, m, h, d, w; or what bars count (`100tick`), or ticks:
     trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
-    """Dataset versions to use instead of the newest, by instrument id or name of the universe."""
+    """Dataset versions to use instead of the newest, by instrument id, name of the universe, or
+    `fundamentals`."""
     knowledge: Literal["now", "then"] = "now"
     """Corrected bars: as they are now, or then, as they were first stored."""
     slice_grace_ms: Annotated[int, Field(strict=True, ge=0)] | None = None
@@ -130,7 +132,7 @@ class DataConfig(Section):
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of published figures, which features can read; null: none."""
+    """Published figures, which features can read: `catalog`, or a CSV file; null: none."""
 
     @property
     def reading(self) -> Reading:
@@ -155,7 +157,11 @@ class DataConfig(Section):
         for index, instrument in enumerate(self.instruments):
             if instrument in self.instruments[:index]:
                 raise RefusedError(f"names {instrument} twice", at=("instruments", index))
-        known = (*self.instruments, *([self.universe.name] if self.universe is not None else []))
+        known = (
+            *self.instruments,
+            FUNDAMENTALS,
+            *([self.universe.name] if self.universe is not None else []),
+        )
         for instrument in self.versions:
             if self.instruments and instrument not in known:
                 raise RefusedError("is not in data.instruments", at=("versions", instrument))

@@ -16,6 +16,7 @@ from onetape.control.commands.data_generate import generate
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
+from onetape.control.commands.data_records import import_records
 from onetape.control.commands.data_ticks import store_ticks
 from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import (
@@ -26,9 +27,15 @@ from onetape.control.instrument_options import (
     Right,
     Settlement,
 )
-from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
+from onetape.control.options import (
+    DEFAULT_CATALOG,
+    CatalogOption,
+    DebugOption,
+    JsonOption,
+    parse_pairs,
+)
 from onetape.control.terminal import print_json, print_table
-from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.errors import DataError
 from onetape.domain.timestamps import to_iso
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ app = typer.Typer(help="Bring market data into the catalog and look at it.", no_
 app.command()(aggregate)
 app.command()(check)
 app.command()(universe)
+app.command()(import_records)
 app.command()(versions)
 app.command()(diff)
 app.command()(asof)
@@ -176,8 +184,8 @@ def import_(
     definition = None if given.are_given else store.instruments().get(InstrumentId(instrument))
     definition = definition or given.build(instrument)
     options = ImportOptions(
-        column_map=_pairs(column_map, "--map"),
-        where=_pairs(where, "--where"),
+        column_map=parse_pairs(column_map, "--map"),
+        where=parse_pairs(where, "--where"),
         dataset=dataset,
         timezone=timezone,
         label=TimeLabel(label.value),
@@ -328,15 +336,3 @@ def _only_timeframe(store: Catalog, instrument: str) -> str:
         raise DataError(f"{instrument} is defined but has no bars", where=str(store.path),
                         remedy="onetape data import")  # fmt: skip
     return found[0]
-
-
-def _pairs(text: str, option: str) -> dict[str, str]:
-    """`A=x,B=y` as a mapping; a column name may hold `=` but no comma."""
-    pairs: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        column, sign, value = part.rpartition("=")
-        if not sign or not column or not value:
-            raise ConfigError(f"{option} {part!r} is not COLUMN=VALUE",
-                              remedy='write it like "Date=ts,Adj Close=-"')  # fmt: skip
-        pairs[column] = value
-    return pairs

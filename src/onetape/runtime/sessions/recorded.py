@@ -27,7 +27,7 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
-from onetape.marketdata.fundamentals import FUNDAMENTALS
+from onetape.marketdata.fundamentals import FUNDAMENTALS, pinned_version
 from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.loading import load_market_data
 from onetape.marketdata.membership import MEMBERSHIP
@@ -368,6 +368,7 @@ def _load_pinned(
             changes.append(_change(InputKind.DATA, what))
             return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
+    versions |= pinned_version(header.datasets, files)
     if members is not None:
         versions[members.instrument] = members.table_version
     try:
