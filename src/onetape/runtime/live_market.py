@@ -53,8 +53,8 @@ class LiveMarket(MarketState):
         history: Bars that are kept of each instrument.
     """
 
-    __slots__ = ("_closes", "_days", "_history", "_live", "_newest", "_pending", "_starts", "_ticks",
-                 "_trading_day", "_ts_row")  # fmt: skip
+    __slots__ = ("_closes", "_days", "_history", "_live", "_newest", "_pending", "_starts",
+                 "_ticks", "_trading_day", "_ts_row")  # fmt: skip
 
     def __init__(  # pyright: ignore[reportMissingSuperCall] - nothing is computed ahead
         self, rows: LiveRows, trading_day: str | None = None, history: int = HISTORY_BARS

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from onetape.domain.errors import InvariantBroken
-from onetape.domain.events import KillSwitchSet, OrderReport
+from onetape.domain.errors import InvariantBroken, StrategyStuck
+from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined
 from onetape.domain.market import BarBlock
 from onetape.domain.venue import (
     BarClosed,
@@ -34,6 +35,9 @@ LiveInput = (
 
 OPERATOR, OUTAGE, RECONCILIATION = "operator", "outage", "reconciliation"
 """Who may pause a session, besides its breakers."""
+
+
+_STUCK = re.compile(r"did not come back within .*; call ([1-9]\d*) of the input$")
 
 
 class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,18 +70,30 @@ class LivePipeline(Pipeline):
     Attributes:
         correspondence: Who follows a real venue; None: the venue is simulated.
         is_stopping: Whether an operator has asked the session to stop.
+        stuck: In a re-run: the strategy that did not come back in the input that is given next. It
+            is taken out instead of being called.
     """
 
     correspondence: Correspondence | None = None
     is_stopping: bool = False
+    stuck: StrategyQuarantined | None = None
 
-    def attach(self, market: LiveMarket, log: LiveLog, *, pauses_in_outage: bool) -> None:
+    def attach(
+        self, market: LiveMarket, log: LiveLog, *, pauses_in_outage: bool, cancels_on_stop: bool
+    ) -> None:
         """Give it what is its own; once, when it is built."""
         self._live_market = market
         self._live_log = log
         self._pauses_in_outage = pauses_in_outage
+        self._cancels_on_stop = cancels_on_stop
+        self._calls: dict[str, int] = {}
         self._down: set[tuple[str, str]] = set()
         self._operator_pauses: set[str] = set()
+
+    @property
+    def down(self) -> list[tuple[str, str]]:
+        """(part, name) of each connection that is gone."""
+        return sorted(self._down)
 
     def save_live(self) -> LivePipelineState:
         """What it remembers besides `save`."""
@@ -99,6 +115,7 @@ class LivePipeline(Pipeline):
         self, block: BarBlock, bars: Sequence[BarClosed], owners: list[int], first_row: int
     ) -> None:
         """Process the bars of one time slice, the rows from `first_row` on."""
+        self._calls.clear()
         self._live_log.begin_slice(first_row, bars)
         self._live_market.begin_slice(first_row, bars, owners)
         for runner in self._runners.values():
@@ -138,9 +155,7 @@ class LivePipeline(Pipeline):
 
     def take(self, given: LiveInput, ts: int) -> None:
         """Process an input that is no bar, as a step of its own."""
-        if isinstance(given, KillSwitchSet):
-            self.control(given, ts)
-            return
+        self._calls.clear()
         ts = max(ts, self._log.now)
         self._deliver(ts - 1, ts - 1)
         log = self._log
@@ -155,6 +170,8 @@ class LivePipeline(Pipeline):
                 self._connect(given)
             case OperatorCommand():
                 self._operate(given, seq)
+            case KillSwitchSet():
+                self._kill(given, seq)
             case SessionResumed():
                 pass
         self._end_step()
@@ -162,6 +179,7 @@ class LivePipeline(Pipeline):
 
     def advance(self, ts: int) -> None:
         """Time has come to `ts`: what is due by then is processed."""
+        self._calls.clear()
         self._deliver(ts, ts)
 
     def _correspond(self) -> Correspondence:
@@ -192,6 +210,12 @@ class LivePipeline(Pipeline):
         )
         self._desk.pause(self._runners if is_paused else (), OUTAGE)
 
+    def _kill(self, command: KillSwitchSet, seq: int) -> None:
+        self._desk.apply_control(command)
+        if command.active:
+            for runner in self._runners.values():
+                self._desk.cancel_entries(runner, seq)
+
     def _operate(self, command: OperatorCommand, seq: int) -> None:
         whose = [command.strategy] if command.strategy else list(self._runners)
         if command.action is OperatorAction.RESUME:
@@ -204,3 +228,31 @@ class LivePipeline(Pipeline):
                 self._desk.flatten(self._runners[name], seq)
         elif command.action is OperatorAction.STOP:
             self.is_stopping = True
+            if self._cancels_on_stop:
+                for runner in self._runners.values():
+                    self._desk.cancel_orders(runner, seq)
+
+    # A strategy that does not come back stops where chance has it, so the tape says in which call.
+
+    def _call(self, runner: Runner, name: str, callback: Callable[..., None], *args: Any) -> None:
+        number = self._calls[runner.name] = self._calls.get(runner.name, 0) + 1
+        stuck = self.stuck
+        if stuck is not None and stuck.strategy == runner.name and find_call(stuck) == number:
+            self._take_out(runner, stuck)
+            return
+        super()._call(runner, name, callback, *args)
+
+    def _quarantine(self, runner: Runner, callback: str, error: Exception) -> None:
+        if isinstance(error, StrategyStuck) and not runner.quarantined:
+            what = f"{error}; call {self._calls[runner.name]} of the input"
+            self._take_out(
+                runner, StrategyQuarantined(runner.name, callback, what, runner.place_of(error))
+            )
+        else:
+            super()._quarantine(runner, callback, error)
+
+
+def find_call(quarantined: StrategyQuarantined) -> int:
+    """In which call of an input a strategy did not come back; 0 where it raised by itself."""
+    found = _STUCK.search(quarantined.error)
+    return int(found[1]) if found else 0

@@ -654,14 +654,19 @@ class Pipeline:
         """Take a strategy out: its queue is dropped, its orders that protect a position stay."""
         if runner.quarantined:
             return
+        text = (
+            str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+        )
+        self._take_out(
+            runner, StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
+        )
+
+    def _take_out(self, runner: Runner, event: StrategyQuarantined) -> None:
+        """What `_quarantine` does, as `event` tells it."""
         runner.quarantined = True
         runner.failure = None
         runner.context.queue.clear()
         self._active = tuple(each for each in self._active if each is not runner)
-        text = (
-            str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
-        )
-        event = StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
         self.quarantined.append(event)
         seq = self._log.emit(event, self._log.origin, self._log.cause)
         if not self._stopping:

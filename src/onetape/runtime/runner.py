@@ -152,8 +152,8 @@ class Runner:
         "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
         "ledger", "lines", "name", "on_connection", "on_corporate_action", "on_margin",
         "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
-        "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "unsettled", "valuation",
-        "watch",
+        "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed",
+        "ts_rounds", "unsettled", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(

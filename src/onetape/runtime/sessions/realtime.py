@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 import onetape
 from onetape.domain.errors import ConfigError, DataError
-from onetape.domain.events import CapitalDeposited, SessionStarted, VenueCommand
-from onetape.domain.instrument import Instrument
+from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import BarClosed
 from onetape.execution.oms import Oms
@@ -62,7 +62,6 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pipeline: PipelineState
     live: LivePipelineState
     venue: VenueState | None = None
-    waiting: list[VenueCommand] = []
 
 
 class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
@@ -83,11 +82,13 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         history_bars: Bars of each instrument that strategies may ask back for.
         pauses_in_outage: Whether entries are paused while the feed is down.
+        cancels_on_stop: Whether open orders are canceled when the session is asked to stop.
         is_simulated: Whether the venue is the simulated one.
     """
 
     history_bars: int = HISTORY_BARS
     pauses_in_outage: bool = True
+    cancels_on_stop: bool = True
     is_simulated: bool = True
 
 
@@ -169,7 +170,10 @@ class RealtimeSession:
             ContractDesk(self._log, self._market, instruments, self.runners, self.desk),
             None, breakers,
         )  # fmt: skip
-        self.pipeline.attach(self._market, self._log, pauses_in_outage=policy.pauses_in_outage)
+        self.pipeline.attach(
+            self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
+            cancels_on_stop=policy.cancels_on_stop,
+        )  # fmt: skip
         self.now = 0
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
@@ -258,6 +262,54 @@ class RealtimeSession:
         return self._view.equity(strategy)
 
     @property
+    def rows(self) -> int:
+        """How many bars have come."""
+        return self._rows.total
+
+    @property
+    def events(self) -> int:
+        """How many events have been written."""
+        return self._log.emitted + self._rows.total
+
+    @property
+    def wants_look(self) -> str:
+        """Why the venue's books are to be asked for; empty: they need not be."""
+        return ""
+
+    @property
+    def look_since(self) -> int:
+        """From when on fills may be unknown, ns UTC."""
+        return 0
+
+    @property
+    def strategies(self) -> Sequence[str]:
+        """The names of its strategies."""
+        return list(self.runners)
+
+    def encode_state(self) -> bytes:
+        """`save`, as bytes."""
+        return encode_realtime(self.save())
+
+    def newest_closes(self) -> dict[InstrumentId, int]:
+        """When the newest bar of each instrument closed, ns UTC; -1 where there is none."""
+        return {each.id: self._market.last_close(each.id) for each in self._instruments}
+
+    def submitted_orders(self) -> list[OrderSubmitted]:
+        """The open orders as they would be submitted now."""
+        return [
+            OrderSubmitted(
+                each.client_order_id, each.strategy, each.instrument, each.side, each.order_type,
+                each.time_in_force, each.lots, each.limit_ticks, each.stop_ticks, each.ts_expire,
+                reduce_only=each.reduce_only, conditions=each.conditions,
+            )
+            for each in self._oms.open.values()
+        ]  # fmt: skip
+
+    def state_of(self, strategy: str) -> str:
+        """`paused` or `running`."""
+        return "paused" if self.desk.is_paused(strategy) else "running"
+
+    @property
     def open_orders(self) -> int:
         """How many orders are open."""
         return len(self._oms.open)
@@ -276,7 +328,6 @@ class RealtimeSession:
             pipeline=self.pipeline.save(),
             live=self.pipeline.save_live(),
             venue=self._simulated.save() if self._simulated is not None else None,
-            waiting=list(self.outbox.waiting),
         )
 
     def restore(self, state: RealtimeState) -> None:
@@ -302,7 +353,6 @@ class RealtimeSession:
             self._simulated.restore(state.venue)
         self.pipeline.restore(state.pipeline)
         self.pipeline.restore_live(state.live)
-        self.outbox.waiting = list(state.waiting)
 
     def _header(self) -> SessionStarted:
         return SessionStarted(
