@@ -33,7 +33,12 @@ from onetape.marketdata.bars import BoolArray, FloatArray, IntArray
 from onetape.marketdata.calendars import SessionCalendar, build_calendar
 from onetape.marketdata.column_roles import assign_columns
 from onetape.marketdata.gaps import find_rows_after
-from onetape.marketdata.importer import ImportOptions, read_numbers, select_records
+from onetape.marketdata.importer import (
+    ImportOptions,
+    read_numbers,
+    select_records,
+    select_symbols,
+)
 from onetape.marketdata.quality import Repair, RowFaults
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, complete_records
 from onetape.marketdata.source_file import SourceTable, read_source
@@ -145,6 +150,7 @@ def check_ticks(
     roles = assign_columns(
         table.frame.columns, options.column_map, _ALIASES[kind], _OPTIONAL, table.path
     )
+    table = select_symbols(table, roles["ts"], options, timezone)
     faults = RowFaults(table.lines, table.place, table.path)
     faults.add("number of fields is not that of the header", table.misshapen)
     ts_event = _read_times(table, roles["ts"], timezone, faults)

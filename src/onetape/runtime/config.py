@@ -469,7 +469,7 @@ class SessionConfig(Section):
         if self.mode == "live" and self.execution.venue == "simulated":
             raise RefusedError("must be a real venue in live", "name alpaca or binance, or use "
                                "mode: paper", ("execution", "venue"))  # fmt: skip
-        for key in PINNED_KEYS:
+        for key in (*PINNED_KEYS, "universe"):
             if getattr(self.data, key) is not None:
                 raise RefusedError("is not carried in paper and live", "leave it out",
                                    ("data", key))  # fmt: skip

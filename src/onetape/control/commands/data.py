@@ -35,13 +35,14 @@ from onetape.control.options import (
     parse_pairs,
 )
 from onetape.control.terminal import print_json, print_table
-from onetape.domain.errors import DataError
+from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.timestamps import to_iso
 
 if TYPE_CHECKING:
     from onetape.domain.instrument import Instrument
     from onetape.marketdata.bars import BarColumns
     from onetape.marketdata.catalog import Catalog, DatasetView
+    from onetape.marketdata.symbol_map import SymbolSpan
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
@@ -98,6 +99,18 @@ def import_(
             metavar="COLUMN=TEXT,...",
             help="Only rows with this text: picks one symbol out of a file of several.",
         ),
+    ] = "",
+    symbols: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which symbol stood for the instrument when: instrument, symbol, start, end; only "
+            "rows of that time are taken. Needs --symbol or --symbol-column.",
+        ),
+    ] = None,
+    symbol: Annotated[str, typer.Option(metavar="TEXT", help="The symbol that FILE is of.")] = "",
+    symbol_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="The column with the symbol of each row.")
     ] = "",
     dataset: Annotated[
         str, typer.Option(metavar="NAME", help="Which table of an HDF5 file that has several.")
@@ -191,6 +204,9 @@ def import_(
         label=TimeLabel(label.value),
         adjust_by=adjust_by or None,
         repairs=frozenset(map(to_repair, filter(None, repair.split(",")))),
+        symbols=_read_symbols(symbols, instrument, symbol, symbol_column),
+        symbol=symbol,
+        symbol_column=symbol_column,
     )
     ts_now = time.time_ns()
     if timeframe in TICK_KINDS:
@@ -218,6 +234,23 @@ def import_(
         f"{instrument} {timeframe}: {written}, {outcome.rows:,} in all, adjustment "
         f"{bars.adjustment}, version {outcome.version}, content {outcome.content_hash[:12]}"
     )
+
+
+def _read_symbols(
+    path: Path | None, instrument: str, symbol: str, symbol_column: str
+) -> tuple[SymbolSpan, ...]:
+    from onetape.marketdata.symbol_map import read_symbol_map
+
+    given = [each for each in (symbol, symbol_column) if each]
+    if path is None and given:
+        raise ConfigError("is of no use without --symbols", where="--symbol",
+                          remedy="name the file that says whose symbol it was when")  # fmt: skip
+    if path is None:
+        return ()
+    if len(given) != 1:
+        raise ConfigError("--symbols needs one of --symbol and --symbol-column", where="--symbols",
+                          remedy="say which symbol it is of, or which column has it")  # fmt: skip
+    return read_symbol_map(path, instrument)
 
 
 @app.command("list")
