@@ -67,7 +67,7 @@ class Membership:
         self.toggles = {each: tuple(times) for each, times in toggles.items()}
         self._times = sorted({ts for times in self.toggles.values() for ts in times})
         self._slot = -1
-        self._members: tuple[InstrumentId, ...] = ()
+        self._members: frozenset[InstrumentId] = frozenset()
         lines = [f"{each} {' '.join(map(str, t))}\n" for each, t in sorted(self.toggles.items())]
         self.pin = DatasetPin(
             instrument=InstrumentId(name),
@@ -84,11 +84,16 @@ class Membership:
         return bisect_right(self.toggles.get(instrument, ()), ts) % 2 == 1
 
     def members_at(self, ts: int) -> tuple[InstrumentId, ...]:
-        """Who is in at `ts` (ns UTC), by what was known then."""
+        """Who is in at `ts` (ns UTC), by what was known then, in the order of the instruments."""
+        members = self.find_members(ts)
+        return tuple(each for each in self.toggles if each in members)
+
+    def find_members(self, ts: int) -> frozenset[InstrumentId]:
+        """`members_at` to look somebody up in; worked out when somebody has come or gone."""
         slot = bisect_right(self._times, ts)
         if slot != self._slot:
             self._slot = slot
-            self._members = tuple(each for each in self.toggles if self.is_member(each, ts))
+            self._members = frozenset(each for each in self.toggles if self.is_member(each, ts))
         return self._members
 
     def change(self, move: Callable[[InstrumentId, tuple[int, ...]], Sequence[int]]) -> Membership:

@@ -74,10 +74,10 @@ class SessionView:
         """The newest `count` values of a bar column."""
         return self._market.history(instrument, column, count)
 
-    def members(self) -> tuple[InstrumentId, ...] | None:
-        """Members of the universe, in the order of the instruments; None: there is none."""
+    def members(self) -> frozenset[InstrumentId] | None:
+        """Members of the universe; None: there is none."""
         universe = self._universe
-        return None if universe is None else universe.members_at(self.now())
+        return None if universe is None else universe.find_members(self.now())
 
     def open_orders(self, strategy: str) -> list[OpenOrder]:
         """Open orders of a strategy, oldest first."""

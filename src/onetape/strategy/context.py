@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -99,7 +99,7 @@ class Surroundings(Protocol):
         """The newest `count` values of a bar column, oldest first."""
         ...
 
-    def members(self) -> Sequence[InstrumentId] | None:
+    def members(self) -> Container[InstrumentId] | None:
         """Members of the session's universe; None: it has none."""
         ...
 
