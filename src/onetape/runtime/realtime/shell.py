@@ -384,7 +384,7 @@ class RealtimeShell:
         self._input_times.add_one(perf_counter_ns() - came)
 
     def _take_bars(self, bars: Sequence[BarClosed]) -> None:
-        ts = self._next_ts()
+        ts = max(self._next_ts(), *(each.ts_close for each in bars))
         self.session.take_bars([msgspec.structs.replace(each, ts_known=ts) for each in bars])
 
     def _take(self, given: LiveInput) -> None:

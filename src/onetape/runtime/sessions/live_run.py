@@ -17,6 +17,7 @@ from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import minor_to_float
+from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
 from onetape.execution.gateway import VenueGateway
@@ -195,11 +196,8 @@ class _Run:
         session = self._open(header.instruments, tape, header)
         if snapshot is not None:
             session.restore(decode_realtime(snapshot.state))
-        ts_last = session.now
         for each in read_inputs(reader.encoded_records(first_seq)):
             give(session, each)
-            ts_last = each.ts
-        session.advance(max(ts_last, reader.ts_last))
         tape.check_over()
         session.outbox.take()  # sent already, or not: the venue knows
         return await self._drive(session, tape, store, header.instruments, begins=False)
@@ -366,7 +364,7 @@ def open_session(
     config: SessionConfig,
     specs: Sequence[StrategySpec],
     instruments: Sequence[Instrument],
-    tape: SqliteTape | ContinuedTape,
+    tape: TapeWriter,
     header: SessionStarted | None,
     *,
     ts_start: int,
