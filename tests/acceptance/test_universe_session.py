@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,17 @@ def test_universe_is_pinned_and_a_later_one_leaves_the_run_as_it_is(config: Sess
     older = config.data.model_copy(update={"versions": {"INDEX": pin.table_version}})
     pinned = run(config.model_copy(update={"data": older}), Path("three"))
     assert fills_of(pinned) == fills_of(result) != fills_of(again)
+
+
+def test_verify_tells_a_universe_that_is_another_one_than_was_pinned(
+    config: SessionConfig,
+) -> None:
+    result = run(config, Path("one"))
+    shutil.rmtree("data/records")
+    write_members(Catalog(Path("data")), (-9, 0, "STAY.X", 1), (20, 0, "LEFT.X", 1))
+    found = verify_tape(result.run_dir / "tape.db")
+    assert found.verdict.value == "data"
+    assert "other instruments are in universe INDEX of data at version 0" in found.what
 
 
 def test_run_that_was_stopped_goes_on_to_the_same_tape(config: SessionConfig) -> None:

@@ -396,9 +396,10 @@ def _load_pinned(
     versions |= pinned_version(header.datasets, files)
     if members is not None:
         versions[members.instrument] = members.table_version
+    names = config.data.instruments or [pin.instrument for pin in pins]  # of the universe then
     try:
         timeline = load_market_data(
-            Catalog(catalog), config.data.instruments, config.data.timeframe,
+            Catalog(catalog), names, config.data.timeframe,
             clock.ts_start, clock.ts_end, versions, files, config.data.reading,
         )  # fmt: skip
     except DataError as error:
@@ -414,13 +415,17 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
-    found = timeline.universe
-    if members is not None and found and members.content_hash != found.pin.content_hash:
-        what = (
-            f"other instruments are in universe {members.instrument} of {catalog} at version "
-            f"{members.table_version}, or at other times, than the session read"
-        )
-        changes.append(_change(InputKind.DATA, what, members.content_hash, found.pin.content_hash))
+    universe = copy.copy(timeline.universe)
+    if members is not None and universe is not None:
+        if members.content_hash != universe.pin.content_hash:
+            what = (
+                f"other instruments are in universe {members.instrument} of {catalog} at version "
+                f"{members.table_version}, or at other times, than the session read"
+            )
+            changes.append(
+                _change(InputKind.DATA, what, members.content_hash, universe.pin.content_hash)
+            )
+        universe.pin = members
     changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
@@ -428,6 +433,7 @@ def _load_pinned(
             changes.append(_redefined(each, defined[each.id], catalog))
     pinned = copy.copy(timeline)
     pinned.datasets = tuple(pins)  # as they stand in the header
+    pinned.universe = universe
     pinned.action_pins = tuple(action_pins.values())
     return pinned
 
