@@ -64,8 +64,10 @@ def stream(folder: Path) -> StreamFigures:
 
 
 def _peak_mb() -> float:
-    """Of this process since it began; `getrusage` would count its parent's before that (Linux)."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+    """Of this process since it began; `getrusage` would count its parent's. NaN where no /proc is."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    for line in lines:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return float("nan")
