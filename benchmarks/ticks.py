@@ -64,7 +64,7 @@ def stream(folder: Path) -> StreamFigures:
 
 
 def _peak_mb() -> float:
-    """Of this process since it began; `getrusage` would count its parent's. NaN where no /proc is."""
+    """Of this process since it began (`getrusage` counts its parent's too); NaN without /proc."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     for line in lines:
