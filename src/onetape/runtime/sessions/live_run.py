@@ -20,7 +20,8 @@ from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
-from onetape.execution.gateway import VenueGateway
+from onetape.execution.gateway import Capabilities, VenueGateway
+from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.marketdata.feeds.port import Feed
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -47,10 +48,15 @@ from onetape.runtime.sessions.realtime import (
     decode_realtime,
 )
 from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.tape_choice import create_tape, remove_empty_tape, reopen_tape
 from onetape.strategy.guard import watching
 from onetape.tape.continued import ContinuedTape
-from onetape.tape.reader import SqliteTapeReader
-from onetape.tape.sqlite_store import Durability, SqliteTape
+from onetape.tape.opening import open_tape, tape_path
+from onetape.tape.reader import BlockReader
+from onetape.tape.sqlite_store import Durability
+from onetape.tape.store import TapeStore
+
+_POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
 
 _GRACE_MS = 2_000
 """How long a slice of several instruments waits for the rest, unless the configuration says."""
@@ -97,7 +103,14 @@ def run_live(
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
     """
-    return asyncio.run(_Run(config, run_dir, parts, on_status).run())
+    return asyncio.run(drive_live(config, run_dir, parts, on_status))
+
+
+async def drive_live(
+    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+) -> LiveResult:
+    """`run_live` inside a loop that runs already."""
+    return await _Run(config, run_dir, parts, on_status).run()
 
 
 class _Run:
@@ -116,14 +129,14 @@ class _Run:
         self._told = 0.0
 
     async def run(self) -> LiveResult:
-        file = self._run_dir / "tape.db"
+        file = tape_path(self._run_dir)
         durability = Durability.POWER_LOSS if self._live.power_loss else Durability.PROCESS_END
-        if SqliteTape.remove_empty(file):
+        if remove_empty_tape(file):
             instruments = await self._define()
-            tape = self._create(file, durability, instruments)
+            tape = self._create(durability, instruments)
             session = self._open(instruments, tape, None)
             return await self._drive(session, tape, tape, instruments, begins=True)
-        reader = SqliteTapeReader(file)
+        reader = open_tape(file)
         try:
             audit = reader.audit()
             if audit.complete:
@@ -134,7 +147,7 @@ class _Run:
                                 remedy="restore it from a copy")  # fmt: skip
             header = reader.header
             self._check_same(header)
-            store = SqliteTape.reopen(file, audit, durability)
+            store = reopen_tape(file, audit, durability)
             try:
                 return await self._go_on(reader, header, store)
             finally:
@@ -147,9 +160,7 @@ class _Run:
         source = self._parts.gateway or self._parts.feed
         return await source.define(self._config.data.instruments)
 
-    def _create(
-        self, file: Path, durability: Durability, instruments: Sequence[Instrument]
-    ) -> SqliteTape:
+    def _create(self, durability: Durability, instruments: Sequence[Instrument]) -> TapeStore:
         config = self._config
         for each in self._specs:
             unknown = [name for name in each.instruments or () if
@@ -160,12 +171,12 @@ class _Run:
         write_whole(self._run_dir / "versions.json", encode_versions(self._specs))
         write_whole(self._run_dir / run_features.FILE, run_features.encode_archive(archive))
         write_whole(self._run_dir / "config.json", resolved_json(config).encode())
-        return SqliteTape.create(file, durability)
+        return create_tape(self._run_dir, config.output, durability)
 
     def _open(
         self,
         instruments: Sequence[Instrument],
-        tape: SqliteTape | ContinuedTape,
+        tape: TapeStore | ContinuedTape,
         header: SessionStarted | None,
     ) -> RealtimeSession:
         return open_session(
@@ -187,7 +198,7 @@ class _Run:
                 )
 
     async def _go_on(
-        self, reader: SqliteTapeReader, header: SessionStarted, store: SqliteTape
+        self, reader: BlockReader, header: SessionStarted, store: TapeStore
     ) -> LiveResult:
         """From the newest snapshot, over what the tape holds behind it, to now."""
         snapshot = reader.newest_snapshot()
@@ -205,8 +216,8 @@ class _Run:
     async def _drive(
         self,
         session: RealtimeSession,
-        tape: SqliteTape | ContinuedTape,
-        store: SqliteTape,
+        tape: TapeStore | ContinuedTape,
+        store: TapeStore,
         instruments: Sequence[Instrument],
         *,
         begins: bool,
@@ -274,6 +285,8 @@ class _Run:
             )
             if self._shell.dispatcher is not None:
                 self._shell.dispatcher.know(session.submitted_orders())
+                for report in session.unanswered():
+                    session.take(report, max(clock.now(), session.now + 1))
         for bars_of_slice in self._slice_history(session, instruments, history):
             session.take_bars(bars_of_slice)
 
@@ -345,6 +358,7 @@ class _Run:
                 }
                 for name, each in session.runners.items()
             },
+            "paused": [name for name in session.runners if session.state_of(name) == "paused"],
             "down": [f"{part} {name}" for part, name in session.pipeline.down],
             "inbox": {
                 "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
@@ -400,15 +414,30 @@ def open_session(
         },
         ts_start=ts_start,
     )
+    simulated = config.execution.venue == "simulated" if is_simulated is None else is_simulated
     policy = RealtimePolicy(
         history_bars=data.history_bars or HISTORY_BARS,
         pauses_in_outage=live.outage == "pause",
         cancels_on_stop=live.on_stop == "cancel",
-        is_simulated=config.execution.venue == "simulated" if is_simulated is None
-        else is_simulated,
+        is_simulated=simulated,
+        capabilities=None if simulated else capabilities_of(config.execution.venue),
+        reconciliation=ReconciliationPolicy(
+            foreign_orders=_POLICIES[live.foreign_orders],
+            positions=_POLICIES[live.foreign_positions],
+            cash=_POLICIES[live.foreign_cash],
+        ),
     )  # fmt: skip
     return RealtimeSession(
         instruments, data.timeframe, data.source, specs,
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
+
+
+def capabilities_of(venue: str) -> Capabilities | None:
+    """What a real venue can do with an order, by its name in a configuration."""
+    if venue == "alpaca":
+        from onetape.execution.alpaca.translation import CAPABILITIES
+
+        return CAPABILITIES
+    return None
