@@ -12,12 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from onetape.domain.events import OrderCanceled, OrderDenied, OrderSubmitted, StrategyQuarantined
+from onetape.domain.events import (
+    OrderCanceled,
+    OrderDenied,
+    OrderRejected,
+    OrderSubmitted,
+    StrategyQuarantined,
+)
 from onetape.domain.market import CorporateActionKind
-from onetape.domain.orders import TimeInForce
+from onetape.domain.orders import RejectCode, TimeInForce
 from onetape.risk.limits import RiskLimits, ShortSaleLimits
 from onetape.strategy.context import Context
 from tests.support.actions import make_action, with_actions
+from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, run_session
 from tests.support.timelines import (
     AAPL,
@@ -130,3 +137,13 @@ def test_order_of_a_delisted_instrument_is_denied() -> None:
     session = run_session(timeline, at_rows({4: first}))
     assert [tell(each) for each in session.denied] == ["delisted 10 > 0 lots"]
     assert session.of_type(OrderSubmitted) == []
+
+
+def test_order_on_a_halted_instrument_is_rejected_by_its_venue() -> None:
+    halt = make_halt(opens(3), closes(5), "LUDP")
+    timeline = with_halts(make_timeline((EQUITY, make_columns(BARS))), halt)
+    session = run_session(timeline, at_rows({3: first}))
+    (found,) = session.of_type(OrderRejected)
+    says = "halted since 2024-01-02T14:33:00Z (LUDP)"
+    assert (found.code, found.reason) == (RejectCode.HALTED, says)
+    assert session.fills == []

@@ -22,6 +22,7 @@ from onetape.domain.market import (
     QuoteTick,
     SessionSettlement,
     TradeTick,
+    TradingStatus,
 )
 from onetape.domain.orders import (
     CancelIntent,
@@ -592,6 +593,7 @@ Payload = (
     | SessionSettlement
     | ContractExpiry
     | CorporateAction
+    | TradingStatus
 )
 
 

@@ -278,3 +278,4 @@ class RejectCode(Enum):
     QUANTITY_BELOW_FILLED = "quantity_below_filled"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNSUPPORTED = "unsupported"
+    HALTED = "halted"

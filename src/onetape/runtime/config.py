@@ -70,7 +70,7 @@ class LiveClock(Section):
     type: Literal["live"]
 
 
-PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals", "halts")
 """Keys of `data` that name a file whose content is pinned."""
 
 
@@ -97,6 +97,8 @@ class DataConfig(Section):
     """CSV file of funding rates of perpetuals; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of published figures, which features can read; null: none."""
+    halts: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of trading halts and resumptions; null: none."""
 
     @property
     def reading(self) -> Reading:
@@ -106,7 +108,7 @@ class DataConfig(Section):
     @property
     def files(self) -> SideFiles:
         """The files beside the catalog."""
-        named = (self.corporate_actions, self.funding, self.fundamentals)
+        named = (self.corporate_actions, self.funding, self.fundamentals, self.halts)
         return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")

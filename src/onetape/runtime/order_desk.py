@@ -24,7 +24,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction
+from onetape.domain.market import CorporateAction, TradingStatus
 from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
@@ -87,6 +87,7 @@ class OrderDesk:
 
     Attributes:
         commands: What the current step wants sent to the venue, in order.
+        halted: The instruments that their venue has halted, as far as we know.
         is_cash_account: Whether what is bought must be paid from cash.
         margin: What measures margin; None: there is no agreement on it.
         settlement: Keeps the proceeds of sales until they settle; None: they do at once.
@@ -95,7 +96,7 @@ class OrderDesk:
     __slots__ = (
         "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
         "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
-        "_runners", "_ungated", "commands", "is_cash_account", "margin", "settlement",
+        "_runners", "_ungated", "commands", "halted", "is_cash_account", "margin", "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +131,7 @@ class OrderDesk:
         self._closings: dict[str, int] = {}
         self._ungated = RiskEngine(())
         self._expired: set[InstrumentId] = set()
+        self.halted: dict[InstrumentId, TradingStatus] = {}
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
 
@@ -698,7 +700,8 @@ class OrderDesk:
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.
 
-        Asked again it does what is still to do: a closing order that lives is left alone.
+        Asked again it does what is still to do: a closing order that lives is left alone. What is
+        halted waits until it trades again.
         """
         closing: set[InstrumentId] = set()
         mark = f"{runner.order_prefix}{_CLOSE}"
@@ -710,7 +713,7 @@ class OrderDesk:
             elif order.status not in (S.CANCEL_PENDING, S.UNKNOWN):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
         for identity, position in list(runner.ledger.held.items()):
-            if identity not in closing | self._ended | self._expired:
+            if identity not in closing | self._ended | self._expired | self.halted.keys():
                 self._close(runner, identity, position.lots, cause)
 
     def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
@@ -906,6 +909,13 @@ class OrderDesk:
     def expire(self, instrument: InstrumentId) -> None:
         """From an expiry on every order of the instrument is denied."""
         self._expired.add(instrument)
+
+    def follow_status(self, status: TradingStatus) -> None:
+        """Remember whether an instrument is halted; its venue refuses orders, not this desk."""
+        if status.is_halted:
+            self.halted[status.instrument] = status
+        else:
+            self.halted.pop(status.instrument, None)
 
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""

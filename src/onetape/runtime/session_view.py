@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import TradingStatus
 from onetape.execution.oms import Oms
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
@@ -18,9 +19,14 @@ from onetape.strategy.context import OpenOrder
 
 
 class SessionView:
-    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built."""
+    """Implements the `Surroundings` of a `Context`.
 
-    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_timeline", "runners")
+    `runners` and what is `halted` are given to it when they are built.
+    """
+
+    __slots__ = (
+        "_index", "_instruments", "_log", "_market", "_oms", "_timeline", "halted", "runners",
+    )  # fmt: skip
 
     def __init__(self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog) -> None:
         self._timeline = timeline
@@ -30,6 +36,7 @@ class SessionView:
         self._instruments = {each.id: each for each in timeline.instruments}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self.runners: Mapping[str, Runner] = {}
+        self.halted: Mapping[InstrumentId, TradingStatus] = {}
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
@@ -56,6 +63,10 @@ class SessionView:
         valuation = self.runners[strategy].valuation
         valuation.refresh()
         return valuation.equity
+
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted."""
+        return instrument in self.halted
 
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""

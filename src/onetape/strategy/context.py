@@ -91,6 +91,10 @@ class Surroundings(Protocol):
         """Equity at the marks, in minor units."""
         ...
 
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted."""
+        ...
+
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""
         ...
@@ -178,6 +182,10 @@ class Context:
     def mark(self, instrument: InstrumentId) -> float:
         """Newest known price (the close of the last bar); NaN before the first."""
         return self._around.mark(self.instrument(instrument).id)
+
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted, as far as is known."""
+        return self._around.is_halted(self.instrument(instrument).id)
 
     def features_of(self, instrument: InstrumentId) -> Any:
         """Features of the newest bar of any subscribed instrument; None before the first."""

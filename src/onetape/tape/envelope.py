@@ -54,6 +54,7 @@ SOURCES: dict[type, str] = {
     market.MarkPrice: "feed",
     market.SessionSettlement: "feed",
     market.ContractExpiry: "feed",
+    market.TradingStatus: "feed",
     market.CorporateAction: "feed",
 }
 """Which component emits a payload. What is not here comes from a strategy, `strategy:<name>`."""

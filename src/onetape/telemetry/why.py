@@ -27,6 +27,7 @@ from onetape.domain.market import (
     MarkPrice,
     SessionSettlement,
     TickKind,
+    TradingStatus,
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
@@ -335,6 +336,10 @@ class _Words:
                 return f"a session of {payload.instrument} ends"
             case ContractExpiry():
                 return f"{payload.instrument} expires"
+            case TradingStatus():
+                what = "is halted" if payload.is_halted else "trades again"
+                reason = f" ({payload.reason})" if payload.reason else ""
+                return f"{payload.instrument} {what}{reason}"
             case CorporateAction():
                 return _tell_action(payload)
             case on_tape.OrderAccepted():
