@@ -268,6 +268,7 @@ class DenialCode(Enum):
     NOT_LISTED = "not_listed"
     NOT_LOCATED = "not_located"
     UPTICK = "uptick"
+    DAY_TRADES = "day_trades"
 
 
 class RejectCode(Enum):

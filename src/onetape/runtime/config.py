@@ -137,6 +137,8 @@ class AccountRiskConfig(Section):
     """Loss since the account's highest equity, in percent of it."""
     max_orders_per_minute: Count | None = None
     """Orders of all strategies within any 60 seconds of engine time."""
+    pattern_day_trader: bool = False
+    """FINRA's rule: below 25,000 of equity no four day trades within five trading days."""
 
 
 ShrinkingGate = Literal[

@@ -776,6 +776,11 @@ class OrderDesk:
         self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
+            is_first = order.filled_lots == report.lots
+            if self._controls is not None:
+                self._controls.hear(report, is_first=is_first)
+            if self._audit is not None:
+                self._audit.controls.hear(report, is_first=is_first)
             events.append((runner.settle(report), origin, seq))
             if runner.exchange is not None:
                 currency = self._instruments[report.instrument].settlement_currency

@@ -1,6 +1,6 @@
 """What a session asks of risk beyond the gates of each strategy: the account, and shrinking.
 
-It also shows the gates of a strategy what an order alone does not tell (the uptick rule).
+It also shows gates what an order alone does not tell (the uptick rule, day trades).
 
 A session without any of it has no `RiskControls`, and its orders take the quick way.
 """
@@ -12,18 +12,20 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.events import OrderDenied
+from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
 from onetape.risk.account import AccountRisk
 from onetape.risk.approval import RiskApproved, RiskEngine
+from onetape.risk.gates.day_trades import DayTradeGate
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.gates.uptick import UptickGate
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.limits import RiskLimits, build_account_gates, find_shrinking
 from onetape.risk.shrinking import Shrinking
+from onetape.runtime.day_trade_watch import DayTradeWatch, DayTradeWatchState
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
@@ -37,6 +39,7 @@ class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
     account_rate: OrderRate | None = None
     account_watch: EquityWatchState | None = None
     uptick: UptickWatchState | None = None
+    day_trades: DayTradeWatchState | None = None
 
 
 class RiskControls:
@@ -48,8 +51,8 @@ class RiskControls:
     """
 
     __slots__ = (
-        "_account", "_engines", "_index", "_log", "_market", "_oms", "_runners", "_uptick",
-        "_watch", "paused", "shrinks",
+        "_account", "_day_trade_gate", "_day_trades", "_engines", "_index", "_log", "_market",
+        "_oms", "_runners", "_uptick", "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +102,9 @@ class RiskControls:
                 remedy="trade one currency, or leave the limits of the account out",
             )
         self._account = AccountRisk(gates) if gates else None
+        day_trade_gates = (each for each in gates if isinstance(each, DayTradeGate))
+        self._day_trade_gate = next(day_trade_gates, None)
+        self._day_trades = DayTradeWatch(log, market, oms, instruments, runners)
         self.shrinks = find_shrinking(limits)
         self.paused: frozenset[str] = frozenset()
 
@@ -108,6 +114,7 @@ class RiskControls:
             account_rate=self._account.save() if self._account is not None else None,
             account_watch=self._watch.save() if self._watch is not None else None,
             uptick=self._uptick.save() if self._uptick is not None else None,
+            day_trades=self._day_trades.save() if self._day_trade_gate is not None else None,
         )
 
     def restore(self, state: RiskControlsState) -> None:
@@ -118,6 +125,14 @@ class RiskControls:
             self._watch.restore(state.account_watch)
         if self._uptick is not None and state.uptick is not None:
             self._uptick.restore(state.uptick)
+
+        if state.day_trades is not None:
+            self._day_trades.restore(state.day_trades)
+
+    def hear(self, fill: OrderFilled, *, is_first: bool) -> None:
+        """A fill that the books have not followed yet; `is_first`: of its order."""
+        if self._day_trade_gate is not None:
+            self._day_trades.hear(fill, is_first=is_first)
 
     def adjust_mark(self, index: int, ticks: int) -> None:
         """A corporate action has made `ticks` the mark of the instrument at `index`."""
@@ -143,6 +158,8 @@ class RiskControls:
         of_account = order
         if self._account is not None:
             of_account = self._sum(runner, order)
+            if self._day_trade_gate is not None:
+                self._day_trades.show(order, self._day_trade_gate.count)
         engine = self._engines.get(runner.name, runner.risk)
         if self._uptick is not None:
             for gate in engine.gates:
