@@ -99,6 +99,8 @@ class DataConfig(Section):
     """CSV file of published figures, which features can read; null: none."""
     halts: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of trading halts and resumptions; null: none."""
+    sectors: dict[Instrument, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Sector of instruments, by id: how reports group what was held. It decides nothing."""
 
     @property
     def reading(self) -> Reading:
@@ -119,6 +121,9 @@ class DataConfig(Section):
         for instrument in self.versions:
             if instrument not in self.instruments:
                 raise RefusedError("is not in data.instruments", at=("versions", instrument))
+        for instrument in self.sectors:
+            if instrument not in self.instruments:
+                raise RefusedError("is not in data.instruments", at=("sectors", instrument))
         return self
 
 
