@@ -20,7 +20,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.market import CorporateActionKind
-from onetape.domain.orders import RejectCode, TimeInForce
+from onetape.domain.orders import RejectCode, Side, TimeInForce
 from onetape.risk.limits import RiskLimits, ShortSaleLimits
 from onetape.strategy.context import Context
 from tests.support.actions import make_action, with_actions
@@ -75,7 +75,9 @@ TABLE: list[tuple[str, Action, type[Any], str]] = [
     ("replace of filled",   change,                                       OrderDenied,         "order_closed 0 > 0"),
     ("cancel of filled",    cancel,                                       OrderDenied,         "order_closed 0 > 0"),
     ("cancel of nothing",   lambda c: c.cancel("nobody-1"),               OrderDenied,         "unknown_order 0 > 0 nobody-1"),
-    ("FOK beyond volume",   lambda c: c.buy(AAPL, 101, limit=101, time_in_force=FOK), OrderCanceled, "not filled at once"),
+    ("FOK beyond volume",   lambda c: c.buy(AAPL, 101, limit=101, time_in_force=FOK), OrderCanceled, "not filled at once: 100 of 101 lots"),
+    ("trail beyond price",  lambda c: c.order(AAPL, Side.SELL, 10, trail=150), OrderDenied,        "trail 150 > 100 price"),
+    ("trail as wide",       lambda c: c.order(AAPL, Side.SELL, 10, trail_ratio=1.0), OrderDenied,  "trail 100 > 100 price"),
 ]
 # fmt: on
 
@@ -85,7 +87,7 @@ def tell(event: Any) -> str:
         case OrderDenied():
             return f"{event.code.value} {event.actual:.0f} > {event.limit:.0f} {event.unit}"
         case OrderCanceled():
-            return event.reason
+            return f"{event.reason}: {event.found} of {event.wanted} lots"
         case _:
             return event.error
 

@@ -225,10 +225,16 @@ class OrderCancelPending(
 
 
 class OrderCanceled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.canceled"):
-    """The order is off the book; `reason` says at whose wish."""
+    """The order is off the book; `reason` says at whose wish.
+
+    Of one that had to fill whole at once `wanted` are the lots that it asked for and `found` those
+    that were there; both 0 for every other.
+    """
 
     client_order_id: str
     reason: str
+    wanted: int = 0
+    found: int = 0
 
 
 class OrderReplacePending(

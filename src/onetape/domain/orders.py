@@ -269,6 +269,7 @@ class DenialCode(Enum):
     NOT_LOCATED = "not_located"
     UPTICK = "uptick"
     DAY_TRADES = "day_trades"
+    TRAIL = "trail"
 
 
 class RejectCode(Enum):

@@ -275,6 +275,10 @@ class OrderDesk:
         reduce_only = intent.reduce_only
         coming, group = 0, ""
         if intent.conditions is not None:
+            if intent.order_type.is_trailing and intent.stop_ticks <= 0:
+                tick = line.instrument.tick_float
+                width = (mark - intent.stop_ticks) * tick
+                return self._denied(intent, DenialCode.TRAIL, width, mark * tick, "price")
             group = intent.conditions.group
             coming = self._coming_lots(intent.conditions.parent)
             if intent.conditions.parent and not coming:
@@ -684,12 +688,9 @@ class OrderDesk:
     def cancel_entries(self, runner: Runner, cause: int) -> None:
         """Ask for every order that is not protecting a position to be canceled."""
         for order in list(self._oms.open.values()):
-            lots = runner.ledger.positions[order.instrument].lots
-            if (
-                order.strategy == runner.name
-                and lots * order.side >= 0
-                and order.status is not S.CANCEL_PENDING
-            ):
+            if order.strategy != runner.name or order.status is S.CANCEL_PENDING:
+                continue
+            if runner.ledger.positions[order.instrument].lots * order.side >= 0:
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
     def pause(self, strategies: Iterable[str]) -> None:

@@ -501,9 +501,10 @@ class Context:
         conditions = intent.conditions or OrderConditions()
         has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
         is_auction = intent.time_in_force in _AUCTIONS
+        is_free = kind.is_trailing and not conditions.parent  # too wide a trail alone is denied
         if (
             (intent.limit_ticks > 0) != kind.has_limit
-            or (intent.stop_ticks > 0) != kind.has_trigger
+            or ((intent.stop_ticks > 0) != kind.has_trigger and not is_free)
             or has_trail != kind.is_trailing
             or min(conditions.trail_ticks, conditions.trail_ratio_e8) < 0
             or (conditions.offset_ticks != 0 and kind is not OrderType.TRAILING_STOP_LIMIT)

@@ -348,6 +348,9 @@ class _Words:
                 return f"the venue refuses: {payload.code.value}, {payload.reason}"
             case on_tape.OrderReplaceRejected():
                 return f"the venue refuses the change: {payload.code.value}, {payload.reason}"
+            case on_tape.OrderCanceled() if payload.wanted:
+                found, wanted = f"{payload.found:,}", f"{payload.wanted:,}"
+                return f"off the book: {payload.reason}, {found} of {wanted} lots were there"
             case on_tape.OrderCanceled() | on_tape.OrderExpired():
                 return f"off the book: {payload.reason}"
             case on_tape.OrderReduced():

@@ -332,7 +332,8 @@ class TickVenue(SimulatedVenue):
             return
         if sized and order.command.time_in_force is TimeInForce.FOK:
             found = sum(lots for _, lots in self._free_levels(met, is_bid=side < 0, limit=limit))
-            if found < self._wanted(met, order):
+            if found < (wanted := self._wanted(met, order)):
+                yield from self._cancel(met, order, "not filled at once", (wanted, found))
                 return
         for ticks, free in self._free_levels(met, is_bid=side < 0, limit=limit):
             if order.identity not in met.book:
@@ -491,7 +492,9 @@ class TickVenue(SimulatedVenue):
         if order.command.time_in_force in _IMMEDIATE and order.identity in met.book:
             yield from self._cancel(met, order, "not filled at once")
 
-    def _cancel(self, met: _Met, order: RestingOrder, reason: str) -> Reports:
+    def _cancel(
+        self, met: _Met, order: RestingOrder, reason: str, short: tuple[int, int] = (0, 0)
+    ) -> Reports:
         self._remove(met.book, order.identity)
-        yield OrderCanceled(order.identity, reason)
+        yield OrderCanceled(order.identity, reason, *short)
         yield from self._end_children(met.book)

@@ -817,6 +817,7 @@ class SimulatedVenue:
         identity = command.client_order_id
         kind = order.order_type
         code, ticks = place.code, place.ticks
+        short = (0, 0)
         if kind >= _STOP:
             order.order_type = kind.triggered
             yield OrderTriggered(identity, order.stop_ticks)
@@ -840,7 +841,7 @@ class SimulatedVenue:
             if not command.lots:
                 wanted = lots  # what the bar can't give is not waited for
             if lots < wanted and command.time_in_force is _FOK and is_only:
-                lots = 0
+                short, lots = (wanted, lots), 0
             if lots > 0:
                 self._capacity -= lots
                 if order.ready != INT64_MAX:
@@ -855,7 +856,7 @@ class SimulatedVenue:
                 yield OrderCanceled(identity, "nothing to reduce")
         if is_only and command.time_in_force in _AT_ONCE and identity in book:
             self._remove(book, identity)
-            yield OrderCanceled(identity, "not filled at once")
+            yield OrderCanceled(identity, "not filled at once", *short)
 
     def _may_slip(self, order: RestingOrder, kind: OrderType, code: int) -> bool:
         """Whether slippage counts: at market, and by setting for a limit that takes in no auction.
