@@ -42,7 +42,11 @@ HERE = Path(__file__).parent
 GOLDEN = sorted(each.parent.relative_to(HERE) for each in HERE.glob("*/*/expected.json"))
 TAPE = Path("run/tape.db")
 
-NEVER_IN_A_BACKTEST = {"order.unknown", "market.quote", "market.trade", "market.book"}
+NEVER_IN_A_BACKTEST = {
+    "order.unknown", "market.quote", "market.trade", "market.book", "market.bar",
+    "connection.changed", "venue.report", "venue.state", "venue.differs", "control.operator",
+    "session.resumed", "order.filled_stray",
+}  # fmt: skip
 """Types that no golden session puts on its tape."""
 
 

@@ -38,6 +38,15 @@ from onetape.domain.orders import (
     TimeInForce,
 )
 from onetape.domain.postings import PostingKind
+from onetape.domain.venue import (
+    BarClosed,
+    ConnectionChanged,
+    Discrepancy,
+    OperatorCommand,
+    SessionResumed,
+    VenueReport,
+    VenueSnapshot,
+)
 
 SCHEMA_VERSION = 1
 """Version of every payload below; a change that old readers can't read raises it."""
@@ -209,6 +218,11 @@ class OrderPartiallyFilled(OrderFilled, frozen=True, gc=False, array_like=True,
     """A fill that leaves lots open."""
 
 
+class StrayFilled(OrderFilled, frozen=True, gc=False, array_like=True,
+                  tag="order.filled_stray"):  # fmt: skip
+    """A fill of an order that is closed here: the books take it, and the order stays closed."""
+
+
 class OrderTriggered(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.triggered"):
     """A stop order met its stop price and lives on as its base type."""
 
@@ -358,6 +372,7 @@ class SettlementKind(Enum):
     | `worthless`   | an option expires out of the money                                     |
     | `delivery`    | the other leg of an exercise: the underlying is bought or sold         |
     | `liquidation` | the broker closes lots for want of margin                              |
+    | `base_fee`    | a venue took its fee in lots: they are sold, and the fee is the price  |
     """
 
     VARIATION = "variation"
@@ -367,6 +382,7 @@ class SettlementKind(Enum):
     WORTHLESS = "worthless"
     DELIVERY = "delivery"
     LIQUIDATION = "liquidation"
+    BASE_FEE = "base_fee"
 
 
 class PositionSettled(
@@ -559,7 +575,7 @@ OrderReport = (
 VenueCommand = OrderSubmitted | OrderCancelPending | OrderReplacePending
 """What leaves for a venue."""
 
-OrderEvent = OrderDenied | OrderReport
+OrderEvent = OrderDenied | OrderReport | StrayFilled
 """What `Strategy.on_order_update` receives."""
 
 PositionEvent = PositionChanged | PositionOpened | PositionClosed
@@ -600,6 +616,13 @@ Payload = (
     | ContractExpiry
     | CorporateAction
     | TradingStatus
+    | BarClosed
+    | ConnectionChanged
+    | VenueReport
+    | VenueSnapshot
+    | Discrepancy
+    | OperatorCommand
+    | SessionResumed
 )
 
 

@@ -270,10 +270,12 @@ class DenialCode(Enum):
     UPTICK = "uptick"
     DAY_TRADES = "day_trades"
     TRAIL = "trail"
+    PAUSED = "paused"
+    UNSUPPORTED = "unsupported"
 
 
 class RejectCode(Enum):
-    """Why a venue refused a command."""
+    """Why a venue refused a command; `not_received`: it never had it, as was found out later."""
 
     UNKNOWN_ORDER = "unknown_order"
     ORDER_CLOSED = "order_closed"
@@ -281,3 +283,4 @@ class RejectCode(Enum):
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNSUPPORTED = "unsupported"
     HALTED = "halted"
+    NOT_RECEIVED = "not_received"

@@ -19,6 +19,9 @@ from onetape.domain.events import (
     OrderReplacePending,
     OrderReplaceRejected,
     OrderReport,
+    PositionSettled,
+    SettlementKind,
+    StrayFilled,
     TransferOrdered,
     TransferRefused,
     VenueCommand,
@@ -46,6 +49,7 @@ from onetape.execution.simulated.fee_rules import (
     compute_affordable_lots,
     compute_fill_fee,
 )
+from onetape.execution.venue_reports import BaseFee
 from onetape.portfolio.adjusted_marks import new_share_ticks
 from onetape.portfolio.ledger import NO_INSTRUMENT, NewShares
 from onetape.risk.approval import RiskApproved, RiskEngine
@@ -56,14 +60,21 @@ from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.risk_audit import RiskAudit, describe
-from onetape.runtime.risk_controls import RiskControls, RiskControlsState, name_pause
+from onetape.runtime.risk_controls import (
+    BREAKERS,
+    RiskControls,
+    RiskControlsState,
+    name_pause,
+)
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 
 S = OrderStatus
 _AT_FILL = (QuantityBasis.NOTIONAL_AT_FILL, QuantityBasis.EQUITY_AT_FILL)
-_CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
+_ENDING = (S.CANCEL_PENDING, S.UNKNOWN)
+"""Of an unknown order nothing can be asked before the venue has said what it is."""
+_CHANGING = (S.REPLACE_PENDING, *_ENDING)
 _TAKER = LiquiditySide.TAKER.value
 _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
@@ -411,7 +422,7 @@ class OrderDesk:
         """The verdict with all that a session asks beyond the gates of the strategy."""
         verdict = controls.decide(runner, order, shrinking)
         if not self._kill_switch.active:
-            verdict = name_pause(verdict)
+            verdict = name_pause(verdict, controls.code_of_pause(runner.name))
         self._lot_cost = -(-(order.notional + order.fee) // order.lots)
         return verdict
 
@@ -619,7 +630,7 @@ class OrderDesk:
         seq = log.emit(intent, log.origin, log.cause)
         identity = intent.client_order_id
         order = self._oms.open.get(identity)
-        if order is None or order.strategy != runner.name or order.status is S.CANCEL_PENDING:
+        if order is None or order.strategy != runner.name or order.status in _ENDING:
             return self._refuse_change(runner, intent, order, seq)
         self._command(OrderCancelPending(identity), order, seq)
         return None
@@ -628,7 +639,8 @@ class OrderDesk:
         log = self._log
         seq = log.emit(intent, log.origin, log.cause)
         order = self._oms.open.get(intent.client_order_id)
-        if order is None or order.strategy != runner.name or order.status in _CHANGING:
+        is_mine = order is not None and order.strategy == runner.name
+        if order is None or not is_mine or order.status in _CHANGING or order.asked_lots:
             return self._refuse_change(runner, intent, order, seq)
         changed = OrderReplacePending(
             intent.client_order_id, intent.lots or order.lots,
@@ -688,15 +700,30 @@ class OrderDesk:
     def cancel_entries(self, runner: Runner, cause: int) -> None:
         """Ask for every order that is not protecting a position to be canceled."""
         for order in list(self._oms.open.values()):
-            if order.strategy != runner.name or order.status is S.CANCEL_PENDING:
+            if order.strategy != runner.name or order.status in _ENDING:
                 continue
             if runner.ledger.positions[order.instrument].lots * order.side >= 0:
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
-    def pause(self, strategies: Iterable[str]) -> None:
-        """From now on these strategies, and no others, may only reduce what they hold."""
+    def cancel_orders(self, runner: Runner, cause: int, but: str = "") -> None:
+        """Ask for every order of a strategy to be canceled, but those with ids that begin `but`."""
+        for order in list(self._oms.open.values()):
+            if (
+                order.strategy == runner.name
+                and order.status not in _ENDING
+                and not (but and order.client_order_id.startswith(but))
+            ):
+                self._command(OrderCancelPending(order.client_order_id), order, cause)
+
+    def pause(self, strategies: Iterable[str], by: str = BREAKERS) -> None:
+        """From now on these strategies may only reduce what they hold; `by` pauses no others."""
         if self._controls is not None:
-            self._controls.paused = frozenset(strategies)
+            self._controls.pause(by, frozenset(strategies))
+
+    def is_paused(self, strategy: str) -> bool:
+        """Whether a strategy may only reduce what it holds."""
+        controls = self._controls
+        return self._kill_switch.active or (controls is not None and strategy in controls.paused)
 
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.
@@ -704,15 +731,13 @@ class OrderDesk:
         Asked again it does what is still to do: a closing order that lives is left alone. What is
         halted waits until it trades again.
         """
-        closing: set[InstrumentId] = set()
         mark = f"{runner.order_prefix}{_CLOSE}"
-        for order in list(self._oms.open.values()):
-            if order.strategy != runner.name:
-                continue
-            if order.client_order_id.startswith(mark):
-                closing.add(order.instrument)
-            elif order.status not in (S.CANCEL_PENDING, S.UNKNOWN):
-                self._command(OrderCancelPending(order.client_order_id), order, cause)
+        closing = {
+            each.instrument
+            for each in self._oms.open.values()
+            if each.strategy == runner.name and each.client_order_id.startswith(mark)
+        }
+        self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
             if identity not in closing | self._ended | self._expired | self.halted.keys():
                 self._close(runner, identity, position.lots, cause)
@@ -755,15 +780,20 @@ class OrderDesk:
         self._oms.move(order, command, self._log.emit(command, order.correlation_id, cause))
         self.commands.append(command)
 
-    def settle(self, report: OrderReport, cause: int) -> Runner | None:
+    def settle(self, report: OrderReport | StrayFilled, cause: int) -> Runner | None:
         """Follow a venue report through OMS and books; returns whose order it was.
 
-        `cause` is the seq of the market event that made it; 0 when it answers a command.
+        A stray fill goes to the books alone. `cause` is the seq of the market event that made it; 0
+        when it answers a command.
 
         Raises:
             InvariantBroken: The report is for an unknown order or no legal move.
         """
         log = self._log
+        if isinstance(report, StrayFilled):
+            runner = self._runners[report.strategy]
+            self._book(runner, report, log.origin, log.emit(report, log.origin, cause))
+            return runner
         order = self._oms.open.get(report.client_order_id)
         if order is None:
             if isinstance(report, OrderCancelRejected | OrderReplaceRejected):
@@ -777,20 +807,37 @@ class OrderDesk:
         self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
-            is_first = order.filled_lots == report.lots
-            if self._controls is not None:
-                self._controls.hear(report, is_first=is_first)
-            if self._audit is not None:
-                self._audit.controls.hear(report, is_first=is_first)
-            events.append((runner.settle(report), origin, seq))
-            if runner.exchange is not None:
-                currency = self._instruments[report.instrument].settlement_currency
-                self._convert(runner, runner.exchange, currency, origin, seq)
-            if self.settlement is not None:
-                instrument = self._instruments[report.instrument]
-                if not instrument.is_margined:  # only what is realized moves cash, at once
-                    self.settlement.take(runner, report, instrument.settlement_currency, seq)
+            self._book(runner, report, origin, seq, is_first=order.filled_lots == report.lots)
         return runner
+
+    def _book(
+        self, runner: Runner, fill: OrderFilled, origin: int, seq: int, *, is_first: bool = True
+    ) -> None:
+        """Take a fill that stands on the tape at `seq` to the books; `is_first`: of its order."""
+        if self._controls is not None:
+            self._controls.hear(fill, is_first=is_first)
+        if self._audit is not None:
+            self._audit.controls.hear(fill, is_first=is_first)
+        self._log.events.append((runner.settle(fill), origin, seq))
+        if runner.exchange is not None:
+            currency = self._instruments[fill.instrument].settlement_currency
+            self._convert(runner, runner.exchange, currency, origin, seq)
+        if self.settlement is not None:
+            instrument = self._instruments[fill.instrument]
+            if not instrument.is_margined:  # only what is realized moves cash, at once
+                self.settlement.take(runner, fill, instrument.settlement_currency, seq)
+
+    def pay_in_lots(self, fee: BaseFee, cause: int) -> PositionSettled:
+        """Book a fee that a venue took in lots; `cause` is the seq of the report that told it.
+
+        Raises:
+            InvariantBroken: The books don't balance afterwards.
+        """
+        settled = self._runners[fee.strategy].settle_contract(
+            fee.instrument, SettlementKind.BASE_FEE, fee.traded, fee.ticks, fee.notional, fee.fee
+        )
+        self._log.emit(settled, self._log.origin, cause)
+        return settled
 
     def _convert(
         self, runner: Runner, exchange: CurrencyExchange, currency: str, origin: int, cause: int

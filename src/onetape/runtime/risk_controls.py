@@ -32,6 +32,9 @@ from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch, UptickWatchState
 
+BREAKERS = "breakers"
+"""Who pauses when a circuit breaker has tripped."""
+
 
 class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
     """What `RiskControls` remember between two steps."""
@@ -40,6 +43,7 @@ class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
     account_watch: EquityWatchState | None = None
     uptick: UptickWatchState | None = None
     day_trades: DayTradeWatchState | None = None
+    pauses: dict[str, list[str]] = {}
 
 
 class RiskControls:
@@ -47,12 +51,12 @@ class RiskControls:
 
     Attributes:
         shrinks: Refusals that shrink an order instead.
-        paused: Strategies that may only reduce what they hold.
+        paused: Strategies that may only reduce what they hold, whoever has paused them.
     """
 
     __slots__ = (
         "_account", "_day_trade_gate", "_day_trades", "_engines", "_index", "_log", "_market",
-        "_oms", "_runners", "_uptick", "_watch", "paused", "shrinks",
+        "_oms", "_pauses", "_runners", "_uptick", "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +111,17 @@ class RiskControls:
         self._day_trades = DayTradeWatch(log, market, oms, instruments, runners)
         self.shrinks = find_shrinking(limits)
         self.paused: frozenset[str] = frozenset()
+        self._pauses: dict[str, frozenset[str]] = {}
+
+    def pause(self, by: str, strategies: frozenset[str]) -> None:
+        """From now on `by` pauses these strategies, and no others."""
+        self._pauses[by] = strategies
+        self.paused = frozenset().union(*self._pauses.values())
+
+    def code_of_pause(self, strategy: str) -> DenialCode:
+        """What an order is told that a pause refuses."""
+        is_breaker = strategy in self._pauses.get(BREAKERS, ())
+        return DenialCode.BREAKER if is_breaker else DenialCode.PAUSED
 
     def save(self) -> RiskControlsState:
         """What they remember."""
@@ -115,6 +130,7 @@ class RiskControls:
             account_watch=self._watch.save() if self._watch is not None else None,
             uptick=self._uptick.save() if self._uptick is not None else None,
             day_trades=self._day_trades.save() if self._day_trade_gate is not None else None,
+            pauses={by: sorted(each) for by, each in self._pauses.items() if by != BREAKERS},
         )
 
     def restore(self, state: RiskControlsState) -> None:
@@ -125,7 +141,8 @@ class RiskControls:
             self._watch.restore(state.account_watch)
         if self._uptick is not None and state.uptick is not None:
             self._uptick.restore(state.uptick)
-
+        for by, strategies in state.pauses.items():
+            self.pause(by, frozenset(strategies))
         if state.day_trades is not None:
             self._day_trades.restore(state.day_trades)
 
@@ -209,8 +226,8 @@ class RiskControls:
         return gross, net
 
 
-def name_pause(verdict: RiskApproved | OrderDenied) -> RiskApproved | OrderDenied:
-    """A refusal by the kill switch that is not set: a breaker pauses the strategy, and says so."""
+def name_pause(verdict: RiskApproved | OrderDenied, code: DenialCode) -> RiskApproved | OrderDenied:
+    """A refusal by the kill switch that is not set: something else pauses the strategy."""
     if isinstance(verdict, OrderDenied) and verdict.code is DenialCode.KILL_SWITCH:
-        return msgspec.structs.replace(verdict, code=DenialCode.BREAKER)
+        return msgspec.structs.replace(verdict, code=code)
     return verdict

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import TradingStatus
 from onetape.execution.oms import Oms
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.session_rows import SessionRows
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
@@ -24,12 +24,9 @@ class SessionView:
     `runners` and what is `halted` are given to it when they are built.
     """
 
-    __slots__ = (
-        "_index", "_instruments", "_log", "_market", "_oms", "_timeline", "halted", "runners",
-    )  # fmt: skip
+    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "halted", "runners")
 
-    def __init__(self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog) -> None:
-        self._timeline = timeline
+    def __init__(self, timeline: SessionRows, market: MarketState, oms: Oms, log: StepLog) -> None:
         self._market = market
         self._oms = oms
         self._log = log
@@ -40,10 +37,7 @@ class SessionView:
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
-        row = self._market.row
-        if row < 0:
-            return self._log.now
-        return max(self._log.now, int(self._timeline.columns["ts_known"][row]))
+        return max(self._log.now, self._market.ts_row)
 
     def mark(self, instrument: InstrumentId) -> float:
         """Newest close; NaN before the first bar."""
