@@ -56,10 +56,9 @@ class FakeFeed:
 
     async def run(self, instruments: Sequence[Instrument], timeframe: str, take: Take) -> None:
         for event in self._events:
-            if isinstance(event, BarClosed):
-                if event.ts_close <= self._begins:
-                    continue
-                event = msgspec.structs.replace(event, ts_known=0, session_close=0)
-            await take(event)
+            if not isinstance(event, BarClosed):
+                await take(event)
+            elif event.ts_close > self._begins:
+                await take(msgspec.structs.replace(event, ts_known=0, session_close=0))
         self.told.set()
         await asyncio.Event().wait()

@@ -68,7 +68,11 @@ class VenueDesk:
 
     def report(self, kind: ReportKind, number: int = 1, **fields: Any) -> VenueReport:
         """What the venue says of order `number`."""
-        given = {"client_order_id": f"s-{number}", "venue_order_id": f"v-{number}", **fields}
+        given: dict[str, Any] = {
+            "client_order_id": f"s-{number}",
+            "venue_order_id": f"v-{number}",
+            **fields,
+        }
         return VenueReport(kind=kind, instrument=self.instrument.id, **given)
 
     def fill(self, execution: str, lots: int, filled: int = -1, **fields: Any) -> VenueReport:

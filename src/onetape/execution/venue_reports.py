@@ -337,7 +337,7 @@ class VenueReports:
         )  # fmt: skip
         if not _is_newer(report, track):
             memory.drop(Drop.DUPLICATE)
-        elif order.asked_lots and told == asked:
+        elif told == asked:  # nothing asked for is no lots, which no order has
             _arrive(report, track, shadow)
             self.change(order, track, shadow, told)
         elif told == (order.lots, order.limit_ticks, order.stop_ticks):

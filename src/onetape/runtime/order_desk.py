@@ -43,6 +43,7 @@ from onetape.domain.orders import (
     TimeInForce,
 )
 from onetape.domain.postings import PostingKind
+from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
@@ -101,13 +102,15 @@ class OrderDesk:
         halted: The instruments that their venue has halted, as far as we know.
         is_cash_account: Whether what is bought must be paid from cash.
         margin: What measures margin; None: there is no agreement on it.
+        capabilities: What a real venue can; None: the simulated one can everything.
         settlement: Keeps the proceeds of sales until they settle; None: they do at once.
     """
 
     __slots__ = (
         "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
         "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
-        "_runners", "_ungated", "commands", "halted", "is_cash_account", "margin", "settlement",
+        "_runners", "_ungated", "capabilities", "commands", "halted", "is_cash_account", "margin",
+        "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +148,7 @@ class OrderDesk:
         self.halted: dict[InstrumentId, TradingStatus] = {}
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
+        self.capabilities: Capabilities | None = None
 
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
@@ -264,6 +268,10 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
+        if self.capabilities is not None:
+            missing = self.capabilities.find_unsupported(intent)
+            if missing:
+                return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
         if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         if self._expired and line.instrument.id in self._expired:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -144,7 +145,8 @@ def make_report(desk: VenueDesk, word: str) -> VenueReport:
                 return desk.report(K.CANCELED, filled_lots=number)
             return desk.report(K.REPLACED, lots=number, ts_venue=7)
     code = RejectCode.ORDER_CLOSED if word.endswith("l_rejected") or "ce_" in word else None
-    return desk.report(K(word), **({"code": code} if code else {}))
+    fields: dict[str, Any] = {"code": code} if code else {}
+    return desk.report(K(word), **fields)
 
 
 @pytest.mark.parametrize("row", TABLE.strip().splitlines()[1:], ids=lambda row: row[:30].strip())
@@ -357,6 +359,25 @@ def test_orders_that_are_not_ours_change_nothing_of_ours() -> None:
     assert memory.unallocated_units == {AAPL.id: 10 * E8}
     assert memory.unallocated_cash == {"USD": 1_000_000 * E8 - 10 * 10_000 * 1_000_000 - 5}
     assert memory.orders == {}
+
+
+def test_fill_by_hand_counts_once_while_it_can_be_told_again() -> None:
+    second = 10**9
+    desk = VenueDesk(AAPL)
+    desk.look(ts_venue=100 * second, cash=2_000_000 * E8)
+    by_hand = desk.fill("f1", 10, client_order_id="", ts_venue=101 * second)
+    desk.hear(by_hand)
+    theirs = {"lots": 10, "cash": 2_000_000 * E8 - 10 * 10_000 * 1_000_000}
+
+    for at in (102, 103, 160):  # the last asks for what was from 43 s on
+        assert desk.look(ts_venue=at * second, reports=[by_hand], **theirs) == []
+    assert not desk.reports.memory.wants_look
+    desk.look(ts_venue=161 * second + 1, reports=[by_hand], **theirs)
+    desk.look(ts_venue=230 * second, reports=[by_hand], **theirs)
+
+    assert desk.reports.memory.foreign == {}
+    assert desk.look(ts_venue=231 * second, reports=[by_hand], **theirs) == []
+    assert desk.reports.memory.dropped == {"foreign": 1, "duplicate": 5, "stale": 1}
 
 
 def test_closed_orders_are_forgotten_when_nothing_of_them_is_asked_for_again() -> None:

@@ -20,7 +20,7 @@ from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
-from onetape.execution.gateway import VenueGateway
+from onetape.execution.gateway import Capabilities, VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.marketdata.feeds.port import Feed
 from onetape.marketdata.session_rows import LiveRows
@@ -100,7 +100,14 @@ def run_live(
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
     """
-    return asyncio.run(_Run(config, run_dir, parts, on_status).run())
+    return asyncio.run(drive_live(config, run_dir, parts, on_status))
+
+
+async def drive_live(
+    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+) -> LiveResult:
+    """`run_live` inside a loop that runs already."""
+    return await _Run(config, run_dir, parts, on_status).run()
 
 
 class _Run:
@@ -350,6 +357,7 @@ class _Run:
                 }
                 for name, each in session.runners.items()
             },
+            "paused": [name for name in session.runners if session.state_of(name) == "paused"],
             "down": [f"{part} {name}" for part, name in session.pipeline.down],
             "inbox": {
                 "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
@@ -405,12 +413,13 @@ def open_session(
         },
         ts_start=ts_start,
     )
+    simulated = config.execution.venue == "simulated" if is_simulated is None else is_simulated
     policy = RealtimePolicy(
         history_bars=data.history_bars or HISTORY_BARS,
         pauses_in_outage=live.outage == "pause",
         cancels_on_stop=live.on_stop == "cancel",
-        is_simulated=config.execution.venue == "simulated" if is_simulated is None
-        else is_simulated,
+        is_simulated=simulated,
+        capabilities=None if simulated else capabilities_of(config.execution.venue),
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],
             positions=_POLICIES[live.foreign_positions],
@@ -422,3 +431,12 @@ def open_session(
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
+
+
+def capabilities_of(venue: str) -> Capabilities | None:
+    """What a real venue can do with an order, by its name in a configuration."""
+    if venue == "alpaca":
+        from onetape.execution.alpaca.translation import CAPABILITIES
+
+        return CAPABILITIES
+    return None

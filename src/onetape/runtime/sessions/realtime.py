@@ -21,6 +21,7 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import BarClosed, ReportKind, VenueReport
+from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms
 from onetape.execution.outbox import VenueOutbox
 from onetape.execution.reconciliation import ReconciliationPolicy
@@ -93,6 +94,7 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
         cancels_on_stop: Whether open orders are canceled when the session is asked to stop.
         is_simulated: Whether the venue is the simulated one.
         reconciliation: What to do where a real venue's books differ from ours.
+        capabilities: What a real venue can do with an order; what it can't is denied.
     """
 
     history_bars: int = HISTORY_BARS
@@ -100,6 +102,7 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
     cancels_on_stop: bool = True
     is_simulated: bool = True
     reconciliation: ReconciliationPolicy = ReconciliationPolicy()
+    capabilities: Capabilities | None = None
 
 
 class RealtimeSession:
@@ -164,6 +167,7 @@ class RealtimeSession:
             self._log, self._market, self._oms, instruments, terms.fees, self.runners,
             controls=controls, is_cash_account=limits.max_leverage is None,
         )  # fmt: skip
+        self.desk.capabilities = policy.capabilities
         self.outbox = VenueOutbox()
         self._simulated: SimulatedVenue | None = None
         if policy.is_simulated:
