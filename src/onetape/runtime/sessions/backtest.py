@@ -315,6 +315,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
             )
         ),
         margin=build_agreement(config.margin, timeline.instruments),
+        holds_in_halts=config.while_halted == "hold",
     )
 
 
@@ -413,6 +414,7 @@ class BacktestSession:
             controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
+        self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
@@ -421,7 +423,7 @@ class BacktestSession:
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options,
+                self._contracts.options, self.desk.halted,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
@@ -626,6 +628,7 @@ class BacktestSession:
             transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
+            halted=list(self.desk.halted.values()),
         )
 
     def restore(self, state: SessionState) -> None:
