@@ -16,6 +16,7 @@ from numba.extending import models, overload, register_model
 from onetape.domain.rule_compiler import Packed, RecordType, copy_head, make_compilable
 from onetape.domain.rule_definition import Layout, Rule, compute_definition_hash, compute_layout
 from onetape.features.estimator import Estimator, Expression, FloatColumn
+from onetape.features.kernels import KERNELS
 from onetape.features.timeframe import Timeframed
 
 _UPDATES: dict[str, Rule] = {}
@@ -90,5 +91,7 @@ def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...
     if isinstance(estimator, Expression):
         return estimator.plan.compute(inputs, compute_column_compiled)
     out = np.empty(len(inputs[0]))
-    fill_column(PackedState(estimator), inputs, out)
+    kernel = KERNELS.get(type(estimator))
+    if kernel is None or not kernel(estimator, inputs, out):
+        fill_column(PackedState(estimator), inputs, out)
     return out
