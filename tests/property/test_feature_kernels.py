@@ -179,6 +179,17 @@ def test_kernel_gives_the_bits_of_the_loop_on_prefixes_around_the_ends_of_chunks
             assert_same_bits(compute_column_compiled(feature, part), expected[:stop])
 
 
+@pytest.mark.parametrize("kind", [RollingMax, RollingMin, Donchian, Sma, Lag])
+def test_kernel_keeps_the_signs_of_zeros(kind: type[Estimator]) -> None:
+    rng = np.random.default_rng(3)
+    for other in (1.0, -1.0):
+        columns = {name: rng.choice([0.0, -0.0, other], 1500) for name in ("high", "low", "close")}
+        for window in (2, 3, 7, 20):
+            feature = CASES[kind](window)
+            inputs = select_inputs("it", feature, columns)
+            assert_same_bits(compute_column_compiled(feature, inputs), loop(feature, inputs))
+
+
 def test_subclass_that_computes_something_else_has_no_kernel() -> None:
     class Twice(Sma, frozen=True):
         def start_state(self) -> Any:
