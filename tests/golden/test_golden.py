@@ -44,7 +44,8 @@ NEVER_IN_A_BACKTEST = {
     "risk.shrunk", "risk.breaker_tripped", "risk.breaker_rearmed",
     "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
     "account.margin", "position.settled", "market.settlement", "market.expiry", "intent.exercise",
-    "account.settling",
+    "account.settling", "market.bar", "connection.changed", "venue.report", "venue.state",
+    "venue.differs", "control.operator", "session.resumed",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

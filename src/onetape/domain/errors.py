@@ -5,6 +5,7 @@
     |   |-- ConfigError          a configuration file, environment value or --set
     |   |-- DataError            a data file, a catalog table or a row
     |   `-- StrategyError        strategy code or its parameters
+    |       `-- StrategyStuck    a callback that does not come back
     |-- TryAgain                 the world was not ready
     |   |-- SourceUnavailable    a provider of data can't be reached or refuses service
     |   `-- VenueUnavailable
@@ -57,6 +58,10 @@ class DataError(FixInput):
 
 class StrategyError(FixInput):
     """Strategy code or its parameters are wrong."""
+
+
+class StrategyStuck(StrategyError):
+    """A callback of a strategy did not come back in time; where it stood is chance."""
 
 
 class TryAgain(OnetapeError):

@@ -37,6 +37,15 @@ from onetape.domain.orders import (
     TimeInForce,
 )
 from onetape.domain.postings import PostingKind
+from onetape.domain.venue import (
+    BarClosed,
+    ConnectionChanged,
+    Discrepancy,
+    OperatorCommand,
+    SessionResumed,
+    VenueReport,
+    VenueSnapshot,
+)
 
 SCHEMA_VERSION = 1
 """Version of every payload below; a change that old readers can't read raises it."""
@@ -592,6 +601,13 @@ Payload = (
     | SessionSettlement
     | ContractExpiry
     | CorporateAction
+    | BarClosed
+    | ConnectionChanged
+    | VenueReport
+    | VenueSnapshot
+    | Discrepancy
+    | OperatorCommand
+    | SessionResumed
 )
 
 

@@ -268,6 +268,8 @@ class DenialCode(Enum):
     NOT_LISTED = "not_listed"
     NOT_LOCATED = "not_located"
     UPTICK = "uptick"
+    PAUSED = "paused"
+    UNSUPPORTED = "unsupported"
 
 
 class RejectCode(Enum):

@@ -162,6 +162,16 @@ class Timeline:
         """Everything that was read from files: `datasets`, then `action_pins`."""
         return (*self.datasets, *self.action_pins)
 
+    @property
+    def row_ends(self) -> Sequence[bool]:
+        """`slice_end` as Python values; made when it is asked for."""
+        return self.slice_end.tolist()
+
+    @property
+    def row_owners(self) -> Sequence[int]:
+        """`instrument_index` as Python numbers; made when it is asked for."""
+        return self.instrument_index.tolist()
+
     @cached_property
     def day_ends(self) -> list[DayEnd]:
         """The ends of the trading days, in order, up to the last row.

@@ -20,7 +20,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import compute_ratio_floor, minor_to_float
 from onetape.domain.timestamps import NS_PER_SECOND
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.session_rows import SessionRows
 from onetape.risk.breakers import (
     Breaker,
     is_data_fresh,
@@ -85,7 +85,7 @@ class Breakers:
 
     Args:
         breakers: In the order of the configuration.
-        timeline: The market data: its times and sessions.
+        timeline: Which instruments there are.
         market: Where the session stands.
         log: Where what happens is told.
         desk: Who cancels and closes.
@@ -95,14 +95,13 @@ class Breakers:
     def __init__(
         self,
         breakers: Sequence[Breaker],
-        timeline: Timeline,
+        timeline: SessionRows,
         market: MarketState,
         log: StepLog,
         desk: OrderDesk,
         runners: Mapping[str, Runner],
     ) -> None:
         self._breakers = breakers
-        self._timeline = timeline
         self._market = market
         self._log = log
         self._desk = desk
@@ -239,11 +238,10 @@ class Breakers:
         each = self.watched[int(name)]
         limit_ns = self._breakers[each.breaker].limit_ns
         now = self._log.now
-        row = self._market.last_row(self._index[each.instrument])
-        if row < 0:
+        newest = self._market.ts_known(self._index[each.instrument])
+        if newest < 0:
             return now + limit_ns
-        newest = int(self._timeline.columns["ts_known"][row])
-        close = int(self._timeline.columns["session_close"][row])
+        close = self._market.session_close(each.instrument)
         if is_data_fresh(now, newest, limit_ns, close):
             return newest + limit_ns if newest + limit_ns > now else now + limit_ns
         if each.trip is None:

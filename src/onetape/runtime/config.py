@@ -29,6 +29,7 @@ from onetape.runtime.config_document import (
 )
 from onetape.runtime.config_drift import DriftConfig
 from onetape.runtime.config_execution import ExecutionConfig
+from onetape.runtime.config_live import Connection, LiveConfig
 from onetape.runtime.config_problems import explain
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import (
@@ -65,9 +66,11 @@ class HistoricalClock(Section):
 
 
 class LiveClock(Section):
-    """Time of the machine."""
+    """Time of the machine, or of what the feed tells."""
 
     type: Literal["live"]
+    source: Literal["machine", "feed"] = "machine"
+    """`feed`: the newest event's own time, running on in between; for local venues that replay."""
 
 
 PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
@@ -77,7 +80,12 @@ PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
 class DataConfig(Section):
     """Which market data."""
 
-    source: Literal["catalog"] = "catalog"
+    source: Literal["catalog", "alpaca", "binance"] = "catalog"
+    """Where the rows come from: history, or in paper and live a feed."""
+    connection: Connection | None = None
+    """How the feed is reached; null: as the provider's client does."""
+    history_bars: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Bars of each instrument that strategies may ask back for in paper and live; null: 2000."""
     path: Annotated[str, Field(min_length=1)] = "data/catalog"
     """Directory of the catalog."""
     instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
@@ -348,6 +356,8 @@ class SessionConfig(Section):
     risk: RiskConfig = RiskConfig()
     drift: DriftConfig | None = None
     """Watch features for drift; null: no."""
+    live: LiveConfig | None = None
+    """How a paper or live session behaves; null: the defaults."""
     strategies: Annotated[tuple[StrategyConfig, ...], Field(min_length=1)]
     output: OutputConfig = OutputConfig()
     name: Name = Field(default_factory=lambda given: _first_name(given["strategies"]))
@@ -393,7 +403,28 @@ class SessionConfig(Section):
             raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
         if self.mode == "backtest" and not isinstance(self.clock, HistoricalClock):
             raise RefusedError("must be historical in a backtest", at=("clock", "type"))
+        if self.mode != "backtest":
+            self._check_realtime()
+        elif self.data.source != "catalog":
+            raise RefusedError("must be catalog in a backtest", at=("data", "source"))
+        if self.mode != "live" and self.execution.venue != "simulated":
+            raise RefusedError("must be simulated unless the mode is live",
+                               at=("execution", "venue"))  # fmt: skip
         return self
+
+    def _check_realtime(self) -> None:
+        if isinstance(self.clock, HistoricalClock):
+            raise RefusedError("must be live in paper and live", at=("clock", "type"))
+        if self.data.source == "catalog":
+            raise RefusedError("must be a feed in paper and live", "name alpaca or binance",
+                               ("data", "source"))  # fmt: skip
+        if self.mode == "live" and self.execution.venue == "simulated":
+            raise RefusedError("must be a real venue in live", "name alpaca or binance, or use "
+                               "mode: paper", ("execution", "venue"))  # fmt: skip
+        for key in PINNED_KEYS:
+            if getattr(self.data, key) is not None:
+                raise RefusedError("is not carried in paper and live", "leave it out",
+                                   ("data", key))  # fmt: skip
 
 
 def _first_name(strategies: Sequence[StrategyConfig]) -> str:
@@ -444,15 +475,19 @@ def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
     Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
-    own content hash) and `clock.speed`. It loads again, with the defaults in their place.
+    own content hash), `clock.speed`, connections, and `live`, whose effects are inputs. It loads
+    again, with the defaults in their place.
     """
     values = config.model_dump(mode="json", by_alias=True)
     del values["output"], values["data"]["path"]
     for key in PINNED_KEYS:
         del values["data"][key]
     values["clock"].pop("speed", None)
-    if values["drift"] is None:
-        del values["drift"]  # as in sessions from before there was any
+    del values["data"]["connection"], values["execution"]["connection"], values["live"]
+    for section, key in (("", "drift"), ("data", "history_bars")):
+        place = values[section] if section else values
+        if place[key] is None:
+            del place[key]  # as in sessions from before there was any
     return _canonical(values)
 
 

@@ -17,6 +17,7 @@ from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_carrying import CarryingConfig
 from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
 from onetape.runtime.config_fills import FillConfig
+from onetape.runtime.config_live import Connection
 from onetape.runtime.config_margin import Margin
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name, RefusedError
@@ -202,7 +203,10 @@ class TransferConfig(Section):
 class ExecutionConfig(Section):
     """How orders become fills."""
 
-    venue: Literal["simulated"] = "simulated"
+    venue: Literal["simulated", "alpaca", "binance"] = "simulated"
+    """Who fills; a real one in live only."""
+    connection: Connection | None = None
+    """How a real venue is reached; null: as the provider's client does."""
     slippage: Slippage = NoSlippage()
     limit_slippage: bool = False
     """Whether a limit order that takes liquidity pays slippage, at most up to its limit."""

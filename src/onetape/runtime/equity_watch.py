@@ -141,8 +141,8 @@ class EquityWatch:
         ledger: WatchedBooks,
         market: MarketState,
         index: dict[InstrumentId, int],
-        rows_index: list[int] | None,
-        slice_end: list[bool],
+        rows_index: Sequence[int] | None,
+        slice_end: Sequence[bool],
         account: EquityWatch | None = None,
     ) -> None:
         """Start flat, with the ledger's cash.
@@ -236,7 +236,7 @@ class EquityWatch:
         self.peak = max(self.peak, cash + position.worth(max(seen) if is_long else min(seen)))
         self._equity = cash + position.worth(ticks[row])
 
-    def _advance_many(self, row: int, rows_index: list[int]) -> None:
+    def _advance_many(self, row: int, rows_index: Sequence[int]) -> None:
         ticks = self._market.close_ticks
         marks = self._marks
         ends = self._slice_end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class MarketState:
         self._single = len(timeline.instruments) == 1
         ticks = np.array([each.tick_float for each in timeline.instruments])
         exact = timeline.columns["close"] / ticks[timeline.instrument_index]
-        self.close_ticks: list[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
+        self.close_ticks: Sequence[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
@@ -88,6 +89,16 @@ class MarketState:
         for row, index in enumerate(rows, first):
             last[index] = row
         self._synced = self.row
+
+    @property
+    def ts_row(self) -> int:
+        """When the current row was known, ns UTC; 0 before any."""
+        return int(self._timeline.columns["ts_known"][self.row]) if self.row >= 0 else 0
+
+    def ts_known(self, index: int) -> int:
+        """When the newest row of the instrument at `index` was known, ns UTC; -1 before any."""
+        row = self.last_row(index)
+        return int(self._timeline.columns["ts_known"][row]) if row >= 0 else -1
 
     def mark_ticks(self, index: int) -> int:
         """Mark of the instrument at `index`, in ticks; 0 before its first bar."""

@@ -56,7 +56,12 @@ from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.risk_audit import RiskAudit, describe
-from onetape.runtime.risk_controls import RiskControls, RiskControlsState, name_pause
+from onetape.runtime.risk_controls import (
+    BREAKERS,
+    RiskControls,
+    RiskControlsState,
+    name_pause,
+)
 from onetape.runtime.runner import DeskLine, Runner
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -405,7 +410,7 @@ class OrderDesk:
         """The verdict with all that a session asks beyond the gates of the strategy."""
         verdict = controls.decide(runner, order, shrinking)
         if not self._kill_switch.active:
-            verdict = name_pause(verdict)
+            verdict = name_pause(verdict, controls.code_of_pause(runner.name))
         self._lot_cost = -(-(order.notional + order.fee) // order.lots)
         return verdict
 
@@ -690,25 +695,38 @@ class OrderDesk:
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
-    def pause(self, strategies: Iterable[str]) -> None:
-        """From now on these strategies, and no others, may only reduce what they hold."""
+    def cancel_orders(self, runner: Runner, cause: int, but: str = "") -> None:
+        """Ask for every order of a strategy to be canceled, but those with ids that begin `but`."""
+        for order in list(self._oms.open.values()):
+            if (
+                order.strategy == runner.name
+                and order.status not in (S.CANCEL_PENDING, S.UNKNOWN)
+                and not (but and order.client_order_id.startswith(but))
+            ):
+                self._command(OrderCancelPending(order.client_order_id), order, cause)
+
+    def pause(self, strategies: Iterable[str], by: str = BREAKERS) -> None:
+        """From now on these strategies may only reduce what they hold; `by` pauses no others."""
         if self._controls is not None:
-            self._controls.paused = frozenset(strategies)
+            self._controls.pause(by, frozenset(strategies))
+
+    def is_paused(self, strategy: str) -> bool:
+        """Whether a strategy may only reduce what it holds."""
+        controls = self._controls
+        return self._kill_switch.active or (controls is not None and strategy in controls.paused)
 
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.
 
         Asked again it does what is still to do: a closing order that lives is left alone.
         """
-        closing: set[InstrumentId] = set()
         mark = f"{runner.order_prefix}{_CLOSE}"
-        for order in list(self._oms.open.values()):
-            if order.strategy != runner.name:
-                continue
-            if order.client_order_id.startswith(mark):
-                closing.add(order.instrument)
-            elif order.status not in (S.CANCEL_PENDING, S.UNKNOWN):
-                self._command(OrderCancelPending(order.client_order_id), order, cause)
+        closing = {
+            each.instrument
+            for each in self._oms.open.values()
+            if each.strategy == runner.name and each.client_order_id.startswith(mark)
+        }
+        self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
             if identity not in closing | self._ended | self._expired:
                 self._close(runner, identity, position.lots, cause)

@@ -49,7 +49,8 @@ from onetape.domain.market import (
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import ExerciseIntent, Intent
 from onetape.domain.ports import SimulatedExchange
-from onetape.marketdata.timeline import DayEnd, Timeline
+from onetape.marketdata.session_rows import SessionRows
+from onetape.marketdata.timeline import DayEnd
 from onetape.runtime.breakers import Breakers, BreakersState
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.margin_desk import MarginDesk
@@ -106,7 +107,7 @@ class Pipeline:
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: SessionRows,
         market: MarketState,
         runners: Sequence[Runner],
         desk: OrderDesk,
@@ -126,8 +127,8 @@ class Pipeline:
         self._venue = venue
         self._log = log
         self._timers = Timers()
-        self._slice_end: list[bool] = timeline.slice_end.tolist()
-        self._index: list[int] = timeline.instrument_index.tolist()
+        self._slice_end = timeline.row_ends
+        self._index = timeline.row_owners
         self._stopping = False
         self.quarantined: list[StrategyQuarantined] = []
         self.pause_events = INT64_MAX
@@ -166,6 +167,11 @@ class Pipeline:
         while row >= 0 and not runner.wants(self._index[row]):
             row -= 1
         return row
+
+    @property
+    def next_due(self) -> int:
+        """When the next report or timer comes due, ns UTC; the largest int64 when none does."""
+        return min(self._venue.next_arrival, self._timers.next_due)
 
     # A session from start to stop.
 
@@ -384,7 +390,7 @@ class Pipeline:
     def _run_rows(self, block: BarBlock, first_row: int, row: int) -> int:
         """Rows for any mix of strategies; returns the next row to process."""
         stop = first_row + len(block)
-        heard = any(each.on_row is not None or each.generate is not None for each in self._active)
+        heard = self._hears_rows()
         ends = self._slice_end
         while row < stop:
             if not heard and not self._venue.active and not self._timers.waiting:
@@ -406,6 +412,10 @@ class Pipeline:
             if self._is_rows_only() or self._is_pause(row - 1):
                 break
         return row
+
+    def _hears_rows(self) -> bool:
+        """Whether every row has to be gone through; else those that end no slice are skipped."""
+        return any(each.on_row is not None or each.generate is not None for each in self._active)
 
     def _begin_row(self, block: BarBlock, first_row: int, row: int, event: RowEvent) -> int:
         """Before strategies see a row: what is due, then the venue; returns its time."""
@@ -644,14 +654,19 @@ class Pipeline:
         """Take a strategy out: its queue is dropped, its orders that protect a position stay."""
         if runner.quarantined:
             return
+        text = (
+            str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+        )
+        self._take_out(
+            runner, StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
+        )
+
+    def _take_out(self, runner: Runner, event: StrategyQuarantined) -> None:
+        """What `_quarantine` does, as `event` tells it."""
         runner.quarantined = True
         runner.failure = None
         runner.context.queue.clear()
         self._active = tuple(each for each in self._active if each is not runner)
-        text = (
-            str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
-        )
-        event = StrategyQuarantined(runner.name, callback, text, runner.place_of(error))
         self.quarantined.append(event)
         seq = self._log.emit(event, self._log.origin, self._log.cause)
         if not self._stopping:

@@ -8,7 +8,7 @@ import msgspec
 
 from onetape.domain.events import OrderDenied, OrderShrunk
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.orders import Side
+from onetape.domain.orders import DenialCode, Side
 from onetape.risk.approval import RiskApproved
 from onetape.risk.input import RiskInput
 from onetape.risk.shrinking import Shrinking
@@ -98,7 +98,7 @@ class RiskAudit:
         asked = msgspec.structs.replace(order)
         verdict = self.controls.judge(runner, asked, shrinking)
         if is_paused:
-            verdict = name_pause(verdict)
+            verdict = name_pause(verdict, DenialCode.BREAKER)
         return describe(verdict, shrinking.steps if shrinking is not None else ())
 
     def take(self, asked: RiskInput, lots: int, other: RiskOutcome, run: RiskOutcome,

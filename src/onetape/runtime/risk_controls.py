@@ -30,6 +30,9 @@ from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch, UptickWatchState
 
+BREAKERS = "breakers"
+"""Who pauses when a circuit breaker has tripped."""
+
 
 class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
     """What `RiskControls` remember between two steps."""
@@ -37,6 +40,7 @@ class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
     account_rate: OrderRate | None = None
     account_watch: EquityWatchState | None = None
     uptick: UptickWatchState | None = None
+    pauses: dict[str, list[str]] = {}
 
 
 class RiskControls:
@@ -44,12 +48,12 @@ class RiskControls:
 
     Attributes:
         shrinks: Refusals that shrink an order instead.
-        paused: Strategies that may only reduce what they hold.
+        paused: Strategies that may only reduce what they hold, whoever has paused them.
     """
 
     __slots__ = (
-        "_account", "_engines", "_index", "_log", "_market", "_oms", "_runners", "_uptick",
-        "_watch", "paused", "shrinks",
+        "_account", "_engines", "_index", "_log", "_market", "_oms", "_pauses", "_runners",
+        "_uptick", "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +105,17 @@ class RiskControls:
         self._account = AccountRisk(gates) if gates else None
         self.shrinks = find_shrinking(limits)
         self.paused: frozenset[str] = frozenset()
+        self._pauses: dict[str, frozenset[str]] = {}
+
+    def pause(self, by: str, strategies: frozenset[str]) -> None:
+        """From now on `by` pauses these strategies, and no others."""
+        self._pauses[by] = strategies
+        self.paused = frozenset().union(*self._pauses.values())
+
+    def code_of_pause(self, strategy: str) -> DenialCode:
+        """What an order is told that a pause refuses."""
+        is_breaker = strategy in self._pauses.get(BREAKERS, ())
+        return DenialCode.BREAKER if is_breaker else DenialCode.PAUSED
 
     def save(self) -> RiskControlsState:
         """What they remember."""
@@ -108,6 +123,7 @@ class RiskControls:
             account_rate=self._account.save() if self._account is not None else None,
             account_watch=self._watch.save() if self._watch is not None else None,
             uptick=self._uptick.save() if self._uptick is not None else None,
+            pauses={by: sorted(each) for by, each in self._pauses.items() if by != BREAKERS},
         )
 
     def restore(self, state: RiskControlsState) -> None:
@@ -118,6 +134,8 @@ class RiskControls:
             self._watch.restore(state.account_watch)
         if self._uptick is not None and state.uptick is not None:
             self._uptick.restore(state.uptick)
+        for by, strategies in state.pauses.items():
+            self.pause(by, frozenset(strategies))
 
     def adjust_mark(self, index: int, ticks: int) -> None:
         """A corporate action has made `ticks` the mark of the instrument at `index`."""
@@ -192,8 +210,8 @@ class RiskControls:
         return gross, net
 
 
-def name_pause(verdict: RiskApproved | OrderDenied) -> RiskApproved | OrderDenied:
-    """A refusal by the kill switch that is not set: a breaker pauses the strategy, and says so."""
+def name_pause(verdict: RiskApproved | OrderDenied, code: DenialCode) -> RiskApproved | OrderDenied:
+    """A refusal by the kill switch that is not set: something else pauses the strategy."""
     if isinstance(verdict, OrderDenied) and verdict.code is DenialCode.KILL_SWITCH:
-        return msgspec.structs.replace(verdict, code=DenialCode.BREAKER)
+        return msgspec.structs.replace(verdict, code=code)
     return verdict

@@ -16,6 +16,7 @@ of a session. The clock itself takes some 0.05 microseconds, which are part of t
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -113,6 +114,13 @@ class Durations:
         self.count += len(nanoseconds)
         self.total += int(nanoseconds.sum())
         self.max = max(self.max, int(nanoseconds.max()))
+
+    def add_one(self, nanoseconds: int) -> None:
+        """Count one more; it may not be negative."""
+        self._counts[int(math.log2(max(nanoseconds, 1)) * _STEPS_A_DOUBLING)] += 1
+        self.count += 1
+        self.total += nanoseconds
+        self.max = max(self.max, nanoseconds)
 
     def quantile_us(self, share: float) -> float:
         """The duration that `share` of them do not exceed, in microseconds; NaN without any.

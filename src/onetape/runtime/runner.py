@@ -35,6 +35,7 @@ from onetape.domain.market import (
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
 from onetape.domain.postings import PostingKind
+from onetape.domain.venue import ConnectionChanged
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
 from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, NewShares, Position
@@ -149,10 +150,10 @@ class Runner:
 
     __slots__ = (
         "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
-        "ledger", "lines", "name", "on_corporate_action", "on_margin", "on_order_update", "on_row",
-        "on_slice", "on_step", "on_timer", "order_prefix", "quarantined", "risk", "rounds",
-        "row_callback", "row_type", "strategy", "subscribed", "ts_rounds", "unsettled", "valuation",
-        "watch",
+        "ledger", "lines", "name", "on_connection", "on_corporate_action", "on_margin",
+        "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
+        "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed",
+        "ts_rounds", "unsettled", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -218,6 +219,9 @@ class Runner:
         }
         self.on_margin: Callable[[MarginStatusChanged, Context], None] | None = (
             strategy.on_margin if self._overrides("on_margin") else None
+        )
+        self.on_connection: Callable[[ConnectionChanged, Context], None] | None = (
+            strategy.on_connection if self._overrides("on_connection") else None
         )
         self.on_timer: Callable[[str, Context], None] = strategy.on_timer
         self.generate: Callable[[Context], Sequence[Intent]] | None = (

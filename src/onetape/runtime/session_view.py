@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
 from onetape.execution.oms import Oms
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.session_rows import SessionRows
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
@@ -20,10 +20,9 @@ from onetape.strategy.context import OpenOrder
 class SessionView:
     """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built."""
 
-    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_timeline", "runners")
+    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "runners")
 
-    def __init__(self, timeline: Timeline, market: MarketState, oms: Oms, log: StepLog) -> None:
-        self._timeline = timeline
+    def __init__(self, timeline: SessionRows, market: MarketState, oms: Oms, log: StepLog) -> None:
         self._market = market
         self._oms = oms
         self._log = log
@@ -33,10 +32,7 @@ class SessionView:
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
-        row = self._market.row
-        if row < 0:
-            return self._log.now
-        return max(self._log.now, int(self._timeline.columns["ts_known"][row]))
+        return max(self._log.now, self._market.ts_row)
 
     def mark(self, instrument: InstrumentId) -> float:
         """Newest close; NaN before the first bar."""

@@ -8,10 +8,12 @@ or where a time is given, it begins at a time of the day, for the account as a w
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.instrument import Instrument
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_SECOND
 from onetape.marketdata.bars import IntArray
 from onetape.marketdata.timeline import Timeline
@@ -39,6 +41,25 @@ def parse_trading_day(text: str) -> tuple[int, str]:
     return (int(hours) * 3600 + int(minutes) * 60) * NS_PER_SECOND, zone
 
 
+def number_days(
+    instruments: Sequence[Instrument],
+    session_close: IntArray,
+    ts_close: IntArray,
+    trading_day: str | None,
+) -> IntArray:
+    """A number of the day that each row belongs to, int64, larger for a later day.
+
+    Raises:
+        ConfigError: `trading_day` can't be read.
+    """
+    if trading_day is None and len({each.calendar for each in instruments}) > 1:
+        trading_day = _MIDNIGHT
+    if trading_day is None:
+        return session_close
+    begins, zone = parse_trading_day(trading_day)
+    return (utc_to_local(ts_close - 1, zone) - begins) // NS_PER_DAY
+
+
 def find_day_starts(timeline: Timeline, trading_day: str | None = None) -> IntArray:
     """Rows that begin a day, int64, rising; the first row of the timeline is one.
 
@@ -53,13 +74,10 @@ def find_day_starts(timeline: Timeline, trading_day: str | None = None) -> IntAr
     Raises:
         ConfigError: `trading_day` can't be read.
     """
-    days = timeline.columns["session_close"]
-    if trading_day is None and len({each.calendar for each in timeline.instruments}) > 1:
-        trading_day = _MIDNIGHT
-    if trading_day is not None:
-        begins, zone = parse_trading_day(trading_day)
-        local = utc_to_local(timeline.columns["ts_close"] - 1, zone)
-        days = (local - begins) // NS_PER_DAY
+    columns = timeline.columns
+    days = number_days(
+        timeline.instruments, columns["session_close"], columns["ts_close"], trading_day
+    )
     changes = np.flatnonzero(days[1:] != days[:-1]) + 1
     if np.any(days[changes] < days[changes - 1]):
         changes = np.flatnonzero(np.diff(np.maximum.accumulate(days))) + 1

@@ -81,7 +81,7 @@ class UptickWatch:
         self._row = max(self._row, self._market.row)
 
 
-def _find_lows(timeline: Timeline, closes: list[int]) -> Sequence[int]:
+def _find_lows(timeline: Timeline, closes: Sequence[int]) -> Sequence[int]:
     """The low of each row in ticks, rounded to the nearest; its close where it has none."""
     if "low" not in timeline.columns:
         return closes

@@ -22,6 +22,7 @@ from onetape.domain.market import (
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.orders import Intent
+from onetape.domain.venue import ConnectionChanged
 from onetape.features.estimator import FeatureMap
 from onetape.strategy.context import Context
 from onetape.strategy.declaration import Param, State, collect, param, state
@@ -143,6 +144,9 @@ class Strategy:
 
     def on_order_update(self, update: OrderEvent, ctx: Context) -> None:
         """Something happened to an order of this strategy, a denial included."""
+
+    def on_connection(self, change: ConnectionChanged, ctx: Context) -> None:
+        """The feed or the venue of a live session is gone, or is there again."""
 
     def on_timer(self, name: str, ctx: Context) -> None:
         """A timer set with `ctx.set_timer` has come due."""

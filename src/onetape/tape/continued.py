@@ -48,6 +48,15 @@ class ContinuedTape:
             raise _departs(f"event {min(seq, first_seq)}")
         self._next = next(self._stored, None)
 
+    def check_over(self) -> None:
+        """Everything that the tape holds has come again.
+
+        Raises:
+            CallAPerson: Something has not.
+        """
+        if self._next is not None:
+            raise _departs(f"event {decode_record(self._next).first_seq}, which does not come")
+
     def commit(self) -> None:
         """Make durable what is new."""
         if self._next is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
-from onetape.domain import events, market, orders
+from onetape.domain import events, market, orders, venue
 from onetape.domain.events import Event, Payload
 from onetape.tape.block import Record
 
@@ -55,6 +55,13 @@ SOURCES: dict[type, str] = {
     market.SessionSettlement: "feed",
     market.ContractExpiry: "feed",
     market.CorporateAction: "feed",
+    venue.BarClosed: "feed",
+    venue.ConnectionChanged: "shell",
+    venue.VenueReport: "venue",
+    venue.VenueSnapshot: "venue",
+    venue.Discrepancy: "reconciliation",
+    venue.OperatorCommand: "operator",
+    venue.SessionResumed: "session",
 }
 """Which component emits a payload. What is not here comes from a strategy, `strategy:<name>`."""
 

@@ -106,8 +106,8 @@ BAD_LINES = [
      "(did you mean 'backtest'?)"),
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
-     "(known: venue, slippage, limit_slippage, latency, fees, limit_fill, fill, max_volume_ratio, "
-     "margin, carrying and 3 more)"),
+     "(known: venue, connection, slippage, limit_slippage, latency, fees, limit_fill, fill, "
+     "max_volume_ratio, margin and 4 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),
@@ -384,8 +384,31 @@ def test_config_name_defaults_to_the_first_enabled_strategy(config_file: Path) -
 
 
 def test_config_paper_and_live_modes_parse_with_a_live_clock(config_file: Path) -> None:
-    for mode in ("paper", "live"):
-        assert load(GOOD, f"mode={mode}", "clock={type: live}").mode == mode
+    for mode, venue in (("paper", "simulated"), ("live", "alpaca")):
+        changes = ("clock={type: live}", "data.source=alpaca", f"execution.venue={venue}")
+        assert load(GOOD, f"mode={mode}", *changes).mode == mode
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("mode=paper",), "clock.type must be live in paper and live"),
+        (("mode=paper", "clock={type: live}"),
+         "data.source must be a feed in paper and live (name alpaca or binance)"),
+        (("mode=live", "clock={type: live}", "data.source=alpaca"),
+         "execution.venue must be a real venue in live (name alpaca or binance, or use mode: "
+         "paper)"),
+        (("mode=paper", "clock={type: live}", "data.source=alpaca", "execution.venue=alpaca"),
+         "execution.venue must be simulated unless the mode is live"),
+        (("data.source=binance",), "data.source must be catalog in a backtest"),
+        (("execution.venue=binance",), "execution.venue must be simulated unless the mode is live"),
+    ],
+)  # fmt: skip
+def test_config_of_one_mode_is_refused_in_another(
+    config_file: Path, changes: tuple[str, ...], message: str
+) -> None:
+    (found,) = problems(GOOD, *changes)
+    assert message in found
 
 
 def test_config_same_strategy_name_twice_is_refused(config_file: Path) -> None:

@@ -39,6 +39,7 @@ from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
@@ -264,7 +265,7 @@ def build_spec(config: StrategyConfig) -> StrategySpec:
     )
 
 
-def build_terms(config: ExecutionConfig, seed: int, timeline: Timeline) -> VenueTerms:
+def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> VenueTerms:
     """What the simulated venue does with the orders of a session.
 
     Raises:

@@ -1,0 +1,118 @@
+"""The port of a real venue: what its adapter does for the realtime shell, and what it can.
+
+An adapter lives at an async edge. It speaks the venue's protocol through a client library and turns
+everything into our words and units. It decides nothing: whatever it learns it says, once or twice,
+late or early, and the core makes sense of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.orders import OrderType, TimeInForce
+from onetape.domain.venue import ConnectionChanged, VenueReport, VenueSnapshot
+
+Heard = VenueReport | ConnectionChanged
+"""What a gateway says by itself."""
+
+Hear = Callable[[Heard], Awaitable[None]]
+"""Takes it; waits while the session is behind."""
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue can do with an order. What it can't is emulated or denied, never sent.
+
+    Attributes:
+        order_types: Types that it holds itself.
+        times_in_force: Of orders with and without a limit.
+        can_replace: Whether it changes an order without a moment in which neither is there.
+        has_lists: Whether it holds groups of orders (OCO, brackets).
+        has_post_only: Whether it can refuse to take liquidity.
+        has_iceberg: Whether it can show a part only.
+        can_short: Whether a position may go below zero.
+        has_fractions: Whether lots below one unit are whole to it for every order type.
+    """
+
+    order_types: frozenset[OrderType]
+    times_in_force: frozenset[TimeInForce]
+    can_replace: bool = False
+    has_lists: bool = False
+    has_post_only: bool = False
+    has_iceberg: bool = False
+    can_short: bool = False
+    has_fractions: bool = False
+
+
+class VenueGateway(Protocol):
+    """One account at one venue.
+
+    Commands return when the venue has answered, or when it is clear that it has not: what came of
+    them is told through `hear`, like everything else. A definite refusal is a `REJECTED` (or
+    `..._REJECTED`) report; no answer in time, a lost connection behind the sending, or a 5xx is
+    `UNANSWERED`, after which the session asks by `look`. A command is sent again only where the
+    venue takes a client order id once, so that it can't act twice. Rate limits are waited for.
+
+    Attributes:
+        name: Of the venue, as in `SYMBOL.VENUE`.
+        capabilities: What it can.
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    async def define(self, instruments: Sequence[InstrumentId]) -> tuple[Instrument, ...]:
+        """What the venue says of instruments: tick, lot, limits.
+
+        Raises:
+            DataError: One is unknown there (the nearest is named).
+            VenueUnavailable: It can't be reached.
+        """
+        ...
+
+    async def open(self, instruments: Sequence[Instrument], hear: Hear) -> None:
+        """Log in, check the clock, and listen from now on; returns when reports would be heard.
+
+        The gateway reconnects by itself, with backoff and jitter, and tells by `ConnectionChanged`
+        when it is down and up again; whoever hears "up" asks by `look` what was missed.
+
+        Raises:
+            ConfigError: The keys are wrong or lack a right.
+            VenueUnavailable: It can't be reached, or its clock is too far from ours.
+        """
+        ...
+
+    async def submit(self, order: OrderSubmitted) -> None:
+        """Send a new order under our client order id."""
+        ...
+
+    async def cancel(self, command: OrderCancelPending, order: OrderSubmitted) -> None:
+        """Cancel an order; `order` is how it was submitted."""
+        ...
+
+    async def replace(self, command: OrderReplacePending, order: OrderSubmitted) -> None:
+        """Change an order; `order` is how it was submitted."""
+        ...
+
+    async def look(
+        self, reason: str, orders: Sequence[OrderSubmitted], since: int
+    ) -> VenueSnapshot:
+        """Ask for everything: open orders, what became of `orders`, fills since, positions, cash.
+
+        Args:
+            reason: Why; it stands in the snapshot.
+            orders: Orders of ours that are open as far as we know.
+            since: Fills from then on (ns UTC) are told, whatever order they are of.
+
+        Raises:
+            VenueUnavailable: It can't be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop listening and give back what is held; orders stay."""
+        ...

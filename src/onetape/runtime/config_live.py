@@ -1,0 +1,55 @@
+"""What only paper and live sessions are told: connections, and what to do in trouble."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from onetape.runtime.config_section import Section
+from onetape.runtime.config_values import SecretRef
+
+_Secret = Annotated[SecretRef, WithJsonSchema({"type": "string", "title": "reference"})]
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class Connection(Section):
+    """How a feed or a venue is reached. Keys are references, never values."""
+
+    endpoint: Literal["paper", "live"] = "paper"
+    """Which of the provider's endpoints; `live` is real money."""
+    url: _Text | None = None
+    """Another address for requests, such as that of a local venue; null: the provider's."""
+    stream_url: _Text | None = None
+    """Another address for streams; null: the provider's, or by `url`."""
+    key: _Secret | None = None
+    """Where the key is: env:NAME, file:PATH or keyring:SERVICE/USER."""
+    secret: _Secret | None = None
+    """Where the secret is."""
+    feed: _Text | None = None
+    """Which tape of the provider, such as iex or sip; null: its default."""
+
+
+class LiveConfig(Section):
+    """How a paper or live session behaves."""
+
+    on_stop: Literal["keep", "cancel"] = "cancel"
+    """Open orders when the session is asked to stop."""
+    outage: Literal["pause", "go_on"] = "pause"
+    """Entries while the feed is down or silent."""
+    stale_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """Silence of the feed, in an open market, that counts as an outage."""
+    look_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Time between two looks at the venue's books."""
+    callback_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """Time a strategy may take for one callback; then it is taken out."""
+    stop_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """How long a stopping session waits for its orders to be answered."""
+    foreign_orders: Literal["ignore", "adopt"] = "ignore"
+    """Orders at the venue that are not ours: left alone, or canceled with ours."""
+    power_loss: bool = True
+    """Whether every commit of the tape waits for the disk; false survives a kill of the process."""
+    inbox: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10_000
+    """Inputs that may wait; feeds are held back beyond."""
+    without_backtest: bool = False
+    """Whether `live` may begin without a verified backtest of the same strategy version."""

@@ -1,0 +1,39 @@
+"""The step log of a session whose rows stand on its tape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onetape.domain.ports import TapeWriter
+from onetape.domain.venue import BarClosed
+from onetape.runtime.step_log import StepLog
+
+
+class LiveLog(StepLog):
+    """Writes each row as a record of its own, before the record of what it caused.
+
+    So what a row causes is numbered and written as in a backtest, where rows are pinned: the tapes
+    of both hold the same records, and this one those of the rows besides.
+    """
+
+    __slots__ = ("_bars", "_first_row", "_writer")
+
+    def __init__(self, tape: TapeWriter) -> None:
+        super().__init__(tape)
+        self._writer = tape
+        self._first_row = 0
+        self._bars: Sequence[BarClosed] = ()
+
+    def begin_slice(self, first_row: int, bars: Sequence[BarClosed]) -> None:
+        """The rows from `first_row` on are these bars."""
+        self._first_row = first_row
+        self._bars = bars
+
+    def ts_of(self, row: int) -> int:
+        """When a row of the newest slice was known, ns UTC."""
+        return self._bars[row - self._first_row].ts_known
+
+    def begin_market(self, row: int, ts: int) -> None:
+        """Write the row, and begin its step."""
+        super().begin_market(row, ts)
+        self._writer.append(self.market_seq, ts, row, [(self._bars[row - self._first_row], 0, 0)])

@@ -1,0 +1,258 @@
+"""The pipeline of a session whose inputs come from outside, one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from onetape.domain.errors import InvariantBroken, StrategyStuck
+from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined
+from onetape.domain.market import BarBlock
+from onetape.domain.venue import (
+    BarClosed,
+    ConnectionChanged,
+    ConnectionPart,
+    OperatorAction,
+    OperatorCommand,
+    SessionResumed,
+    VenueReport,
+    VenueSnapshot,
+)
+from onetape.runtime.live_log import LiveLog
+from onetape.runtime.live_market import LiveMarket
+from onetape.runtime.live_runner import LiveRunner
+from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.runner import Runner
+
+LiveInput = (
+    ConnectionChanged | KillSwitchSet | OperatorCommand | SessionResumed | VenueReport
+    | VenueSnapshot
+)  # fmt: skip
+"""What comes besides bars: each is the first event of a step of its own."""
+
+OPERATOR, OUTAGE, RECONCILIATION = "operator", "outage", "reconciliation"
+"""Who may pause a session, besides its breakers."""
+
+
+_STUCK = re.compile(r"did not come back within .*; call ([1-9]\d*) of the input$")
+
+
+class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `LivePipeline` remembers besides what a `Pipeline` does.
+
+    `down` are the parts whose connection is gone, `operator_pauses` the strategies that an operator
+    has paused.
+    """
+
+    down: list[tuple[str, str]]
+    operator_pauses: list[str]
+    is_stopping: bool
+
+
+class Correspondence(Protocol):
+    """What follows the account at a real venue: reports of orders, and reconciliation."""
+
+    def take_report(self, report: VenueReport, settle: Callable[[OrderReport], None]) -> None:
+        """What a report means for the order it is of."""
+        ...
+
+    def take_snapshot(self, snapshot: VenueSnapshot, settle: Callable[[OrderReport], None]) -> None:
+        """What the venue's books say beside ours."""
+        ...
+
+
+class LivePipeline(Pipeline):
+    """Takes bars, reports, commands and news of connections, each at a later time than the last.
+
+    Attributes:
+        correspondence: Who follows a real venue; None: the venue is simulated.
+        is_stopping: Whether an operator has asked the session to stop.
+        stuck: In a re-run: the strategy that did not come back in the input that is given next. It
+            is taken out instead of being called.
+    """
+
+    correspondence: Correspondence | None = None
+    is_stopping: bool = False
+    stuck: StrategyQuarantined | None = None
+
+    def attach(
+        self, market: LiveMarket, log: LiveLog, *, pauses_in_outage: bool, cancels_on_stop: bool
+    ) -> None:
+        """Give it what is its own; once, when it is built."""
+        self._live_market = market
+        self._live_log = log
+        self._pauses_in_outage = pauses_in_outage
+        self._cancels_on_stop = cancels_on_stop
+        self._calls: dict[str, int] = {}
+        self._down: set[tuple[str, str]] = set()
+        self._operator_pauses: set[str] = set()
+
+    @property
+    def down(self) -> list[tuple[str, str]]:
+        """(part, name) of each connection that is gone."""
+        return sorted(self._down)
+
+    def save_live(self) -> LivePipelineState:
+        """What it remembers besides `save`."""
+        return LivePipelineState(
+            down=sorted(self._down),
+            operator_pauses=sorted(self._operator_pauses),
+            is_stopping=self.is_stopping,
+        )
+
+    def restore_live(self, state: LivePipelineState) -> None:
+        """Go on where `state` was saved."""
+        self._down = set(state.down)
+        self._operator_pauses = set(state.operator_pauses)
+        self.is_stopping = state.is_stopping
+
+    # Bars.
+
+    def take_slice(
+        self, block: BarBlock, bars: Sequence[BarClosed], owners: list[int], first_row: int
+    ) -> None:
+        """Process the bars of one time slice, the rows from `first_row` on."""
+        self._calls.clear()
+        self._live_log.begin_slice(first_row, bars)
+        self._live_market.begin_slice(first_row, bars, owners)
+        for runner in self._runners.values():
+            self._live(runner).begin_slice(first_row, bars)
+        if bars[0].is_history:
+            self._warm_up(first_row, len(bars))
+        else:
+            self.run_block(block, first_row)
+        for runner in self._runners.values():
+            if runner.watch is not None:
+                runner.watch.advance()
+
+    def _warm_up(self, first_row: int, rows: int) -> None:
+        """Rows from before the session move marks and features; nobody hears them."""
+        for row in range(first_row, first_row + rows):
+            self._log.begin_market(row, self._live_log.ts_of(row))
+            self._market.row = row
+            self._log.finish()
+
+    def _live(self, runner: Runner) -> LiveRunner:
+        if not isinstance(runner, LiveRunner):
+            raise InvariantBroken(f"strategy {runner.name} has no live features")
+        return runner
+
+    def _is_rows_only(self) -> bool:
+        return False  # every row stands on the tape
+
+    def _hears_rows(self) -> bool:
+        return True
+
+    def _heard_row(self, runner: Runner) -> int:
+        if runner.on_row is None:
+            return -1
+        return max(map(self._live_market.newest_row, runner.context.instruments))
+
+    # What comes besides.
+
+    def take(self, given: LiveInput, ts: int) -> None:
+        """Process an input that is no bar, as a step of its own."""
+        self._calls.clear()
+        ts = max(ts, self._log.now)
+        self._deliver(ts - 1, ts - 1)
+        log = self._log
+        log.begin(ts, self._market.row)
+        log.origin = log.cause = seq = log.emit(given, 0, 0)
+        match given:
+            case VenueReport():
+                self._correspond().take_report(given, self._settle_as(seq))
+            case VenueSnapshot():
+                self._correspond().take_snapshot(given, self._settle_as(seq))
+            case ConnectionChanged():
+                self._connect(given)
+            case OperatorCommand():
+                self._operate(given, seq)
+            case KillSwitchSet():
+                self._kill(given, seq)
+            case SessionResumed():
+                pass
+        self._end_step()
+        self._deliver(ts, ts - 1)
+
+    def advance(self, ts: int) -> None:
+        """Time has come to `ts`: what is due by then is processed."""
+        self._calls.clear()
+        self._deliver(ts, ts)
+
+    def _correspond(self) -> Correspondence:
+        if self.correspondence is None:
+            raise InvariantBroken("a venue reports to a session that has none")
+        return self.correspondence
+
+    def _settle_as(self, cause: int) -> Callable[[OrderReport], None]:
+        return lambda report: self._settle(report, cause)
+
+    def _connect(self, change: ConnectionChanged) -> None:
+        key = (change.part.value, change.name)
+        if not change.instruments:
+            (self._down.discard if change.is_up else self._down.add)(key)
+        self._pause_outage()
+        for runner in self._active:
+            hear = runner.on_connection
+            if hear is not None and (
+                not change.instruments or any(map(runner.hears, change.instruments))
+            ):
+                self._call(runner, "on_connection", hear, change, runner.context)
+                self._ask(runner)
+
+    def _pause_outage(self) -> None:
+        """While the venue is gone nothing can be sent; without data it is for the policy to say."""
+        is_paused = any(
+            part == ConnectionPart.VENUE.value or self._pauses_in_outage for part, _ in self._down
+        )
+        self._desk.pause(self._runners if is_paused else (), OUTAGE)
+
+    def _kill(self, command: KillSwitchSet, seq: int) -> None:
+        self._desk.apply_control(command)
+        if command.active:
+            for runner in self._runners.values():
+                self._desk.cancel_entries(runner, seq)
+
+    def _operate(self, command: OperatorCommand, seq: int) -> None:
+        whose = [command.strategy] if command.strategy else list(self._runners)
+        if command.action is OperatorAction.RESUME:
+            self._operator_pauses.difference_update(whose)
+        else:
+            self._operator_pauses.update(whose)
+        self._desk.pause(self._operator_pauses, OPERATOR)
+        if command.action is OperatorAction.FLATTEN:
+            for name in whose:
+                self._desk.flatten(self._runners[name], seq)
+        elif command.action is OperatorAction.STOP:
+            self.is_stopping = True
+            if self._cancels_on_stop:
+                for runner in self._runners.values():
+                    self._desk.cancel_orders(runner, seq)
+
+    # A strategy that does not come back stops where chance has it, so the tape says in which call.
+
+    def _call(self, runner: Runner, name: str, callback: Callable[..., None], *args: Any) -> None:
+        number = self._calls[runner.name] = self._calls.get(runner.name, 0) + 1
+        stuck = self.stuck
+        if stuck is not None and stuck.strategy == runner.name and find_call(stuck) == number:
+            self._take_out(runner, stuck)
+            return
+        super()._call(runner, name, callback, *args)
+
+    def _quarantine(self, runner: Runner, callback: str, error: Exception) -> None:
+        if isinstance(error, StrategyStuck) and not runner.quarantined:
+            what = f"{error}; call {self._calls[runner.name]} of the input"
+            self._take_out(
+                runner, StrategyQuarantined(runner.name, callback, what, runner.place_of(error))
+            )
+        else:
+            super()._quarantine(runner, callback, error)
+
+
+def find_call(quarantined: StrategyQuarantined) -> int:
+    """In which call of an input a strategy did not come back; 0 where it raised by itself."""
+    found = _STUCK.search(quarantined.error)
+    return int(found[1]) if found else 0

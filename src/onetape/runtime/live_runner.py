@@ -1,0 +1,171 @@
+"""A strategy in a live session: its features move bar by bar, by the rules that batches run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from onetape.domain.errors import StrategyError
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.venue import BarClosed
+from onetape.features.columns import select_inputs
+from onetape.features.cross_section import CrossSection, split_cross_sections
+from onetape.features.estimator import FeatureMap, RunningEstimator
+from onetape.runtime.live_market import LiveMarket
+from onetape.runtime.runner import Runner, RunnerState
+
+NAN = float("nan")
+_ROW = tuple(each for each in BarClosed.__struct_fields__ if each not in ("instrument", "source"))
+"""Fields of a bar that a feature may read."""
+
+
+class LiveFeaturesState(msgspec.Struct, frozen=True, kw_only=True):
+    """What `LiveFeatures` remember: by instrument and feature, its state and its newest value."""
+
+    running: dict[str, dict[str, Any]]
+    values: dict[str, list[float]]
+
+
+class LiveFeatures:
+    """The features of one strategy over its instruments, moved by each bar once.
+
+    `values` are those of the newest bar of each instrument before the slice that was pushed last.
+
+    Args:
+        features: By name.
+        instruments: Those that it is subscribed to.
+
+    Raises:
+        StrategyError: A feature reads what bars don't have.
+    """
+
+    def __init__(self, features: FeatureMap, instruments: Sequence[InstrumentId]) -> None:
+        single, self._crossing = split_cross_sections(dict(features))
+        self.names = tuple(features)
+        empty = {name: np.zeros(0) for name in _ROW}
+        for name, each in single.items():
+            select_inputs(name, each, empty)
+        self._running: dict[InstrumentId, dict[str, RunningEstimator]] = {
+            each: {name: feature.start() for name, feature in single.items()}
+            for each in instruments
+        }
+        self.values: dict[InstrumentId, list[float]] = {}
+        self._pushed: list[tuple[InstrumentId, list[float]]] = []
+
+    def push(self, bars: Sequence[BarClosed]) -> list[list[float] | None]:
+        """Take the bars of a slice; the feature row of each, None of one that is not subscribed."""
+        rows: list[list[float] | None] = []
+        for bar in bars:
+            running = self._running.get(bar.instrument)
+            if running is None:
+                rows.append(None)
+                continue
+            rows.append(
+                [each.update(*(float(getattr(bar, column)) for column in each.estimator.inputs))
+                 for each in running.values()]
+            )  # fmt: skip
+        for name, cross in self._crossing.items():
+            self._compare(self.names.index(name), cross, rows)
+        self.commit()
+        self._pushed = [
+            (bar.instrument, row) for bar, row in zip(bars, rows, strict=True) if row is not None
+        ]
+        return rows
+
+    def commit(self) -> None:
+        """The slice that was pushed is over: its values are the newest."""
+        self.values.update(self._pushed)
+        self._pushed = []
+
+    def _compare(self, at: int, cross: CrossSection, rows: list[list[float] | None]) -> None:
+        values = cross.compute_slice([NAN if each is None else each[at] for each in rows])
+        for row, value in zip(rows, values, strict=True):
+            if row is not None:
+                row[at] = value
+
+    def save(self) -> LiveFeaturesState:
+        """What is needed to go on from here; between two slices."""
+        self.commit()
+        return LiveFeaturesState(
+            running={
+                str(instrument): {name: each.snapshot() for name, each in running.items()}
+                for instrument, running in self._running.items()
+            },
+            values={str(each): row for each, row in self.values.items()},
+        )
+
+    def restore(self, state: LiveFeaturesState) -> None:
+        """Go on where `state` was saved.
+
+        Raises:
+            StrategyError: A feature is another one than then.
+        """
+        for instrument, running in self._running.items():
+            saved: Mapping[str, Any] = state.running.get(instrument, {})
+            if saved.keys() != running.keys():
+                raise StrategyError(
+                    f"its features of {instrument} are not those of the snapshot",
+                    remedy="bring back the strategy that the session began with",
+                )
+            for name, each in running.items():
+                each.restore(saved[name])
+        self.values = {InstrumentId(each): row for each, row in state.values.items()}
+
+
+class LiveRunner(Runner):
+    """A `Runner` whose feature rows come as the bars do.
+
+    Attributes:
+        live: Its features.
+    """
+
+    __slots__ = ("_first", "_rows", "live", "market")
+
+    live: LiveFeatures
+    market: LiveMarket
+
+    def attach(self, live: LiveFeatures, market: LiveMarket) -> None:
+        """Give it its features and the market whose rows they are of; once, when it is built."""
+        self.live = live
+        self.market = market
+        self._first = 0
+        self._rows: list[list[float] | None] = []
+
+    def begin_slice(self, first_row: int, bars: Sequence[BarClosed]) -> None:
+        """The bars of the next slice."""
+        self._first = first_row
+        if self.columns:
+            self._rows = self.live.push(bars)
+
+    def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
+        """Feature rows of rows of the newest slice."""
+        if not self.columns:
+            return repeat(None, stop - start)
+        return map(self.feature_row, range(start, stop))
+
+    def feature_row(self, row: int) -> Any:
+        """The feature row of a row of the newest slice, or the newest of its instrument before."""
+        if not self.columns or row < 0:
+            return None
+        if row >= self._first:
+            values = self._rows[row - self._first]
+            return self.row_type(*(values or repeat(NAN, len(self.columns))))
+        return self._newest_before(row)
+
+    def _newest_before(self, row: int) -> Any:
+        for instrument in self.context.instruments:
+            if self.market.newest_row(instrument) == row:
+                return self.row_type(*self.live.values[instrument])
+        return None
+
+    def _feature_bytes(self, row: int) -> bytes:
+        return b""
+
+    def restore(self, state: RunnerState, row: int, heard_row: int) -> None:
+        """Go on after `row`; its features have been restored before."""
+        self._first = row + 1
+        super().restore(state, row, heard_row)

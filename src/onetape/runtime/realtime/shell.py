@@ -1,0 +1,436 @@
+"""The realtime shell: feeds and venue -> inbox -> core -> tape -> outbox -> venue.
+
+One task runs the core; everything else waits outside. What the core has decided leaves for the
+venue only after the tape has it. A task that fails ends the session in an orderly way, and the
+failure is told; a feed or a venue that is gone is no failure but an input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
+from typing import Any, Protocol
+
+import msgspec
+
+from onetape.domain.errors import OnetapeError
+from onetape.domain.events import KillSwitchSet
+from onetape.domain.instrument import Instrument
+from onetape.domain.numbers import INT64_MAX
+from onetape.domain.ports import SnapshotKeeper, TapeWriter
+from onetape.domain.timestamps import NS_PER_MS, NS_PER_SECOND
+from onetape.domain.venue import (
+    BarClosed,
+    ConnectionChanged,
+    ConnectionPart,
+    OperatorAction,
+    OperatorCommand,
+    VenueReport,
+    VenueSnapshot,
+)
+from onetape.execution.gateway import VenueGateway
+from onetape.execution.outbox import VenueOutbox
+from onetape.marketdata.feeds.port import Feed, FeedEvent
+from onetape.runtime.live_pipeline import LiveInput
+from onetape.runtime.realtime.clock import Clock
+from onetape.runtime.realtime.dispatch import Dispatcher
+from onetape.runtime.realtime.inbox import Inbox
+from onetape.runtime.realtime.slices import BarSlices
+from onetape.runtime.realtime.watchdog import Watchdog
+from onetape.runtime.run_monitor import Durations
+
+_BATCH = 256
+"""Inputs between two commits, at the most: they become durable together."""
+
+
+class RealtimeTape(TapeWriter, SnapshotKeeper, Protocol):
+    """Where a realtime session writes, and keeps its state."""
+
+
+class RealtimeCore(Protocol):
+    """The core, as the shell drives it. Times are ns UTC.
+
+    Attributes:
+        session: Its id.
+        now: The time of its newest input, or up to which it has advanced.
+        outbox: What it has decided.
+    """
+
+    session: str
+    now: int
+    outbox: VenueOutbox
+
+    @property
+    def strategies(self) -> Sequence[str]:
+        """The names of its strategies."""
+        ...
+
+    @property
+    def next_due(self) -> int:
+        """When `advance` has something to do."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many bars have come."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """How many events have been written."""
+        ...
+
+    @property
+    def open_orders(self) -> int:
+        """How many orders are open."""
+        ...
+
+    @property
+    def wants_look(self) -> str:
+        """Why the venue's books are to be asked for; empty: they need not be."""
+        ...
+
+    @property
+    def look_since(self) -> int:
+        """From when on fills may be unknown."""
+        ...
+
+    def take_bars(self, bars: Sequence[BarClosed]) -> None:
+        """The bars of one time slice."""
+        ...
+
+    def take(self, given: LiveInput, ts: int) -> None:
+        """Any other input."""
+        ...
+
+    def advance(self, ts: int) -> None:
+        """Process what has come due."""
+        ...
+
+    def stop(self, reason: str, ts: int) -> None:
+        """The last step."""
+        ...
+
+    def encode_state(self) -> bytes:
+        """All of its state between two inputs."""
+        ...
+
+
+class ShellTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a shell behaves; times in seconds."""
+
+    grace_ms: int = 2_000
+    inbox: int = 10_000
+    stale_seconds: float = 120.0
+    look_seconds: float = 60.0
+    stop_seconds: float = 20.0
+    snapshot_events: int = 50_000
+    cancels_on_stop: bool = True
+
+
+class ShellFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How a shell has done so far.
+
+    Latencies (microseconds) begin when the cause came into the inbox: those of orders end at the
+    gateway, those of inputs when they are processed. NaN without any.
+    """
+
+    inputs: int
+    waiting: int
+    deepest: int
+    held_back: int
+    order_p50_us: float
+    order_p99_us: float
+    orders: int
+    input_p50_us: float
+    input_p99_us: float
+
+
+Item = FeedEvent | VenueReport | VenueSnapshot | KillSwitchSet | OperatorCommand
+
+
+class RealtimeShell:
+    """Runs one session until it is asked to stop.
+
+    Args:
+        session: The core, started or restored.
+        tape: What the core writes into; committed here.
+        clock: Its time.
+        feed: Market data.
+        gateway: The venue; None in paper.
+        instruments: Of the session.
+        timeframe: Of its bars.
+        terms: How it behaves.
+        watchdog: Who notices a strategy that does not come back; None: nobody.
+        on_step: Called after each commit, for who shows what happens.
+    """
+
+    def __init__(
+        self,
+        session: RealtimeCore,
+        tape: RealtimeTape,
+        clock: Clock,
+        feed: Feed,
+        gateway: VenueGateway | None,
+        instruments: Sequence[Instrument],
+        timeframe: str,
+        terms: ShellTerms,
+        watchdog: Watchdog | None = None,
+        on_step: Callable[[], None] | None = None,
+    ) -> None:
+        self.session = session
+        self._tape = tape
+        self._clock = clock
+        self._feed = feed
+        self._gateway = gateway
+        self._instruments = tuple(instruments)
+        self._timeframe = timeframe
+        self._terms = terms
+        self._watchdog = watchdog
+        self._on_step = on_step
+        self.inbox = Inbox[Item](terms.inbox)
+        self._slices = BarSlices(instruments, terms.grace_ms * NS_PER_MS if len(instruments) > 1
+                                 else 0)  # fmt: skip
+        self._order_times = Durations()
+        self._input_times = Durations()
+        self.dispatcher = (
+            Dispatcher(gateway, self.hear_venue, self._order_times.add_one)
+            if gateway is not None
+            else None
+        )
+        self._snapshot_events = 0
+        self._looks = asyncio.Event()
+        self._why_look = ""
+        self._heard_at = perf_counter_ns()
+        self._is_silent = False
+        self._stop_by: int | None = None
+        self._on_done: dict[int, Callable[[], None]] = {}
+
+    # From outside.
+
+    def tell(
+        self, command: KillSwitchSet | OperatorCommand, on_done: Callable[[], None] | None = None
+    ) -> None:
+        """An operator's command; it does not wait behind a full inbox.
+
+        `on_done` is called when it has been followed and stands on the tape.
+        """
+        if on_done is not None:
+            self._on_done[id(command)] = on_done
+        self.inbox.put_now(command)
+
+    def look_soon(self, reason: str) -> None:
+        """Ask the venue for its books as soon as possible."""
+        self._why_look = reason
+        self._looks.set()
+
+    def figures(self) -> ShellFigures:
+        """How it has done so far."""
+        return ShellFigures(
+            inputs=self.inbox.taken,
+            waiting=len(self.inbox),
+            deepest=self.inbox.deepest,
+            held_back=self.inbox.held_back,
+            order_p50_us=self._order_times.quantile_us(0.5),
+            order_p99_us=self._order_times.quantile_us(0.99),
+            orders=self._order_times.count,
+            input_p50_us=self._input_times.quantile_us(0.5),
+            input_p99_us=self._input_times.quantile_us(0.99),
+        )
+
+    async def _take_feed(self, event: FeedEvent) -> None:
+        self._heard_at = perf_counter_ns()
+        await self.inbox.put(event)
+
+    async def hear_venue(self, heard: VenueReport | ConnectionChanged) -> None:
+        """What a gateway says."""
+        await self.inbox.put(heard)
+
+    # The tasks.
+
+    async def run(self) -> str:
+        """Run until the session is over; returns why.
+
+        Raises:
+            OnetapeError: A part of the shell failed, or a promise of ours does not hold. The tape
+                is sound up to the last commit.
+        """
+        core = asyncio.create_task(self._run_core(), name="core")
+        tasks: list[asyncio.Task[Any]] = [core]
+        tasks.append(asyncio.create_task(self._run_feed(), name="feed"))
+        tasks.append(asyncio.create_task(self._watch_silence(), name="silence"))
+        if self._gateway is not None:
+            tasks.append(asyncio.create_task(self._run_looks(self._gateway), name="looks"))
+        try:
+            while not core.done():
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    if each is not core:
+                        tasks.remove(each)
+                        each.result()  # raises what it failed with
+            return core.result()
+        finally:
+            for each in tasks:
+                each.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self.dispatcher is not None:
+                await self.dispatcher.settle(1.0)
+
+    async def _run_feed(self) -> None:
+        try:
+            await self._feed.run(self._instruments, self._timeframe, self._take_feed)
+            reason = "the feed has ended"
+        except OnetapeError as error:
+            reason = str(error)
+        await self.inbox.put(
+            ConnectionChanged(ConnectionPart.FEED, self._feed.name, is_up=False, reason=reason)
+        )
+
+    async def _watch_silence(self) -> None:
+        """Tell when the feed has said nothing for too long in an open market, and when it does."""
+        seconds = self._terms.stale_seconds
+        while True:
+            await asyncio.sleep(seconds / 4)
+            silent = (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
+            if silent == self._is_silent:
+                continue
+            self._is_silent = silent
+            what = f"silent for {seconds:g} s" if silent else "heard again"
+            await self.inbox.put(
+                ConnectionChanged(ConnectionPart.FEED, f"{self._feed.name} (silence)",
+                                  is_up=not silent, reason=what)
+            )  # fmt: skip
+
+    async def _run_looks(self, gateway: VenueGateway) -> None:
+        """Ask the venue for its books: at the start, when it is unclear, and now and then."""
+        self.look_soon("start")
+        while True:
+            try:
+                async with asyncio.timeout(self._terms.look_seconds):
+                    await self._looks.wait()
+                reason = self._why_look
+            except TimeoutError:
+                reason = "regular"
+            self._looks.clear()
+            try:
+                snapshot = await gateway.look(
+                    reason, list(self.dispatcher.submitted.values()) if self.dispatcher else [],
+                    self.session.look_since,
+                )  # fmt: skip
+            except OnetapeError as error:
+                await self.inbox.put(
+                    ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)",
+                                      is_up=False, reason=str(error))
+                )  # fmt: skip
+                await asyncio.sleep(min(1.0, self._terms.look_seconds))
+                self.look_soon(reason)
+                continue
+            await self.inbox.put(snapshot)
+
+    # The core.
+
+    async def _run_core(self) -> str:
+        reason = ""
+        while not reason:
+            await self.inbox.wait(self._wait_seconds())
+            batch = self.inbox.take(_BATCH)
+            for came, item in batch:
+                self._process(item, came)
+            self._run_clock()
+            self._commit()
+            for _, item in batch:
+                done = self._on_done.pop(id(item), None)
+                if done is not None:
+                    done()
+            reason = self._why_over()
+            if self._on_step is not None:
+                self._on_step()
+            await asyncio.sleep(0)  # others may run between two batches
+        self.session.stop(reason, self._next_ts())
+        self._tape.commit()
+        return reason
+
+    def _wait_seconds(self) -> float | None:
+        """How long the core may wait for an input; None: until there is one."""
+        due = min(
+            self.session.next_due,
+            INT64_MAX if self._slices.next_due is None else self._slices.next_due,
+            INT64_MAX if self._stop_by is None else self._stop_by,
+        )
+        if due == INT64_MAX:
+            return None
+        return max(0.0, (due - self._clock.now()) / NS_PER_SECOND)
+
+    def _next_ts(self) -> int:
+        """The time of the next input: now, and later than everything before."""
+        return max(self._clock.now(), self.session.now + 1)
+
+    def _process(self, item: Item, came: int) -> None:
+        if self._watchdog is not None:
+            self._watchdog.begin()
+        try:
+            if isinstance(item, BarClosed):
+                self._clock.hear(item.ts_close)
+                for bars in self._slices.add(item, self._clock.now()):
+                    self._take_bars(bars)
+            elif isinstance(item, (ConnectionChanged, VenueReport, VenueSnapshot, KillSwitchSet,
+                                   OperatorCommand)):  # fmt: skip
+                self._take(item)
+            self._send(came)
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.end()
+        self._input_times.add_one(perf_counter_ns() - came)
+
+    def _take_bars(self, bars: Sequence[BarClosed]) -> None:
+        ts = self._next_ts()
+        self.session.take_bars([msgspec.structs.replace(each, ts_known=ts) for each in bars])
+
+    def _take(self, given: LiveInput) -> None:
+        self.session.take(given, self._next_ts())
+        if isinstance(given, ConnectionChanged) and given.is_up and (
+            given.part is ConnectionPart.VENUE
+        ):  # fmt: skip
+            self.look_soon("the venue is there again")
+        if self.session.wants_look:
+            self.look_soon(self.session.wants_look)
+        if isinstance(given, OperatorCommand) and given.action is OperatorAction.STOP:
+            self._stop_by = self._clock.now() + int(self._terms.stop_seconds * NS_PER_SECOND)
+
+    def _run_clock(self) -> None:
+        """What time alone makes due: slices that have waited, timers, simulated arrivals."""
+        now = self._clock.now()
+        for bars in self._slices.expire(now):
+            self._take_bars(bars)
+        if self.session.next_due <= now:
+            self.session.advance(now)
+        self._send(perf_counter_ns())
+
+    def _send(self, came: int) -> None:
+        """Commands leave once the tape has them."""
+        commands = self.session.outbox.waiting
+        if not commands or self.dispatcher is None:
+            return
+        self._tape.commit()
+        self.dispatcher.send(self.session.outbox.take(), came)
+
+    def _commit(self) -> None:
+        self._tape.commit()
+        if self.session.events - self._snapshot_events >= self._terms.snapshot_events:
+            self.keep_state()
+
+    def keep_state(self) -> None:
+        """Keep the state of the session, to go on from here."""
+        self._snapshot_events = self.session.events
+        self._tape.keep(self.session.rows, self.session.now, self.session.encode_state())
+
+    def _why_over(self) -> str:
+        """Why the session is over; empty: it is not."""
+        if self._stop_by is None:
+            return ""
+        if not self._terms.cancels_on_stop or not self.session.open_orders:
+            return "stopped by an operator"
+        if self._clock.now() >= self._stop_by:
+            return f"stopped by an operator; {self.session.open_orders} orders are open"
+        return ""

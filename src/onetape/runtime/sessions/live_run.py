@@ -1,0 +1,416 @@
+"""Paper and live: a realtime session with its tape, its shell and its inbox, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import onetape
+from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.events import SessionStarted, StrategyQuarantined
+from onetape.domain.instrument import Instrument
+from onetape.domain.numbers import minor_to_float
+from onetape.domain.timestamps import to_iso
+from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
+from onetape.execution.gateway import VenueGateway
+from onetape.marketdata.feeds.port import Feed
+from onetape.marketdata.session_rows import LiveRows
+from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
+from onetape.runtime.config_live import LiveConfig
+from onetape.runtime.live_market import HISTORY_BARS
+from onetape.runtime.realtime.clock import Clock
+from onetape.runtime.realtime.control_socket import ControlSocket
+from onetape.runtime.realtime.shell import RealtimeShell, ShellFigures, ShellTerms
+from onetape.runtime.realtime.slices import BarSlices
+from onetape.runtime.realtime.watchdog import Watchdog, list_modules
+from onetape.runtime.run_files import write_whole
+from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.backtest import (
+    StrategySpec,
+    build_spec,
+    build_terms,
+    encode_versions,
+)
+from onetape.runtime.sessions.live_inputs import give, read_inputs
+from onetape.runtime.sessions.realtime import (
+    RealtimeIdentity,
+    RealtimePolicy,
+    RealtimeSession,
+    decode_realtime,
+)
+from onetape.runtime.sessions.run_features import archive_features
+from onetape.strategy.guard import watching
+from onetape.tape.continued import ContinuedTape
+from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.sqlite_store import Durability, SqliteTape
+
+_GRACE_MS = 2_000
+"""How long a slice of several instruments waits for the rest, unless the configuration says."""
+
+
+class LiveParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What connects a session with the world. `gateway` is None in paper."""
+
+    feed: Feed
+    clock: Clock
+    gateway: VenueGateway | None = None
+
+
+class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a paper or live session leaves behind."""
+
+    run_dir: Path
+    session: str
+    reason: str
+    digest: str
+    market_events: int
+    quarantined: tuple[StrategyQuarantined, ...]
+    figures: ShellFigures
+
+
+OnStatus = Callable[[Mapping[str, Any]], None]
+
+
+def run_live(
+    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+) -> LiveResult:
+    """Run a configured paper or live session until it is asked to stop.
+
+    SIGTERM and SIGINT ask it to stop, like an operator. The directory of a session that was killed
+    goes on where its tape ends: what the tape holds behind the newest snapshot runs once more and
+    must come out the same, then the venue is asked what happened meanwhile.
+
+    Args:
+        config: The configuration.
+        run_dir: The run's directory, empty for a new session.
+        parts: Feed, clock and venue.
+        on_status: Told after each step, at most once a second, what `status` answers.
+
+    Raises:
+        OnetapeError: The session can't begin or go on; its tape is sound.
+    """
+    return asyncio.run(_Run(config, run_dir, parts, on_status).run())
+
+
+class _Run:
+    """One process of a session."""
+
+    def __init__(
+        self, config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None
+    ) -> None:
+        self._config = config
+        self._run_dir = run_dir
+        self._parts = parts
+        self._on_status = on_status
+        self._live = config.live or LiveConfig()
+        self._specs = [build_spec(each) for each in config.enabled_strategies]
+        self._begun = time.monotonic()
+        self._told = 0.0
+
+    async def run(self) -> LiveResult:
+        file = self._run_dir / "tape.db"
+        durability = Durability.POWER_LOSS if self._live.power_loss else Durability.PROCESS_END
+        if SqliteTape.remove_empty(file):
+            instruments = await self._define()
+            tape = self._create(file, durability, instruments)
+            session = self._open(instruments, tape, None)
+            return await self._drive(session, tape, tape, instruments, begins=True)
+        reader = SqliteTapeReader(file)
+        try:
+            audit = reader.audit()
+            if audit.complete:
+                raise DataError("the session has ended", where=str(self._run_dir),
+                                remedy="start a new one")  # fmt: skip
+            if audit.damage is not None:
+                raise DataError(f"the tape is damaged: {audit.damage}", where=str(file),
+                                remedy="restore it from a copy")  # fmt: skip
+            header = reader.header
+            self._check_same(header)
+            store = SqliteTape.reopen(file, audit, durability)
+            try:
+                return await self._go_on(reader, header, store)
+            finally:
+                store.close()
+        finally:
+            reader.close()
+
+    async def _define(self) -> tuple[Instrument, ...]:
+        """The instruments, as the venue says, or in paper the feed."""
+        source = self._parts.gateway or self._parts.feed
+        return await source.define(self._config.data.instruments)
+
+    def _create(
+        self, file: Path, durability: Durability, instruments: Sequence[Instrument]
+    ) -> SqliteTape:
+        config = self._config
+        for each in self._specs:
+            unknown = [name for name in each.instruments or () if
+                       name not in {one.id for one in instruments}]  # fmt: skip
+            if unknown:
+                raise ConfigError(f"strategy {each.name} trades unknown {unknown[0]}")
+        archive = {each.name: archive_features(each.strategy) for each in self._specs}
+        write_whole(self._run_dir / "versions.json", encode_versions(self._specs))
+        write_whole(self._run_dir / run_features.FILE, run_features.encode_archive(archive))
+        write_whole(self._run_dir / "config.json", resolved_json(config).encode())
+        return SqliteTape.create(file, durability)
+
+    def _open(
+        self,
+        instruments: Sequence[Instrument],
+        tape: SqliteTape | ContinuedTape,
+        header: SessionStarted | None,
+    ) -> RealtimeSession:
+        return open_session(
+            self._config, self._specs, instruments, tape, header,
+            ts_start=0 if header is not None else self._parts.clock.now(),
+        )  # fmt: skip
+
+    def _check_same(self, header: SessionStarted) -> None:
+        if header.config_hash != config_hash(self._config):
+            raise ConfigError("the session began with another configuration",
+                              where=str(self._run_dir))  # fmt: skip
+        for each in self._specs:
+            recorded = header.strategy_versions.get(each.name)
+            if recorded != each.version:
+                raise ConfigError(
+                    f"strategy {each.name} has version {each.version}, and the session ran "
+                    f"{recorded}",
+                    remedy="bring back the strategy that it began with, or start a new session",
+                )
+
+    async def _go_on(
+        self, reader: SqliteTapeReader, header: SessionStarted, store: SqliteTape
+    ) -> LiveResult:
+        """From the newest snapshot, over what the tape holds behind it, to now."""
+        snapshot = reader.newest_snapshot()
+        first_seq = snapshot.events if snapshot is not None else 0
+        tape = ContinuedTape(store, reader.encoded_records(first_seq), iter(()))
+        session = self._open(header.instruments, tape, header)
+        if snapshot is not None:
+            session.restore(decode_realtime(snapshot.state))
+        ts_last = session.now
+        for each in read_inputs(reader.encoded_records(first_seq)):
+            give(session, each)
+            ts_last = each.ts
+        session.advance(max(ts_last, reader.ts_last))
+        tape.check_over()
+        session.outbox.take()  # sent already, or not: the venue knows
+        return await self._drive(session, tape, store, header.instruments, begins=False)
+
+    async def _drive(
+        self,
+        session: RealtimeSession,
+        tape: SqliteTape | ContinuedTape,
+        store: SqliteTape,
+        instruments: Sequence[Instrument],
+        *,
+        begins: bool,
+    ) -> LiveResult:
+        parts, config = self._parts, self._config
+        terms = ShellTerms(
+            grace_ms=_GRACE_MS if config.data.slice_grace_ms is None
+            else config.data.slice_grace_ms,
+            inbox=self._live.inbox, stale_seconds=self._live.stale_seconds,
+            look_seconds=self._live.look_seconds, stop_seconds=self._live.stop_seconds,
+            snapshot_events=config.output.snapshot_events,
+            cancels_on_stop=self._live.on_stop == "cancel",
+        )  # fmt: skip
+        strategies = [each.strategy for each in self._specs]
+        with ExitStack() as stack:
+            stack.callback(store.close)
+            stack.enter_context(watching([type(each) for each in strategies]))
+            watchdog = stack.enter_context(
+                Watchdog(list_modules(strategies), self._live.callback_seconds)
+            )
+            shell = RealtimeShell(
+                session, tape, parts.clock, parts.feed, parts.gateway, instruments,
+                config.data.timeframe, terms, watchdog, self._tell_status,
+            )  # fmt: skip
+            self._shell, self._session = shell, session
+            stack.enter_context(ControlSocket(self._run_dir, shell, watchdog, self._describe))
+            self._stop_on_signals(shell)
+            if parts.gateway is not None:
+                await parts.gateway.open(instruments, shell.hear_venue)
+            try:
+                await self._begin(session, instruments, begins=begins)
+                store.commit()
+                reason = await shell.run()
+                shell.keep_state()
+            finally:
+                if parts.gateway is not None:
+                    await parts.gateway.close()
+        return LiveResult(
+            run_dir=self._run_dir,
+            session=session.session,
+            reason=reason,
+            digest=store.digest,
+            market_events=session.rows,
+            quarantined=tuple(session.pipeline.quarantined),
+            figures=shell.figures(),
+        )
+
+    async def _begin(
+        self, session: RealtimeSession, instruments: Sequence[Instrument], *, begins: bool
+    ) -> None:
+        """The first inputs: the start or the return, and the bars from before."""
+        clock, feed = self._parts.clock, self._parts.feed
+        bars = max(self._warm_up(), 1)
+        history = await feed.read_history(instruments, self._config.data.timeframe, bars)
+        for each in history:
+            clock.hear(each.ts_close)
+        if begins:
+            session.start(max(clock.now(), 1))
+        else:
+            session.take(
+                SessionResumed(
+                    onetape.__version__, {each.name: each.version for each in self._specs}
+                ),
+                max(clock.now(), session.now + 1),
+            )
+            if self._shell.dispatcher is not None:
+                self._shell.dispatcher.know(session.submitted_orders())
+        for bars_of_slice in self._slice_history(session, instruments, history):
+            session.take_bars(bars_of_slice)
+
+    def _warm_up(self) -> int:
+        """Bars that the features of the strategies need before their first value."""
+        needed = [0]
+        for spec in self._specs:
+            features = spec.features if spec.features is not None else spec.strategy.features()
+            needed += [each.warm_up for each in features.values()]
+        return max(needed)
+
+    def _slice_history(
+        self,
+        session: RealtimeSession,
+        instruments: Sequence[Instrument],
+        history: Sequence[BarClosed],
+    ) -> Sequence[Sequence[BarClosed]]:
+        """Bars from before, that the session has not got yet, as slices that nobody hears."""
+        slices = BarSlices(instruments, 0)
+        newest = session.newest_closes()
+        found: list[tuple[BarClosed, ...]] = []
+        for each in history:
+            if each.ts_close > newest[each.instrument]:
+                found += slices.add(each, each.ts_close)
+        found += slices.expire(2**63 - 1)
+        ts = max(self._parts.clock.now(), session.now + 1)
+        return [
+            [msgspec.structs.replace(each, ts_known=ts + number, is_history=True) for each in bars]
+            for number, bars in enumerate(found)
+        ]
+
+    def _stop_on_signals(self, shell: RealtimeShell) -> None:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(
+                each, shell.tell, OperatorCommand(OperatorAction.STOP, "", each.name)
+            )
+
+    # What is told.
+
+    def _tell_status(self) -> None:
+        now = time.monotonic()
+        if self._on_status is not None and now - self._told >= 1.0:
+            self._told = now
+            self._on_status(self._describe())
+
+    def _describe(self) -> dict[str, Any]:
+        session, figures = self._session, self._shell.figures()
+        return {
+            "state": "stopping" if session.pipeline.is_stopping else "running",
+            "session": session.session,
+            "name": self._config.name,
+            "mode": self._config.mode,
+            "run_dir": str(self._run_dir),
+            "seconds": round(time.monotonic() - self._begun, 1),
+            "now": to_iso(session.now),
+            "bars": session.rows,
+            "events": session.events,
+            "open_orders": session.open_orders,
+            "strategies": {
+                name: {
+                    "equity": minor_to_float(session.equity(name)),
+                    "cash": minor_to_float(each.ledger.cash),
+                    "positions": {
+                        str(instrument): each.context.units[instrument]
+                        for instrument in each.ledger.held
+                    },
+                    "state": "quarantined" if each.quarantined else session.state_of(name),
+                }
+                for name, each in session.runners.items()
+            },
+            "down": [f"{part} {name}" for part, name in session.pipeline.down],
+            "inbox": {
+                "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
+                "held_back": figures.held_back,
+            },
+            "latency_us": {
+                key: None if value != value else round(value, 1)
+                for key, value in (
+                    ("order_p50", figures.order_p50_us), ("order_p99", figures.order_p99_us),
+                    ("input_p50", figures.input_p50_us), ("input_p99", figures.input_p99_us),
+                )
+            },
+        }  # fmt: skip
+
+
+def open_session(
+    config: SessionConfig,
+    specs: Sequence[StrategySpec],
+    instruments: Sequence[Instrument],
+    tape: SqliteTape | ContinuedTape,
+    header: SessionStarted | None,
+    *,
+    ts_start: int,
+    is_simulated: bool | None = None,
+) -> RealtimeSession:
+    """The session of a configuration; of a `header` the one that it began.
+
+    Args:
+        config: The configuration.
+        specs: Its strategies.
+        instruments: As defined when it began.
+        tape: Where it writes.
+        header: What its tape begins with; None: it is a new one.
+        ts_start: When a new one begins, ns UTC.
+        is_simulated: Whether the venue is the simulated one; None: as configured.
+
+    Raises:
+        ConfigError: It asks for what a realtime session does not carry.
+    """
+    data = config.data
+    live = config.live or LiveConfig()
+    rows = LiveRows(instruments, data.timeframe, data.source)
+    archive = {each.name: archive_features(each.strategy) for each in specs}
+    identity = RealtimeIdentity(
+        session=header.session if header is not None else "",
+        config=decision_json(config),
+        config_hash=config_hash(config),
+        seed=config.seed,
+        mode=config.mode,
+        feature_versions={
+            name: {feature: each.version for feature, each in features.items()}
+            for name, features in archive.items()
+        },
+        ts_start=ts_start,
+    )
+    policy = RealtimePolicy(
+        history_bars=data.history_bars or HISTORY_BARS,
+        pauses_in_outage=live.outage == "pause",
+        cancels_on_stop=live.on_stop == "cancel",
+        is_simulated=config.execution.venue == "simulated" if is_simulated is None
+        else is_simulated,
+    )  # fmt: skip
+    return RealtimeSession(
+        instruments, data.timeframe, data.source, specs,
+        build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
+        policy,
+    )  # fmt: skip

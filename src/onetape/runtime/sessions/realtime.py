@@ -1,0 +1,429 @@
+"""The realtime session: inputs in, events and commands out; without a clock and without I/O.
+
+Paper and live are this one class. In paper the venue is the simulated one, inside; in live commands
+leave by the outbox and the venue's reports are inputs. Every input stands on the tape, so a session
+is a function of them: it runs again, to the byte, when they are given again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+import onetape
+from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.ports import TapeWriter
+from onetape.domain.venue import BarClosed
+from onetape.execution.oms import Oms
+from onetape.execution.outbox import VenueOutbox
+from onetape.execution.simulated.terms import VenueTerms
+from onetape.execution.simulated.venue import SimulatedVenue, VenueState
+from onetape.marketdata.session_rows import LiveRows
+from onetape.portfolio.ledger import Ledger
+from onetape.risk.approval import RiskEngine
+from onetape.risk.breakers import build_breakers
+from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.breakers import Breakers
+from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
+from onetape.runtime.live_log import LiveLog
+from onetape.runtime.live_market import HISTORY_BARS, LiveMarket, LiveMarketState
+from onetape.runtime.live_pipeline import LiveInput, LivePipeline, LivePipelineState
+from onetape.runtime.live_runner import LiveFeatures, LiveFeaturesState, LiveRunner
+from onetape.runtime.market_state import Valuation
+from onetape.runtime.order_desk import DeskState, OrderDesk
+from onetape.runtime.pipeline import PipelineState
+from onetape.runtime.risk_controls import RiskControls
+from onetape.runtime.session_view import SessionView
+from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
+from onetape.runtime.step_log import StepLogState
+from onetape.strategy.context import Context
+from onetape.strategy.slice_features import check_slice_features
+
+STATE_VERSION = 1
+"""Version of everything below; a session goes on from its own version only."""
+
+
+class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a realtime session knows between two inputs. `venue` is None where it is a real one."""
+
+    version: int
+    now: int
+    log: StepLogState
+    market: LiveMarketState
+    features: dict[str, LiveFeaturesState]
+    desk: DeskState
+    pipeline: PipelineState
+    live: LivePipelineState
+    venue: VenueState | None = None
+
+
+class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
+    """What the header of a realtime session says. `ts_start` (ns UTC) makes its id its own."""
+
+    ts_start: int = 0
+
+    def session_id(self, instruments: Sequence[Instrument]) -> str:
+        """16 hex digits of configuration, seed, instruments and start."""
+        parts = [self.config_hash, str(self.seed), str(self.ts_start)]
+        parts += [msgspec.json.encode(each).decode() for each in instruments]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a realtime session behaves where people choose.
+
+    Attributes:
+        history_bars: Bars of each instrument that strategies may ask back for.
+        pauses_in_outage: Whether entries are paused while the feed is down.
+        cancels_on_stop: Whether open orders are canceled when the session is asked to stop.
+        is_simulated: Whether the venue is the simulated one.
+    """
+
+    history_bars: int = HISTORY_BARS
+    pauses_in_outage: bool = True
+    cancels_on_stop: bool = True
+    is_simulated: bool = True
+
+
+class RealtimeSession:
+    """One wiring of a session that gets its inputs one by one.
+
+    Args:
+        instruments: In the order that breaks ties in time.
+        timeframe: Length of the bars.
+        source: Provenance of the bars, as strategies see it.
+        specs: The strategies, in the order in which they see each event.
+        terms: How the simulated venue fills and charges; of a real one the fees are expected.
+        limits: Risk limits, for each strategy on its own books.
+        tape: Where the events go.
+        identity: What the header says.
+        policy: What people choose.
+
+    Attributes:
+        session: Its id.
+        now: The time of its newest input, or up to which it has advanced, ns UTC.
+
+    Raises:
+        ConfigError: Something is asked for that a realtime session does not carry.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        timeframe: str,
+        source: str,
+        specs: Sequence[StrategySpec],
+        terms: VenueTerms,
+        limits: RiskLimits,
+        tape: TapeWriter,
+        identity: RealtimeIdentity,
+        policy: RealtimePolicy,
+    ) -> None:
+        check_carried(instruments, specs, terms, limits)
+        self._specs = specs
+        self._identity = identity
+        self._instruments = tuple(instruments)
+        self.session = identity.session or identity.session_id(instruments)
+        self._log = LiveLog(tape)
+        self._rows = LiveRows(instruments, timeframe, source)
+        self._market = LiveMarket(self._rows, limits.trading_day, policy.history_bars)
+        self._oms = Oms()
+        self._view = SessionView(self._rows, self._market, self._oms, self._log)
+        self._index = {each.id: at for at, each in enumerate(instruments)}
+        ledgers: list[Ledger] = []
+        account = None
+        if limits.account.watches:
+            account = self._build_watch(AccountBooks(ledgers), None)
+        self._is_watched = account is not None or limits.watches
+        self.runners = {each.name: self._build_runner(each, limits, account) for each in specs}
+        ledgers += [each.ledger for each in self.runners.values()]
+        if account is not None:
+            account.begin()
+        self._view.runners = self.runners
+        controls = RiskControls(
+            limits, self._log, self._market, self._oms, instruments, self.runners, account
+        )
+        self.desk = OrderDesk(
+            self._log, self._market, self._oms, instruments, terms.fees, self.runners,
+            controls=controls, is_cash_account=limits.max_leverage is None,
+        )  # fmt: skip
+        self.outbox = VenueOutbox()
+        self._simulated: SimulatedVenue | None = None
+        if policy.is_simulated:
+            self._simulated = SimulatedVenue(instruments, terms, self._market.newest_bar, self.desk)
+        breakers = None
+        if limits.breakers:
+            breakers = Breakers(
+                build_breakers(limits.breakers), self._rows, self._market, self._log, self.desk,
+                self.runners,
+            )  # fmt: skip
+        self.pipeline = LivePipeline(
+            self._rows, self._market, list(self.runners.values()), self.desk,
+            self._simulated or self.outbox, self._log,
+            ContractDesk(self._log, self._market, instruments, self.runners, self.desk),
+            None, breakers,
+        )  # fmt: skip
+        self.pipeline.attach(
+            self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
+            cancels_on_stop=policy.cancels_on_stop,
+        )  # fmt: skip
+        self.now = 0
+
+    def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
+        index = {each.id: at for at, each in enumerate(self._instruments)}
+        owners = None if len(index) == 1 else self._rows.row_owners
+        return EquityWatch(books, self._market, index, owners, self._rows.row_ends, account)
+
+    def _build_runner(
+        self, spec: StrategySpec, limits: RiskLimits, account: EquityWatch | None
+    ) -> LiveRunner:
+        wanted = spec.instruments or tuple(self._index)
+        for identity in wanted:
+            if identity not in self._index:
+                raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
+                                  remedy="add it to data.instruments")  # fmt: skip
+        instruments = [self._instruments[self._index[each]] for each in wanted]
+        features = dict(spec.strategy.features() if spec.features is None else spec.features)
+        check_slice_features(spec.strategy, features)
+        ledger = Ledger(spec.name, spec.currency, instruments)
+        ledger.deposit(spec.capital)
+        prefix = f"{self.session[:8]}-{spec.name}-"
+        empty: dict[str, npt.NDArray[np.float64]] = {name: np.zeros(0) for name in features}
+        runner = LiveRunner(
+            spec.name,
+            spec.strategy,
+            Context(spec.name, instruments, self._view, prefix),
+            ledger,
+            Valuation(ledger, self._market, self._index),
+            self._build_watch(ledger, account) if self._is_watched else None,
+            empty,
+            instruments,
+            None if len(wanted) == len(self._index) else [each in wanted for each in self._index],
+            prefix,
+            RiskEngine(build_gates(limits)),
+            "bars",
+        )
+        runner.attach(LiveFeatures(features, wanted), self._market)
+        return runner
+
+    # Inputs.
+
+    @property
+    def next_due(self) -> int:
+        """When `advance` has something to do, ns UTC; the largest int64: not by time alone."""
+        return self.pipeline.next_due
+
+    def start(self, ts: int) -> None:
+        """The first steps: header, capital, `on_start`."""
+        deposits = [
+            CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
+        ]
+        self.now = ts
+        self.pipeline.start(self._header(), deposits, ts)
+
+    def take_bars(self, bars: Sequence[BarClosed]) -> None:
+        """The bars of one time slice, all with the same `ts_known`, which is later than `now`."""
+        self._move_to(bars[0].ts_known)
+        ordered = self._rows.order(bars)
+        first_row = self._rows.total
+        block, owners = self._rows.add(ordered)
+        self.pipeline.take_slice(block, ordered, owners, first_row)
+
+    def take(self, given: LiveInput, ts: int) -> None:
+        """Any other input, at `ts`, which is later than `now`."""
+        self._move_to(ts)
+        self.pipeline.take(given, ts)
+
+    def advance(self, ts: int) -> None:
+        """Process what has come due by `ts`."""
+        if ts > self.now:
+            self.now = ts
+            self.pipeline.advance(ts)
+
+    def stop(self, reason: str, ts: int) -> None:
+        """The last step: `on_stop`, then the footer."""
+        self._move_to(ts)
+        self.pipeline.stop(reason, ts)
+
+    def _move_to(self, ts: int) -> None:
+        if ts <= self.now:
+            raise DataError(f"an input of {ts} comes after {self.now}")
+        self.now = ts
+
+    def equity(self, strategy: str) -> int:
+        """Equity of a strategy at the marks, in minor units."""
+        return self._view.equity(strategy)
+
+    @property
+    def rows(self) -> int:
+        """How many bars have come."""
+        return self._rows.total
+
+    @property
+    def events(self) -> int:
+        """How many events have been written."""
+        return self._log.emitted + self._rows.total
+
+    @property
+    def wants_look(self) -> str:
+        """Why the venue's books are to be asked for; empty: they need not be."""
+        return ""
+
+    @property
+    def look_since(self) -> int:
+        """From when on fills may be unknown, ns UTC."""
+        return 0
+
+    @property
+    def strategies(self) -> Sequence[str]:
+        """The names of its strategies."""
+        return list(self.runners)
+
+    def encode_state(self) -> bytes:
+        """`save`, as bytes."""
+        return encode_realtime(self.save())
+
+    def newest_closes(self) -> dict[InstrumentId, int]:
+        """When the newest bar of each instrument closed, ns UTC; -1 where there is none."""
+        return {each.id: self._market.last_close(each.id) for each in self._instruments}
+
+    def submitted_orders(self) -> list[OrderSubmitted]:
+        """The open orders as they would be submitted now."""
+        return [
+            OrderSubmitted(
+                each.client_order_id, each.strategy, each.instrument, each.side, each.order_type,
+                each.time_in_force, each.lots, each.limit_ticks, each.stop_ticks, each.ts_expire,
+                reduce_only=each.reduce_only, conditions=each.conditions,
+            )
+            for each in self._oms.open.values()
+        ]  # fmt: skip
+
+    def state_of(self, strategy: str) -> str:
+        """`paused` or `running`."""
+        return "paused" if self.desk.is_paused(strategy) else "running"
+
+    @property
+    def open_orders(self) -> int:
+        """How many orders are open."""
+        return len(self._oms.open)
+
+    # State.
+
+    def save(self) -> RealtimeState:
+        """The state of the session between two inputs."""
+        return RealtimeState(
+            version=STATE_VERSION,
+            now=self.now,
+            log=self._log.save(),
+            market=self._market.save(),
+            features={name: each.live.save() for name, each in self.runners.items()},
+            desk=self.desk.save(),
+            pipeline=self.pipeline.save(),
+            live=self.pipeline.save_live(),
+            venue=self._simulated.save() if self._simulated is not None else None,
+        )
+
+    def restore(self, state: RealtimeState) -> None:
+        """Go on where `state` was saved by a session of the same configuration.
+
+        Raises:
+            DataError: The state is of another version of onetape.
+            StrategyError: A strategy is another one than then.
+        """
+        if state.version != STATE_VERSION:
+            raise DataError(
+                f"a snapshot of version {state.version}, and this onetape goes on from version "
+                f"{STATE_VERSION}",
+                remedy="go on with the onetape that the session ran on",
+            )
+        self.now = state.now
+        self._market.load(state.market)
+        self._log.restore(state.log)
+        for name, each in self.runners.items():
+            each.live.restore(state.features[name])
+        self.desk.restore(state.desk)
+        if self._simulated is not None and state.venue is not None:
+            self._simulated.restore(state.venue)
+        self.pipeline.restore(state.pipeline)
+        self.pipeline.restore_live(state.live)
+
+    def _header(self) -> SessionStarted:
+        return SessionStarted(
+            session=self.session,
+            mode=self._identity.mode,
+            config=self._identity.config,
+            config_hash=self._identity.config_hash,
+            code_version=onetape.__version__,
+            strategy_versions={spec.name: spec.version for spec in self._specs},
+            seed=self._identity.seed,
+            datasets=[],
+            instruments=list(self._instruments),
+            feature_versions=self._identity.feature_versions,
+        )
+
+
+def encode_realtime(state: RealtimeState) -> bytes:
+    """The same bytes for the same state."""
+    return msgspec.msgpack.encode(state)
+
+
+def decode_realtime(data: bytes) -> RealtimeState:
+    """The state that `encode_realtime` wrote.
+
+    Raises:
+        DataError: It is of another version, or no state.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=RealtimeState)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"a snapshot can't be read: {error}",
+            remedy="go on with the onetape that the session ran on",
+        ) from error
+
+
+def check_carried(
+    instruments: Sequence[Instrument],
+    specs: Sequence[StrategySpec],
+    terms: VenueTerms,
+    limits: RiskLimits,
+) -> None:
+    """Refuse by name what a realtime session does not carry.
+
+    Raises:
+        ConfigError: It is asked for.
+    """
+    asked = {
+        "execution.carrying": terms.carrying is not None,
+        "execution.margin": terms.margin is not None,
+        "execution.currencies": terms.conversion_e8 is not None,
+        "execution.settlement_days": bool(terms.settlement_days),
+        "execution.transfers": bool(terms.transfers),
+        "risk.short_sale.uptick_rule": limits.short_sale.uptick_rule,
+    }
+    for key, is_asked in asked.items():
+        if is_asked:
+            raise ConfigError("is not carried in paper and live", where=key,
+                              remedy="leave it out, or run a backtest")  # fmt: skip
+    currencies = sorted({spec.currency for spec in specs})
+    for each in instruments:
+        if each.is_contract or each.is_margined:
+            raise ConfigError(
+                f"{each.id} is a {each.kind.value}, which is not carried in paper and live",
+                where="data.instruments",
+                remedy="trade equities and spot pairs, or run a backtest",
+            )
+        if len(currencies) > 1 or each.settlement_currency != currencies[0]:
+            raise ConfigError(
+                f"{each.id} is settled in {each.settlement_currency}, and the capital is in "
+                f"{' and '.join(currencies)}",
+                where="strategies",
+                remedy="give all strategies capital in that one currency",
+            )

@@ -1,0 +1,170 @@
+"""A realtime session decides what a backtest over the same bars decides: the same records."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import pytest
+
+from onetape.domain.events import KillSwitchSet, SessionStarted
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS
+from onetape.domain.numbers import to_minor
+from onetape.domain.venue import BarClosed
+from onetape.marketdata.timeline import Timeline
+from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
+from onetape.runtime.sessions.live_inputs import give, read_inputs
+from onetape.runtime.sessions.realtime import (
+    RealtimeIdentity,
+    RealtimePolicy,
+    RealtimeSession,
+    decode_realtime,
+    encode_realtime,
+)
+from onetape.tape.block import decode_record
+from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.store import MemoryTape
+from tests.parity.test_snapshots import choose_strategies
+from tests.support.random_strategies import World, make_world
+
+SEEDS = range(80)
+SESSION = "0123456789abcdef"
+
+
+def list_specs(world: World) -> list[StrategySpec]:
+    return [
+        StrategySpec(name=f"s{number}", strategy=each, capital=to_minor(20_000, "capital"))
+        for number, each in enumerate(choose_strategies(world.seed))
+    ]
+
+
+def slice_bars(timeline: Timeline) -> Iterator[tuple[BarClosed, ...]]:
+    """The bars of a timeline as a feed would give them, a slice at a time."""
+    columns = {name: timeline.columns[name].tolist()
+               for name in (*BAR_INT_COLUMNS, *BAR_FLOAT_COLUMNS)}  # fmt: skip
+    rows = range(len(timeline))
+    owners = timeline.row_owners
+    for _, group in groupby(rows, key=columns["ts_known"].__getitem__):
+        yield tuple(
+            BarClosed(
+                instrument=InstrumentId(timeline.instruments[owners[row]].id),
+                **{name: values[row] for name, values in columns.items()},
+            )
+            for row in group
+        )
+
+
+def open_realtime(world: World, tape: MemoryTape) -> RealtimeSession:
+    return RealtimeSession(
+        world.timeline.instruments, world.timeline.timeframe, world.timeline.source,
+        list_specs(world), world.terms, world.limits, tape,
+        RealtimeIdentity(session=SESSION, mode="backtest"), RealtimePolicy(),
+    )  # fmt: skip
+
+
+def records_of(tape: MemoryTape) -> list[bytes]:
+    tape.commit()
+    return list(MemoryTapeReader(tape).encoded_records())
+
+
+def without_bars(records: Sequence[bytes]) -> list[bytes]:
+    """The records but those of the bars; the header without what only a backtest pins."""
+    kept = [each for each in records if not isinstance(decode_record(each).events[0][0], BarClosed)]
+    assert isinstance(decode_record(kept[0]).events[0][0], SessionStarted)
+    return kept
+
+
+def run_backtest(world: World) -> list[bytes]:
+    tape = MemoryTape()
+    session = BacktestSession(world.timeline, list_specs(world), world.terms, world.limits, tape,
+                              SessionIdentity(session=SESSION))  # fmt: skip
+    session.run()
+    return records_of(tape)
+
+
+def run_realtime(
+    world: World, chance: random.Random | None = None
+) -> tuple[list[bytes], list[bytes]]:
+    """The records of a realtime session, and states from which it could go on."""
+    tape = MemoryTape()
+    session = open_realtime(world, tape)
+    columns = world.timeline.columns
+    session.start(int(columns["ts_open"].min()))
+    states: list[bytes] = []
+    for bars in slice_bars(world.timeline):
+        if chance is not None and chance.random() < 0.5:  # the clock runs between two bars
+            due = session.next_due
+            session.advance(min(due, bars[0].ts_known - 1))
+        session.take_bars(bars)
+        states.append(encode_realtime(session.save()))
+    session.pipeline.stop("end of data", int(columns["ts_known"][-1]))
+    return records_of(tape), states
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_same_records_as_a_backtest(seed: int) -> None:
+    world = make_world(seed)
+    records, _ = run_realtime(world, random.Random(seed))
+    assert without_bars(records) == run_backtest(world)
+    bars = [decode_record(each).events[0][0] for each in records]
+    assert len([each for each in bars if isinstance(each, BarClosed)]) == len(world.timeline)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_inputs_of_the_tape_give_the_tape(seed: int) -> None:
+    world = make_world(seed)
+    records, _ = run_realtime(world, random.Random(seed))
+    tape = MemoryTape()
+    session = open_realtime(world, tape)
+    *inputs, stopped = read_inputs(records)
+    for each in inputs:
+        give(session, each)
+    session.pipeline.stop("end of data", stopped.ts)
+    assert records_of(tape) == records
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_goes_on_from_any_state(seed: int) -> None:
+    world = make_world(seed)
+    records, states = run_realtime(world)
+    slices = list(slice_bars(world.timeline))
+    at = random.Random(seed).randrange(len(slices))
+    tape = MemoryTape()
+    session = open_realtime(world, tape)
+    session.restore(decode_realtime(states[at]))
+    assert encode_realtime(session.save()) == states[at]
+    for bars in slices[at + 1 :]:
+        session.take_bars(bars)
+    session.pipeline.stop("end of data", int(world.timeline.columns["ts_known"][-1]))
+    rest = records_of(tape)
+    assert rest == records[len(records) - len(rest) :]
+    assert encode_realtime(session.save()) == encode_realtime(_final(world, records).save())
+
+
+def _final(world: World, records: Sequence[bytes]) -> RealtimeSession:
+    session = open_realtime(world, MemoryTape())
+    *inputs, stopped = read_inputs(records)
+    for each in inputs:
+        give(session, each)
+    session.pipeline.stop("end of data", stopped.ts)
+    return session
+
+
+def test_kill_switch_is_an_input() -> None:
+    world = make_world(3)
+    tape = MemoryTape()
+    session = open_realtime(world, tape)
+    session.start(int(world.timeline.columns["ts_open"].min()))
+    for number, bars in enumerate(slice_bars(world.timeline)):
+        session.take_bars(bars)
+        if number == 5:
+            session.take(KillSwitchSet(active=True, reason="by hand"), bars[0].ts_known + 1)
+    session.stop("end", session.now + 1)
+    records = records_of(tape)
+    again = MemoryTape()
+    rerun = open_realtime(world, again)
+    for each in read_inputs(records):
+        give(rerun, each)
+    assert records_of(again) == records
