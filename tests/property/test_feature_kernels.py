@@ -19,6 +19,7 @@ from onetape.features import (
     Atr,
     Beta,
     Bollinger,
+    ChaikinOscillator,
     Correlation,
     Dema,
     Donchian,
@@ -47,6 +48,7 @@ from onetape.features import (
 )
 from onetape.features.columns import compute_column, select_inputs
 from onetape.features.compiled import PackedState, compute_column_compiled, fill_column
+from onetape.features.estimator import Combined, CombinedWithNumber, Expression
 from onetape.features.kernels import KERNELS
 from onetape.features.kernels.memory import kernel
 from onetape.features.kernels.quotient import divide, is_extreme
@@ -82,11 +84,16 @@ CASES: dict[type[Estimator], Callable[[int], Estimator]] = {
     Kama: lambda n: Kama(n, 2, 9),
     Obv: lambda _: Obv(),
     AccumulationDistribution: lambda _: AccumulationDistribution(),
+    ChaikinOscillator: lambda n: ChaikinOscillator((n + 1) // 2, n + 1),
+    Combined: lambda n: Combined(OPERATIONS[n % 4]),
+    CombinedWithNumber: lambda n: CombinedWithNumber(NUMBERED[n % 6], n % 3 - 1.5 * (n % 2)),
 }
 """Each class with a kernel, made for a window."""
 
 BANDS: Any = ("upper", "middle", "lower", "bandwidth", "percent_b")
 ENDS: Any = ("upper", "lower", "middle")
+OPERATIONS: Any = ("+", "-", "*", "/")
+NUMBERED: Any = ("+", "-", "*", "/", "number -", "number /")
 WINDOWS = (1, 2, 3, 4, 5, 7, 8, 20, 33, 64, 255, 256, 257, 600, 3000)
 
 every = pytest.mark.parametrize("kind", CASES, ids=lambda each: each.__name__)
@@ -103,11 +110,16 @@ def make_columns(rows: int, seed: int = 1) -> dict[str, Column]:
     close: Column = (50 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))).round(1)
     reach: Column = np.round(rng.exponential(0.2, (2, rows)), 1)
     volume: Column = np.round(rng.exponential(100, rows))
-    return {"high": close + reach[0], "low": close - reach[1], "close": close, "volume": volume}
+    return {
+        "high": close + reach[0], "low": close - reach[1], "close": close, "volume": volume,
+        "left": close, "right": reach[0], "value": reach[1],
+    }  # fmt: skip
 
 
 def loop(feature: Estimator, inputs: tuple[Column, ...]) -> Column:
     """The loop over `update`, compiled; that it is as in Python is shown elsewhere."""
+    if isinstance(feature, Expression):
+        return feature.plan.compute(inputs, loop)
     out = np.empty(len(inputs[0]))
     fill_column(PackedState(feature), inputs, out)
     return out

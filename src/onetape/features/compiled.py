@@ -88,10 +88,11 @@ def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...
     if isinstance(estimator, Timeframed):
         inside = estimator.compute_column(inputs, compute_column_compiled)
         return np.ascontiguousarray(inside)
-    if isinstance(estimator, Expression):
-        return estimator.plan.compute(inputs, compute_column_compiled)
     out = np.empty(len(inputs[0]))
     kernel = KERNELS.get(type(estimator))
-    if kernel is None or not kernel(estimator, inputs, out):
-        fill_column(PackedState(estimator), inputs, out)
+    if kernel is not None and kernel(estimator, inputs, out):
+        return out
+    if isinstance(estimator, Expression):
+        return estimator.plan.compute(inputs, compute_column_compiled)
+    fill_column(PackedState(estimator), inputs, out)
     return out

@@ -12,12 +12,22 @@ from onetape.features.bands import Bollinger
 from onetape.features.channel import Donchian, FastStochastic, WilliamsR
 from onetape.features.comovement import Beta, Correlation
 from onetape.features.dispersion import RollingStd, RollingVariance, ZScore
+from onetape.features.estimator import Combined, CombinedWithNumber
 from onetape.features.extremes import RollingMax, RollingMin
-from onetape.features.kernels import extremes, lags, moments, pairs, smoothed, sums, totals
+from onetape.features.kernels import (
+    arithmetic,
+    extremes,
+    lags,
+    moments,
+    pairs,
+    smoothed,
+    sums,
+    totals,
+)
 from onetape.features.kernels.memory import CHAIN_CHUNK, CHUNK
 from onetape.features.returns import Lag, Momentum, RateOfChange, SimpleReturn
 from onetape.features.state import FloatColumn
-from onetape.features.volume import AccumulationDistribution, Mfi, Obv, Vwap
+from onetape.features.volume import AccumulationDistribution, ChaikinOscillator, Mfi, Obv, Vwap
 from onetape.features.weighted import Kama, Wma
 from onetape.features.wilder import Atr, TrueRange
 
@@ -149,7 +159,22 @@ def _obv(_each: Any, inputs: Inputs, out: FloatColumn) -> bool:
 
 
 def _accumulation(_each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-    return totals.fill_accumulation(*inputs, out)
+    return totals.fill_oscillator(*inputs, 0, 0, np.empty(CHAIN_CHUNK), out)
+
+
+def _oscillator(each: ChaikinOscillator, inputs: Inputs, out: FloatColumn) -> bool:
+    return totals.fill_oscillator(*inputs, each.fast, each.slow, np.empty(CHAIN_CHUNK), out)
+
+
+def _combined(each: Combined, inputs: Inputs, out: FloatColumn) -> bool:
+    arithmetic.fill_combined(*inputs, each.start_state().operation, out)
+    return True
+
+
+def _with_number(each: CombinedWithNumber, inputs: Inputs, out: FloatColumn) -> bool:
+    state = each.start_state()
+    arithmetic.fill_combined_with_number(*inputs, state.number, state.operation, out)
+    return True
 
 
 KERNELS: Mapping[type[Any], Callable[[Any, Inputs, FloatColumn], bool]] = {
@@ -181,4 +206,7 @@ KERNELS: Mapping[type[Any], Callable[[Any, Inputs, FloatColumn], bool]] = {
     Kama: _kama,
     Obv: _obv,
     AccumulationDistribution: _accumulation,
+    ChaikinOscillator: _oscillator,
+    Combined: _combined,
+    CombinedWithNumber: _with_number,
 }
