@@ -45,7 +45,7 @@ NEVER_IN_A_BACKTEST = {
     "account.posted", "control.transfer", "account.transfer_refused", "feature.drifted",
     "account.margin", "position.settled", "market.settlement", "market.expiry", "intent.exercise",
     "account.settling", "market.bar", "connection.changed", "venue.report", "venue.state",
-    "venue.differs", "control.operator", "session.resumed",
+    "venue.differs", "control.operator", "session.resumed", "order.filled_stray",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

@@ -118,7 +118,7 @@ def test_inputs_of_the_tape_give_the_tape(seed: int) -> None:
     records, _ = run_realtime(world, random.Random(seed))
     tape = MemoryTape()
     session = open_realtime(world, tape)
-    *inputs, stopped = read_inputs(records)
+    *inputs, stopped, _ = read_inputs(records)
     for each in inputs:
         give(session, each)
     session.pipeline.stop("end of data", stopped.ts)
@@ -145,7 +145,7 @@ def test_goes_on_from_any_state(seed: int) -> None:
 
 def _final(world: World, records: Sequence[bytes]) -> RealtimeSession:
     session = open_realtime(world, MemoryTape())
-    *inputs, stopped = read_inputs(records)
+    *inputs, stopped, _ = read_inputs(records)
     for each in inputs:
         give(session, each)
     session.pipeline.stop("end of data", stopped.ts)

@@ -7,7 +7,9 @@ import typer
 from onetape.control.boundary import ErrorBoundary
 from onetape.control.commands import config, data, features, risk, strategy, tape
 from onetape.control.commands.backtest import backtest
+from onetape.control.commands.live import live, paper
 from onetape.control.commands.lookahead import lookahead
+from onetape.control.commands.operate import flatten, kill, pause, resume, status, stop
 from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
 from onetape.control.commands.statement import statement
@@ -27,6 +29,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(backtest)
+app.command()(paper)
+app.command()(live)
+app.command()(status)
+app.command()(stop)
+app.command()(pause)
+app.command()(resume)
+app.command()(flatten)
+app.command()(kill)
 app.command()(sweep)
 app.command()(lookahead)
 app.command()(warmup)

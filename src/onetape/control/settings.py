@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def load_backtest(file: Path, overrides: Sequence[str]) -> SessionConfig:
-    """The configuration of a backtest whose strategies exist and accept their params.
+    """`load_session` of a backtest."""
+    return load_session(file, overrides, "backtest")
+
+
+def load_session(file: Path, overrides: Sequence[str], mode: str) -> SessionConfig:
+    """The configuration of a session whose strategies exist and accept their params.
 
     Raises:
         ConfigError: The first problem in the order of the file, or the mode is another one.
@@ -27,11 +32,11 @@ def load_backtest(file: Path, overrides: Sequence[str]) -> SessionConfig:
     config, problems = validate_document(document)
     if config is None:
         raise problems[0]
-    if config.mode != "backtest":
+    if config.mode != mode:
         raise ConfigError(
-            f"mode {config.mode} can't be started: this version runs backtests",
+            f"the configuration is for {config.mode}, not for {mode}",
             where=document.place_of(("mode",)),
-            remedy="set mode: backtest",
+            remedy=f"onetape {config.mode} {file}, or set mode: {mode}",
         )
     for problem in check_strategies(config, document):
         raise problem

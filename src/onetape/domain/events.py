@@ -217,6 +217,11 @@ class OrderPartiallyFilled(OrderFilled, frozen=True, gc=False, array_like=True,
     """A fill that leaves lots open."""
 
 
+class StrayFilled(OrderFilled, frozen=True, gc=False, array_like=True,
+                  tag="order.filled_stray"):  # fmt: skip
+    """A fill of an order that is closed here: the books take it, and the order stays closed."""
+
+
 class OrderTriggered(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.triggered"):
     """A stop order met its stop price and lives on as its base type."""
 
@@ -360,6 +365,7 @@ class SettlementKind(Enum):
     | `worthless`   | an option expires out of the money                                     |
     | `delivery`    | the other leg of an exercise: the underlying is bought or sold         |
     | `liquidation` | the broker closes lots for want of margin                              |
+    | `base_fee`    | a venue took its fee in lots: they are sold, and the fee is the price  |
     """
 
     VARIATION = "variation"
@@ -369,6 +375,7 @@ class SettlementKind(Enum):
     WORTHLESS = "worthless"
     DELIVERY = "delivery"
     LIQUIDATION = "liquidation"
+    BASE_FEE = "base_fee"
 
 
 class PositionSettled(
@@ -561,7 +568,7 @@ OrderReport = (
 VenueCommand = OrderSubmitted | OrderCancelPending | OrderReplacePending
 """What leaves for a venue."""
 
-OrderEvent = OrderDenied | OrderReport
+OrderEvent = OrderDenied | OrderReport | StrayFilled
 """What `Strategy.on_order_update` receives."""
 
 PositionEvent = PositionChanged | PositionOpened | PositionClosed

@@ -273,10 +273,11 @@ class DenialCode(Enum):
 
 
 class RejectCode(Enum):
-    """Why a venue refused a command."""
+    """Why a venue refused a command; `not_received`: it never had it, as was found out later."""
 
     UNKNOWN_ORDER = "unknown_order"
     ORDER_CLOSED = "order_closed"
     QUANTITY_BELOW_FILLED = "quantity_below_filled"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNSUPPORTED = "unsupported"
+    NOT_RECEIVED = "not_received"

@@ -107,7 +107,7 @@ class VenueReport(
         lots: Of this execution; of a replace the new total, filled ones included.
         ticks: Price of the execution. Venues fill between our ticks only when they improve on them;
             then it is rounded against us and `price` is what they said.
-        price: What the venue said, currency; for people.
+        price: What the venue said, currency; what it is better than `ticks` is booked as a rebate.
         filled_lots: Filled lots of the order behind it, in all; -1 where the venue doesn't say.
         fee: Minor units of the instrument's settlement currency; negative is a rebate.
         fee_units: Where the fee was taken in the base currency: how much, in 1e-8 units, and
@@ -233,9 +233,9 @@ class DiscrepancyKind(Enum):
     | --------------- | ----------------------------------------------------- | ----------------- |
     | `missed_report` | it did something to an order, and we had not heard it | told now          |
     | `lost_order`    | it never had an order that we sent                    | rejected          |
-    | `foreign_order` | an order that is not ours                             | adopted, ignored  |
-    | `position`      | it holds other lots of an instrument                  | adopted, or none  |
-    | `cash`          | it has other cash                                     | posted, or none   |
+    | `foreign_order` | an order that is not ours                             | ignored, or none  |
+    | `position`      | it holds other lots of an instrument                  | nobody's, or none |
+    | `cash`          | it has other cash                                     | nobody's, or none |
     """
 
     MISSED_REPORT = "missed_report"

@@ -14,7 +14,13 @@ import msgspec
 
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.orders import OrderType, TimeInForce
+from onetape.domain.orders import (
+    OrderConditions,
+    OrderIntent,
+    OrderType,
+    QuantityBasis,
+    TimeInForce,
+)
 from onetape.domain.venue import ConnectionChanged, VenueReport, VenueSnapshot
 
 Heard = VenueReport | ConnectionChanged
@@ -46,6 +52,19 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_iceberg: bool = False
     can_short: bool = False
     has_fractions: bool = False
+
+    def find_unsupported(self, intent: OrderIntent) -> str:
+        """What an order asks for that the venue has not; empty where it has everything."""
+        terms = intent.conditions or OrderConditions()
+        asked = {
+            "an order that is sized at its fill": intent.basis >= QuantityBasis.NOTIONAL_AT_FILL,
+            intent.order_type.name.lower(): intent.order_type not in self.order_types,
+            intent.time_in_force.name.lower(): intent.time_in_force not in self.times_in_force,
+            "order lists": bool(terms.parent or terms.group) and not self.has_lists,
+            "post-only": terms.post_only and not self.has_post_only,
+            "icebergs": bool(terms.display_lots) and not self.has_iceberg,
+        }
+        return next((what for what, is_missing in asked.items() if is_missing), "")
 
 
 class VenueGateway(Protocol):

@@ -90,6 +90,12 @@ MOVES: dict[tuple[OrderStatus, type[OrderReport]], OrderStatus] = {
     (S.UNKNOWN, OrderFilled): S.FILLED,
     (S.UNKNOWN, OrderCanceled): S.CANCELED,
     (S.UNKNOWN, OrderExpired): S.EXPIRED,
+    (S.UNKNOWN, OrderCancelRejected): S.ACCEPTED,
+    **{
+        (status, event): S.ACCEPTED
+        for status in (S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN)
+        for event in (OrderReplaced, OrderReplaceRejected)
+    },
 }
 
 _MOVES_FROM: tuple[dict[type[OrderReport], OrderStatus], ...] = tuple(
@@ -117,7 +123,9 @@ _ACCEPTED = S.ACCEPTED
 _FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
 _EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
-_OF_A_CHANGE = frozenset({OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered})
+_OF_A_CHANGE = frozenset(
+    {OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered}
+)
 
 
 class Order(msgspec.Struct, gc=False):
@@ -151,6 +159,8 @@ class Order(msgspec.Struct, gc=False):
     asked_lots: int = 0
     asked_lot_cost: int = 0
     conditions: OrderConditions | None = None
+    asked_limit_ticks: int = 0
+    asked_stop_ticks: int = 0
 
     @property
     def leaves(self) -> int:
@@ -246,16 +256,37 @@ class Oms:
 
     def _change(self, order: Order, event: OrderReport) -> None:
         """What an event makes of the order's own fields."""
-        if isinstance(event, OrderReplaced):
+        if isinstance(event, OrderReplacePending):
+            order.asked_limit_ticks = event.limit_ticks
+            order.asked_stop_ticks = event.stop_ticks
+        elif isinstance(event, OrderReplaced):
+            order.lot_cost = _cost_after(order, event.limit_ticks)
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks
-            order.lot_cost = order.asked_lot_cost
-            order.asked_lots = order.asked_lot_cost = 0
+            _forget_asked(order)
         elif isinstance(event, OrderReplaceRejected):
-            order.asked_lots = order.asked_lot_cost = 0
+            _forget_asked(order)
         elif isinstance(event, OrderReduced):
             order.lots = event.lots
         elif isinstance(event, OrderTriggered):
             order.stop_ticks = event.stop_ticks
             order.order_type = order.order_type.triggered
+
+
+def _cost_after(order: Order, limit_ticks: int) -> int:
+    """The most that a lot can cost when a replace is through.
+
+    It is what risk counted for it. A limit that nobody here asked for, above the one that was
+    counted, costs more in proportion, rounded up: notional and fees don't grow faster than it.
+    """
+    if order.asked_lots:
+        cost, counted = order.asked_lot_cost, order.asked_limit_ticks
+    else:
+        cost, counted = order.lot_cost, order.limit_ticks
+    return -(-cost * limit_ticks // counted) if limit_ticks > counted > 0 else cost
+
+
+def _forget_asked(order: Order) -> None:
+    order.asked_lots = order.asked_lot_cost = 0
+    order.asked_limit_ticks = order.asked_stop_ticks = 0

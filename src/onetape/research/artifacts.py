@@ -18,6 +18,7 @@ from onetape.runtime.run_files import write_whole
 
 if TYPE_CHECKING:
     from onetape.marketdata.timeline import Timeline
+    from onetape.tape.reader import SqliteTapeReader
 
 
 def write_artifacts(
@@ -81,14 +82,26 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
 
     reader = SqliteTapeReader(run_dir / "tape.db")
     try:
-        timeline = load_pinned_timeline(
-            reader.header,
-            catalog or _catalog_of(run_dir),
-            find_files(run_dir),
-        )
+        timeline = load_tape_timeline(reader, catalog or _catalog_of(run_dir), find_files(run_dir))
         return summarize_run(timeline, reader.events(), digest=reader.digest)
     finally:
         reader.close()
+
+
+def load_tape_timeline(
+    reader: SqliteTapeReader, catalog: Path, files: SideFiles = NO_FILES
+) -> Timeline:
+    """The bars that a session ran on: those that its tape pins or, of paper and live, holds.
+
+    Raises:
+        DataError: As `load_pinned_timeline`, or the tape holds no bar.
+    """
+    from onetape.runtime.sessions.live_timeline import read_timeline
+
+    header = reader.header
+    if header.mode == "backtest":
+        return load_pinned_timeline(header, catalog, files)
+    return read_timeline(header, reader.encoded_records())
 
 
 def load_pinned_timeline(

@@ -475,16 +475,16 @@ def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
     Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
-    own content hash), `clock.speed`, connections, and `live`, whose effects are inputs. It loads
-    again, with the defaults in their place.
+    own content hash), `clock.speed` and connections. It loads again, with the defaults in their
+    place.
     """
     values = config.model_dump(mode="json", by_alias=True)
     del values["output"], values["data"]["path"]
     for key in PINNED_KEYS:
         del values["data"][key]
     values["clock"].pop("speed", None)
-    del values["data"]["connection"], values["execution"]["connection"], values["live"]
-    for section, key in (("", "drift"), ("data", "history_bars")):
+    del values["data"]["connection"], values["execution"]["connection"]
+    for section, key in (("", "drift"), ("", "live"), ("data", "history_bars")):
         place = values[section] if section else values
         if place[key] is None:
             del place[key]  # as in sessions from before there was any

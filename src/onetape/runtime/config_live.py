@@ -45,8 +45,12 @@ class LiveConfig(Section):
     """Time a strategy may take for one callback; then it is taken out."""
     stop_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long a stopping session waits for its orders to be answered."""
-    foreign_orders: Literal["ignore", "adopt"] = "ignore"
-    """Orders at the venue that are not ours: left alone, or canceled with ours."""
+    foreign_orders: Literal["ignore", "stop"] = "stop"
+    """Orders at the venue that are not ours: left alone, or nothing opens until they are gone."""
+    foreign_positions: Literal["ignore", "stop"] = "stop"
+    """What the account holds beyond the strategies: nobody's, or nothing opens until it is gone."""
+    foreign_cash: Literal["ignore", "stop"] = "stop"
+    """Cash that came or went by itself: nobody's, or nothing opens until it is explained."""
     power_loss: bool = True
     """Whether every commit of the tape waits for the disk; false survives a kill of the process."""
     inbox: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10_000

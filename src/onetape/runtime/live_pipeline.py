@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyStuck
-from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined
+from onetape.domain.events import KillSwitchSet, StrategyQuarantined
 from onetape.domain.market import BarBlock
 from onetape.domain.venue import (
     BarClosed,
@@ -26,6 +26,7 @@ from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.live_runner import LiveRunner
 from onetape.runtime.pipeline import Pipeline
 from onetape.runtime.runner import Runner
+from onetape.runtime.venue_desk import Settle
 
 LiveInput = (
     ConnectionChanged | KillSwitchSet | OperatorCommand | SessionResumed | VenueReport
@@ -33,7 +34,7 @@ LiveInput = (
 )  # fmt: skip
 """What comes besides bars: each is the first event of a step of its own."""
 
-OPERATOR, OUTAGE, RECONCILIATION = "operator", "outage", "reconciliation"
+OPERATOR, OUTAGE = "operator", "outage"
 """Who may pause a session, besides its breakers."""
 
 
@@ -55,11 +56,15 @@ class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
 class Correspondence(Protocol):
     """What follows the account at a real venue: reports of orders, and reconciliation."""
 
-    def take_report(self, report: VenueReport, settle: Callable[[OrderReport], None]) -> None:
-        """What a report means for the order it is of."""
+    def doubt(self) -> None:
+        """From now on nothing opens anything, until a look finds the books equal."""
         ...
 
-    def take_snapshot(self, snapshot: VenueSnapshot, settle: Callable[[OrderReport], None]) -> None:
+    def take_report(self, report: VenueReport, settle: Settle, seq: int) -> None:
+        """What a report means for the order that it is of."""
+        ...
+
+    def take_snapshot(self, snapshot: VenueSnapshot, settle: Settle, seq: int) -> None:
         """What the venue's books say beside ours."""
         ...
 
@@ -163,9 +168,9 @@ class LivePipeline(Pipeline):
         log.origin = log.cause = seq = log.emit(given, 0, 0)
         match given:
             case VenueReport():
-                self._correspond().take_report(given, self._settle_as(seq))
+                self._correspond().take_report(given, self._settle_as(seq), seq)
             case VenueSnapshot():
-                self._correspond().take_snapshot(given, self._settle_as(seq))
+                self._correspond().take_snapshot(given, self._settle_as(seq), seq)
             case ConnectionChanged():
                 self._connect(given)
             case OperatorCommand():
@@ -173,7 +178,8 @@ class LivePipeline(Pipeline):
             case KillSwitchSet():
                 self._kill(given, seq)
             case SessionResumed():
-                pass
+                if self.correspondence is not None:
+                    self.correspondence.doubt()
         self._end_step()
         self._deliver(ts, ts - 1)
 
@@ -187,13 +193,15 @@ class LivePipeline(Pipeline):
             raise InvariantBroken("a venue reports to a session that has none")
         return self.correspondence
 
-    def _settle_as(self, cause: int) -> Callable[[OrderReport], None]:
+    def _settle_as(self, cause: int) -> Settle:
         return lambda report: self._settle(report, cause)
 
     def _connect(self, change: ConnectionChanged) -> None:
         key = (change.part.value, change.name)
         if not change.instruments:
             (self._down.discard if change.is_up else self._down.add)(key)
+        if change.part is ConnectionPart.VENUE and self.correspondence is not None:
+            self.correspondence.doubt()
         self._pause_outage()
         for runner in self._active:
             hear = runner.on_connection

@@ -19,6 +19,9 @@ from onetape.domain.events import (
     OrderReplacePending,
     OrderReplaceRejected,
     OrderReport,
+    PositionSettled,
+    SettlementKind,
+    StrayFilled,
     TransferOrdered,
     TransferRefused,
     VenueCommand,
@@ -40,12 +43,14 @@ from onetape.domain.orders import (
     TimeInForce,
 )
 from onetape.domain.postings import PostingKind
+from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
     compute_affordable_lots,
     compute_fill_fee,
 )
+from onetape.execution.venue_reports import BaseFee
 from onetape.portfolio.adjusted_marks import new_share_ticks
 from onetape.portfolio.ledger import NO_INSTRUMENT, NewShares
 from onetape.risk.approval import RiskApproved, RiskEngine
@@ -68,7 +73,9 @@ from onetape.runtime.step_log import StepLog
 
 S = OrderStatus
 _AT_FILL = (QuantityBasis.NOTIONAL_AT_FILL, QuantityBasis.EQUITY_AT_FILL)
-_CHANGING = (S.CANCEL_PENDING, S.REPLACE_PENDING)
+_ENDING = (S.CANCEL_PENDING, S.UNKNOWN)
+"""Of an unknown order nothing can be asked before the venue has said what it is."""
+_CHANGING = (S.REPLACE_PENDING, *_ENDING)
 _TAKER = LiquiditySide.TAKER.value
 _BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
@@ -94,13 +101,15 @@ class OrderDesk:
         commands: What the current step wants sent to the venue, in order.
         is_cash_account: Whether what is bought must be paid from cash.
         margin: What measures margin; None: there is no agreement on it.
+        capabilities: What a real venue can; None: the simulated one can everything.
         settlement: Keeps the proceeds of sales until they settle; None: they do at once.
     """
 
     __slots__ = (
         "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
         "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
-        "_runners", "_ungated", "commands", "is_cash_account", "margin", "settlement",
+        "_runners", "_ungated", "capabilities", "commands", "is_cash_account", "margin",
+        "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +146,7 @@ class OrderDesk:
         self._expired: set[InstrumentId] = set()
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
+        self.capabilities: Capabilities | None = None
 
     def save(self) -> DeskState:
         """Open orders, oldest first, and the kill switch."""
@@ -256,6 +266,10 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
+        if self.capabilities is not None:
+            missing = self.capabilities.find_unsupported(intent)
+            if missing:
+                return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
         if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         if self._expired and line.instrument.id in self._expired:
@@ -618,7 +632,7 @@ class OrderDesk:
         seq = log.emit(intent, log.origin, log.cause)
         identity = intent.client_order_id
         order = self._oms.open.get(identity)
-        if order is None or order.strategy != runner.name or order.status is S.CANCEL_PENDING:
+        if order is None or order.strategy != runner.name or order.status in _ENDING:
             return self._refuse_change(runner, intent, order, seq)
         self._command(OrderCancelPending(identity), order, seq)
         return None
@@ -627,7 +641,8 @@ class OrderDesk:
         log = self._log
         seq = log.emit(intent, log.origin, log.cause)
         order = self._oms.open.get(intent.client_order_id)
-        if order is None or order.strategy != runner.name or order.status in _CHANGING:
+        is_mine = order is not None and order.strategy == runner.name
+        if order is None or not is_mine or order.status in _CHANGING or order.asked_lots:
             return self._refuse_change(runner, intent, order, seq)
         changed = OrderReplacePending(
             intent.client_order_id, intent.lots or order.lots,
@@ -691,7 +706,7 @@ class OrderDesk:
             if (
                 order.strategy == runner.name
                 and lots * order.side >= 0
-                and order.status is not S.CANCEL_PENDING
+                and order.status not in _ENDING
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
@@ -700,7 +715,7 @@ class OrderDesk:
         for order in list(self._oms.open.values()):
             if (
                 order.strategy == runner.name
-                and order.status not in (S.CANCEL_PENDING, S.UNKNOWN)
+                and order.status not in _ENDING
                 and not (but and order.client_order_id.startswith(but))
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
@@ -769,15 +784,20 @@ class OrderDesk:
         self._oms.move(order, command, self._log.emit(command, order.correlation_id, cause))
         self.commands.append(command)
 
-    def settle(self, report: OrderReport, cause: int) -> Runner | None:
+    def settle(self, report: OrderReport | StrayFilled, cause: int) -> Runner | None:
         """Follow a venue report through OMS and books; returns whose order it was.
 
-        `cause` is the seq of the market event that made it; 0 when it answers a command.
+        A stray fill goes to the books alone. `cause` is the seq of the market event that made it; 0
+        when it answers a command.
 
         Raises:
             InvariantBroken: The report is for an unknown order or no legal move.
         """
         log = self._log
+        if isinstance(report, StrayFilled):
+            runner = self._runners[report.strategy]
+            self._book(runner, report, log.origin, log.emit(report, log.origin, cause))
+            return runner
         order = self._oms.open.get(report.client_order_id)
         if order is None:
             if isinstance(report, OrderCancelRejected | OrderReplaceRejected):
@@ -791,15 +811,31 @@ class OrderDesk:
         self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
-            events.append((runner.settle(report), origin, seq))
-            if runner.exchange is not None:
-                currency = self._instruments[report.instrument].settlement_currency
-                self._convert(runner, runner.exchange, currency, origin, seq)
-            if self.settlement is not None:
-                instrument = self._instruments[report.instrument]
-                if not instrument.is_margined:  # only what is realized moves cash, at once
-                    self.settlement.take(runner, report, instrument.settlement_currency, seq)
+            self._book(runner, report, origin, seq)
         return runner
+
+    def _book(self, runner: Runner, fill: OrderFilled, origin: int, seq: int) -> None:
+        """Take a fill that stands on the tape at `seq` to the books."""
+        self._log.events.append((runner.settle(fill), origin, seq))
+        if runner.exchange is not None:
+            currency = self._instruments[fill.instrument].settlement_currency
+            self._convert(runner, runner.exchange, currency, origin, seq)
+        if self.settlement is not None:
+            instrument = self._instruments[fill.instrument]
+            if not instrument.is_margined:  # only what is realized moves cash, at once
+                self.settlement.take(runner, fill, instrument.settlement_currency, seq)
+
+    def pay_in_lots(self, fee: BaseFee, cause: int) -> PositionSettled:
+        """Book a fee that a venue took in lots; `cause` is the seq of the report that told it.
+
+        Raises:
+            InvariantBroken: The books don't balance afterwards.
+        """
+        settled = self._runners[fee.strategy].settle_contract(
+            fee.instrument, SettlementKind.BASE_FEE, fee.traded, fee.ticks, fee.notional, fee.fee
+        )
+        self._log.emit(settled, self._log.origin, cause)
+        return settled
 
     def _convert(
         self, runner: Runner, exchange: CurrencyExchange, currency: str, origin: int, cause: int

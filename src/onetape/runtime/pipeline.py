@@ -32,6 +32,7 @@ from onetape.domain.events import (
     SessionStopped,
     SignalRecorded,
     StrategyQuarantined,
+    StrayFilled,
     TimerFired,
     TransferOrdered,
 )
@@ -511,7 +512,7 @@ class Pipeline:
             for report in self._venue.cancel_all(name, "liquidation", runner.name):
                 self._settle(report, cause)
 
-    def _settle(self, report: OrderReport, cause: int) -> None:
+    def _settle(self, report: OrderReport | StrayFilled, cause: int) -> None:
         """A venue report: OMS, ledger, tape, then the strategy whose order it is."""
         log = self._log
         seq = log.first_seq + len(log.events)

@@ -177,7 +177,9 @@ class _Verifier:
                 digest=audit.digest,
             )  # fmt: skip
         header = self._reader.header
-        session, changes = load_recorded(header, self._catalog, self._tape.parent)
+        session, changes = load_recorded(
+            header, self._catalog, self._tape.parent, self._reader.encoded_records
+        )
         changes += compare_config(header, self._tape.with_name("config.json"))
         rerun = ComparedTape(self._reader.encoded_records(), is_whole=audit.complete)
         difference = None

@@ -29,6 +29,7 @@ SOURCES: dict[type, str] = {
     events.OrderReplaceRejected: "venue",
     events.OrderFilled: "venue",
     events.OrderPartiallyFilled: "venue",
+    events.StrayFilled: "venue",
     events.OrderTriggered: "venue",
     events.OrderCanceled: "venue",
     events.OrderReplaced: "venue",

@@ -92,12 +92,6 @@ class BlockReader(ABC):
         return isinstance(decode_record(last).events[-1][0], SessionStopped)
 
     @property
-    def ts_last(self) -> int:
-        """Engine time of the newest record, ns UTC; 0 of an empty tape. Raises like `events`."""
-        block = self._last_block()
-        return block.ts_last if block is not None else 0
-
-    @property
     def digest(self) -> str:
         """Stored digest of the last record, hex (the genesis when there is none)."""
         block = self._last_block()

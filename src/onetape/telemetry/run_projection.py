@@ -37,6 +37,7 @@ from onetape.domain.events import (
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
+    StrayFilled,
 )
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import OrderStatus, OrderType, Side, TimeInForce
@@ -125,6 +126,7 @@ class RunProjection:
             OrderSubmitted: self._submit,
             OrderFilled: self._fill,
             OrderPartiallyFilled: self._fill,
+            StrayFilled: self._take_stray,
             PositionChanged: self._position,
             PositionOpened: self._position,
             PositionClosed: self._position,
@@ -156,6 +158,15 @@ class RunProjection:
         self.account_events.append((event.ts_event, fill))
         self.fills.append((event.seq, event.ts_event, fill))
         self._move(event, fill)
+
+    def _take_stray(self, event: Event, fill: StrayFilled) -> None:
+        self.account_events.append((event.ts_event, fill))
+        self.fills.append((event.seq, event.ts_event, fill))
+        order = self.orders[fill.client_order_id]
+        order.filled_lots += fill.lots
+        order.filled_notional += fill.notional
+        order.fee += fill.fee
+        order.lots = max(order.lots, order.filled_lots)
 
     def _position(self, event: Event, change: PositionChanged) -> None:
         self.positions.append((event.ts_event, change))

@@ -110,11 +110,11 @@ def reach(oms: Oms, order: Order, status: OrderStatus) -> None:
 TABLE = """
                   Acc Rej Fil Par Tri CanP Can CanR RepP Rep RepR Exp Unk  Red
 SUBMITTED         acc REJ FIL par -   can  CAN -    rep  -   -    EXP unk  -
-ACCEPTED          -   -   FIL par acc can  CAN -    rep  -   -    EXP unk  acc
-PARTIALLY_FILLED  -   -   FIL par -   can  CAN -    rep  -   -    EXP unk  par
+ACCEPTED          -   -   FIL par acc can  CAN -    rep  acc acc  EXP unk  acc
+PARTIALLY_FILLED  -   -   FIL par -   can  CAN -    rep  acc acc  EXP unk  par
 CANCEL_PENDING    can REJ FIL can can -    CAN acc  -    can can  EXP unk  can
 REPLACE_PENDING   rep REJ FIL rep rep can  CAN -    -    acc acc  EXP unk  rep
-UNKNOWN           acc REJ FIL par -   -    CAN -    -    -   -    EXP -  -
+UNKNOWN           acc REJ FIL par -   -    CAN acc  -    acc acc  EXP -  -
 """
 """What every event makes of an order that is not closed; `-`: no move. Written by hand.
 

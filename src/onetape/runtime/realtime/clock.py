@@ -46,8 +46,8 @@ class FeedClock:
         self._heard = monotonic_ns()
 
     def now(self) -> int:
-        """What time it is; 0 before the feed has told any."""
-        return self._ts + monotonic_ns() - self._heard if self._ts else 0
+        """What time it is; that of the machine before the feed has told any."""
+        return self._ts + monotonic_ns() - self._heard if self._ts else time_ns()
 
     def hear(self, ts: int) -> None:
         """The feed tells a time."""

@@ -139,6 +139,14 @@ class ControlSocket:
                     "pid": os.getpid()}  # fmt: skip
 
 
+def read_session_id(run_dir: Path) -> str:
+    """Id of the session that runs in a directory; empty where none does."""
+    try:
+        return str(json.loads((run_dir / FILE).read_bytes())["session"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
     """Send one command to the session of a run's directory; its answer.
 

@@ -124,6 +124,7 @@ class ShellTerms(msgspec.Struct, frozen=True, kw_only=True):
     inbox: int = 10_000
     stale_seconds: float = 120.0
     look_seconds: float = 60.0
+    look_pause_seconds: float = 0.5
     stop_seconds: float = 20.0
     snapshot_events: int = 50_000
     cancels_on_stop: bool = True
@@ -327,6 +328,7 @@ class RealtimeShell:
                 self.look_soon(reason)
                 continue
             await self.inbox.put(snapshot)
+            await asyncio.sleep(self._terms.look_pause_seconds)
 
     # The core.
 
@@ -384,7 +386,7 @@ class RealtimeShell:
         self._input_times.add_one(perf_counter_ns() - came)
 
     def _take_bars(self, bars: Sequence[BarClosed]) -> None:
-        ts = self._next_ts()
+        ts = max(self._next_ts(), *(each.ts_close for each in bars))
         self.session.take_bars([msgspec.structs.replace(each, ts_known=ts) for each in bars])
 
     def _take(self, given: LiveInput) -> None:

@@ -16,12 +16,15 @@ from onetape.marketdata.calendars import build_calendar
 class BarSlices:
     """Bars in, slices out: whole ones at once, others when they have waited for long enough.
 
-    A bar of a close time that has gone is `LATE` and a slice by itself. Times are ns UTC of the
-    session's clock.
+    A bar of a close time that has gone is `LATE` and a slice by itself; one that is not behind the
+    newest of its instrument is dropped. Times are ns UTC of the session's clock.
 
     Args:
         instruments: All that a whole slice has.
         grace_ns: How long a slice waits for the rest, from its first bar on.
+
+    Attributes:
+        dropped: Bars that came again or too late.
     """
 
     def __init__(self, instruments: Sequence[Instrument], grace_ns: int) -> None:
@@ -33,6 +36,8 @@ class BarSlices:
         self._waiting: dict[int, dict[InstrumentId, BarClosed]] = {}
         self._due: dict[int, int] = {}
         self._gone = -1
+        self._newest: dict[InstrumentId, int] = {}
+        self.dropped = 0
 
     @property
     def next_due(self) -> int | None:
@@ -41,6 +46,10 @@ class BarSlices:
 
     def add(self, bar: BarClosed, now: int) -> list[tuple[BarClosed, ...]]:
         """Take a bar; the slices that are whole by it, in order."""
+        if bar.ts_open < self._newest.get(bar.instrument, -1):
+            self.dropped += 1
+            return []
+        self._newest[bar.instrument] = bar.ts_close
         bar = msgspec.structs.replace(bar, session_close=self._session_close(bar))
         if bar.ts_close <= self._gone:
             return [(msgspec.structs.replace(bar, quality=bar.quality | Quality.LATE),)]

@@ -9,7 +9,13 @@ from typing import Any, get_args
 import msgspec
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.events import Event, OrderFilled, OrderPartiallyFilled, SignalRecorded
+from onetape.domain.events import (
+    Event,
+    OrderFilled,
+    OrderPartiallyFilled,
+    SignalRecorded,
+    StrayFilled,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import Intent
 from onetape.runtime.replay.condition import Condition, compile_condition
@@ -23,7 +29,7 @@ DECISIONS = (*get_args(Intent), SignalRecorded)
 """What a strategy decides: intents, and signals."""
 _SLICES_TOLD = 500
 """Time slices between two words about the progress."""
-FILLS = (OrderFilled, OrderPartiallyFilled)
+FILLS = (OrderFilled, OrderPartiallyFilled, StrayFilled)
 
 
 class Breakpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ _QUARANTINED = str(StrategyQuarantined.__struct_config__.tag).encode()
 
 
 class Input(msgspec.Struct, frozen=True):
-    """One input at its time (ns UTC): the bars of a slice, or anything else.
+    """One input at its time (ns UTC): the bars of a slice, anything else, or only time.
 
     `stuck` is a strategy that did not come back while it was processed.
     """
@@ -33,11 +33,13 @@ def read_inputs(records: Iterable[bytes]) -> Iterator[Input]:
     """The inputs among the records of a tape, in order.
 
     An input is the first event of its record, and nothing has caused it. The bars of one slice have
-    records of their own, with what each of them caused between them.
+    records of their own, with what each of them caused between them. The last one has nothing but
+    the time of the last record, which may be of something that time alone has caused.
 
     Raises:
         DataError: A record can't be read.
     """
+    ts = 0
     bars: list[BarClosed] = []
     other: Input | None = None
     stuck: StrategyQuarantined | None = None
@@ -65,7 +67,9 @@ def read_inputs(records: Iterable[bytes]) -> Iterator[Input]:
             for payload, _, _ in record.events:
                 if isinstance(payload, StrategyQuarantined) and find_call(payload):
                     stuck = payload
+        ts = record.ts
     yield from finish()
+    yield Input(ts)
 
 
 def _is_input(record: Record) -> bool:
@@ -84,4 +88,6 @@ def give(session: RealtimeSession, each: Input) -> None:
         session.stop(each.given.reason, each.ts)
     elif each.given is not None:
         session.take(each.given, each.ts)
+    else:
+        session.advance(each.ts)
     session.pipeline.stuck = None

@@ -17,9 +17,11 @@ from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import minor_to_float
+from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
-from onetape.execution.gateway import VenueGateway
+from onetape.execution.gateway import Capabilities, VenueGateway
+from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.marketdata.feeds.port import Feed
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -50,6 +52,8 @@ from onetape.strategy.guard import watching
 from onetape.tape.continued import ContinuedTape
 from onetape.tape.reader import SqliteTapeReader
 from onetape.tape.sqlite_store import Durability, SqliteTape
+
+_POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
 
 _GRACE_MS = 2_000
 """How long a slice of several instruments waits for the rest, unless the configuration says."""
@@ -96,7 +100,14 @@ def run_live(
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
     """
-    return asyncio.run(_Run(config, run_dir, parts, on_status).run())
+    return asyncio.run(drive_live(config, run_dir, parts, on_status))
+
+
+async def drive_live(
+    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+) -> LiveResult:
+    """`run_live` inside a loop that runs already."""
+    return await _Run(config, run_dir, parts, on_status).run()
 
 
 class _Run:
@@ -195,11 +206,8 @@ class _Run:
         session = self._open(header.instruments, tape, header)
         if snapshot is not None:
             session.restore(decode_realtime(snapshot.state))
-        ts_last = session.now
         for each in read_inputs(reader.encoded_records(first_seq)):
             give(session, each)
-            ts_last = each.ts
-        session.advance(max(ts_last, reader.ts_last))
         tape.check_over()
         session.outbox.take()  # sent already, or not: the venue knows
         return await self._drive(session, tape, store, header.instruments, begins=False)
@@ -276,6 +284,8 @@ class _Run:
             )
             if self._shell.dispatcher is not None:
                 self._shell.dispatcher.know(session.submitted_orders())
+                for report in session.unanswered():
+                    session.take(report, max(clock.now(), session.now + 1))
         for bars_of_slice in self._slice_history(session, instruments, history):
             session.take_bars(bars_of_slice)
 
@@ -347,6 +357,7 @@ class _Run:
                 }
                 for name, each in session.runners.items()
             },
+            "paused": [name for name in session.runners if session.state_of(name) == "paused"],
             "down": [f"{part} {name}" for part, name in session.pipeline.down],
             "inbox": {
                 "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
@@ -366,7 +377,7 @@ def open_session(
     config: SessionConfig,
     specs: Sequence[StrategySpec],
     instruments: Sequence[Instrument],
-    tape: SqliteTape | ContinuedTape,
+    tape: TapeWriter,
     header: SessionStarted | None,
     *,
     ts_start: int,
@@ -402,15 +413,30 @@ def open_session(
         },
         ts_start=ts_start,
     )
+    simulated = config.execution.venue == "simulated" if is_simulated is None else is_simulated
     policy = RealtimePolicy(
         history_bars=data.history_bars or HISTORY_BARS,
         pauses_in_outage=live.outage == "pause",
         cancels_on_stop=live.on_stop == "cancel",
-        is_simulated=config.execution.venue == "simulated" if is_simulated is None
-        else is_simulated,
+        is_simulated=simulated,
+        capabilities=None if simulated else capabilities_of(config.execution.venue),
+        reconciliation=ReconciliationPolicy(
+            foreign_orders=_POLICIES[live.foreign_orders],
+            positions=_POLICIES[live.foreign_positions],
+            cash=_POLICIES[live.foreign_cash],
+        ),
     )  # fmt: skip
     return RealtimeSession(
         instruments, data.timeframe, data.source, specs,
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
+
+
+def capabilities_of(venue: str) -> Capabilities | None:
+    """What a real venue can do with an order, by its name in a configuration."""
+    if venue == "alpaca":
+        from onetape.execution.alpaca.translation import CAPABILITIES
+
+        return CAPABILITIES
+    return None

@@ -25,6 +25,7 @@ from onetape.domain.events import (
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
+    StrayFilled,
 )
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -68,6 +69,7 @@ class AccountTape:
             CapitalDeposited: self._account,
             OrderFilled: self._account,
             OrderPartiallyFilled: self._account,
+            StrayFilled: self._account,
             PositionChanged: self._position,
             PositionOpened: self._position,
             PositionClosed: self._position,

@@ -18,12 +18,16 @@ import onetape
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
-from onetape.domain.venue import BarClosed
+from onetape.domain.venue import BarClosed, ReportKind, VenueReport
+from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms
 from onetape.execution.outbox import VenueOutbox
+from onetape.execution.reconciliation import ReconciliationPolicy
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue, VenueState
+from onetape.execution.venue_memory import VenueMemory
 from onetape.marketdata.session_rows import LiveRows
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
@@ -43,8 +47,11 @@ from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
 from onetape.runtime.step_log import StepLogState
+from onetape.runtime.venue_desk import VenueDesk
 from onetape.strategy.context import Context
 from onetape.strategy.slice_features import check_slice_features
+
+_WAITING = (OrderStatus.SUBMITTED, OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING)
 
 STATE_VERSION = 1
 """Version of everything below; a session goes on from its own version only."""
@@ -55,6 +62,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     version: int
     now: int
+    ts_start: int
     log: StepLogState
     market: LiveMarketState
     features: dict[str, LiveFeaturesState]
@@ -62,6 +70,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pipeline: PipelineState
     live: LivePipelineState
     venue: VenueState | None = None
+    memory: VenueMemory | None = None
 
 
 class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
@@ -84,12 +93,16 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
         pauses_in_outage: Whether entries are paused while the feed is down.
         cancels_on_stop: Whether open orders are canceled when the session is asked to stop.
         is_simulated: Whether the venue is the simulated one.
+        reconciliation: What to do where a real venue's books differ from ours.
+        capabilities: What a real venue can do with an order; what it can't is denied.
     """
 
     history_bars: int = HISTORY_BARS
     pauses_in_outage: bool = True
     cancels_on_stop: bool = True
     is_simulated: bool = True
+    reconciliation: ReconciliationPolicy = ReconciliationPolicy()
+    capabilities: Capabilities | None = None
 
 
 class RealtimeSession:
@@ -154,6 +167,7 @@ class RealtimeSession:
             self._log, self._market, self._oms, instruments, terms.fees, self.runners,
             controls=controls, is_cash_account=limits.max_leverage is None,
         )  # fmt: skip
+        self.desk.capabilities = policy.capabilities
         self.outbox = VenueOutbox()
         self._simulated: SimulatedVenue | None = None
         if policy.is_simulated:
@@ -170,11 +184,17 @@ class RealtimeSession:
             ContractDesk(self._log, self._market, instruments, self.runners, self.desk),
             None, breakers,
         )  # fmt: skip
+        self._venue_desk: VenueDesk | None = None
+        if not policy.is_simulated:
+            self._venue_desk = self.pipeline.correspondence = VenueDesk(
+                instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation
+            )
         self.pipeline.attach(
             self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
             cancels_on_stop=policy.cancels_on_stop,
         )  # fmt: skip
         self.now = 0
+        self._ts_start = 0
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         index = {each.id: at for at, each in enumerate(self._instruments)}
@@ -225,7 +245,9 @@ class RealtimeSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        self.now = ts
+        self.now = self._ts_start = ts
+        if self._venue_desk is not None:
+            self._venue_desk.doubt()
         self.pipeline.start(self._header(), deposits, ts)
 
     def take_bars(self, bars: Sequence[BarClosed]) -> None:
@@ -274,12 +296,14 @@ class RealtimeSession:
     @property
     def wants_look(self) -> str:
         """Why the venue's books are to be asked for; empty: they need not be."""
-        return ""
+        desk = self._venue_desk
+        return "something is unclear" if desk is not None and desk.wants_look else ""
 
     @property
     def look_since(self) -> int:
         """From when on fills may be unknown, ns UTC."""
-        return 0
+        since = self._venue_desk.look_since if self._venue_desk is not None else 0
+        return since or self._ts_start
 
     @property
     def strategies(self) -> Sequence[str]:
@@ -305,6 +329,17 @@ class RealtimeSession:
             for each in self._oms.open.values()
         ]  # fmt: skip
 
+    def unanswered(self) -> list[VenueReport]:
+        """For each command that has no answer: that it may have left, or may not."""
+        return [
+            VenueReport(
+                kind=ReportKind.UNANSWERED, client_order_id=each.client_order_id,
+                instrument=each.instrument, side=each.side, reason="the process began anew",
+            )
+            for each in self._oms.open.values()
+            if each.status in _WAITING
+        ]  # fmt: skip
+
     def state_of(self, strategy: str) -> str:
         """`paused` or `running`."""
         return "paused" if self.desk.is_paused(strategy) else "running"
@@ -321,6 +356,7 @@ class RealtimeSession:
         return RealtimeState(
             version=STATE_VERSION,
             now=self.now,
+            ts_start=self._ts_start,
             log=self._log.save(),
             market=self._market.save(),
             features={name: each.live.save() for name, each in self.runners.items()},
@@ -328,6 +364,7 @@ class RealtimeSession:
             pipeline=self.pipeline.save(),
             live=self.pipeline.save_live(),
             venue=self._simulated.save() if self._simulated is not None else None,
+            memory=self._venue_desk.save() if self._venue_desk is not None else None,
         )
 
     def restore(self, state: RealtimeState) -> None:
@@ -343,7 +380,7 @@ class RealtimeSession:
                 f"{STATE_VERSION}",
                 remedy="go on with the onetape that the session ran on",
             )
-        self.now = state.now
+        self.now, self._ts_start = state.now, state.ts_start
         self._market.load(state.market)
         self._log.restore(state.log)
         for name, each in self.runners.items():
@@ -351,6 +388,8 @@ class RealtimeSession:
         self.desk.restore(state.desk)
         if self._simulated is not None and state.venue is not None:
             self._simulated.restore(state.venue)
+        if self._venue_desk is not None and state.memory is not None:
+            self._venue_desk.restore(state.memory)
         self.pipeline.restore(state.pipeline)
         self.pipeline.restore_live(state.live)
 

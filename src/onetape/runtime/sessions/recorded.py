@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
@@ -50,6 +50,7 @@ from onetape.runtime.sessions.backtest import (
     build_terms,
     compute_features,
 )
+from onetape.runtime.sessions.live_timeline import read_timeline
 from onetape.runtime.sessions.run_features import pin_features, read_archive
 from onetape.strategy.guard import watching
 from onetape.tape.block import decode_record
@@ -98,7 +99,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a session can be run again with: always the configuration that stands on the tape.
 
-    `restored` tells which features are run by a definition of then.
+    `restored` tells which features are run by a definition of then. `records` gives those of the
+    tape of a paper or live session, which hold its inputs; None: it is a backtest.
     """
 
     header: SessionStarted
@@ -107,6 +109,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     timeline: Timeline
     terms: VenueTerms
     restored: tuple[str, ...] = ()
+    records: Callable[[], Iterable[bytes]] | None = None
 
     def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
         """The session, about to begin, into `tape`; once, because strategies hold state.
@@ -139,9 +142,24 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             InvariantBroken: A promise of ours does not hold.
         """
+        if self.records is not None:
+            self._run_again(tape, self.records())
+            return
         session = self.open(tape)
         with self.watching():
             session.run(on_progress, controls=controls, snapshots=snapshots)
+
+    def _run_again(self, tape: TapeWriter, records: Iterable[bytes]) -> None:
+        """Give a realtime session its inputs again."""
+        from onetape.runtime.sessions.live_inputs import give, read_inputs
+        from onetape.runtime.sessions.live_run import open_session
+
+        session = open_session(
+            self.config, self.specs, self.header.instruments, tape, self.header, ts_start=0
+        )
+        with self.watching():
+            for each in read_inputs(records):
+                give(session, each)
 
     def watching(self) -> AbstractContextManager[None]:
         """The guard of its strategies; see `onetape.strategy.guard`."""
@@ -162,6 +180,7 @@ def load_recorded(
     header: SessionStarted,
     catalog: Path,
     run_dir: Path | None = None,
+    records: Callable[[], Iterable[bytes]] | None = None,
 ) -> tuple[RecordedSession | None, list[Change]]:
     """The session of `header`, and every input that has changed since; None: it can't be run.
 
@@ -170,11 +189,16 @@ def load_recorded(
         catalog: Where the catalog is now.
         run_dir: Where the definitions of its features are, and where config.json says which files
             it read beside the catalog; None: only the features of now count, without such files.
+        records: The records of the tape, for a paper or live session.
 
     Raises:
         ConfigError: The tape is of another mode, or its configuration is not for this onetape.
         DataError: The tape pins no market data.
     """
+    is_realtime = header.mode != "backtest"
+    if is_realtime and records is None:
+        raise ConfigError(f"a session of mode {header.mode} can't be run again here",
+                          remedy="onetape verify runs it again")  # fmt: skip
     config = _config_of(header)
     changes: list[Change] = []
     if header.code_version != onetape.__version__:
@@ -194,7 +218,10 @@ def load_recorded(
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
     files = NO_FILES if run_dir is None else find_files(run_dir)
-    timeline = _load_pinned(header, config, catalog, files, changes)
+    if records is not None and is_realtime:
+        timeline = read_timeline(header, records())
+    else:
+        timeline = _load_pinned(header, config, catalog, files, changes)
     if timeline is None or len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
@@ -205,6 +232,7 @@ def load_recorded(
             timeline=timeline,
             terms=build_terms(config.execution, config.seed, timeline),
             restored=tuple(restored),
+            records=records if is_realtime else None,
         ),
         changes,
     )
@@ -294,10 +322,7 @@ def _change(kind: InputKind, what: str, recorded: str = "", found: str = "") -> 
 
 
 def _config_of(header: SessionStarted) -> SessionConfig:
-    if header.mode != "backtest":
-        raise ConfigError(f"a session of mode {header.mode} can't be run again from its tape",
-                          remedy="this version verifies backtests")  # fmt: skip
-    if not header.datasets:
+    if header.mode == "backtest" and not header.datasets:
         raise DataError(f"the tape of session {header.session} pins no market data",
                         remedy="only a session on bars of a catalog can be run again")  # fmt: skip
     if hashlib.sha256(header.config.encode()).hexdigest() != header.config_hash:
@@ -474,17 +499,18 @@ def main(arguments: Sequence[str]) -> None:
     tape, catalog, records = map(Path, arguments)
     reader = SqliteTapeReader(tape)
     try:
-        session, changes = load_recorded(reader.header, catalog, tape.parent)
-        controls = read_controls(reader.encoded_records())
+        session, changes = load_recorded(
+            reader.header, catalog, tape.parent, reader.encoded_records
+        )
+        if session is None:
+            raise DataError(changes[0].what)
+        file = RecordFile(records)
+        try:
+            session.run(file, controls=read_controls(reader.encoded_records()))
+        finally:
+            file.close()
     finally:
         reader.close()
-    if session is None:
-        raise DataError(changes[0].what)
-    file = RecordFile(records)
-    try:
-        session.run(file, controls=controls)
-    finally:
-        file.close()
 
 
 if __name__ == "__main__":

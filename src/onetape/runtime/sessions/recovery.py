@@ -28,6 +28,7 @@ from onetape.domain.events import (
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
+    StrayFilled,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import INT64_MAX
@@ -84,6 +85,7 @@ class FoldedState:
             BreakerTripped: self._trip,
             BreakerRearmed: self._rearm,
             StrategyQuarantined: self._quarantine,
+            StrayFilled: self._take_stray,
             SessionStopped: self._stop,
             PositionAdjusted: self._adjust,
             PositionSettled: self._settle,
@@ -169,6 +171,9 @@ class FoldedState:
         self._oms.move(order, event, seq)
         if isinstance(event, OrderFilled):
             self.ledgers[order.strategy].apply(event)
+
+    def _take_stray(self, event: StrayFilled, _seq: int, _origin: int) -> None:
+        self.ledgers[event.strategy].apply(event)
 
     def _adjust(self, event: PositionAdjusted, _seq: int, _origin: int) -> None:
         self.ledgers[event.strategy].follow(event)

@@ -59,7 +59,7 @@ def resume_backtest(
     """
     begun = time.perf_counter()
     file = run_dir / "tape.db"
-    config = _read_config(run_dir)
+    config = read_config(run_dir)
     if SqliteTape.remove_empty(file):
         return run_backtest(config, run_dir, on_progress, is_stop_asked)
     monitor = RunMonitor()
@@ -86,7 +86,7 @@ def resume_backtest(
         reader.close()
 
 
-def _read_config(run_dir: Path) -> SessionConfig:
+def read_config(run_dir: Path) -> SessionConfig:
     """The configuration that the run began with."""
     path = run_dir / "config.json"
     try:

@@ -1,0 +1,146 @@
+"""`onetape paper` and `onetape live`: run a session on a live feed until it is asked to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onetape.control.boundary import QUARANTINED
+from onetape.control.options import DebugOption, SetOption
+from onetape.control.run_output import print_quarantined, print_result
+from onetape.control.settings import load_session
+from onetape.control.terminal import console
+from onetape.domain.errors import ConfigError, FixInput
+from onetape.research.run_directory import make_run_directory, remove_run_directory
+
+if TYPE_CHECKING:
+    from onetape.runtime.config import SessionConfig
+
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help="A YAML or JSON file.")
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN_DIR", help="Go on with a session whose process was killed."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only the run's directory.")]
+
+
+def paper(
+    config: ConfigArgument = None,
+    *,
+    set_: SetOption = None,
+    resume: ResumeOption = None,
+    quiet: QuietOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Run strategies on a live feed with the simulated venue. Ctrl-C or `onetape stop` ends it."""
+    _run("paper", config, set_ or [], resume, quiet=quiet)
+
+
+def live(
+    config: ConfigArgument = None,
+    *,
+    set_: SetOption = None,
+    resume: ResumeOption = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Yes: trade with real money.")] = False,
+    quiet: QuietOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Run strategies at a real venue. Ctrl-C or `onetape stop` ends it.
+
+    It asks for limits and for a verified backtest of the same strategies, and for --confirm where
+    the endpoint is the one for real money.
+    """
+    _run("live", config, set_ or [], resume, is_confirmed=confirm, quiet=quiet)
+
+
+def _run(
+    mode: str,
+    file: Path | None,
+    overrides: Sequence[str],
+    resume: Path | None,
+    *,
+    is_confirmed: bool = False,
+    quiet: bool,
+) -> None:
+    from onetape.research.artifacts import load_run, save_summary
+    from onetape.research.report import write_report
+    from onetape.runtime.live_checks import check_live
+    from onetape.runtime.sessions.adapters import build_parts
+    from onetape.runtime.sessions.live_run import run_live
+
+    config, run_dir = _prepare(mode, file, overrides, resume)
+    try:
+        if config.mode == "live":
+            check_live(config, is_confirmed=is_confirmed)
+        parts = build_parts(config, os.environ)
+        if not quiet:
+            print(f"session {run_dir}", file=sys.stderr)
+        with _screen(quiet=quiet) as on_status:
+            result = run_live(config, run_dir, parts, on_status)
+    except FixInput:
+        if resume is None and not (run_dir / "tape.db").exists():
+            remove_run_directory(run_dir)
+        raise
+    if quiet:
+        print(run_dir)
+    elif result.market_events:
+        summary = load_run(run_dir)
+        save_summary(run_dir, summary)
+        print_result(summary, run_dir, write_report(run_dir, summary))
+    print(f"Ended:  {result.reason}", file=sys.stderr)
+    if result.quarantined:
+        print_quarantined(result.quarantined)
+        raise typer.Exit(QUARANTINED)
+
+
+def _prepare(
+    mode: str, file: Path | None, overrides: Sequence[str], resume: Path | None
+) -> tuple[SessionConfig, Path]:
+    """The configuration, and the directory of the run, which is there."""
+    from onetape.runtime.config import config_hash
+    from onetape.runtime.sessions.resume import read_config
+
+    if resume is not None:
+        if file is not None or overrides:
+            raise ConfigError("--resume goes on with the configuration of the session",
+                              remedy="leave CONFIG and --set out")  # fmt: skip
+        config = read_config(resume)
+        if config.mode != mode:
+            raise ConfigError(f"the session is a {config.mode} session", where=str(resume),
+                              remedy=f"onetape {config.mode} --resume {resume}")  # fmt: skip
+        return config, resume
+    if file is None:
+        raise ConfigError("there is no configuration",
+                          remedy=f"onetape {mode} CONFIG, or --resume RUN_DIR")  # fmt: skip
+    config = load_session(file, overrides, mode)
+    return config, make_run_directory(
+        Path(config.output.path), config.name, config_hash(config), datetime.now(UTC)
+    )
+
+
+@contextmanager
+def _screen(*, quiet: bool) -> Generator[Callable[[Mapping[str, Any]], None] | None]:
+    """A line on the terminal that says how the session is; None when nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with console(stderr=True).status("connecting") as line:
+
+        def show(now: Mapping[str, Any]) -> None:
+            equity = sum(each["equity"] for each in now["strategies"].values())
+            down = f", DOWN: {', '.join(now['down'])}" if now["down"] else ""
+            line.update(
+                f"{now['state']} {now['now'][:19]}Z  {now['bars']:,} bars  "
+                f"{now['open_orders']} open orders  equity {equity:,.2f}{down}"
+            )
+
+        yield show

@@ -1,0 +1,161 @@
+"""What is remembered of a venue between two steps, so that nothing that it says counts twice."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.orders import OrderStatus, Side
+from onetape.domain.venue import VenueReport
+from onetape.execution.oms import Order
+
+OVERLAP_NS = 60_000_000_000
+"""How far fills are asked for again behind the newest look but one: venues list them late."""
+
+_ARRIVED = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
+
+
+class Drop(Enum):
+    """Why something that a venue said changed nothing.
+
+    | drop         | what                                                                      |
+    | ------------ | ------------------------------------------------------------------------- |
+    | `duplicate`  | it was said before                                                        |
+    | `stale`      | newer things are known, or it is of an order that was forgotten           |
+    | `foreign`    | of an order that is not ours; a fill counts for what no strategy holds    |
+    | `unreadable` | a fill without lots, or that can't be told from another                   |
+    """
+
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+
+
+class OrderTrack(msgspec.Struct):
+    """What a venue has said of an order of ours, open or closed not long ago.
+
+    Attributes:
+        strategy: Whose it is.
+        instrument: Of what.
+        side: Which way.
+        executions: Lots by execution id, all that were booked.
+        booked_lots: Their sum.
+        told_lots: The most that the venue has said is filled in all.
+        has_arrived: The venue has, or had, the order.
+        ending: The report that ended it, while fills are missing that came before.
+        is_closed: The OMS has closed it.
+        ts_last: The newest time of the venue that was said with it, ns UTC.
+        ts_changed: The same of the newest answer to a replace.
+        assumed_lots: What was ordered before a replace to more, when all of it had filled and the
+            replace was unanswered: it was taken for done, so that the order stays open.
+    """
+
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    executions: dict[str, int]
+    booked_lots: int
+    told_lots: int
+    has_arrived: bool
+    ending: VenueReport | None = None
+    is_closed: bool = False
+    ts_last: int = 0
+    ts_changed: int = 0
+    assumed_lots: int = 0
+
+    @property
+    def is_filled_unless_replaced(self) -> bool:
+        """Whether all is filled but what an unanswered replace may have added."""
+        return 0 < self.assumed_lots == self.booked_lots
+
+
+class Suspect(msgspec.Struct):
+    """A difference that a look has seen, and may be something that is only under way.
+
+    `same` and `any` count the looks in a row that saw just this `difference`, and any at all;
+    `look` numbers the newest of them. `told` is what was said of it on the tape, empty before;
+    `blocks`: a person has to look.
+    """
+
+    difference: str
+    same: int
+    any: int
+    look: int
+    told: str = ""
+    blocks: bool = False
+
+
+class VenueMemory(msgspec.Struct):
+    """Everything that is remembered of one account at one venue.
+
+    Attributes:
+        orders: Of ours, by client order id.
+        dust: 1e-8 units below a lot that strategies hold beside their lots, by strategy and
+            instrument; never negative.
+        foreign: Executions of orders that are not ours, with the time of each (ns UTC).
+        unallocated_units: What the account holds and no strategy does, 1e-8 units; an instrument is
+            there from its first look on.
+        unallocated_cash: The same of cash, minor units.
+        suspects: Differences that are not explained, by what they are of.
+        dropped: How much changed nothing, by `Drop`.
+        wants_look: The venue must be asked: something is missing, or can't be believed by itself.
+        looks: Number of the newest look.
+        ts_newest: The newest time that the venue has said, ns UTC.
+        ts_clean: When the newest look was that left no difference, by the venue's clock.
+        ts_horizon: Fills before it are all known: a report of an older one, of an order that is not
+            remembered, is stale.
+    """
+
+    orders: dict[str, OrderTrack] = {}
+    dust: dict[str, dict[InstrumentId, int]] = {}
+    foreign: dict[str, int] = {}
+    unallocated_units: dict[InstrumentId, int] = {}
+    unallocated_cash: dict[str, int] = {}
+    suspects: dict[str, Suspect] = {}
+    dropped: dict[str, int] = {}
+    wants_look: bool = False
+    looks: int = 0
+    ts_newest: int = 0
+    ts_clean: int = 0
+    ts_horizon: int = 0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a difference stands that a person must look at: nothing may open anything."""
+        return any(each.blocks for each in self.suspects.values())
+
+    def track(self, order: Order) -> OrderTrack:
+        """What is known of an open order."""
+        known = self.orders.get(order.client_order_id)
+        if known is None:
+            arrived = bool(order.venue_order_id or order.filled_lots) or order.status in _ARRIVED
+            known = self.orders[order.client_order_id] = OrderTrack(
+                order.strategy, order.instrument, order.side, {}, order.filled_lots,
+                order.filled_lots, arrived,
+            )  # fmt: skip
+        return known
+
+    def drop(self, why: Drop) -> None:
+        """Count something that changed nothing."""
+        self.dropped[why.value] = self.dropped.get(why.value, 0) + 1
+
+    def forget(self, ts_look: int) -> None:
+        """A look at `ts_look` (ns UTC) left no difference: what is older than the one before goes.
+
+        What is told again is not older than `ts_horizon`, since that is what is asked for; orders
+        and executions are kept until their newest report is older. So whatever is told again is
+        remembered, and what is not remembered is told no more, or recognized by its time. A venue
+        that never says the time is never forgotten.
+        """
+        self.ts_horizon = max(self.ts_horizon, self.ts_clean - OVERLAP_NS)
+        self.ts_clean = max(self.ts_clean, ts_look)
+        horizon = self.ts_horizon
+        for identity in [
+            name for name, each in self.orders.items() if each.is_closed and each.ts_last < horizon
+        ]:
+            del self.orders[identity]
+        for execution in [name for name, ts in self.foreign.items() if ts < horizon]:
+            del self.foreign[execution]

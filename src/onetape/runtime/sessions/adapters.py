@@ -1,0 +1,111 @@
+"""Picks feed, clock and venue of a paper or live session by its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from onetape.domain.errors import ConfigError
+from onetape.execution.gateway import VenueGateway
+from onetape.marketdata.feeds.port import Feed
+from onetape.runtime.config import LiveClock, SessionConfig
+from onetape.runtime.config_live import Connection
+from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock
+from onetape.runtime.sessions.live_run import LiveParts
+
+
+def build_parts(config: SessionConfig, environ: Mapping[str, str]) -> LiveParts:
+    """What connects a session with the world; nothing is connected yet.
+
+    Args:
+        config: The configuration.
+        environ: Where `env:NAME` secrets are.
+
+    Raises:
+        ConfigError: A secret is missing, or a package is not installed.
+    """
+    is_told = isinstance(config.clock, LiveClock) and config.clock.source == "feed"
+    clock: Clock = FeedClock() if is_told else MachineClock()
+    feed = _build_feed(config, environ, clock)
+    gateway = _build_gateway(config, environ, clock)
+    return LiveParts(feed=feed, clock=clock, gateway=gateway)
+
+
+def _build_feed(config: SessionConfig, environ: Mapping[str, str], clock: Clock) -> Feed:
+    connection = config.data.connection or Connection()
+    where = "data.connection"
+    match config.data.source:
+        case "alpaca":
+            return _build_alpaca_feed(connection, environ, clock, where, config.seed)
+        case other:
+            raise ConfigError(f"there is no feed {other!r}", where="data.source")
+
+
+def _build_alpaca_feed(
+    connection: Connection, environ: Mapping[str, str], clock: Clock, where: str, seed: int
+) -> Feed:
+    from onetape.marketdata.feeds.alpaca import AlpacaFeed
+    from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
+
+    key, secret = read_keys(connection, environ, where)
+    url, feed = (connection.url or "").rstrip("/"), connection.feed or "iex"
+    streams = "ws" + url.removeprefix("http") if url else ""
+    access = AlpacaDataAccess(
+        key=key,
+        secret=secret,
+        feed=feed,
+        base_url=url,
+        assets_url=url,
+        stream_url=connection.stream_url or (f"{streams}/v2/{feed}" if url else ""),
+        pair_stream_url=f"{streams}/v1beta3/crypto/us" if url else "",
+        seed=seed,
+    )
+    return AlpacaFeed(access, clock.now)
+
+
+def _build_gateway(
+    config: SessionConfig, environ: Mapping[str, str], clock: Clock
+) -> VenueGateway | None:
+    connection = config.execution.connection or Connection()
+    where = "execution.connection"
+    match config.execution.venue:
+        case "simulated":
+            return None
+        case "alpaca":
+            return _build_alpaca(connection, environ, clock, where, config.seed)
+        case other:
+            raise ConfigError(f"there is no venue {other!r}", where="execution.venue")
+
+
+def _build_alpaca(
+    connection: Connection, environ: Mapping[str, str], clock: Clock, where: str, seed: int
+) -> VenueGateway:
+    from onetape.execution.alpaca.access import AlpacaAccess
+    from onetape.execution.alpaca.gateway import AlpacaGateway
+
+    key, secret = read_keys(connection, environ, where)
+    access = AlpacaAccess(
+        key=key,
+        secret=secret,
+        is_paper=connection.endpoint == "paper",
+        base_url=connection.url or "",
+        stream_url=connection.stream_url or "",
+        skew_s_max=None if isinstance(clock, FeedClock) else 5.0,
+        seed=seed,
+    )
+    return AlpacaGateway(access, clock.now)
+
+
+def read_keys(
+    connection: Connection, environ: Mapping[str, str], where: str
+) -> tuple[SecretStr, SecretStr]:
+    """Key and secret of a connection, in a type that prints as stars.
+
+    Raises:
+        ConfigError: One is not given, or can't be found.
+    """
+    if connection.key is None or connection.secret is None:
+        raise ConfigError("a key and a secret are needed", where=where,
+                          remedy="say where they are: key: env:NAME, secret: env:NAME")  # fmt: skip
+    return connection.key.resolve(environ), connection.secret.resolve(environ)

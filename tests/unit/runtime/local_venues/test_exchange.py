@@ -1,0 +1,415 @@
+"""A local exchange: what it checks, what it says, and its books to the last unit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.instrument import Instrument, make_equity, make_spot
+from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.numbers import E8
+from onetape.domain.orders import OrderType, Side, TimeInForce
+from onetape.execution.simulated.fees import BpsFees, NoFees, PerOrderFees
+from onetape.execution.simulated.latency import LatencyModel
+from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.runtime.local_venues.accounts import ExchangeRules
+from onetape.runtime.local_venues.exchange import LocalExchange
+from onetape.runtime.local_venues.messages import (
+    Balance,
+    Changes,
+    EndCause,
+    Holding,
+    MarketRow,
+    NewOrder,
+    PlacedStatus,
+    RefusalCode,
+    UpdateKind,
+)
+from tests.support.local_venues import (
+    ME,
+    PAIRS,
+    SHARES,
+    hear,
+    make_exchange,
+    placed,
+    refused,
+    updates,
+)
+from tests.support.timelines import MINUTE, T0, Prices, closes, flat, make_columns, opens
+
+COIN = make_spot("BTCUSDT.BINANCE", base="BTC", quote="USDT", tick_size="0.01", lot_size="0.00001")
+SHARE = make_equity("AAPL.ALPACA")
+
+
+def make_timeline(rows: list[Prices], instrument: Instrument = COIN, **how: int) -> Timeline:
+    return build_timeline([(instrument, make_columns(rows, **how))], source="test", timeframe="1m")
+
+
+def pairs(*prices: float, **how: Any) -> LocalExchange:
+    return make_exchange(make_timeline(flat(*prices)), PAIRS, **how)
+
+
+def shares(*prices: float, rules: ExchangeRules = SHARES, **how: Any) -> LocalExchange:
+    return make_exchange(make_timeline(flat(*prices), SHARE), rules, **how)
+
+
+def order(side: Side, quantity: str = "0", **fields: Any) -> NewOrder:
+    fields = {"symbol": "BTCUSDT", "client_order_id": "a", "order_type": OrderType.MARKET, **fields}
+    for name in ("budget", "limit", "stop", "trail", "trail_ratio", "display"):
+        if name in fields:
+            fields[name] = Decimal(fields[name])
+    if "limit" in fields and fields["order_type"] is OrderType.MARKET:
+        fields["order_type"] = OrderType.LIMIT
+    return NewOrder(side=side, quantity=Decimal(quantity), **fields)
+
+
+def share(side: Side, quantity: str = "0", **fields: Any) -> NewOrder:
+    return order(side, quantity, **{"symbol": "AAPL", **fields})
+
+
+def test_buy_of_a_pair_pays_its_fee_in_what_it_buys_and_a_sale_in_what_it_gets() -> None:
+    """Binance: "trading fees are taken in the asset that is received"; 0.1 % of 0.5 BTC."""
+    exchange = pairs(40_000, 41_000, 42_000)
+    exchange.step()
+    placed(exchange.submit(ME, order(Side.BUY, "0.5")))
+    exchange.step()
+    books = exchange.books(ME)
+    assert books.balances["USDT"] == Balance(total=79_500 * E8)
+    assert books.balances["BTC"] == Balance(total=49_950_000)
+    assert books.fees == {"BTC": 50_000}
+    placed(exchange.submit(ME, order(Side.SELL, "0.4995")))
+    exchange.step()
+    books = exchange.books(ME)
+    # 0.4995 * 42,000 = 20,979.00 less 20.979
+    assert books.balances == {
+        "BTC": Balance(total=0),
+        "USD": Balance(total=100_000 * E8),
+        "USDT": Balance(total=79_500 * E8 + 20_958_021 * E8 // 1000),
+    }
+    assert [each.fee_asset for each in books.executions] == ["BTC", "USDT"]
+
+
+def test_open_orders_hold_what_they_would_cost_until_they_end() -> None:
+    exchange = pairs(40_000, 40_000, 40_000)
+    exchange.step()
+    first = placed(exchange.submit(ME, order(Side.BUY, "1", limit="30000")))
+    assert exchange.books(ME).balances["USDT"] == Balance(total=100_000 * E8, held=30_000 * E8)
+    answer = refused(exchange.submit(ME, order(Side.BUY, "2", limit="36000", client_order_id="b")))
+    assert (answer.code, answer.needed, answer.available) == (
+        RefusalCode.INSUFFICIENT_BALANCE, Decimal(72_000), Decimal(70_000),
+    )  # fmt: skip
+    changed = placed(exchange.replace(ME, first.number, Changes(limit=Decimal("20000"))))
+    assert (changed.number, changed.limit_ticks) == (first.number, 2_000_000)
+    assert exchange.books(ME).balances["USDT"].held == 20_000 * E8
+    gone = placed(exchange.cancel(ME, first.number))
+    assert (gone.status, gone.cause) == (PlacedStatus.CANCELED, EndCause.CLIENT)
+    assert exchange.books(ME).balances["USDT"].held == 0
+    assert refused(exchange.cancel(ME, first.number)).code is RefusalCode.ORDER_CLOSED
+    assert refused(exchange.cancel(ME, 99)).code is RefusalCode.UNKNOWN_ORDER
+
+
+def test_market_order_that_the_balance_can_not_pay_at_its_fill_is_cut_there() -> None:
+    exchange = pairs(40_000, 50_000)
+    heard = hear(exchange)
+    exchange.step()
+    placed(exchange.submit(ME, order(Side.BUY, "2.5")))
+    exchange.step()
+    books = exchange.books(ME)
+    assert books.balances["USDT"] == Balance(total=0)
+    assert books.balances["BTC"] == Balance(total=2 * E8 - 200_000)
+    last = updates(heard)[-1]
+    assert (last.kind, last.order.cause) == (UpdateKind.CANCELED, EndCause.FUNDS)
+    assert last.order.filled_lots == 200_000
+
+
+def test_budget_is_spent_whole_and_holds_itself() -> None:
+    exchange = pairs(40_000, 50_000)
+    exchange.step()
+    taken = placed(exchange.submit(ME, order(Side.BUY, budget="1000")))
+    assert taken.held == 1_000 * E8
+    assert refused(exchange.replace(ME, taken.number, Changes())).code is RefusalCode.UNSUPPORTED
+    exchange.step()
+    done = exchange.find(ME, client_order_id="a")
+    assert done is not None
+    assert (done.status, done.lots, done.filled_notional) == (
+        PlacedStatus.FILLED, 2_000, 1_000 * E8,
+    )  # fmt: skip
+
+
+def test_sale_by_budget_is_sized_at_the_price_and_never_sells_what_is_not_there() -> None:
+    accounts = {ME: {"BTC": E8, "USDT": 0}}
+    exchange = pairs(40_000, 20_000, accounts=accounts)
+    exchange.step()
+    assert refused(exchange.submit(ME, order(Side.SELL, budget="40001"))).asset == "BTC"
+    assert placed(exchange.submit(ME, order(Side.SELL, budget="40000"))).lots == 100_000
+    exchange.step()
+    assert exchange.books(ME).balances["BTC"] == Balance(total=0)
+
+
+def test_position_opens_closes_and_goes_short_with_its_cost() -> None:
+    exchange = shares(100, 110, 120, 130, 140, 150, fees=NoFees())
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "10")))
+    exchange.step()
+    assert exchange.books(ME).positions == {SHARE.id: Holding(lots=10, cost=1_100 * E8)}
+    resting = placed(exchange.submit(ME, share(Side.SELL, "6", limit="500", client_order_id="b")))
+    too_much = share(Side.SELL, "5", client_order_id="c")
+    answer = refused(exchange.submit(ME, too_much))
+    assert (answer.code, answer.needed, answer.available) == (
+        RefusalCode.INSUFFICIENT_QUANTITY, Decimal(5), Decimal(4),
+    )  # fmt: skip
+    placed(exchange.submit(ME, share(Side.SELL, "4", client_order_id="c")))
+    exchange.step()
+    assert exchange.books(ME).positions == {SHARE.id: Holding(lots=6, cost=660 * E8, held=6)}
+    placed(exchange.cancel(ME, resting.number))
+    placed(exchange.submit(ME, share(Side.SELL, "6", client_order_id="d")))
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.SELL, "3", client_order_id="e")))
+    exchange.step()
+    books = exchange.books(ME)
+    assert books.positions == {SHARE.id: Holding(lots=-3, cost=-420 * E8)}
+    gained = -1_100 + 4 * 120 + 6 * 130 + 3 * 140
+    assert books.balances["USD"].total == (100_000 + gained) * E8
+    assert exchange.equity(ME, "USD") == (100_000 + gained - 3 * 140) * E8
+    assert refused(exchange.submit(ME, share(Side.BUY, "4", client_order_id="f"))).code is (
+        RefusalCode.INSUFFICIENT_QUANTITY
+    )
+
+
+def test_buying_power_is_leverage_times_equity_less_positions_and_holds() -> None:
+    rules = ExchangeRules(can_short=True, leverage=2)
+    exchange = shares(100, 100, 100, rules=rules, fees=NoFees(), accounts={ME: {"USD": 1_000 * E8}})
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "8")))
+    assert exchange.buying_power(ME, "USD") == 1_200 * E8
+    exchange.step()
+    assert exchange.buying_power(ME, "USD") == 1_200 * E8
+    assert refused(exchange.submit(ME, share(Side.BUY, "13"))).code is (
+        RefusalCode.INSUFFICIENT_BALANCE
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (order(Side.BUY, "1", symbol="NOPE"), RefusalCode.UNKNOWN_SYMBOL),
+        (order(Side.BUY, "0.000001"), RefusalCode.LOT_SIZE),
+        (order(Side.BUY, "100000"), RefusalCode.LOT_SIZE),
+        (order(Side.BUY, "1", limit="0.001"), RefusalCode.TICK_SIZE),
+        (order(Side.BUY, "0.0001"), RefusalCode.MIN_NOTIONAL),
+        (order(Side.BUY, budget="9"), RefusalCode.MIN_NOTIONAL),
+        (order(Side.SELL, "1"), RefusalCode.INSUFFICIENT_BALANCE),
+        (order(Side.BUY), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "NaN"), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", budget="10"), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", order_type=OrderType.LIMIT), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", order_type=OrderType.STOP), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", order_type=OrderType.TRAILING_STOP), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", stop="1"), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", trail="1"), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", time_in_force=TimeInForce.GTD), RefusalCode.INCOMPLETE),
+        (order(Side.BUY, "1", limit="1", display="0.000001"), RefusalCode.LOT_SIZE),
+        (
+            order(Side.BUY, "1", order_type=OrderType.TRAILING_STOP_LIMIT, trail="1"),
+            RefusalCode.UNSUPPORTED,
+        ),
+    ],
+)
+def test_order_that_a_venue_would_not_take_is_refused_with_its_code(
+    request_: NewOrder, code: RefusalCode
+) -> None:
+    exchange = make_exchange(make_timeline(flat(40_000), PICKY))
+    exchange.step()
+    before = exchange.books(ME)
+    answer = refused(exchange.submit(ME, request_))
+    assert answer.code is code
+    assert answer.message
+    assert exchange.check(ME, request_) == answer
+    assert exchange.books(ME) == before
+    assert exchange.updates == 0
+
+
+PICKY = Instrument(
+    id=COIN.id, kind=COIN.kind, quote_currency="USDT", base_currency="BTC",
+    tick_size=COIN.tick_size, lot_size=COIN.lot_size, min_notional=Decimal(10),
+    max_lots=1_000_000_000,
+)  # fmt: skip
+
+
+def test_order_before_the_first_price_is_refused_unless_it_has_one() -> None:
+    exchange = pairs(40_000, 40_000)
+    assert refused(exchange.submit(ME, order(Side.BUY, "1"))).code is RefusalCode.NO_PRICE
+    placed(exchange.submit(ME, order(Side.BUY, "1", limit="30000")))
+
+
+def test_halted_symbol_takes_no_orders_and_fills_none_until_it_trades_again() -> None:
+    exchange = pairs(40_000, 40_000, 40_000)
+    exchange.step()
+    placed(exchange.submit(ME, order(Side.BUY, "1")))
+    exchange.halt("BTCUSDT", "news pending")
+    answer = refused(exchange.submit(ME, order(Side.BUY, "1", client_order_id="b")))
+    assert (answer.code, answer.message) == (RefusalCode.HALTED, "news pending")
+    exchange.step()
+    assert exchange.books(ME).executions == ()
+    exchange.resume("BTCUSDT")
+    exchange.step()
+    assert len(exchange.books(ME).executions) == 1
+    with pytest.raises(DataError, match="BTCUSD "):
+        exchange.halt("BTCUSD ", "")
+
+
+def test_client_id_is_unique_among_open_orders_or_for_ever() -> None:
+    for make, ask, is_free_again in ((pairs, order, True), (shares, share, False)):
+        exchange = make(40, 40)
+        exchange.step()
+        first = placed(exchange.submit(ME, ask(Side.BUY, "1", limit="1")))
+        assert refused(exchange.submit(ME, ask(Side.BUY, "1", limit="1"))).code is (
+            RefusalCode.DUPLICATE_ID
+        )
+        placed(exchange.cancel(ME, first.number))
+        again = exchange.submit(ME, ask(Side.BUY, "1", limit="1"))
+        assert (getattr(again, "code", None) is None) is is_free_again
+
+
+def test_replace_makes_a_new_order_where_the_venue_does() -> None:
+    rules = ExchangeRules(is_client_id_unique_for_ever=True, replace_makes_new_order=True)
+    exchange = shares(100, 100, 90, rules=rules)
+    heard = hear(exchange)
+    exchange.step()
+    old = placed(exchange.submit(ME, share(Side.BUY, "10", limit="50")))
+    taken = Changes(limit=Decimal(95), client_order_id="a")
+    assert refused(exchange.replace(ME, old.number, taken)).code is RefusalCode.DUPLICATE_ID
+    change = Changes(limit=Decimal(95), quantity=Decimal(5), client_order_id="b")
+    new = placed(exchange.replace(ME, old.number, change))
+    assert (new.number, new.replaces, new.client_order_id, new.lots) == (2, 1, "b", 5)
+    told = updates(heard)[-1]
+    assert (told.kind, told.order, told.replaced) == (
+        UpdateKind.REPLACED, new, exchange.find(ME, client_order_id="a"),
+    )  # fmt: skip
+    assert [each.number for each in exchange.open_orders(ME)] == [2]
+    exchange.step()
+    exchange.step()
+    assert [each.client_order_id for each in exchange.books(ME).executions] == ["b"]
+    assert refused(exchange.cancel(ME, old.number)).code is RefusalCode.ORDER_CLOSED
+
+
+def test_command_takes_its_latency_and_a_late_cancel_is_refused_when_it_arrives() -> None:
+    exchange = make_exchange(
+        make_timeline(flat(100, 90, 80, 70), SHARE), SHARES,
+        latency=LatencyModel(mean_ms=30_000), fees=NoFees(),
+    )  # fmt: skip
+    heard = hear(exchange)
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "1", limit="85")))
+    assert exchange.next_ts == closes(0) + MINUTE // 2
+    exchange.step()  # it arrived inside this bar, which closes above its limit
+    assert exchange.books(ME).executions == ()
+    waiting = placed(exchange.cancel(ME, 1))
+    assert waiting.is_open
+    assert waiting.is_canceling
+    exchange.advance(closes(1) + MINUTE // 2)
+    assert [each.kind for each in updates(heard)] == [UpdateKind.ACCEPTED, UpdateKind.CANCELED]
+    placed(exchange.submit(ME, share(Side.BUY, "1", client_order_id="b")))
+    exchange.step()
+    exchange.advance(closes(2) + 1)
+    late = exchange.cancel(ME, 2)
+    if not isinstance(late, type(waiting)):
+        pytest.fail("it has not filled yet")
+    exchange.step()
+    exchange.advance(closes(3) + MINUTE)
+    assert [each.kind for each in updates(heard)][2:] == [UpdateKind.ACCEPTED, UpdateKind.CANCELED]
+
+
+def test_time_in_force_ends_an_order_and_says_why() -> None:
+    exchange = pairs(40_000, 40_000, 40_000)
+    exchange.step()
+    at_once = order(Side.BUY, "1", limit="1", time_in_force=TimeInForce.IOC)
+    until = order(
+        Side.BUY, "1", limit="1", client_order_id="b", time_in_force=TimeInForce.GTD,
+        ts_expire=closes(1),
+    )  # fmt: skip
+    taker = order(Side.BUY, "1", limit="50000", client_order_id="c", post_only=True)
+    for each in (at_once, until, taker):
+        placed(exchange.submit(ME, each))
+    exchange.step()
+    assert [(each.status, each.cause) for each in exchange.orders(ME)] == [
+        (PlacedStatus.CANCELED, EndCause.NOT_AT_ONCE),
+        (PlacedStatus.EXPIRED, EndCause.TIME_IN_FORCE),
+        (PlacedStatus.CANCELED, EndCause.POST_ONLY),
+    ]
+
+
+def test_reports_come_before_the_row_that_caused_them_and_in_numbered_order() -> None:
+    exchange = pairs(40_000, 39_000)
+    exchange.step()
+    heard = hear(exchange)
+    placed(exchange.submit(ME, order(Side.BUY, "1")))
+    exchange.step()
+    assert [getattr(each, "kind", MarketRow) for each in heard] == [
+        UpdateKind.ACCEPTED, UpdateKind.FILLED, MarketRow,
+    ]  # fmt: skip
+    assert [each.seq for each in updates(heard)] == [1, 2]
+    (execution,) = exchange.executions(ME, since=closes(1))
+    assert (execution.ts, execution.ts_fill, execution.ticks) == (closes(1), opens(1), 3_900_000)
+    assert exchange.executions(ME, since=closes(1) + 1) == []
+
+
+def test_rows_are_those_that_are_known_by_now() -> None:
+    exchange = pairs(1, 2, 3)
+    assert exchange.rows("BTCUSDT") == []
+    exchange.advance(closes(1))
+    assert [each.event.ts_open for each in exchange.rows("BTCUSDT")] == [opens(0), opens(1)]  # pyright: ignore
+    assert [each.row for each in exchange.rows("BTCUSDT", opens(1), opens(2))] == [1]
+    assert exchange.now == closes(1)
+    assert (exchange.rows_played, exchange.rows_total) == (2, 3)
+
+
+def test_fill_in_parts_costs_and_brings_what_it_does_in_one() -> None:
+    whole, parts = pairs(40_000, 41_000), pairs(40_000, 41_000)
+    parts.split_fill = lambda lots: (1, 2, lots - 3)
+    for exchange in (whole, parts):
+        exchange.step()
+        placed(exchange.submit(ME, order(Side.BUY, "0.00777")))
+    heard = hear(parts)
+    whole.step()
+    parts.step()
+    assert [each.order.status for each in updates(heard)] == [
+        PlacedStatus.PARTIALLY_FILLED, PlacedStatus.PARTIALLY_FILLED, PlacedStatus.FILLED,
+    ]  # fmt: skip
+    assert parts.books(ME).balances == whole.books(ME).balances
+
+
+def test_accounts_do_not_touch_each_other() -> None:
+    accounts = {ME: {"USDT": 100 * E8}, "you": {"USDT": 200 * E8}}
+    exchange = pairs(10, 10, accounts=accounts)
+    exchange.step()
+    placed(exchange.submit(ME, order(Side.BUY, "1")))
+    placed(exchange.submit("you", order(Side.BUY, "2")))
+    assert exchange.find("you", number=1) is None
+    assert refused(exchange.cancel("you", 1)).code is RefusalCode.UNKNOWN_ORDER
+    exchange.step()
+    assert [exchange.books(each).balances["USDT"].total for each in exchange.accounts] == [
+        90 * E8, 180 * E8,
+    ]  # fmt: skip
+
+
+def test_what_a_local_exchange_can_not_keep_exactly_it_refuses_first() -> None:
+    with pytest.raises(ConfigError, match="no plain share"):
+        pairs(1, fees=PerOrderFees(amount=1))
+    with pytest.raises(ConfigError, match="no plain share"):
+        pairs(1, fees=BpsFees(maker_bps=-1, taker_bps=5))
+    action = CorporateAction(
+        instrument=SHARE.id, kind=CorporateActionKind.SPLIT, ts_event=T0 + MINUTE,
+        ts_known=T0 + MINUTE, value=2,
+    )  # fmt: skip
+    split = build_timeline(
+        [(SHARE, make_columns(flat(2, 1)))], source="t", timeframe="1m", actions=[action]
+    )
+    with pytest.raises(ConfigError, match="corporate actions"):
+        make_exchange(split, SHARES)
+    fine = make_spot("X.Y", base="B", quote="Q", tick_size="100", lot_size="0.000000001")
+    with pytest.raises(ConfigError, match="finer than 1e-8"):
+        make_exchange(make_timeline(flat(1), fine))
