@@ -65,6 +65,7 @@ from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
+from onetape.runtime.drift_watch import Watched
 from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
@@ -603,14 +604,15 @@ class BacktestSession:
 
     def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
         everything = tuple(each.id for each in self._timeline.instruments)
-        found: list[Alert] = []
-        for spec in self._specs:
-            features = spec.strategy.features() if spec.features is None else spec.features
-            found += find_alerts(
-                self._timeline, self.runners[spec.name], features,
-                spec.instruments or everything, drift,
-            )  # fmt: skip
-        return sorted(found, key=lambda each: each.row)
+        watched = [
+            Watched(
+                spec.name,
+                spec.strategy.features() if spec.features is None else spec.features,
+                spec.instruments or everything,
+            )
+            for spec in self._specs
+        ]
+        return find_alerts(self._timeline, self.runners, watched, drift)
 
     def save(self) -> SessionState:
         """The state of the session between two steps."""
