@@ -16,6 +16,7 @@ import pytest
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import make_equity, make_spot
 from onetape.domain.numbers import E8
+from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.runtime.local_venues.faults import FaultKind, FaultRange
@@ -136,16 +137,14 @@ def test_faults_are_those_of_the_seed_and_end_before_the_data() -> None:
     assert max(each.ts for each in seen[0]) < find_settling_time(timeline) == closes(90)
 
 
-def test_each_venue_charges_what_it_does() -> None:
-    """Alpaca: nothing but sales' fees of shares, 15 and 25 bps of coins; Binance 10 bps."""
-    coins = make_timeline(VenueName.BINANCE)
-    shares = make_timeline(VenueName.ALPACA)
-    alpaca, binance = VenueName.ALPACA, VenueName.BINANCE
-    assert make_venue_terms(binance, coins).fees[COIN.id].taker_e8 == (100_000,)
-    assert make_venue_terms(alpaca, coins).fees[COIN.id].taker_e8 == (250_000,)
-    assert make_venue_terms(alpaca, coins).fees[COIN.id].maker_e8 == (150_000,)
-    assert make_venue_terms(alpaca, shares, 7).fees[SHARE.id].sale_periods > 0
-    assert make_venue_terms(alpaca, shares, 7).latency.mean_ns == 7_000_000
+def test_each_venue_charges_what_it_tells_of_a_fill() -> None:
+    """Binance 10 bps; Alpaca nothing, since it takes its fees at the end of the day."""
+    coins, shares = make_timeline(VenueName.BINANCE), make_timeline(VenueName.ALPACA)
+    theirs = make_venue_terms(VenueName.BINANCE, coins).fees[COIN.id]
+    assert (theirs.maker_e8, theirs.taker_e8) == ((100_000,), (100_000,))
+    alpaca = make_venue_terms(VenueName.ALPACA, shares, 7)
+    assert alpaca.fees[SHARE.id] == FeeSchedule()
+    assert alpaca.latency.mean_ns == 7_000_000
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,22 @@ import random
 import pytest
 
 from onetape.domain.events import OrderFilled
-from onetape.domain.market import Bar, TradeTick
+from onetape.domain.market import Bar, QuoteTick, TradeTick
 from onetape.domain.orders import LiquiditySide, Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.fee_presets import make_alpaca_us
 from onetape.execution.simulated.fees import BpsFees, FeeTier, PerShareFees, TieredFees
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
 from onetape.strategy.context import Context
+from onetape.strategy.library.sma_cross import SmaCross
 from onetape.strategy.sdk import Strategy, param
+from tests.support.intraday import SPY, read_minutes
 from tests.support.local_venues import ME, SHARES, give_commands, make_exchange
 from tests.support.session_runs import SessionRun, make_terms, run_session
+from tests.support.shared_data import needs_shared
+from tests.support.ticks import make_quote_timeline
 from tests.support.timelines import AAPL, EQUITY, SECOND, make_columns, make_prints
 
 BARS = 120
@@ -34,6 +39,9 @@ class LongOnly(Strategy):
 
     def on_trade(self, trade: TradeTick, ctx: Context) -> None:
         self.hear(trade.price, ctx)
+
+    def on_quote(self, quote: QuoteTick, ctx: Context) -> None:
+        self.hear(quote.bid, ctx)
 
     def hear(self, price: float, ctx: Context) -> None:
         chance = random.Random(f"{self.seed} {ctx.now}")
@@ -94,6 +102,28 @@ def make_trades(seed: int) -> Timeline:
     return build_trade_timeline([(EQUITY, prints)], source="test")
 
 
+def make_quotes(seed: int) -> Timeline:
+    """Sizes of 1 to 30, so that orders take more than one quote."""
+    chance = random.Random(seed)
+    rows = [
+        (bid, round(bid + chance.choice((0.01, 0.05)), 2), chance.randint(1, 30), 10.0)
+        for bid in walk(seed, BARS)
+    ]
+    at = [n * SECOND * 7 for n in range(BARS)]
+    prints = ([(row[0], 5.0) for row in rows[::4]], [each + 1 for each in at[::4]])
+    return make_quote_timeline(rows, at=at, prints=prints)
+
+
+def make_world(world: str, seed: int) -> Timeline:
+    match world:
+        case "trades":
+            return make_trades(seed)
+        case "quotes":
+            return make_quotes(seed)
+        case _:
+            return make_bars(seed)
+
+
 Fill = tuple[Side, int, int, int, LiquiditySide, int, int]
 
 
@@ -119,6 +149,7 @@ WORLDS = {
         )
     },
     "trades": {"max_volume_ratio": 0.5},
+    "quotes": {},
 }
 
 
@@ -127,7 +158,7 @@ def test_fills_and_books_are_those_of_a_backtest(world: str) -> None:
     """But for latency, under which a cancel inside a bar is carried out before the bar is known."""
     total = 0
     for seed in range(6):
-        timeline = make_trades(seed) if world == "trades" else make_bars(seed)
+        timeline = make_world(world, seed)
         models = {"fees": BpsFees(maker_bps=1, taker_bps=3), **WORLDS[world]}
         strategy = LongOnly(seed=seed, may_change=world != "late")
         terms = make_terms(timeline, **models)
@@ -148,3 +179,18 @@ def test_fills_and_books_are_those_of_a_backtest(world: str) -> None:
         assert (holding.lots if holding else 0) == ledger.positions[AAPL].lots
         total += len(theirs)
     assert total > 30
+
+
+@needs_shared
+def test_day_of_real_minutes_fills_and_costs_what_it_does_in_a_backtest() -> None:
+    """SPY on 2013-10-07, bars of the regular session; Lean's data."""
+    timeline = read_minutes("2013-10-07", SPY)
+    assert len(timeline) == 390
+    crossing = SmaCross(fast=5, slow=20, quantity=100)
+    run = run_session(timeline, crossing, fees=make_alpaca_us())
+    exchange = make_exchange(timeline, SHARES, fees=make_alpaca_us())
+    give_commands(exchange, run)
+    books = exchange.books(ME)
+    assert len(books.executions) == len(run.fills) == 32
+    assert books.balances["USD"].total == run.ledger().cash
+    assert sum(books.fees.values()) == run.ledger().fees > 0

@@ -60,3 +60,10 @@ def test_ids_of_others_are_not_ours(wrong: str) -> None:
 def test_too_many_successors_are_refused() -> None:
     with pytest.raises(ConfigError, match="can't take"):
         OrderIds(["sma_cross"]).to_wire("3f2a9c1d-sma_cross-17", 1000)
+
+
+def test_orders_that_close_a_position_have_ids_too() -> None:
+    ids = OrderIds(["sma_cross"])
+    wire = ids.to_wire("3f2a9c1d-sma_cross-close2", 3)
+    assert wire == "3f2a9c1d-sma_cross-close2-r3"
+    assert ids.from_wire(wire) == ("3f2a9c1d-sma_cross-close2", 3)

@@ -1,6 +1,7 @@
 """Our client order ids as Binance takes them, and back.
 
-Ours is `SESSION-STRATEGY-NUMBER`, with eight digits of the session. Binance takes up to 36 of the
+Ours is `SESSION-STRATEGY-NUMBER`, with eight digits of the session; before the number of an order
+that closes a position is `close`. Binance takes up to 36 of the
 characters below, and a new id for an order that takes the place of another: that of the order's
 n-th successor ends in `-r<n>`. The name of a strategy that does not fit is a dot and six hex digits
 of its hash.
@@ -18,8 +19,8 @@ from onetape.domain.errors import ConfigError
 
 _LENGTH = 36
 _TAKES = re.compile(r"[.A-Z:/a-z0-9_-]+\Z")
-_OURS = re.compile(r"([.A-Z:/a-z0-9_]{1,8})-(.+)-(\d+)\Z", re.DOTALL)
-_THEIRS = re.compile(r"([.A-Z:/a-z0-9_]{1,8})-(.+?)-(\d+?)(?:-r([1-9]\d{0,2}))?\Z")
+_OURS = re.compile(r"([.A-Z:/a-z0-9_]{1,8})-(.+)-((?:close)?\d+)\Z", re.DOTALL)
+_THEIRS = re.compile(r"([.A-Z:/a-z0-9_]{1,8})-(.+?)-((?:close)?\d+?)(?:-r([1-9]\d{0,2}))?\Z")
 _NAME_MAX = _LENGTH - len("12345678-") - len("-1234567") - len("-r999")
 
 

@@ -10,12 +10,10 @@ from typing import Protocol
 import msgspec
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import E8
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
-from onetape.execution.simulated.fee_presets import make_alpaca_us, make_binance_spot
-from onetape.execution.simulated.fee_rules import FeeSchedule
-from onetape.execution.simulated.fees import BpsFees, FeeModel, build_fee_schedule
+from onetape.execution.simulated.fee_presets import make_binance_spot
+from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
@@ -211,23 +209,14 @@ def find_settling_time(timeline: Timeline) -> int:
 
 
 def make_venue_terms(name: VenueName, timeline: Timeline, latency_ms: int = 0) -> VenueTerms:
-    """What the venue charges, and fills as a backtest's by default.
+    """What the venue charges for a fill, and fills as a backtest's by default.
 
-    Alpaca takes 15 and 25 bps of pairs (maker and taker, the first tier of its crypto fees).
+    Alpaca charges nothing for a fill: fees of regulators and of coins are taken later, and told of
+    no fill. The local one leaves them out, so that books stay comparable.
     """
-
-    def schedule(instrument: Instrument) -> FeeSchedule:
-        model: FeeModel = make_binance_spot()
-        if name is VenueName.ALPACA:
-            is_coin = is_pair(instrument)
-            model = BpsFees(maker_bps=15, taker_bps=25) if is_coin else make_alpaca_us()
-        return build_fee_schedule(model, instrument)
-
-    fees: dict[InstrumentId, FeeSchedule] = {
-        each.id: schedule(each) for each in timeline.instruments
-    }
+    fees: FeeModel = make_binance_spot() if name is VenueName.BINANCE else NoFees()
     return VenueTerms(
-        fees=fees,
+        fees={each.id: build_fee_schedule(fees, each) for each in timeline.instruments},
         slippage=SlippageTerms(),
         latency=LatencyTerms(mean_ns=latency_ms * 1_000_000),
         limit_reach=LIMIT_TRADED_THROUGH,

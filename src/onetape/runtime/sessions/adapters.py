@@ -11,7 +11,7 @@ from onetape.execution.gateway import VenueGateway
 from onetape.marketdata.feeds.port import Feed
 from onetape.runtime.config import LiveClock, SessionConfig
 from onetape.runtime.config_live import Connection
-from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock
+from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock, outside
 from onetape.runtime.sessions.live_run import LiveParts
 
 
@@ -63,7 +63,7 @@ def _build_alpaca_feed(
         pair_stream_url=f"{streams}/v1beta3/crypto/us" if url else "",
         seed=seed,
     )
-    return AlpacaFeed(access, clock.now)
+    return AlpacaFeed(access, outside(clock))
 
 
 def _build_gateway(
@@ -97,7 +97,7 @@ def _build_alpaca(
         skew_s_max=None if isinstance(clock, FeedClock) else 5.0,
         seed=seed,
     )
-    return AlpacaGateway(access, clock.now)
+    return AlpacaGateway(access, outside(clock))
 
 
 def _build_binance_feed(
@@ -112,7 +112,7 @@ def _build_binance_feed(
     settings = BinanceSettings(
         endpoint=connection.feed or "live", base_url=connection.url or "", key=key, secret=secret
     )
-    return BinanceFeed(settings, clock=clock.now)
+    return BinanceFeed(settings, clock=outside(clock))
 
 
 def _build_binance(

@@ -38,6 +38,7 @@ from tests.support.local_venues import (
     refused,
     updates,
 )
+from tests.support.ticks import make_quote_timeline
 from tests.support.timelines import MINUTE, SECOND, T0, Prices, closes, flat, make_columns, opens
 
 COIN = make_spot("BTCUSDT.BINANCE", base="BTC", quote="USDT", tick_size="0.01", lot_size="0.00001")
@@ -274,6 +275,31 @@ def test_client_id_is_unique_among_open_orders_or_for_ever() -> None:
         assert (getattr(again, "code", None) is None) is is_free_again
 
 
+def test_trailing_stop_that_is_replaced_stays_where_it_has_trailed_to() -> None:
+    exchange = shares(100, 100, 120, 115, 109, fees=NoFees())
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "4")))
+    exchange.step()
+    trailing = placed(
+        exchange.submit(
+            ME,
+            share(
+                Side.SELL, "4", trail="10", client_order_id="b",
+                order_type=OrderType.TRAILING_STOP,
+            ),
+        )
+    )  # fmt: skip
+    assert (trailing.stop_ticks, exchange.stop_of(trailing.number)) == (9_000, 9_000)
+    exchange.step()
+    exchange.step()
+    assert exchange.stop_of(trailing.number) == 11_000
+    fewer = placed(exchange.replace(ME, trailing.number, Changes(quantity=Decimal(3))))
+    assert (fewer.lots, exchange.stop_of(trailing.number)) == (3, 11_000)
+    exchange.step()
+    assert exchange.executions(ME)[-1].lots == 3
+    assert exchange.stop_of(trailing.number) == fewer.stop_ticks
+
+
 def test_replace_makes_a_new_order_where_the_venue_does() -> None:
     rules = ExchangeRules(is_client_id_unique_for_ever=True, replace_makes_new_order=True)
     exchange = shares(100, 100, 90, rules=rules)
@@ -381,6 +407,19 @@ def test_rows_are_those_that_are_known_by_now() -> None:
     assert [each.row for each in exchange.rows("BTCUSDT", opens(1), opens(2))] == [1]
     assert exchange.now == closes(1)
     assert (exchange.rows_played, exchange.rows_total) == (2, 3)
+
+
+def test_market_order_on_quotes_is_filled_before_it_is_answered() -> None:
+    timeline = make_quote_timeline([(99.0, 101.0), (100.0, 102.0)])
+    exchange = make_exchange(timeline, SHARES, fees=NoFees())
+    heard = hear(exchange)
+    exchange.step()
+    done = placed(exchange.submit(ME, share(Side.BUY, "3")))
+    assert (done.status, done.filled_lots) == (PlacedStatus.FILLED, 3)
+    assert [each.kind for each in updates(heard)] == [UpdateKind.ACCEPTED, UpdateKind.FILLED]
+    assert exchange.books(ME).balances["USD"].total == (100_000 - 303) * E8
+    assert [each.event.ts_event for each in exchange.rows("AAPL", T0)] == [T0]
+    assert exchange.rows("AAPL", T0 + 1) == []
 
 
 def test_fill_in_parts_costs_and_brings_what_it_does_in_one() -> None:

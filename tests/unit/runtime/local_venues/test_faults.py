@@ -43,6 +43,8 @@ def test_same_seed_gives_the_same_faults_whatever_else_is_asked() -> None:
     ask(with_others, SUBJECTS[::-1], 500)
     own = [each for each in with_others.decisions if each.subject == SUBJECTS[0]]
     assert own == alone.decisions
+    others = [each for each in with_others.decisions if each.subject == SUBJECTS[1]]
+    assert [each.count for each in others] != [each.count for each in own]
     assert FaultSchedule(8, make_plan()).describe() == "faults of seed 8: 0"
     another = FaultSchedule(8, make_plan())
     ask(another, SUBJECTS, 500)

@@ -149,6 +149,29 @@ def test_barrier_is_awaited_after_reports_and_after_each_row() -> None:
     assert seen == [1, 3, 4, 5]
 
 
+def test_row_is_told_once_though_a_command_comes_while_its_reports_are_heard() -> None:
+    """The command brings the clock past the next row before this one was told."""
+    exchange, clock = make(1, 2, 3, 4, 5), HandClock()
+    heard = hear(exchange)
+    player = Player(exchange, speed=60, clock=clock)
+
+    async def command() -> None:
+        if exchange.rows_played == 2:
+            clock.now += 2 * SECOND
+            player.sync()
+
+    async def play() -> None:
+        player.barriers.append(command)
+        await player.play_rows()
+        placed(exchange.submit(ME, BUY))
+        await player.run()
+
+    asyncio.run(play())
+    assert rows_of(heard) == [0, 1, 2, 3, 4]
+    filled = next(n for n, each in enumerate(heard) if getattr(each, "execution", None))
+    assert filled < next(n for n, e in enumerate(heard) if getattr(e, "row", -1) == 1)
+
+
 def test_run_goes_on_where_it_was_canceled() -> None:
     exchange = make(*range(1, 50))
     player = Player(exchange)
