@@ -420,6 +420,7 @@ def open_session(
         pauses_in_outage=live.outage == "pause",
         cancels_on_stop=live.on_stop == "cancel",
         is_simulated=simulated,
+        drift=config.drift.settings() if config.drift else None,
         capabilities=None if simulated else capabilities_of(config.execution.venue),
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],
