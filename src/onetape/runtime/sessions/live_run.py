@@ -181,7 +181,7 @@ class _Run:
     ) -> RealtimeSession:
         return open_session(
             self._config, self._specs, instruments, tape, header,
-            ts_start=0 if header is not None else self._parts.clock.now(),
+            ts_start=0 if header is not None else time.time_ns(),
         )  # fmt: skip
 
     def _check_same(self, header: SessionStarted) -> None:
@@ -210,6 +210,7 @@ class _Run:
         for each in read_inputs(reader.encoded_records(first_seq)):
             give(session, each)
         tape.check_over()
+        reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
         return await self._drive(session, tape, store, header.instruments, begins=False)
 
