@@ -59,7 +59,7 @@ from onetape.tape.store import TapeStore
 _POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
 
 _MISSED_MAX = 10_000
-"""The most bars that are asked for again after a kill; features begin anew behind a longer gap."""
+"""The most bars that are asked for again after a kill; behind a longer gap some are missing."""
 
 _GRACE_MS = 2_000
 """How long a slice of several instruments waits for the rest, unless the configuration says."""
