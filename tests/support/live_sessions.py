@@ -57,7 +57,8 @@ def make_parts(world: LocalAlpaca, mode: str) -> LiveParts:
     """Alpaca's own client library, with the addresses of the local venue."""
     server = world.server
     access = AlpacaDataAccess(
-        key=SecretStr(KEY), secret=SecretStr(SECRET), base_url=server.url, assets_url=server.url,
+        key=SecretStr(KEY), secret=SecretStr(SECRET), base_url=server.rest_url,
+        assets_url=server.rest_url,
         stream_url=server.data_stream_url, pair_stream_url=server.crypto_stream_url,
         first_wait_s=0.01, longest_wait_s=0.1, per_minute=1_000_000,
     )  # fmt: skip

@@ -270,6 +270,7 @@ class DenialCode(Enum):
     UPTICK = "uptick"
     PAUSED = "paused"
     UNSUPPORTED = "unsupported"
+    NOT_A_MEMBER = "not_a_member"
 
 
 class RejectCode(Enum):

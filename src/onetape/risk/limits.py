@@ -34,6 +34,7 @@ from onetape.risk.gates.kill_switch import KillSwitchGate
 from onetape.risk.gates.leverage import LeverageGate
 from onetape.risk.gates.listing import ListingGate
 from onetape.risk.gates.locate import LocateGate
+from onetape.risk.gates.membership import MembershipGate
 from onetape.risk.gates.net_exposure import NetExposureGate
 from onetape.risk.gates.order_notional import OrderNotionalGate
 from onetape.risk.gates.order_quantity import OrderQuantityGate
@@ -145,8 +146,15 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
         return next((key for key, is_asked in asked.items() if is_asked), "")
 
 
-def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[Any], ...]:
-    """The gates of `limits`, in the fixed order of asking; `is_margin`: the account has margin.
+def build_gates(
+    limits: RiskLimits, *, is_margin: bool = False, has_universe: bool = False
+) -> tuple[Gate[Any], ...]:
+    """The gates of `limits`, in the fixed order of asking.
+
+    Args:
+        limits: The limits.
+        is_margin: Whether the account has margin.
+        has_universe: Whether positions are opened in members of a universe only.
 
     Raises:
         ConfigError: A limit is not positive or finer than 1e-8, an id is not SYMBOL.VENUE, or what
@@ -161,6 +169,7 @@ def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[An
         InstrumentGate(limits.allowed_instruments, limits.forbidden_instruments),
         ListingGate() if limits.trading_status else None,
         DelistingGate() if limits.trading_status else None,
+        MembershipGate() if has_universe else None,
         KillSwitchGate(),
         _build_locates(short_sale),
         UptickGate() if short_sale.uptick_rule else None,

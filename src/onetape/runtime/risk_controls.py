@@ -1,6 +1,7 @@
 """What a session asks of risk beyond the gates of each strategy: the account, and shrinking.
 
-It also shows the gates of a strategy what an order alone does not tell (the uptick rule).
+It also shows the gates of a strategy what an order alone does not tell (the uptick rule, who is in
+the universe).
 
 A session without any of it has no `RiskControls`, and its orders take the quick way.
 """
@@ -17,8 +18,10 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
+from onetape.marketdata.membership import Membership
 from onetape.risk.account import AccountRisk
 from onetape.risk.approval import RiskApproved, RiskEngine
+from onetape.risk.gates.membership import MembershipGate
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.gates.uptick import UptickGate
 from onetape.risk.input import RiskInput, compute_worst_lots
@@ -53,7 +56,7 @@ class RiskControls:
 
     __slots__ = (
         "_account", "_engines", "_index", "_log", "_market", "_oms", "_pauses", "_runners",
-        "_uptick", "_watch", "paused", "shrinks",
+        "_universe", "_uptick", "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +70,7 @@ class RiskControls:
         watch: EquityWatch | None,
         engines: Mapping[str, RiskEngine] | None = None,
         uptick: UptickWatch | None = None,
+        universe: Membership | None = None,
     ) -> None:
         """Begin without a count.
 
@@ -80,6 +84,7 @@ class RiskControls:
             watch: Peak and session-start equity of the account; None when no gate asks for them.
             engines: The gates of each strategy; None: those that it has.
             uptick: When the uptick rule is in force; None when no gate asks for it.
+            universe: Who is in it; None when no gate asks for it.
 
         Raises:
             ConfigError: A limit is none, or of the account while a strategy holds several
@@ -93,6 +98,7 @@ class RiskControls:
         self._watch = watch
         self._engines = engines or {}
         self._uptick = uptick
+        self._universe = universe
         gates = build_account_gates(limits.account)
         foreign = [each.name for each in runners.values() if each.exchange is not None]
         if gates and foreign:
@@ -168,6 +174,11 @@ class RiskControls:
                     quote = gate.limit_for(order.instrument)
                     if quote is not None:
                         self._uptick.show(order, quote)
+        if self._universe is not None:
+            is_member = self._universe.is_member(order.instrument.id, order.ts)
+            for gate in engine.gates:
+                if isinstance(gate, MembershipGate):
+                    gate.limit_for(order.instrument).is_member = is_member
         return engine.decide(order, self._account, of_account, shrinking)
 
     def _sum(self, runner: Runner, order: RiskInput) -> RiskInput:

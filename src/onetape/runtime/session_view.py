@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
 from onetape.execution.oms import Oms
+from onetape.marketdata.membership import Membership
 from onetape.marketdata.session_rows import SessionRows
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
@@ -18,11 +19,22 @@ from onetape.strategy.context import OpenOrder
 
 
 class SessionView:
-    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built."""
+    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built.
 
-    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "runners")
+    `universe` tells who is in it; None: there is none.
+    """
 
-    def __init__(self, timeline: SessionRows, market: MarketState, oms: Oms, log: StepLog) -> None:
+    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_universe", "runners")
+
+    def __init__(
+        self,
+        timeline: SessionRows,
+        market: MarketState,
+        oms: Oms,
+        log: StepLog,
+        universe: Membership | None = None,
+    ) -> None:
+        self._universe = universe
         self._market = market
         self._oms = oms
         self._log = log
@@ -61,6 +73,11 @@ class SessionView:
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         """The newest `count` values of a bar column."""
         return self._market.history(instrument, column, count)
+
+    def members(self) -> frozenset[InstrumentId] | None:
+        """Members of the universe; None: there is none."""
+        universe = self._universe
+        return None if universe is None else universe.find_members(self.now())
 
     def open_orders(self, strategy: str) -> list[OpenOrder]:
         """Open orders of a strategy, oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -99,6 +99,10 @@ class Surroundings(Protocol):
         """The newest `count` values of a bar column, oldest first."""
         ...
 
+    def members(self) -> Container[InstrumentId] | None:
+        """Members of the session's universe; None: it has none."""
+        ...
+
     def open_orders(self, strategy: str) -> Sequence[OpenOrder]:
         """Open orders of a strategy, oldest first."""
         ...
@@ -182,6 +186,21 @@ class Context:
     def features_of(self, instrument: InstrumentId) -> Any:
         """Features of the newest bar of any subscribed instrument; None before the first."""
         return self._around.features_of(self._strategy, self.instrument(instrument).id)
+
+    def universe(self) -> tuple[InstrumentId, ...]:
+        """The subscribed instruments in which positions may be opened now, in their order.
+
+        Members of the session's universe by what is known now; without one, every instrument.
+        """
+        members = self._around.members()
+        if members is None:
+            return self.instruments
+        return tuple(each for each in self.instruments if each in members)
+
+    def is_member(self, instrument: InstrumentId) -> bool:
+        """Whether `universe` has a subscribed instrument."""
+        members = self._around.members()
+        return self.instrument(instrument).id in members if members is not None else True
 
     def regime(self, name: str, instrument: InstrumentId | None = None) -> float:
         """The regime that feature `name` says: of the current bar, or of an instrument's newest.

@@ -134,7 +134,7 @@ BAD_INPUTS = [
     ("strategies.0.name=sma_kross", "did you mean 'sma_cross'?"),
     ("strategies.0.path=bad.py", "import of random"),
     ("risk.max_leverag=2", "(did you mean 'max_leverage'?)"),
-    ("mode=paper", "error: --set mode: mode paper can't be started: this version runs backtests"),
+    ("mode=paper", "error: run.yaml:1: clock.type must be live in paper and live"),
     ("clock.type=live", "clock.start is not a known key"),
 ]
 

@@ -178,7 +178,8 @@ BAD_LINES = [
     ("[AAPL.XNAS, MSFT.XNAS]", "AAPL.XNAS",
      "run.yaml:3: data.instruments is 'AAPL.XNAS', expected a list"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[]",
-     "run.yaml:3: data.instruments is [], expected at least 1 entry"),
+     "run.yaml:3: data.instruments names no instrument (list at least one id, or name a "
+     "universe)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[AAPL.XNAS, AAPL.XNAS]",
      "run.yaml:3: data.instruments.1 names AAPL.XNAS twice"),
     ("timeframe: 1d", "timeframe: 1d, versions: {IBM.XNYS: 3}",

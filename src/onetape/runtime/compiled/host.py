@@ -117,6 +117,12 @@ class CompiledHost:
                 where="data.corporate_actions",
                 remedy="run it in the Python host",
             )
+        if timeline.universe is not None:
+            raise ConfigError(
+                "the session has a universe, which the compiled host does not carry",
+                where="data.universe",
+                remedy="run it in the Python host",
+            )
         if terms.routes is not None:
             raise ConfigError(
                 "the session has latency by order, which the compiled host does not carry",

@@ -65,7 +65,7 @@ _NOT_CARRIED: dict[type[ast.AST], str] = {
 _CONTEXT = frozenset(
     ("now", "cash", "equity", "features", "instruments", "position", "mark", "features_of",
      "open_orders", "buy", "sell", "target", "target_weight", "spend", "spend_ratio", "cancel",
-     "replace", "round_quantity", "round_price")
+     "replace", "round_quantity", "round_price", "is_member")
 )  # fmt: skip
 
 _INSTEAD = {"regime": ("read the feature itself: ctx.features.NAME",)}
