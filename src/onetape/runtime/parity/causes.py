@@ -24,7 +24,7 @@ session less its backtest: negative is what reality cost.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 
@@ -86,10 +86,10 @@ class InstrumentMarks:
         return self._ticks[-1]
 
     def bar_of(self, fill: Fill) -> int:
-        """In which bar a fill happened: the one that made it, else the first that closes later."""
+        """In which bar a fill happened: the one that made it, else the first not closed before."""
         if fill.row in self._at:
             return self._at[fill.row]
-        return bisect_right(self._closes, fill.ts)
+        return bisect_left(self._closes, fill.ts)
 
     def before(self, bar: int) -> int:
         """The mark when a bar began, ticks: the close of the one before it."""

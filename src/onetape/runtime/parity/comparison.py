@@ -11,6 +11,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import Intent, OrderIntent
+from onetape.domain.venue import BarClosed
 from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
@@ -81,7 +82,7 @@ def compare_paths(
         InvariantBroken: The bars are others, or the causes don't sum to the difference of the
             books: something of ours is wrong.
     """
-    if session.bars != backtest.bars:
+    if _timeless(session.bars) != _timeless(backtest.bars):
         raise InvariantBroken("two sessions are compared that have not seen the same bars")
     by_id = {each.id: each for each in instruments}
     marks: dict[InstrumentId, InstrumentMarks] = {}
@@ -141,6 +142,10 @@ def compare_paths(
     )
 
 
+def _timeless(bars: Sequence[BarClosed]) -> list[BarClosed]:
+    return [msgspec.structs.replace(each, ts_known=0) for each in bars]
+
+
 def _nothing() -> OrderPath:
     raise InvariantBroken("an order on neither side")
 
@@ -150,7 +155,7 @@ def _find_parting(
 ) -> Parting | None:
     """The first decision that is another one; None: all are the same."""
     for before, (one, other) in enumerate(zip_longest(ours, theirs)):
-        if one is None or other is None or one.text != other.text:
+        if one is None or other is None or not one.is_same(other):
             times = [each.ts for each in (one, other) if each is not None]
             return Parting(
                 strategy=strategy, before=before, ts=min(times),

@@ -74,19 +74,25 @@ class OrderPath(msgspec.Struct, kw_only=True):
 
 
 class Decision(msgspec.Struct, kw_only=True):
-    """One intent of a strategy.
-
-    `text` is the whole of it. `ts` is when (ns UTC), `slices` how many time slices had come,
+    """One intent of a strategy. `ts` is when (ns UTC), `slices` how many time slices had come,
     history included. `order` is what became of one that asks for an order, `likeness` the intent
     without the numbers that others before it may have shifted.
     """
 
     intent: Intent
-    text: bytes
     ts: int
     slices: int
     likeness: bytes = b""
     order: OrderPath | None = None
+
+    def is_same(self, other: Decision) -> bool:
+        """Whether both ask for the same; an order may expire as long after its decision."""
+        one, two = self.intent, other.intent
+        if isinstance(one, OrderIntent) and isinstance(two, OrderIntent) and (
+            one.ts_expire - self.ts == two.ts_expire - other.ts
+        ):  # fmt: skip
+            two = msgspec.structs.replace(two, ts_expire=one.ts_expire)
+        return one == two
 
 
 class SessionPaths:
@@ -169,10 +175,10 @@ class SessionPaths:
 
     def _decide(self, intent: OrderIntent | CancelIntent | ReplaceIntent, ts: int) -> None:
         decision = Decision(
-            intent=intent, text=_encode(intent), ts=ts, slices=bisect_right(self._times, ts)
+            intent=intent, ts=ts, slices=bisect_right(self._times, ts)
         )
         if isinstance(intent, OrderIntent):
-            decision.likeness = _liken(intent)
+            decision.likeness = _liken(intent, ts)
             decision.order = OrderPath(
                 line=(intent.strategy, intent.instrument), side=intent.side, lots=intent.amount
             )
@@ -214,10 +220,11 @@ class SessionPaths:
         self.lots[books.strategy, books.instrument] = books.lots
 
 
-def _liken(intent: OrderIntent) -> bytes:
+def _liken(intent: OrderIntent, ts: int) -> bytes:
     terms = intent.conditions
     if terms is not None:
         terms = msgspec.structs.replace(
             terms, parent="parent" if terms.parent else "", group="group" if terms.group else ""
         )
-    return _encode(msgspec.structs.replace(intent, intent=0, conditions=terms))
+    expiry = intent.ts_expire - ts if intent.ts_expire else 0
+    return _encode(msgspec.structs.replace(intent, intent=0, ts_expire=expiry, conditions=terms))

@@ -1,7 +1,9 @@
-"""The parity sentinel: a session is verified, then run again at the simulated venue.
+"""The parity sentinel: a session is verified, then run again as a backtest would have run it.
 
-What the venue said is left out; the bars, operators' commands and connections stay as they were.
-Where nothing but bars drove the session, a backtest runs over them too.
+What the venue said is left out, and the simulated one takes its place. Bars are known when they
+close, as in a backtest: that they came later is part of what reality costs. Operators' commands and
+connections stay as they were. Where nothing but bars drove the session, the real backtest runs over
+them too, and must say the same.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from onetape.domain.venue import (
     VenueReport,
     VenueSnapshot,
 )
+from onetape.marketdata.timeline import build_timeline
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.live_inputs import Input, give, read_inputs
+from onetape.runtime.sessions.live_timeline import to_columns
 from onetape.runtime.sessions.live_run import open_session
 from onetape.runtime.sessions.recorded import RecordedSession, find_catalog, load_recorded
 from onetape.runtime.verification import Verdict, Verification, verify_tape
@@ -93,7 +97,7 @@ def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
         if verification.verdict not in _COMPARED:
             return found
         session = read_paths(reader.encoded_records())
-        inputs = list(read_inputs(reader.encoded_records()))
+        inputs = time_at_close(read_inputs(reader.encoded_records()))
         simulated = run_simulated(_load(reader, tape, catalog), inputs)
         found = msgspec.structs.replace(
             found, bars=len(session.bars),
@@ -137,11 +141,55 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
     return paths
 
 
-def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> SessionPaths:
-    """The inputs of a session once more, but those of the venue, which is the simulated one.
+def time_at_close(inputs: Iterable[Input]) -> list[Input]:
+    """The inputs without the venue's, and bars at the time of their close.
 
-    What the venue said is only time that passes. A strategy that did not come back is taken out in
-    the same call, or, where it is not called as often there, at its next one.
+    Bars keep their order, and never pass an operator's command. A strategy that did not come back
+    while the venue reported does not come back in the next input.
+    """
+    timed: list[Input] = []
+    part: list[tuple[int, Input]] = []
+    newest = 0
+    stuck: StrategyQuarantined | None = None
+
+    def close_part() -> None:
+        for ts, each in sorted(part, key=lambda item: item[0]):
+            ts = max(ts, timed[-1].ts + 1 if timed else 0)
+            bars = tuple(msgspec.structs.replace(bar, ts_known=ts) for bar in each.bars)
+            timed.append(msgspec.structs.replace(each, ts=ts, bars=bars))
+        part.clear()
+
+    for each in inputs:
+        if isinstance(each.given, VenueReport | VenueSnapshot):
+            stuck = stuck or each.stuck
+            continue
+        if stuck is not None and each.stuck is None:
+            each = msgspec.structs.replace(each, stuck=_at_once(stuck))
+            stuck = None
+        if each.bars:
+            closed = max(bar.ts_close for bar in each.bars)
+            newest = max(newest, each.ts if each.bars[0].is_history else closed)
+            part.append((newest, each))
+        elif isinstance(each.given, ConnectionChanged):
+            part.append((each.ts, each))
+        else:
+            close_part()
+            part.append((each.ts, each))
+            close_part()
+    return timed
+
+
+def _at_once(stuck: StrategyQuarantined) -> StrategyQuarantined:
+    """The same at the first call of an input."""
+    before = stuck.error.rpartition("call ")[0]
+    return msgspec.structs.replace(stuck, error=f"{before}call 1 of the input")
+
+
+def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> SessionPaths:
+    """Inputs without a venue's, at the simulated one.
+
+    A strategy that did not come back is taken out in the same call, or, where it is not called as
+    often here, at its next one.
     """
     paths = SessionPaths()
     session = open_session(
@@ -151,17 +199,10 @@ def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> Session
     waiting: list[StrategyQuarantined] = []
     with recorded.watching():
         for each in inputs:
-            is_of_venue = isinstance(each.given, VenueReport | VenueSnapshot)
-            stuck = each.stuck
-            if stuck is None or is_of_venue:
-                now = waiting[0] if waiting else None
-            else:
-                now = stuck
-            give(session, Input(each.ts, stuck=now) if is_of_venue
-                 else msgspec.structs.replace(each, stuck=now))  # fmt: skip
-            if stuck is not None:
-                before = stuck.error.rpartition("call ")[0]
-                waiting.append(msgspec.structs.replace(stuck, error=f"{before}call 1 of the input"))
+            stuck = each.stuck or (waiting[0] if waiting else None)
+            give(session, msgspec.structs.replace(each, stuck=stuck))
+            if each.stuck is not None:
+                waiting.append(_at_once(each.stuck))
             waiting = [one for one in waiting if not session.runners[one.strategy].quarantined]
     return paths
 
@@ -215,7 +256,12 @@ def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionP
     """
     bars: list[BarClosed] = [bar for each in inputs for bar in each.bars]
     paths = SessionPaths(bars)
-    session = recorded.open(paths)
+    series = [(each, to_columns([bar for bar in bars if bar.instrument == each.id]))
+              for each in recorded.header.instruments]  # fmt: skip
+    timeline = build_timeline(
+        series, source=recorded.config.data.source, timeframe=recorded.config.data.timeframe
+    )
+    session = msgspec.structs.replace(recorded, timeline=timeline).open(paths)
     history = sum(1 for each in bars if each.is_history)
     with recorded.watching():
         session.start(inputs[0].ts, history)

@@ -68,7 +68,7 @@ CASES = {
     "same price at another time": (P(F(2.5, 10, 10_010)), TEN, []),
     "dearer in the same bar": (P(F(1.1, 10, 10_013)), TEN, [("price", 10, -30)]),
     "sold dearer": (
-        P(F(1.1, 10, 10_013), side=SELL), P(F(1, 10, 10_010), side=SELL), [("price", 10, 30)],
+        P(F(1.1, 10, 10_013), side=SELL), P(F(1.2, 10, 10_010), side=SELL), [("price", 10, 30)],
     ),
     # In bar 2 and not in bar 1: the mark has moved from 100.00 to 100.40, we paid 0.33 more.
     "a bar later": (P(F(2.2, 10, 10_043)), TEN, [("latency", 10, -400), ("price", 10, 70)]),
@@ -97,7 +97,7 @@ CASES = {
     # Everything at once. 4 lots: 3 cents dearer. 4: a bar later, 100.40 - 100.00 for the mark and
     # 100.45 - 100.10 paid. 2 lack. The fee is 8 for 8 lots, of 10 for 10.
     "mixed": (
-        P(F(1, 4, 10_013, 4), F(2, 4, 10_045, 4)), P(F(1, 10, 10_010, 20)),
+        P(F(1.1, 4, 10_013, 4), F(2.1, 4, 10_045, 4)), P(F(1, 10, 10_010, 20, row=1)),
         [("latency", 4, -160), ("price", 8, -12 + 20), ("fees", 8, 8), ("size", 2, -180 + 4)],
     ),
 }  # fmt: skip
