@@ -23,7 +23,6 @@ session less its backtest: negative is what reality cost.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
@@ -32,6 +31,7 @@ import msgspec
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument
+from onetape.domain.numbers import compute_ticks
 from onetape.domain.orders import DenialCode
 from onetape.domain.venue import BarClosed
 from onetape.runtime.parity.paths import Fill, OrderPath
@@ -77,7 +77,7 @@ class InstrumentMarks:
         tick = instrument.tick_float
         self._at = {row: at for at, (row, _) in enumerate(own)}
         self._closes = [each.ts_close for _, each in own]
-        self._ticks = [math.floor(each.close / tick + 0.5) for _, each in own]  # as sessions do
+        self._ticks = [compute_ticks(each.close, tick, 0) for _, each in own]
         self._flags = [each.quality for _, each in own]
 
     @property

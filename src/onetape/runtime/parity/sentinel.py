@@ -70,6 +70,19 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     backtest: Comparison | None = None
     no_backtest: str = ""
 
+    @property
+    def is_backtest_same(self) -> bool:
+        """Whether session and backtest make the same of the simulated venue."""
+        backtest = self.backtest
+        return backtest is not None and not backtest.partings and not backtest.differences
+
+    @property
+    def exit_code(self) -> int:
+        """That of `verify`; 4 where a session and a backtest of ours disagree."""
+        if self.backtest is not None and not self.is_backtest_same:
+            return 4
+        return self.verification.verdict.exit_code
+
 
 def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
     """Verify a paper or live session, run it again at the simulated venue, and compare.
