@@ -30,6 +30,9 @@ from onetape.runtime.run_files import write_whole
 ORDERS = 25
 """Rows of the table of orders: those that cost or brought the most."""
 
+_ENDING_LETTERS = 48
+"""Venues give reasons at length; the whole of it stands on the tape."""
+
 WORDS = {
     Cause.LATENCY: "filled in another bar: the mark's move between",
     Cause.PRICE: "another price in the same bar, or beyond the mark's move",
@@ -210,14 +213,17 @@ def describe_path(path: OrderPath | None, instrument: Instrument) -> str:
     """What became of an order on one side, in a few words."""
     if path is None:
         return "not decided"
+    ending = path.ending or "open"
+    if len(ending) > _ENDING_LETTERS:
+        ending = f"{ending[:_ENDING_LETTERS]}..."
     if not path.fills:
-        return path.ending or "open"
+        return ending
     lots = sum(each.lots for each in path.fills)
     value = sum(each.lots * each.ticks for each in path.fills)
     price = float(instrument.tick_size) * value / lots
     digits = max(0, -int(instrument.tick_size.normalize().as_tuple().exponent))
     text = f"{instrument.lots_to_quantity(lots):f} at {price:.{digits}f} {_time(path)}"
-    return text if path.ending == "filled" else f"{text}, {path.ending or 'open'}"
+    return text if ending == "filled" else f"{text}, {ending}"
 
 
 def _time(path: OrderPath) -> str:
