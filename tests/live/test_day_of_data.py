@@ -20,6 +20,8 @@ from onetape.domain.numbers import E8
 from onetape.domain.orders import CancelIntent, OrderIntent
 from onetape.domain.timestamps import to_iso
 from onetape.execution.simulated.fees import BpsFees
+from onetape.marketdata.feeds.binance import BinanceFeed
+from onetape.marketdata.feeds.binance_client import BinanceSettings
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.parity.sentinel import check_parity
@@ -193,12 +195,13 @@ def run_binance(mode: str, run_dir: Path, strategy: Path) -> None:
             run_dir.mkdir()
             url = world.server.rest_url
             keys = {"url": url, "key": "env:KEY", "secret": "env:SECRET"}
-            wired = make_config("binance", mode, BTCUSDT.id, strategy, 0.5, {
-                "data": {"connection": {"url": url}}, "execution": {"connection": keys}})  # fmt: skip
-            parts = build_parts(wired, {"KEY": KEY, "SECRET": SECRET})
+            connections = {"data": {"connection": {"url": url}}, "execution": {"connection": keys}}
+            wired = make_config("binance", mode, BTCUSDT.id, strategy, 0.5, connections)
             clock = VenueClock(world)
-            parts.feed._clock = clock.now
-            parts = LiveParts(feed=parts.feed, clock=clock, gateway=parts.gateway)
+            parts = LiveParts(
+                feed=BinanceFeed(BinanceSettings(base_url=url), clock=clock.now), clock=clock,
+                gateway=build_parts(wired, {"KEY": KEY, "SECRET": SECRET}).gateway,
+            )  # fmt: skip
             config = make_config("binance", mode, BTCUSDT.id, strategy, 0.5, {})
             session = DaySession(Venue(world, "me"), config, parts, run_dir)
             await play_day(session, len(timeline) - WARM_UP)

@@ -14,7 +14,6 @@ from onetape.domain.instrument import InstrumentId, make_equity
 from onetape.domain.numbers import E8, compute_ticks
 from onetape.domain.orders import RejectCode
 from onetape.domain.venue import (
-    BarClosed,
     OperatorAction,
     OperatorCommand,
     ReportKind,
@@ -130,5 +129,3 @@ def _same_books(timeline: Timeline) -> VenueSnapshot:
                    for each in timeline.instruments],
         balances=[VenueBalance(currency="USD", amount=50_000 * E8)],
     )  # fmt: skip
-
-

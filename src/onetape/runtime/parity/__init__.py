@@ -1,1 +1,1 @@
-"""What a paper or live session made of its orders, beside the same inputs at the simulated venue."""
+"""A paper or live session beside the same inputs at the simulated venue."""

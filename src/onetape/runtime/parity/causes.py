@@ -146,7 +146,11 @@ def explain_order(
 
 
 def _compare_chunks(
-    one: _Chunk, other: _Chunk, side: int, marks: InstrumentMarks, add: Callable[[Cause, int, int], None]
+    one: _Chunk,
+    other: _Chunk,
+    side: int,
+    marks: InstrumentMarks,
+    add: Callable[[Cause, int, int], None],
 ) -> None:
     """The causes of as many lots that both sides filled."""
     worth = side * (other.notional - one.notional)

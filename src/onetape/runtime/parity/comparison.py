@@ -165,9 +165,7 @@ def _find_parting(
     return None
 
 
-def _pair_orders(
-    strategy: str, session: SessionPaths, backtest: SessionPaths
-) -> Iterator[Pair]:
+def _pair_orders(strategy: str, session: SessionPaths, backtest: SessionPaths) -> Iterator[Pair]:
     """The orders of a strategy, those of one decision beside each other.
 
     Within an instrument decisions are the same one while they come in the same order. From where
@@ -189,9 +187,10 @@ def _pair_orders(
         for rest in waiting.values():
             for each in rest:
                 yield None, each.order
-        yield from zip_longest(*(
+        closed, other = (
             [each for each in paths.closings if each.line == line] for paths in (session, backtest)
-        ))  # fmt: skip
+        )
+        yield from zip_longest(closed, other)
 
 
 def _lines(strategy: str, *sides: SessionPaths) -> list[Line]:

@@ -74,9 +74,11 @@ class OrderPath(msgspec.Struct, kw_only=True):
 
 
 class Decision(msgspec.Struct, kw_only=True):
-    """One intent of a strategy. `ts` is when (ns UTC), `slices` how many time slices had come,
-    history included. `order` is what became of one that asks for an order, `likeness` the intent
-    without the numbers that others before it may have shifted.
+    """One intent of a strategy.
+
+    `ts` is when (ns UTC), `slices` how many time slices had come, history included. `order` is what
+    became of one that asks for an order, `likeness` the intent without the numbers that others
+    before it may have shifted.
     """
 
     intent: Intent
@@ -174,9 +176,7 @@ class SessionPaths:
         """Nothing waits to be written."""
 
     def _decide(self, intent: OrderIntent | CancelIntent | ReplaceIntent, ts: int) -> None:
-        decision = Decision(
-            intent=intent, ts=ts, slices=bisect_right(self._times, ts)
-        )
+        decision = Decision(intent=intent, ts=ts, slices=bisect_right(self._times, ts))
         if isinstance(intent, OrderIntent):
             decision.likeness = _liken(intent, ts)
             decision.order = OrderPath(

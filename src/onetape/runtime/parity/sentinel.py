@@ -29,8 +29,8 @@ from onetape.marketdata.timeline import build_timeline
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.live_inputs import Input, give, read_inputs
-from onetape.runtime.sessions.live_timeline import to_columns
 from onetape.runtime.sessions.live_run import open_session
+from onetape.runtime.sessions.live_timeline import to_columns
 from onetape.runtime.sessions.recorded import RecordedSession, find_catalog, load_recorded
 from onetape.runtime.verification import Verdict, Verification, verify_tape
 from onetape.strategy.sdk import Strategy
@@ -100,8 +100,10 @@ def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
     try:
         header = reader.header
         if header.mode == "backtest":
-            raise ConfigError("a backtest has no parity to keep", where=str(tape),
-                              remedy="name a paper or live session, or use onetape verify")  # fmt: skip
+            raise ConfigError(
+                "a backtest has no parity to keep", where=str(tape),
+                remedy="name a paper or live session, or use onetape verify",
+            )  # fmt: skip
         verification = verify_tape(tape, catalog)
         found = Parity(
             name=msgspec.json.decode(header.config).get("name", ""), mode=header.mode,
@@ -166,8 +168,8 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     stuck: StrategyQuarantined | None = None
 
     def close_part() -> None:
-        for ts, each in sorted(part, key=lambda item: item[0]):
-            ts = max(ts, timed[-1].ts + 1 if timed else 0)
+        for wanted, each in sorted(part, key=lambda item: item[0]):
+            ts = max(wanted, timed[-1].ts + 1 if timed else 0)
             bars = tuple(msgspec.structs.replace(bar, ts_known=ts) for bar in each.bars)
             timed.append(msgspec.structs.replace(each, ts=ts, bars=bars))
         part.clear()
@@ -176,18 +178,18 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
         if isinstance(each.given, VenueReport | VenueSnapshot):
             stuck = stuck or each.stuck
             continue
+        kept = each
         if stuck is not None and each.stuck is None:
-            each = msgspec.structs.replace(each, stuck=_at_once(stuck))
-            stuck = None
-        if each.bars:
-            closed = max(bar.ts_close for bar in each.bars)
-            newest = max(newest, each.ts if each.bars[0].is_history else closed)
-            part.append((newest, each))
-        elif isinstance(each.given, ConnectionChanged):
-            part.append((each.ts, each))
+            kept, stuck = msgspec.structs.replace(each, stuck=_at_once(stuck)), None
+        if kept.bars:
+            closed = max(bar.ts_close for bar in kept.bars)
+            newest = max(newest, kept.ts if kept.bars[0].is_history else closed)
+            part.append((newest, kept))
+        elif isinstance(kept.given, ConnectionChanged):
+            part.append((kept.ts, kept))
         else:
             close_part()
-            part.append((each.ts, each))
+            part.append((kept.ts, kept))
             close_part()
     return timed
 

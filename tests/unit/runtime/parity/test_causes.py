@@ -143,5 +143,7 @@ def test_fee_of_a_fill_that_is_cut_is_not_lost() -> None:
 def test_other_instrument_has_other_bars() -> None:
     other = InstrumentId("MSFT.XNAS")
     bars = make_bars()
-    bars[3] = BarClosed(other, *(getattr(bars[3], name) for name in BarClosed.__struct_fields__[1:]))
+    bars[3] = BarClosed(
+        other, *(getattr(bars[3], name) for name in BarClosed.__struct_fields__[1:])
+    )
     assert InstrumentMarks(AAPL, bars).newest == 10_020
