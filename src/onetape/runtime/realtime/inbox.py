@@ -25,6 +25,7 @@ class Inbox(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._items: deque[tuple[int, T]] = deque()
+        self._first: deque[tuple[int, T]] = deque()
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -33,7 +34,7 @@ class Inbox(Generic[T]):
         self.taken = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._first) + len(self._items)
 
     async def put(self, item: T) -> None:
         """Add an item at the end; waits while there is no room."""
@@ -45,13 +46,20 @@ class Inbox(Generic[T]):
 
     def put_now(self, item: T) -> None:
         """Add an item, room or not: an operator's command never waits."""
-        self._items.append((perf_counter_ns(), item))
-        self.deepest = max(self.deepest, len(self._items))
+        self._add(self._items, item)
+
+    def put_first(self, item: T) -> None:
+        """Add an item in front of all that were not added like this."""
+        self._add(self._first, item)
+
+    def _add(self, items: deque[tuple[int, T]], item: T) -> None:
+        items.append((perf_counter_ns(), item))
+        self.deepest = max(self.deepest, len(self))
         self._filled.set()
 
     async def wait(self, seconds: float | None) -> None:
         """Return when there is an item, or `seconds` have passed."""
-        if self._items:
+        if len(self):
             return
         self._filled.clear()
         if seconds is None:
@@ -66,7 +74,9 @@ class Inbox(Generic[T]):
     def take(self, most: int) -> list[tuple[int, T]]:
         """Up to `most` items, each with when it came (`perf_counter_ns`)."""
         items = self._items
-        taken = [items.popleft() for _ in range(min(most, len(items)))]
+        taken = [*self._first]
+        self._first.clear()
+        taken += [items.popleft() for _ in range(min(most - len(taken), len(items)))]
         self.taken += len(taken)
         if len(items) < self._size:
             self._room.set()
