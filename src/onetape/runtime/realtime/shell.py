@@ -37,6 +37,7 @@ from onetape.runtime.live_pipeline import LiveInput
 from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.dispatch import Dispatcher
 from onetape.runtime.realtime.inbox import Inbox
+from onetape.runtime.realtime.market_hours import MarketHours
 from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog
 from onetape.runtime.run_monitor import Durations
@@ -258,7 +259,10 @@ class RealtimeShell:
         )
 
     async def _take_feed(self, event: FeedEvent) -> None:
-        self._heard_at = perf_counter_ns()
+        if not isinstance(event, ConnectionChanged):
+            self._heard_at = perf_counter_ns()
+            if self._is_silent:
+                await self._tell_silence(is_silent=False, what="heard again")
         await self.inbox.put(event)
 
     async def hear_venue(self, heard: VenueReport | ConnectionChanged) -> None:
@@ -330,19 +334,27 @@ class RealtimeShell:
         )
 
     async def _watch_silence(self) -> None:
-        """Tell when the feed has said nothing for too long in an open market, and when it does."""
+        """Tell when the feed has said nothing for too long in an open market."""
         seconds = self._terms.stale_seconds
+        hours = MarketHours(self._instruments)
         while True:
             await asyncio.sleep(seconds / 4)
-            silent = (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
-            if silent == self._is_silent:
-                continue
-            self._is_silent = silent
-            what = f"silent for {seconds:g} s" if silent else "heard again"
-            await self.inbox.put(
-                ConnectionChanged(ConnectionPart.FEED, f"{self._feed.name} (silence)",
-                                  is_up=not silent, reason=what)
-            )  # fmt: skip
+            now = self._clock.now()
+            ts_open = hours.find_open(now)
+            if (
+                not self._is_silent
+                and (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
+                and ts_open is not None
+                and (now - ts_open) / NS_PER_SECOND > seconds
+            ):
+                await self._tell_silence(is_silent=True, what=f"silent for {seconds:g} s")
+
+    async def _tell_silence(self, *, is_silent: bool, what: str) -> None:
+        self._is_silent = is_silent
+        await self.inbox.put(
+            ConnectionChanged(ConnectionPart.FEED, f"{self._feed.name} (silence)",
+                              is_up=not is_silent, reason=what)
+        )  # fmt: skip
 
     async def _run_looks(self, gateway: VenueGateway) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
