@@ -110,7 +110,9 @@ class FakeVenue:
                 for each in self.open_orders.values()
             ],
             positions=[
-                VenuePosition(instrument=each, lots=lots) for each, lots in self.lots.items() if lots
+                VenuePosition(instrument=each, lots=lots)
+                for each, lots in self.lots.items()
+                if lots
             ],
             balances=[VenueBalance(currency="USD", amount=self.cash)],
         )  # fmt: skip

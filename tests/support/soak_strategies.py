@@ -69,5 +69,5 @@ class Sticks(Strategy):
         while self.bars == self.stuck_at:
             try:
                 ctx.history(bar.instrument, 50)
-            except Exception:  # noqa: BLE001, S110, PERF203 - as people write it
+            except Exception:  # noqa: BLE001 - as people write it
                 pass
