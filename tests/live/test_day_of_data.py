@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from onetape.domain.events import OrderCancelPending, OrderSubmitted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.domain.orders import CancelIntent, OrderIntent
@@ -110,7 +111,19 @@ class DaySession(RunningSession):
         self.venue = venue
         self.run_dir = run_dir
         self.is_live = parts.gateway is not None
+        self.canceling = 0
+        if parts.gateway is not None:
+            self._cancel = parts.gateway.cancel
+            parts.gateway.cancel = self.cancel
         self.task = asyncio.create_task(drive_live(config, run_dir, parts))
+
+    async def cancel(self, command: OrderCancelPending, order: OrderSubmitted) -> None:
+        """Counts cancels that are under way; of orders that are, both sides know the number."""
+        self.canceling += 1
+        try:
+            await self._cancel(command, order)
+        finally:
+            self.canceling -= 1
 
     async def play(self, bars: int) -> None:
         self.venue.world.player.barriers.append(self.follow)
@@ -127,7 +140,8 @@ class DaySession(RunningSession):
         for _ in range(5_000):
             status = await self.ask("status")
             there = len(self.venue.exchange.open_orders(self.venue.account))
-            same = same + 1 if not self.is_live or status["open_orders"] == there else 0
+            follows = not self.is_live or (status["open_orders"] == there and not self.canceling)
+            same = same + 1 if follows else 0
             if same == 2:
                 return
         raise AssertionError("the orders of session and venue differ")
