@@ -19,12 +19,20 @@ class Dispatcher:
         gateway: Where they go.
         hear: Told what the gateway could not tell: that a command failed on the way.
         on_sent: Told how long a command took from its cause's arrival to the gateway, ns.
+        on_failed: Told what a gateway raises that its port does not know; it may have sent or not.
     """
 
-    def __init__(self, gateway: VenueGateway, hear: Hear, on_sent: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        gateway: VenueGateway,
+        hear: Hear,
+        on_sent: Callable[[int], None],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
         self._gateway = gateway
         self._hear = hear
         self._on_sent = on_sent
+        self._on_failed = on_failed
         self._newest: dict[str, asyncio.Task[None]] = {}
         self.submitted: dict[str, OrderSubmitted] = {}
 
@@ -32,9 +40,10 @@ class Dispatcher:
         """Orders that were submitted before this process began."""
         self.submitted.update((each.client_order_id, each) for each in orders)
 
-    def forget(self, client_order_id: str) -> None:
-        """An order is closed: nothing more is sent for it."""
-        self.submitted.pop(client_order_id, None)
+    def forget_closed(self, is_open: Callable[[str], bool]) -> None:
+        """Nothing more is sent for orders that are closed."""
+        for identity in [each for each in self.submitted if not is_open(each)]:
+            del self.submitted[identity]
 
     def send(self, commands: Sequence[VenueCommand], ts_came: int) -> None:
         """Send commands, caused by what came at `ts_came` (`perf_counter_ns`)."""
@@ -69,6 +78,8 @@ class Dispatcher:
                     instrument=order.instrument, side=order.side, reason=str(error),
                 )
             )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - an adapter at the edge: the session ends
+            self._on_failed(error)
 
     def _call(self, command: VenueCommand, order: OrderSubmitted) -> Awaitable[None]:
         if isinstance(command, OrderSubmitted):

@@ -368,6 +368,10 @@ class RealtimeSession:
         """How many orders are open."""
         return len(self._oms.open)
 
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether an order is open."""
+        return client_order_id in self._oms.open
+
     # State.
 
     def save(self) -> RealtimeState:
