@@ -91,7 +91,7 @@ def flip_record() -> None:
 def delete_record() -> None:
     """The first record of block 3, with everything that the block says about it."""
     with closing(SqliteTapeReader(TAPE)) as reader:
-        block = next(each for each in reader._blocks() if each.number == 3)
+        block = next(each for each in reader.blocks() if each.number == 3)
         second = list(reader.records(block.first_seq))[1]
     (first,) = struct.unpack_from("<I", block.lengths)
     change(
@@ -120,7 +120,7 @@ def swap_blocks() -> None:
 def swap_records() -> None:
     """The first two records of block 3, with their digests, as if they had come so."""
     with closing(SqliteTapeReader(TAPE)) as reader:
-        block = next(each for each in reader._blocks() if each.number == 3)
+        block = next(each for each in reader.blocks() if each.number == 3)
     one, two = struct.unpack_from("<II", block.lengths)
     payload = block.payload[one : one + two] + block.payload[:one] + block.payload[one + two :]
     lengths = struct.pack("<II", two, one) + block.lengths[8:]
@@ -366,7 +366,7 @@ def contents() -> dict[str, bytes]:
 def test_damage_is_located_at_its_record(tamper: Callable[[], None]) -> None:
     """All of these begin in block 3; only the flipped record is its second one."""
     with closing(SqliteTapeReader(TAPE)) as reader:
-        before = sum(each.records for each in reader._blocks() if each.number < 3)
+        before = sum(each.records for each in reader.blocks() if each.number < 3)
     tamper()
     found = json.loads(run("tape", "audit", "run", "--json").stdout)["damage"]
     assert found["block"] == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import CapitalDeposited, SessionStarted, SignalRecorded
 from onetape.tape.block import GENESIS, Step
+from onetape.tape.pointer import TapeServer
+from onetape.tape.postgres_reader import PostgresTapeReader
+from onetape.tape.postgres_store import PostgresTape
 from onetape.tape.reader import BlockReader, MemoryTapeReader, SqliteTapeReader
 from onetape.tape.sqlite_store import Durability, SqliteTape
 from onetape.tape.store import BLOCK_EVENTS, MemoryTape, TapeStore
+from tests.support.postgres_server import PostgresServer
 from tests.support.tape_steps import STARTED, TS_START, make_order_step, make_session, steps
 
 
@@ -49,15 +53,42 @@ class SqliteCase:
         return self._opened.enter_context(closing(SqliteTapeReader(tape.path)))
 
 
-Case = MemoryCase | SqliteCase
+class PostgresCase:
+    """The tape in a database that many share; whatever was opened is closed with `opened`."""
+
+    def __init__(
+        self, folder: Path, opened: ExitStack, durability: Durability, server: TapeServer
+    ) -> None:
+        self._paths = (folder / f"tape{number}.json" for number in count())
+        self._opened = opened
+        self._durability = durability
+        self._server = server
+
+    def create(self) -> TapeStore:
+        return self._opened.enter_context(
+            closing(PostgresTape.create(next(self._paths), self._server, self._durability))
+        )
+
+    def read(self, tape: TapeStore) -> BlockReader:
+        assert isinstance(tape, PostgresTape)
+        return self._opened.enter_context(closing(PostgresTapeReader(tape.path)))
 
 
-@pytest.fixture(params=["memory", *Durability])
+Case = MemoryCase | SqliteCase | PostgresCase
+
+
+STORES = [("memory", Durability.PROCESS_END), *product(["sqlite", "postgres"], Durability)]
+
+
+@pytest.fixture(params=STORES, ids=lambda param: f"{param[0]}-{param[1].name}")
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     with ExitStack() as opened:
         match request.param:
-            case Durability() as durability:
+            case ("sqlite", durability):
                 yield SqliteCase(tmp_path, opened, durability)
+            case ("postgres", durability):
+                postgres: PostgresServer = request.getfixturevalue("postgres")
+                yield PostgresCase(tmp_path, opened, durability, postgres.server)
             case _:
                 yield MemoryCase()
 

@@ -15,7 +15,8 @@ from onetape.runtime.config import SessionConfig
 from onetape.runtime.sessions.backtest import BacktestResult, run_backtest
 from onetape.runtime.sessions.resume import resume_backtest
 from onetape.tape import store
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape, tape_path
+from onetape.tape.postgres_store import PostgresTape
 from onetape.tape.sqlite_store import SqliteTape
 from tests.support.cli_data import import_wave
 
@@ -124,12 +125,13 @@ def _prepare(die: Death) -> None:
 
         return write_or_die
 
-    for name in ("_store", "_store_snapshot"):
-        setattr(SqliteTape, name, deadly(getattr(SqliteTape, name)))
+    for kind in (SqliteTape, PostgresTape):
+        for name in ("_store", "_store_snapshot"):
+            setattr(kind, name, deadly(getattr(kind, name)))
 
 
 def _finish(result: BacktestResult) -> None:
-    reader = SqliteTapeReader(result.run_dir / "tape.db")
+    reader = open_tape(tape_path(result.run_dir))
     write_artifacts(result.run_dir, result.timeline, reader.events(), digest=result.digest)
     reader.close()
 

@@ -1,4 +1,4 @@
-"""A tape on the command line: its file, or the directory of its run."""
+"""A tape on the command line: its file (or its pointer), or the directory of its run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from onetape.tape.opening import tape_path
+
 TapeArgument = Annotated[Path, typer.Argument(metavar="TAPE|RUN_DIR", help="A tape or its run.")]
 
 
 def tape_of(target: Path) -> Path:
-    """The file of the tape."""
-    return target / "tape.db" if target.is_dir() else target
+    """The file of the tape, or its pointer where it lies on a server."""
+    return tape_path(target) if target.is_dir() else target

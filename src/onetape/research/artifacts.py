@@ -18,7 +18,7 @@ from onetape.runtime.run_files import write_whole
 
 if TYPE_CHECKING:
     from onetape.marketdata.timeline import Timeline
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.reader import BlockReader
 
 
 def write_artifacts(
@@ -78,9 +78,9 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
         TryAgain: The tape is locked.
     """
     from onetape.runtime.sessions.recorded import find_files
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape, tape_path
 
-    reader = SqliteTapeReader(run_dir / "tape.db")
+    reader = open_tape(tape_path(run_dir))
     try:
         timeline = load_tape_timeline(reader, catalog or _catalog_of(run_dir), find_files(run_dir))
         return summarize_run(timeline, reader.events(), digest=reader.digest)
@@ -88,9 +88,7 @@ def load_run(run_dir: Path, catalog: Path | None = None) -> RunSummary:
         reader.close()
 
 
-def load_tape_timeline(
-    reader: SqliteTapeReader, catalog: Path, files: SideFiles = NO_FILES
-) -> Timeline:
+def load_tape_timeline(reader: BlockReader, catalog: Path, files: SideFiles = NO_FILES) -> Timeline:
     """The bars that a session ran on: those that its tape pins or, of paper and live, holds.
 
     Raises:

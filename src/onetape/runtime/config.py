@@ -43,6 +43,8 @@ from onetape.runtime.config_values import (
     Quantity,
     RefusedError,
     Speed,
+    TapePassword,
+    TapeUrl,
     Timeframe,
 )
 
@@ -339,6 +341,17 @@ class OutputConfig(Section):
     """Directory in which each run makes its own."""
     snapshot_events: Annotated[int, Field(strict=True, ge=1)] = 50_000
     """Events between two snapshots, from which a killed run goes on."""
+    tape: TapeUrl | None = None
+    """A PostgreSQL database for the tape, `postgresql://USER@HOST/NAME`; null: a file."""
+    tape_password: TapePassword | None = None
+    """Where the password of that database is: `env:NAME` or `file:PATH`; null: libpq finds it."""
+
+    @model_validator(mode="after")
+    def _has_a_server(self) -> OutputConfig:
+        if self.tape_password is not None and self.tape is None:
+            raise RefusedError("is the password of no server", "set output.tape, or remove it",
+                               ("tape_password",))  # fmt: skip
+        return self
 
 
 Clock = Annotated[HistoricalClock | LiveClock, Field(discriminator="type")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, Inexact
@@ -31,6 +31,7 @@ from onetape.domain.numbers import to_decimal
 from onetape.domain.timestamps import from_iso, to_iso
 from onetape.marketdata.bar_rule import parse_bar_rule
 from onetape.marketdata.loading import TICK_DATA
+from onetape.tape.pointer import check_reference, check_url
 
 _CANONICAL = Context(prec=60, traps=[Inexact])
 _MOMENT_MAX = 9_214_646_400_000_000_000
@@ -110,11 +111,34 @@ def _check_name(value: object) -> object:
     return value
 
 
+def _check_tape_url(value: object) -> object:
+    return _check_by(check_url, value)
+
+
+def _check_tape_password(value: object) -> object:
+    return _check_by(check_reference, value)
+
+
+def _check_by(check: Callable[[str], None], value: object) -> object:
+    """`value`, if `check` allows it; an error never repeats it."""
+    try:
+        check(value if isinstance(value, str) else "")
+    except ConfigError as error:
+        raise RefusedError(f"is refused: {error.what}", error.remedy) from None
+    return value
+
+
 def _check_currency(value: object) -> object:
     if not re.fullmatch(r"[A-Z][A-Z0-9]{1,11}", str(value)):
         raise UnexpectedError("a currency code", "for example USD")
     return value
 
+
+TapeUrl = Annotated[str, BeforeValidator(_check_tape_url)]
+"""`postgresql://USER@HOST:PORT/DATABASE`, without a password."""
+
+TapePassword = Annotated[str, BeforeValidator(_check_tape_password)]
+"""Where a password is: `env:NAME` or `file:PATH`."""
 
 Exact = Annotated[
     Decimal,

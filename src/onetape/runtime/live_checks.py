@@ -9,7 +9,7 @@ from onetape.runtime.config import SessionConfig
 from onetape.runtime.config_live import Connection, LiveConfig
 from onetape.runtime.sessions.backtest import build_spec
 from onetape.runtime.verification import Verdict, verify_tape
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape, tape_path
 
 _SIZES = ("max_order_quantity", "max_order_notional", "max_position_quantity", "max_position_pct")
 _LOSSES = ("max_daily_loss_pct", "max_drawdown_pct")
@@ -45,7 +45,10 @@ def find_backtest(config: SessionConfig) -> Path:
     wanted = {each.name: each for each in config.enabled_strategies}
     versions = {name: build_spec(each).version for name, each in wanted.items()}
     tried: list[str] = []
-    for file in sorted(Path(config.output.path).glob("*/tape.db"), reverse=True):
+    for run_dir in sorted(Path(config.output.path).glob("*/"), reverse=True):
+        file = tape_path(run_dir)
+        if not file.exists():
+            continue
         try:
             if not _is_of(file, config, versions):
                 continue
@@ -66,7 +69,7 @@ def find_backtest(config: SessionConfig) -> Path:
 
 def _is_of(file: Path, config: SessionConfig, versions: dict[str, str]) -> bool:
     """Whether a tape is a complete backtest of these versions and parameters."""
-    reader = SqliteTapeReader(file)
+    reader = open_tape(file)
     try:
         header = reader.header
         if header.mode != "backtest" or not reader.is_complete:

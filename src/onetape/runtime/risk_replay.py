@@ -21,7 +21,7 @@ from onetape.runtime.sessions.recorded import (
     read_controls,
 )
 from onetape.runtime.verification import ComparedTape, Ended, Parted
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape
 
 CAVEAT = (
     "Books, open orders and prices are those of the run, order by order: what these limits deny "
@@ -96,7 +96,7 @@ def replay_risk(
         DataError: There is no tape, its inputs are gone, or what runs now is not what is on it.
         ConfigError: `limits` has breakers, and others than the run.
     """
-    reader = SqliteTapeReader(tape)
+    reader = open_tape(tape)
     try:
         session, changes = load_recorded(
             reader.header,

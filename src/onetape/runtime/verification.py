@@ -65,7 +65,8 @@ from onetape.strategy.sdk import Strategy
 from onetape.tape.audit import Damage
 from onetape.tape.block import GENESIS, Record, decode_record, is_same_record
 from onetape.tape.envelope import expand
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape
+from onetape.tape.reader import BlockReader
 from onetape.tape.seal import check_seal
 from onetape.telemetry.why import Link, Records, explain, trace_event
 
@@ -156,7 +157,7 @@ def verify_tape(
         ConfigError: It is of another mode, or its configuration is not for this onetape.
         TryAgain: The tape is locked.
     """
-    reader = SqliteTapeReader(tape)
+    reader = open_tape(tape)
     try:
         return _Verifier(tape, reader, catalog or find_catalog(tape.parent)).verify(on_progress)
     finally:
@@ -164,7 +165,7 @@ def verify_tape(
 
 
 class _Verifier:
-    def __init__(self, tape: Path, reader: SqliteTapeReader, catalog: Path) -> None:
+    def __init__(self, tape: Path, reader: BlockReader, catalog: Path) -> None:
         self._tape = tape
         self._reader = reader
         self._catalog = catalog

@@ -52,7 +52,7 @@ class BlockReader(ABC):
 
     def records(self, first_seq: int = 0) -> Iterator[Record]:
         """Every engine step that has an event with `seq >= first_seq`; raises like `events`."""
-        for block in self._blocks(first_seq):
+        for block in self.blocks(first_seq):
             for data in split_records(block):
                 record = decode_record(data)
                 if record.last_seq >= first_seq:
@@ -63,7 +63,7 @@ class BlockReader(ABC):
 
         They begin with the first block that has an event with `seq >= first_seq`.
         """
-        for block in self._blocks(first_seq):
+        for block in self.blocks(first_seq):
             yield from split_records(block)
 
     @property
@@ -103,7 +103,7 @@ class BlockReader(ABC):
         Raises:
             TryAgain: The tape is locked.
         """
-        return audit_blocks(self._blocks, self.snapshots)
+        return audit_blocks(self.blocks, self.snapshots)
 
     @abstractmethod
     def snapshots(self, first_rows: int = 0) -> Iterator[Snapshot]:
@@ -117,7 +117,11 @@ class BlockReader(ABC):
         """
 
     @abstractmethod
-    def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
+    def close(self) -> None:
+        """Give back what the reader holds."""
+
+    @abstractmethod
+    def blocks(self, first_seq: int = 0) -> Iterator[Block]:
         """The blocks that end at `first_seq` or later, in the order of their numbers."""
 
     @abstractmethod
@@ -130,6 +134,9 @@ class MemoryTapeReader(BlockReader):
     def __init__(self, tape: MemoryTape) -> None:
         self._tape = tape
 
+    def close(self) -> None:
+        """Nothing: the tape stays as it is."""
+
     def snapshots(self, first_rows: int = 0) -> Iterator[Snapshot]:
         """The snapshots, in order."""
         return (each for each in self._tape.snapshots if each.rows >= first_rows)
@@ -140,7 +147,8 @@ class MemoryTapeReader(BlockReader):
                 if each.events <= events and each.ts <= ts)  # fmt: skip
         return next(fits, None)
 
-    def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
+    def blocks(self, first_seq: int = 0) -> Iterator[Block]:
+        """The blocks, in order."""
         return (block for block in self._tape.blocks if block.last_seq >= first_seq)
 
     def _last_block(self) -> Block | None:
@@ -197,7 +205,8 @@ class SqliteTapeReader(BlockReader):
                     remedy="give the tape.db of a run",
                 )
 
-    def _blocks(self, first_seq: int = 0) -> Iterator[Block]:
+    def blocks(self, first_seq: int = 0) -> Iterator[Block]:
+        """The blocks, in order."""
         # One query a block: no read transaction stays open, so the writer's WAL can't grow.
         number = -1
         while block := self._fetch(

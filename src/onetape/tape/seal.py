@@ -16,7 +16,8 @@ import msgspec
 from onetape.domain.errors import DataError
 from onetape.tape.audit import Audit, Damage, DamageKind
 from onetape.tape.block import FORMAT, FORMAT_VERSION
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape
+from onetape.tape.reader import BlockReader
 
 SEAL_VERSION = 1
 
@@ -44,7 +45,7 @@ def seal_tape(tape: Path) -> Seal:
     Raises:
         DataError: The tape is damaged, incomplete or no tape; or it has a seal that it breaks.
     """
-    reader = SqliteTapeReader(tape)
+    reader = open_tape(tape)
     try:
         audit = check_seal(tape, reader.audit())
         if audit.damage is not None or not audit.complete:
@@ -72,7 +73,7 @@ def make_read_only(*paths: Path) -> None:
         each.chmod(each.stat().st_mode & ~0o222)
 
 
-def _make_seal(reader: SqliteTapeReader, audit: Audit) -> Seal:
+def _make_seal(reader: BlockReader, audit: Audit) -> Seal:
     """The seal of a tape that was audited."""
     return Seal(
         seal_version=SEAL_VERSION,
@@ -135,7 +136,7 @@ def check_seal(tape: Path, audit: Audit) -> Audit:
 
 def compare_seal(tape: Path, audit: Audit, seal: Seal) -> str:
     """The first thing that the seal says otherwise than the tape, which is sound; or nothing."""
-    reader = SqliteTapeReader(tape)
+    reader = open_tape(tape)
     try:
         true = _make_seal(reader, audit)
     finally:

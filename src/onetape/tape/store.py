@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from onetape.domain.events import Payload
 from onetape.tape.audit import Audit
@@ -20,8 +20,9 @@ class TapeStore(ABC):
 
     A step is encoded at once, while its events are at hand (waiting for the block costs twice as
     much, measured). An error of the store comes out of the `append` or `commit` that fills a block;
-    the blocks before it stay readable, and the records that were not stored are kept, so `commit`
-    can be tried again.
+    the blocks before it stay readable, and what was not stored is kept, so `commit` can be tried
+    again: it offers the store the same block (or snapshot) once more, byte for byte, so that a
+    store that did take it, but whose answer was lost, can recognize it.
     """
 
     def __init__(self) -> None:
@@ -30,8 +31,9 @@ class TapeStore(ABC):
         self._room = BLOCK_EVENTS
         self._blocks = 0
         self._digest = GENESIS
-        self._stored_events = 0
+        self._cut_events = 0
         self._snapshots = 0
+        self._unstored: Block | Snapshot | None = None
 
     def append(
         self, first_seq: int, ts: int, market_index: int, events: Sequence[tuple[Payload, int, int]]
@@ -57,28 +59,33 @@ class TapeStore(ABC):
 
     def commit(self) -> None:
         """Store everything appended so far; raises like `append`, but encodes nothing."""
-        if not self._records:
-            return
-        seqs, times = zip(self._first, self._last, strict=True)
-        block = make_block(self._blocks, self._records, seqs, times, self._digest)
-        self._store(block)
-        self._stored_events = self.events_written
-        self._digest = digest_at(block, -1)
-        self._blocks += 1
-        self._records.clear()
-        self._room = BLOCK_EVENTS
+        if self._unstored is not None:
+            self._store_waiting()
+        if self._records:
+            self._unstored = self._cut_block()
+            self._store_waiting()
 
     def keep(self, rows: int, ts: int, state: bytes) -> None:
         """Keep the state of the session here (see `SnapshotKeeper`); raises like `append`.
 
-        The records before it are stored first.
+        The records before it are stored first. When they are and it is not, `commit` stores it.
         """
         self.commit()
-        snapshot = make_snapshot(
-            self._snapshots, self._blocks, self._stored_events, rows, ts, self._digest, state
+        self._unstored = make_snapshot(
+            self._snapshots, self._blocks, self._cut_events, rows, ts, self._digest, state
         )
-        self._store_snapshot(snapshot)
         self._snapshots += 1
+        self._store_waiting()
+
+    def fill(self, blocks: Iterable[Block], snapshots: Iterable[Snapshot]) -> None:
+        """Store those of another tape as they are. This one is empty, and only closed afterwards.
+
+        Raises like `append`.
+        """
+        for block in blocks:
+            self._store(block)
+        for snapshot in snapshots:
+            self._store_snapshot(snapshot)
 
     @property
     def digest(self) -> str:
@@ -89,14 +96,35 @@ class TapeStore(ABC):
     @property
     def events_written(self) -> int:
         """How many events were appended."""
-        return self._stored_events + BLOCK_EVENTS - self._room
+        return self._cut_events + BLOCK_EVENTS - self._room
 
     def _continue_behind(self, sound: Audit, snapshots: int) -> None:
         """Take up where an audited tape with so many snapshots ends."""
         self._blocks = sound.blocks
         self._digest = bytes.fromhex(sound.digest)
-        self._stored_events = sound.events
+        self._cut_events = sound.events
         self._snapshots = snapshots
+
+    def _cut_block(self) -> Block:
+        """The next block, of all records at hand."""
+        seqs, times = zip(self._first, self._last, strict=True)
+        block = make_block(self._blocks, self._records, seqs, times, self._digest)
+        self._cut_events = self.events_written
+        self._digest = digest_at(block, -1)
+        self._blocks += 1
+        self._records.clear()
+        self._room = BLOCK_EVENTS
+        return block
+
+    def _store_waiting(self) -> None:
+        match self._unstored:
+            case Block() as block:
+                self._store(block)
+            case Snapshot() as snapshot:
+                self._store_snapshot(snapshot)
+            case None:
+                return
+        self._unstored = None
 
     @abstractmethod
     def close(self) -> None:

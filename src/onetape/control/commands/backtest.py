@@ -59,10 +59,10 @@ def backtest(
     """
     from onetape.research.artifacts import write_artifacts
     from onetape.research.report import write_report
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape, tape_path
 
     result = _run(config, set_ or [], resume, catalog, quiet=quiet)
-    reader = SqliteTapeReader(result.run_dir / "tape.db")
+    reader = open_tape(tape_path(result.run_dir))
     try:
         summary = write_artifacts(
             result.run_dir, result.timeline, reader.events(), digest=result.digest
@@ -133,6 +133,7 @@ def _simulate(config: SessionConfig, *, quiet: bool) -> BacktestResult:
     """Run the session in a directory of its own, which is removed when the input was wrong."""
     from onetape.runtime.config import config_hash
     from onetape.runtime.sessions.backtest import run_backtest
+    from onetape.tape.opening import tape_path
 
     run_dir = make_run_directory(
         Path(config.output.path), config.name, config_hash(config), datetime.now(UTC)
@@ -144,7 +145,7 @@ def _simulate(config: SessionConfig, *, quiet: bool) -> BacktestResult:
         remove_run_directory(run_dir)
         raise
     except KeyboardInterrupt as error:
-        if not (run_dir / "tape.db").exists():
+        if not tape_path(run_dir).exists():
             remove_run_directory(run_dir)
             raise
         raise _interrupted(run_dir) from error

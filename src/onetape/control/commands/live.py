@@ -76,6 +76,7 @@ def _run(
     from onetape.runtime.live_checks import check_live
     from onetape.runtime.sessions.adapters import build_parts
     from onetape.runtime.sessions.live_run import run_live
+    from onetape.tape.opening import tape_path
 
     config, run_dir = _prepare(mode, file, overrides, resume)
     try:
@@ -87,7 +88,7 @@ def _run(
         with _screen(quiet=quiet) as on_status:
             result = run_live(config, run_dir, parts, on_status)
     except FixInput:
-        if resume is None and not (run_dir / "tape.db").exists():
+        if resume is None and not tape_path(run_dir).exists():
             remove_run_directory(run_dir)
         raise
     if quiet:

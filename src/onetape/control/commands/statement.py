@@ -54,9 +54,9 @@ def _load(run_dir: Path, catalog: Path | None) -> tuple[str, Any, Any]:
     from onetape.portfolio.journal import read_journal
     from onetape.research.artifacts import load_pinned_timeline
     from onetape.runtime.sessions.recorded import find_catalog, find_files
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape, tape_path
 
-    reader = SqliteTapeReader(run_dir / "tape.db")
+    reader = open_tape(tape_path(run_dir))
     try:
         header = reader.header
         timeline = load_pinned_timeline(

@@ -46,14 +46,14 @@ def show(
 ) -> None:
     """Print the events of a tape, one a line."""
     from onetape.tape.envelope import TYPES
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape
     from onetape.tape.render import event_to_json, event_to_line
 
     known = sorted(set(TYPES.values()))
     if not any(_belongs(each, event_type) for each in known):
         raise ConfigError(f"no event has the type {event_type!r}",
                           remedy=f"known: {', '.join(known)}")  # fmt: skip
-    reader = SqliteTapeReader(tape_of(target))
+    reader = open_tape(tape_of(target))
     try:
         events = (each for each in reader.events(first_seq) if _belongs(each.type, event_type))
         shown = islice(events, limit or None)
@@ -83,12 +83,12 @@ def audit(
     _debug: DebugOption = False,
 ) -> None:
     """Find out whether a tape is what was written, and locate the first damage."""
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape
     from onetape.tape.seal import check_seal
     from onetape.tape.signature import check_signature, read_signature
 
     path = tape_of(target)
-    reader = SqliteTapeReader(path)
+    reader = open_tape(path)
     try:
         found = reader.audit()
     finally:
@@ -166,11 +166,11 @@ def export(
 ) -> None:
     """Write the events of a tape into a Parquet file, one row each."""
     from onetape.tape.export import export_parquet
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape
 
     path = tape_of(target)
     file = output or path.with_suffix(".parquet")
-    reader = SqliteTapeReader(path)
+    reader = open_tape(path)
     try:
         count = export_parquet(reader, file)
         is_complete = reader.is_complete
@@ -179,6 +179,36 @@ def export(
     print(f"{file}: {count:,} events")
     if not is_complete:
         typer.echo(_INCOMPLETE, err=True)
+
+
+@app.command()
+def copy(
+    target: TapeArgument,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A new SQLite file; with --server a new tape.json."),
+    ],
+    *,
+    server: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Copy into this database: postgresql://USER@HOST/NAME."),
+    ] = "",
+    password: Annotated[
+        str,
+        typer.Option(metavar="REF", help="Where its password is: env:NAME, file:PATH."),
+    ] = "",
+    _debug: DebugOption = False,
+) -> None:
+    """Copy a tape to a file or into a database; it has the same digest there."""
+    from onetape.tape.copying import copy_tape
+    from onetape.tape.opening import is_pointer
+    from onetape.tape.pointer import TapeServer
+
+    if is_pointer(file) != bool(server):
+        raise ConfigError(f"{file} can't be that of a tape {'on' if server else 'off'} a server",
+                          remedy="FILE.json with --server, FILE.db without")  # fmt: skip
+    place = TapeServer(url=server, password=password) if server else None
+    print(f"{file}: {copy_tape(tape_of(target), file, place)}")
 
 
 def _fetch(reference: str) -> bytes | None:

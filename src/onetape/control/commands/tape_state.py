@@ -28,9 +28,9 @@ def state(
 ) -> None:
     """Print positions, open orders and balances at a place of a tape; nothing else is needed."""
     from onetape.runtime.sessions.recovery import fold_tape
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape
 
-    reader = SqliteTapeReader(tape_of(target))
+    reader = open_tape(tape_of(target))
     try:
         folded = fold_tape(reader, until)
     finally:

@@ -32,11 +32,11 @@ def why(
         find_catalog,
         load_recorded,
     )
-    from onetape.tape.reader import SqliteTapeReader
+    from onetape.tape.opening import open_tape
     from onetape.telemetry.why import explain, trace_event, trace_order
 
     tape = tape_of(target)
-    reader = SqliteTapeReader(tape)
+    reader = open_tape(tape)
     try:
         header = reader.header
         is_seq = subject.isdecimal()

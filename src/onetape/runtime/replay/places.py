@@ -17,7 +17,7 @@ from onetape.domain.timestamps import from_iso, to_iso
 from onetape.marketdata.timeline import Timeline
 from onetape.tape.block import Record, decode_record
 from onetape.tape.envelope import expand
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.reader import BlockReader
 from onetape.tape.seal import check_seal
 from onetape.tape.snapshot import Snapshot, is_sound
 from onetape.telemetry.why import Chain, FeatureColumns, Link, explain, trace_event
@@ -41,7 +41,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def telling_damage(path: Path, reader: SqliteTapeReader) -> Generator[None]:
+def telling_damage(path: Path, reader: BlockReader) -> Generator[None]:
     """What can't be read is damage, where an audit says so.
 
     Raises:
@@ -68,7 +68,7 @@ class Places:
         is_complete: Whether the session came to its end.
     """
 
-    def __init__(self, path: Path, reader: SqliteTapeReader, timeline: Timeline) -> None:
+    def __init__(self, path: Path, reader: BlockReader, timeline: Timeline) -> None:
         self.path = path
         self.reader = reader
         with self.telling_damage():

@@ -34,7 +34,7 @@ from onetape.runtime.verification import (
 )
 from onetape.tape.block import Record
 from onetape.tape.envelope import expand
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape
 from onetape.telemetry.why import Link
 
 OnStep = Callable[[Record], None]
@@ -85,7 +85,7 @@ class Replay:
 
     def __init__(self, tape: Path, catalog: Path | None = None) -> None:
         self.path = tape
-        self.reader = SqliteTapeReader(tape)
+        self.reader = open_tape(tape)
         try:
             self._catalog = catalog or find_catalog(tape.parent)
             with telling_damage(tape, self.reader):

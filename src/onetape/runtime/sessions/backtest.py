@@ -79,6 +79,7 @@ from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
+from onetape.runtime.sessions.tape_choice import create_tape
 from onetape.runtime.sessions.venue_choice import build_venue, check_fills
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -88,7 +89,6 @@ from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
-from onetape.tape.sqlite_store import SqliteTape
 
 BLOCK_ROWS = 4096
 
@@ -180,8 +180,9 @@ def run_backtest(
 ) -> BacktestResult:
     """Run a configured backtest; writes config.json, versions.json and tape.db into `run_dir`.
 
-    The tape keeps a snapshot every `output.snapshot_events` events, from which `resume_backtest`
-    goes on after a kill. At the end performance.json and performance.js tell what it took.
+    Where `output.tape` names a server it is tape.json instead of tape.db. The tape keeps a snapshot
+    every `output.snapshot_events` events, from which `resume_backtest` goes on after a kill. At the
+    end performance.json and performance.js tell what it took.
 
     Raises:
         ConfigError: The configuration does not fit the instruments.
@@ -211,7 +212,7 @@ def run_backtest(
     write_whole(run_dir / "versions.json", encode_versions(specs))
     write_whole(run_dir / run_features.FILE, run_features.encode_archive(archive))
     write_whole(run_dir / "config.json", resolved_json(config).encode())
-    tape = SqliteTape.create(run_dir / "tape.db")
+    tape = create_tape(run_dir, config.output)
     try:
         session = BacktestSession(
             timeline, specs, terms, config.risk.limits(), tape, identity,

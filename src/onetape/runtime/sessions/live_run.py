@@ -48,10 +48,13 @@ from onetape.runtime.sessions.realtime import (
     decode_realtime,
 )
 from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.tape_choice import create_tape, remove_empty_tape, reopen_tape
 from onetape.strategy.guard import watching
 from onetape.tape.continued import ContinuedTape
-from onetape.tape.reader import SqliteTapeReader
-from onetape.tape.sqlite_store import Durability, SqliteTape
+from onetape.tape.opening import open_tape, tape_path
+from onetape.tape.reader import BlockReader
+from onetape.tape.sqlite_store import Durability
+from onetape.tape.store import TapeStore
 
 _POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
 
@@ -126,14 +129,14 @@ class _Run:
         self._told = 0.0
 
     async def run(self) -> LiveResult:
-        file = self._run_dir / "tape.db"
+        file = tape_path(self._run_dir)
         durability = Durability.POWER_LOSS if self._live.power_loss else Durability.PROCESS_END
-        if SqliteTape.remove_empty(file):
+        if remove_empty_tape(file):
             instruments = await self._define()
-            tape = self._create(file, durability, instruments)
+            tape = self._create(durability, instruments)
             session = self._open(instruments, tape, None)
             return await self._drive(session, tape, tape, instruments, begins=True)
-        reader = SqliteTapeReader(file)
+        reader = open_tape(file)
         try:
             audit = reader.audit()
             if audit.complete:
@@ -144,7 +147,7 @@ class _Run:
                                 remedy="restore it from a copy")  # fmt: skip
             header = reader.header
             self._check_same(header)
-            store = SqliteTape.reopen(file, audit, durability)
+            store = reopen_tape(file, audit, durability)
             try:
                 return await self._go_on(reader, header, store)
             finally:
@@ -157,9 +160,7 @@ class _Run:
         source = self._parts.gateway or self._parts.feed
         return await source.define(self._config.data.instruments)
 
-    def _create(
-        self, file: Path, durability: Durability, instruments: Sequence[Instrument]
-    ) -> SqliteTape:
+    def _create(self, durability: Durability, instruments: Sequence[Instrument]) -> TapeStore:
         config = self._config
         for each in self._specs:
             unknown = [name for name in each.instruments or () if
@@ -170,12 +171,12 @@ class _Run:
         write_whole(self._run_dir / "versions.json", encode_versions(self._specs))
         write_whole(self._run_dir / run_features.FILE, run_features.encode_archive(archive))
         write_whole(self._run_dir / "config.json", resolved_json(config).encode())
-        return SqliteTape.create(file, durability)
+        return create_tape(self._run_dir, config.output, durability)
 
     def _open(
         self,
         instruments: Sequence[Instrument],
-        tape: SqliteTape | ContinuedTape,
+        tape: TapeStore | ContinuedTape,
         header: SessionStarted | None,
     ) -> RealtimeSession:
         return open_session(
@@ -197,7 +198,7 @@ class _Run:
                 )
 
     async def _go_on(
-        self, reader: SqliteTapeReader, header: SessionStarted, store: SqliteTape
+        self, reader: BlockReader, header: SessionStarted, store: TapeStore
     ) -> LiveResult:
         """From the newest snapshot, over what the tape holds behind it, to now."""
         snapshot = reader.newest_snapshot()
@@ -215,8 +216,8 @@ class _Run:
     async def _drive(
         self,
         session: RealtimeSession,
-        tape: SqliteTape | ContinuedTape,
-        store: SqliteTape,
+        tape: TapeStore | ContinuedTape,
+        store: TapeStore,
         instruments: Sequence[Instrument],
         *,
         begins: bool,

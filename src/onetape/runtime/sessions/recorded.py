@@ -54,7 +54,7 @@ from onetape.runtime.sessions.live_timeline import read_timeline
 from onetape.runtime.sessions.run_features import pin_features, read_archive
 from onetape.strategy.guard import watching
 from onetape.tape.block import decode_record
-from onetape.tape.reader import SqliteTapeReader
+from onetape.tape.opening import open_tape
 
 _LENGTH_BYTES = 4
 
@@ -497,7 +497,7 @@ def main(arguments: Sequence[str]) -> None:
         DataError: An input can't be read.
     """
     tape, catalog, records = map(Path, arguments)
-    reader = SqliteTapeReader(tape)
+    reader = open_tape(tape)
     try:
         session, changes = load_recorded(
             reader.header, catalog, tape.parent, reader.encoded_records

@@ -27,9 +27,10 @@ from onetape.runtime.sessions.recorded import (
     read_controls,
 )
 from onetape.runtime.sessions.session_state import decode_state
+from onetape.runtime.sessions.tape_choice import remove_empty_tape, reopen_tape
 from onetape.tape.continued import ContinuedTape
-from onetape.tape.reader import SqliteTapeReader
-from onetape.tape.sqlite_store import SqliteTape
+from onetape.tape.opening import open_tape, tape_path
+from onetape.tape.reader import BlockReader
 
 
 def resume_backtest(
@@ -58,9 +59,9 @@ def resume_backtest(
         KeyboardInterrupt: `is_stop_asked` said yes.
     """
     begun = time.perf_counter()
-    file = run_dir / "tape.db"
+    file = tape_path(run_dir)
     config = read_config(run_dir)
-    if SqliteTape.remove_empty(file):
+    if remove_empty_tape(file):
         return run_backtest(config, run_dir, on_progress, is_stop_asked)
     monitor = RunMonitor()
     recorded = _go_on(
@@ -69,7 +70,7 @@ def resume_backtest(
     measurements = monitor.finish()
     if measurements is not None:
         save_measurements(run_dir, measurements)
-    reader = SqliteTapeReader(file)
+    reader = open_tape(file)
     try:
         events = [each.payload for each in reader.events()]
         return BacktestResult(
@@ -115,7 +116,7 @@ def _go_on(
     is_stop_asked: Callable[[], bool],
 ) -> RecordedSession:
     """Run the session of a tape from its newest snapshot to its end, if it has not come to it."""
-    reader = SqliteTapeReader(file)
+    reader = open_tape(file)
     try:
         audit = reader.audit()
         if audit.damage is not None:
@@ -126,7 +127,7 @@ def _go_on(
             return recorded
         snapshot = reader.newest_snapshot()
         state = decode_state(snapshot.state) if snapshot is not None else None
-        store = SqliteTape.reopen(file, audit)
+        store = reopen_tape(file, audit)
         try:
             rows, events = (snapshot.rows, snapshot.events) if snapshot is not None else (0, 0)
             tape = ContinuedTape(
@@ -151,7 +152,7 @@ def _go_on(
     return recorded
 
 
-def _load(reader: SqliteTapeReader, catalog: Path, file: Path) -> RecordedSession:
+def _load(reader: BlockReader, catalog: Path, file: Path) -> RecordedSession:
     """The session of the tape, if all that it began with is still there."""
     recorded, changes = load_recorded(reader.header, catalog, file.parent)
     if recorded is None or changes:
