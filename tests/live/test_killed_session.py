@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from onetape.domain.events import OrderFilled, OrderSubmitted, SignalRecorded
+from onetape.domain.events import OrderSubmitted, SignalRecorded
 from onetape.domain.numbers import E8
+from onetape.domain.venue import BarClosed
 from tests.support.alpaca_venue import AAPL, ACCOUNT, MSFT, local_alpaca, make_minutes
 from tests.support.live_books import check_session, read_tape
 from tests.support.live_sessions import make_config
@@ -83,11 +83,13 @@ def split(lots: int) -> list[int]:
     return [each for each in parts if each]
 
 
-async def run_killed(folder: Path, seed: int, points: list[Point]) -> MortalSession:
-    """A session that is killed at these points, one process after another."""
+async def run_killed(
+    folder: Path, seed: int, points: list[Point], bars: int = BARS
+) -> MortalSession:
+    """A session that is killed at these points, one process after another, and then checked."""
     chance = random.Random(seed)
     waiting = list(points)
-    timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + BARS + 40, seed=3)
+    timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + 2 * BARS + 40, seed=3)
     async with local_alpaca(timeline, is_open=False, rows=WARM_UP * 2, cash=CASH) as world:
         world.exchange.split_fill = split
         config = make_config(world, "live", **make_settings(folder))
@@ -105,7 +107,7 @@ async def run_killed(folder: Path, seed: int, points: list[Point]) -> MortalSess
                     return
 
         await go_on()
-        for _ in range(BARS):
+        for _ in range(bars):
             before = session.rows
             await world.player.play_slice()
             if not await session.until_quiet(before + len(INSTRUMENTS)):
@@ -116,10 +118,42 @@ async def run_killed(folder: Path, seed: int, points: list[Point]) -> MortalSess
         return session
 
 
+Decisions = dict[tuple[str, int], list[tuple[object, ...]]]
+
+
+def read_decisions(run_dir: Path) -> Decisions:
+    """What `busy` said and asked for at each bar that it heard, as far as the bar alone decides."""
+    found: Decisions = {}
+    bars: dict[int, BarClosed] = {}
+    for each in read_tape(run_dir):
+        payload = each.payload
+        if isinstance(payload, BarClosed):
+            bars[each.seq] = payload
+            if not payload.is_history:
+                found[payload.instrument, payload.ts_close] = []
+        bar = bars.get(each.correlation_id)
+        if bar is None:
+            continue
+        heard = found[bar.instrument, bar.ts_close]
+        if isinstance(payload, SignalRecorded):
+            heard.append((payload.name, payload.value))
+        elif isinstance(payload, OrderSubmitted) and payload.limit_ticks:
+            heard.append((payload.side, payload.lots, payload.limit_ticks))
+    return found
+
+
 @pytest.fixture
-def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    return
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Decisions:
+    """What a session decides that nobody kills, over more bars than any other one hears."""
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
+        session = asyncio.run(run_killed(tmp_path_factory.mktemp("whole"), 0, [], 2 * BARS + 30))
+    return read_decisions(session.run_dir)
 
 
 PLACES = {
@@ -146,8 +180,14 @@ def choose_points(seed: int) -> list[Point]:
     return points
 
 
+@pytest.mark.usefixtures("mortal")
 @pytest.mark.parametrize("seed", range(KILLS))
-def test_session_that_is_killed_loses_nothing(tmp_path: Path, mortal: None, seed: int) -> None:
+def test_session_that_is_killed_loses_nothing(
+    tmp_path: Path, uninterrupted: Decisions, seed: int
+) -> None:
     points = choose_points(seed)
-    print(f"killed at {points}")
-    asyncio.run(run_killed(tmp_path, seed, points))
+    print(f"seed {seed}, killed at {points}")
+    session = asyncio.run(run_killed(tmp_path, seed, points))
+    decided = read_decisions(session.run_dir)
+    assert len(decided) >= BARS
+    assert decided == {bar: uninterrupted[bar] for bar in decided}

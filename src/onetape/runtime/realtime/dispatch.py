@@ -27,6 +27,7 @@ class Dispatcher:
         self._on_sent = on_sent
         self._newest: dict[str, asyncio.Task[None]] = {}
         self.submitted: dict[str, OrderSubmitted] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def know(self, orders: Sequence[OrderSubmitted]) -> None:
         """Orders that were submitted before this process began."""
@@ -50,6 +51,15 @@ class Dispatcher:
     def _drop(self, identity: str, done: asyncio.Task[None]) -> None:
         if self._newest.get(identity) is done:
             del self._newest[identity]
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def watch(self) -> None:
+        """Wait for ever; raises what a sending has failed with, where that is no answer."""
+        await self._failed
 
     async def _send(
         self, command: VenueCommand, before: asyncio.Task[None] | None, ts_came: int

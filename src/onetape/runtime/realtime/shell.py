@@ -263,6 +263,8 @@ class RealtimeShell:
         tasks.append(asyncio.create_task(self._watch_silence(), name="silence"))
         if self._gateway is not None:
             tasks.append(asyncio.create_task(self._run_looks(self._gateway), name="looks"))
+        if self.dispatcher is not None:
+            tasks.append(asyncio.create_task(self.dispatcher.watch(), name="sending"))
         try:
             while not core.done():
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
