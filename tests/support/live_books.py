@@ -103,6 +103,7 @@ def check_totals(exchange: LocalExchange, account: str, cash: int, state: Folded
 def check_looked_first(events: list[Event]) -> None:
     """Nothing opens a position between a doubt and the next look at the venue's books."""
     is_in_doubt = True
+    held = Counter[tuple[str, str]]()
     for each in events:
         payload = each.payload
         if isinstance(payload, SessionStarted | SessionResumed) or (
@@ -111,5 +112,8 @@ def check_looked_first(events: list[Event]) -> None:
             is_in_doubt = True
         elif isinstance(payload, VenueSnapshot):
             is_in_doubt = False
-        elif isinstance(payload, OrderSubmitted) and not payload.reduce_only:
-            assert not is_in_doubt, f"{payload} before a look"
+        elif isinstance(payload, _FILLS):
+            held[payload.strategy, payload.instrument] += payload.side * payload.lots
+        elif isinstance(payload, OrderSubmitted) and is_in_doubt:
+            lots = held[payload.strategy, payload.instrument] * -payload.side
+            assert 0 < payload.lots <= lots, f"{payload} before a look"

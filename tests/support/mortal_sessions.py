@@ -253,7 +253,16 @@ class MortalSession:
         Raises:
             AssertionError: It does not happen.
         """
-        for _ in range(int(_LIMIT_S / 0.003)):
+        if await self.wait(happened, _LIMIT_S):
+            return True
+        assert self.life.remains is not None, f"it has not happened: {self.describe()}"
+        return False
+
+    async def wait(self, happened: Callable[[RealtimeShell], bool], seconds: float) -> bool:
+        """Whether it happens in so many seconds, and before the process is killed."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while loop.time() < end:
             if self.life.remains is not None:
                 return False
             if self._task.done() and not isinstance(self._task.exception(), Killed):
@@ -263,11 +272,11 @@ class MortalSession:
             if shell is not None and happened(shell):
                 return True
             await asyncio.sleep(0.003)
-        raise AssertionError(f"it has not happened: {self.describe()}")
+        return False
 
     async def until_quiet(self, rows: int) -> bool:
         """Waits until so many bars are taken, nothing is unclear and entries are free."""
-        return await self.until(lambda shell: shell.session.rows >= rows and _is_quiet(shell))
+        return await self.until(lambda shell: shell.session.rows >= rows and is_quiet(shell))
 
     async def bury(self) -> None:
         """Take the killed process apart; the next one goes on with what it has left."""
@@ -311,7 +320,8 @@ class MortalSession:
         )
 
 
-def _is_quiet(shell: RealtimeShell) -> bool:
+def is_quiet(shell: RealtimeShell) -> bool:
+    """Whether nothing waits, nothing is unclear, and entries are free."""
     session: Any = shell.session
     return (
         not shell.inbox
