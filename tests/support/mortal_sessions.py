@@ -236,6 +236,7 @@ class MortalSession:
 
     def begin(self, point: Point | None = None) -> None:
         """A process begins, or goes on where the one before was killed."""
+        asyncio.get_running_loop().set_exception_handler(_tell)
         life = self.life = Life.current = Life(self._run_dir, point)
         self.has_begun = True
         inner = make_parts(self.world, self._config.mode)
@@ -318,6 +319,12 @@ class MortalSession:
             f"states {[session.state_of(each) for each in session.strategies]}, {memory}, "
             f"venue: {self.world.exchange.books('me').open_orders}"
         )
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody has waited for; that it was killed is known."""
+    if not isinstance(context.get("exception"), Killed):
+        loop.default_exception_handler(context)
 
 
 def is_quiet(shell: RealtimeShell) -> bool:
