@@ -113,6 +113,9 @@ async def run_killed(
             if not await session.until_quiet(before + len(INSTRUMENTS)):
                 await go_on()
         while await session.stop() is None:
+            if session.has_ended:  # it was killed behind its last event
+                await session.bury()
+                break
             await go_on()
         check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir)
         return session

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onetape.domain.events import (
     Event,
+    OrderCanceled,
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
@@ -72,7 +73,8 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
     there = {from_link_id(each.client_order_id)[0] for each in exchange.orders(account)}
     assert there <= set(submitted), "an order that the tape does not know"
     lost = {each.payload.client_order_id for each in events
-            if isinstance(each.payload, OrderRejected)}  # fmt: skip
+            if isinstance(each.payload, OrderRejected | OrderCanceled)
+            and ("never had" in each.payload.reason or isinstance(each.payload, OrderRejected))}  # fmt: skip
     assert set(submitted) - there <= lost, "an order that the venue does not know"
     at_venue = Counter[tuple[str, int]]()
     for each in books.executions:

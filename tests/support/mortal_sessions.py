@@ -20,7 +20,13 @@ import pytest
 
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.venue import ReportKind, VenueReport, VenueSnapshot
+from onetape.domain.venue import (
+    OperatorAction,
+    OperatorCommand,
+    ReportKind,
+    VenueReport,
+    VenueSnapshot,
+)
 from onetape.execution.alpaca.rest import AlpacaRest
 from onetape.execution.gateway import Capabilities, Hear, Heard, VenueGateway
 from onetape.marketdata.feeds.port import Feed, FeedEvent, Take
@@ -28,6 +34,7 @@ from onetape.runtime.config import SessionConfig
 from onetape.runtime.realtime.shell import RealtimeShell
 from onetape.runtime.sessions import live_run
 from onetape.runtime.sessions.live_run import LiveParts, LiveResult, drive_live
+from onetape.tape.reader import SqliteTapeReader
 from onetape.tape.sqlite_store import SqliteTape
 from tests.support.alpaca_venue import LocalAlpaca
 from tests.support.live_sessions import make_parts
@@ -260,16 +267,21 @@ class MortalSession:
         return False
 
     async def wait(self, happened: Callable[[RealtimeShell], bool], seconds: float) -> bool:
-        """Whether it happens in so many seconds, and before the process is killed."""
+        """Whether it happens in so many seconds, and before the process is killed.
+
+        A session that has been asked to stop is not waited for.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while loop.time() < end:
             if self.life.remains is not None:
                 return False
+            shell = self.life.shell
+            if shell is not None and shell.session.is_stopping:
+                return True
             if self._task.done() and not isinstance(self._task.exception(), Killed):
                 self._task.result()
                 raise AssertionError("the session is over")
-            shell = self.life.shell
             if shell is not None and happened(shell):
                 return True
             await asyncio.sleep(0.003)
@@ -297,7 +309,8 @@ class MortalSession:
         """Ask it to stop; None: it was killed before it had."""
         shell = self.life.shell
         assert shell is not None
-        shell.tell(live_run.OperatorCommand(live_run.OperatorAction.STOP, "", "the test ends"))
+        if not shell.session.is_stopping:
+            shell.tell(OperatorCommand(OperatorAction.STOP, "", "the test ends"))
         ended = asyncio.create_task(self.life.ended.wait())
         await asyncio.wait([self._task, ended], timeout=_LIMIT_S,
                            return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
@@ -306,6 +319,19 @@ class MortalSession:
             return None
         assert self._task.done(), f"it does not stop: {self.describe()}"
         return self._task.result()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the killed process had written the session's end."""
+        assert self.life.remains is not None
+        file = self.life.remains / "tape.db"
+        if SqliteTape.remove_empty(file):
+            return False
+        reader = SqliteTapeReader(file)
+        try:
+            return reader.is_complete
+        finally:
+            reader.close()
 
     def describe(self) -> str:
         """Where it stands, for whoever looks at a failure."""

@@ -33,9 +33,11 @@ class Dispatcher:
         """Orders that were submitted before this process began."""
         self.submitted.update((each.client_order_id, each) for each in orders)
 
-    def forget(self, client_order_id: str) -> None:
-        """An order is closed: nothing more is sent for it."""
-        self.submitted.pop(client_order_id, None)
+    def forget_closed(self, is_open: Callable[[str], bool]) -> None:
+        """Orders that are closed and have nothing under way: nothing more is sent for them."""
+        for identity in list(self.submitted):
+            if identity not in self._newest and not is_open(identity):
+                del self.submitted[identity]
 
     def send(self, commands: Sequence[VenueCommand], ts_came: int) -> None:
         """Send commands, caused by what came at `ts_came` (`perf_counter_ns`)."""

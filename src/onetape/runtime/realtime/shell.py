@@ -87,8 +87,22 @@ class RealtimeCore(Protocol):
         ...
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        ...
+
+    @property
+    def uncanceled_orders(self) -> int:
+        """How many orders are open that could be asked to be canceled."""
+        ...
+
+    @property
     def wants_look(self) -> str:
         """Why the venue's books are to be asked for; empty: they need not be."""
+        ...
+
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether an order of ours is open."""
         ...
 
     @property
@@ -257,13 +271,15 @@ class RealtimeShell:
             OnetapeError: A part of the shell failed, or a promise of ours does not hold. The tape
                 is sound up to the last commit.
         """
+        if self.session.is_stopping:  # it was killed meanwhile
+            self._begin_stop()
         core = asyncio.create_task(self._run_core(), name="core")
         tasks: list[asyncio.Task[Any]] = [core]
         tasks.append(asyncio.create_task(self._run_feed(), name="feed"))
         tasks.append(asyncio.create_task(self._watch_silence(), name="silence"))
-        if self._gateway is not None:
-            tasks.append(asyncio.create_task(self._run_looks(self._gateway), name="looks"))
-        if self.dispatcher is not None:
+        if self._gateway is not None and self.dispatcher is not None:
+            looks = self._run_looks(self._gateway, self.dispatcher)
+            tasks.append(asyncio.create_task(looks, name="looks"))
             tasks.append(asyncio.create_task(self.dispatcher.watch(), name="sending"))
         try:
             while not core.done():
@@ -305,7 +321,7 @@ class RealtimeShell:
                                   is_up=not silent, reason=what)
             )  # fmt: skip
 
-    async def _run_looks(self, gateway: VenueGateway) -> None:
+    async def _run_looks(self, gateway: VenueGateway, dispatcher: Dispatcher) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
         self.look_soon("start")
         while True:
@@ -316,11 +332,11 @@ class RealtimeShell:
             except TimeoutError:
                 reason = "regular"
             self._looks.clear()
+            dispatcher.forget_closed(self.session.is_open)
             try:
                 snapshot = await gateway.look(
-                    reason, list(self.dispatcher.submitted.values()) if self.dispatcher else [],
-                    self.session.look_since,
-                )  # fmt: skip
+                    reason, list(dispatcher.submitted.values()), self.session.look_since
+                )
             except OnetapeError as error:
                 await self.inbox.put(
                     ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)",
@@ -400,6 +416,14 @@ class RealtimeShell:
         if self.session.wants_look:
             self.look_soon(self.session.wants_look)
         if isinstance(given, OperatorCommand) and given.action is OperatorAction.STOP:
+            self._begin_stop()
+        elif isinstance(given, VenueSnapshot) and self.session.is_stopping and (
+            self._terms.cancels_on_stop and self.session.uncanceled_orders
+        ):  # fmt: skip
+            self.tell(OperatorCommand(OperatorAction.STOP, "", "a cancel did not come through"))
+
+    def _begin_stop(self) -> None:
+        if self._stop_by is None:
             self._stop_by = self._clock.now() + int(self._terms.stop_seconds * NS_PER_SECOND)
 
     def _run_clock(self) -> None:

@@ -52,6 +52,7 @@ from onetape.strategy.context import Context
 from onetape.strategy.slice_features import check_slice_features
 
 _WAITING = (OrderStatus.SUBMITTED, OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING)
+_NOT_CANCELED = (OrderStatus.CANCEL_PENDING, OrderStatus.UNKNOWN)
 
 STATE_VERSION = 1
 """Version of everything below; a session goes on from its own version only."""
@@ -348,6 +349,20 @@ class RealtimeSession:
     def open_orders(self) -> int:
         """How many orders are open."""
         return len(self._oms.open)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.pipeline.is_stopping
+
+    @property
+    def uncanceled_orders(self) -> int:
+        """How many orders are open that could be asked to be canceled."""
+        return sum(each.status not in _NOT_CANCELED for each in self._oms.open.values())
+
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether an order of ours is open."""
+        return client_order_id in self._oms.open
 
     # State.
 
