@@ -9,6 +9,7 @@ from benchmarks.data import print_data, run_data
 from benchmarks.features import print_features, run_features
 from benchmarks.python_host import run_python_host
 from benchmarks.tape import run_tape
+from benchmarks.ticks import print_ticks, run_ticks
 
 
 def main() -> None:
@@ -35,6 +36,8 @@ def main() -> None:
     print_features(run_features(runs))
     print()
     print_data(run_data(runs))
+    print()
+    print_ticks(run_ticks())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
+
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity
 from onetape.domain.market import Bar
@@ -86,13 +88,15 @@ class InstantGateway:
     async def submit(self, order: OrderSubmitted) -> None:
         self.lots += order.side * order.lots
         self.cash -= order.side * order.lots * 10_000 * STOCK.minor_per_tick_lot
-        about = {"client_order_id": order.client_order_id, "instrument": order.instrument,
-                 "side": order.side, "venue_order_id": order.client_order_id}  # fmt: skip
-        await self._hear(VenueReport(kind=ReportKind.ACCEPTED, **about))
+        accepted = VenueReport(
+            kind=ReportKind.ACCEPTED, client_order_id=order.client_order_id,
+            instrument=order.instrument, side=order.side, venue_order_id=order.client_order_id,
+        )  # fmt: skip
+        await self._hear(accepted)
         await self._hear(
-            VenueReport(
-                kind=ReportKind.FILLED, execution_id=order.client_order_id, lots=order.lots,
-                ticks=10_000, filled_lots=order.lots, **about,
+            msgspec.structs.replace(
+                accepted, kind=ReportKind.FILLED, execution_id=order.client_order_id,
+                lots=order.lots, ticks=10_000, filled_lots=order.lots,
             )
         )  # fmt: skip
 

@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from onetape.control.cli import app
+from onetape.domain.events import DatasetPin
+from onetape.tape.reader import SqliteTapeReader
 from tests.support.cli_data import import_wave
 
 STRATEGY = '''\
@@ -108,3 +110,41 @@ def test_strategy_without_the_file_is_told_which_column_it_lacks(run_dir: Path) 
     code, _, error = call("backtest", "run.yaml", "--quiet", "--set", "data.fundamentals=null")
     assert code == 2
     assert "there is no column 'eps_ttm'" in error
+
+
+def pins_of(run_dir: Path) -> list[DatasetPin]:
+    reader = SqliteTapeReader(run_dir / "tape.db")
+    try:
+        return reader.header.datasets
+    finally:
+        reader.close()
+
+
+def test_figures_of_the_catalog_decide_alike_and_are_pinned_by_version(run_dir: Path) -> None:
+    """The same figures from both homes give the same orders; later ones leave a run as it is."""
+    text = Path("run.yaml").read_text(encoding="utf-8")
+    text = text.replace("fundamentals: figures.csv", "fundamentals: catalog")
+    Path("run.yaml").write_text(text, encoding="utf-8")
+    code, _, error = call("backtest", "run.yaml", "--quiet")
+    assert code == 2
+    assert "no instrument has figures that are known before the end" in error
+
+    command = ("data", "import-records", "figures.csv", "--kind", "fundamentals")
+    code, out, error = call(*command)
+    assert (code, out) == (0, "WAVE.SIM fundamentals: 5 rows written, version 0\n"), error
+    code, out, error = call("backtest", "run.yaml", "--quiet")
+    assert code == 0, error
+    (made,) = [each for each in Path("runs").iterdir() if each != run_dir]
+    pins = [pins_of(each)[-1] for each in (made, run_dir)]
+    assert pins[0] == pins[1]
+    orders = [verify(each)["decisions"] for each in (made, run_dir)]
+    assert orders[0] == orders[1] > 3
+
+    Path("figures.csv").write_text(FIGURES.replace("1.1\n", "9.9\n"), encoding="utf-8")
+    assert call(*command)[0] == 2
+    assert call(*command, "--replace")[0] == 0
+    assert verify(made)["verdict"] == "identical"
+    assert call("report", str(made))[0] == 0
+    code, _, error = call("backtest", "run.yaml", "--quiet")
+    assert code == 0, error
+    assert len(list(Path("runs").iterdir())) == 3

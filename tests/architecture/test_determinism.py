@@ -15,8 +15,11 @@ WALL_CLOCK = {
     "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today",
     "datetime.date.today",
 }  # fmt: skip
-CLOCK_OWNERS = ("control/", "runtime/sessions/", "research/sweep.py")
-"""People (`sweep` is what a notebook calls) and session wiring may ask what time it is."""
+CLOCK_OWNERS = (
+    "control/", "runtime/local_venues/", "runtime/sessions/", "runtime/realtime/clock.py",
+    "research/sweep.py",
+)  # fmt: skip
+"""People (`sweep` is what a notebook calls), session wiring and servers may ask what time it is."""
 
 
 def find_calls(tree: ast.AST, names: set[str]) -> Iterator[str]:

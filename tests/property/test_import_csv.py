@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError
@@ -20,6 +20,7 @@ from onetape.domain.timestamps import NS_PER_DAY, from_iso
 from onetape.marketdata.bars import BAR_COLUMNS, check_columns
 from onetape.marketdata.importer import ImportOptions, ImportResult, import_bars
 from onetape.marketdata.quality import Repair
+from tests.support.fuzzing import fuzzed
 
 BTC = make_spot("BTC-USD.X", base="BTC", quote="USD", tick_size="0.01", lot_size="0.0001")
 NOW = from_iso("2024-01-20")
@@ -112,7 +113,7 @@ def bars_of(result: ImportResult) -> list[tuple[int, list[float]]]:
     return [(ts, list(values)) for ts, *values in zip(opens, *columns, strict=True)]
 
 
-@settings(max_examples=80, deadline=None)
+@fuzzed(80)
 @given(files_in_order)
 def test_import_without_repairs_is_the_whole_file_or_refused(
     folder: Path, records: list[list[str]]
@@ -128,7 +129,7 @@ def test_import_without_repairs_is_the_whole_file_or_refused(
         assert bars_of(result) == naive
 
 
-@settings(max_examples=80, deadline=None)
+@fuzzed(80)
 @given(files)
 def test_import_with_every_repair_is_the_good_rows_in_order(
     folder: Path, records: list[list[str]]
@@ -149,11 +150,11 @@ def test_import_with_every_repair_is_the_good_rows_in_order(
     assert (result.records, lost) == (len(naive), len(naive) - len(first))
 
 
-@settings(max_examples=60, deadline=None)
+@fuzzed(60)
 @given(
     st.sampled_from([b"", b"date,open,high,low,close,volume\n", b"date,o,h,l,c\n2024-01-01,"]),
     st.binary(max_size=120) | st.text(max_size=80).map(lambda text: text.encode()),
-    st.sampled_from(["f.csv", "f.csv.gz", "f.parquet"]),
+    st.sampled_from(["f.csv", "f.csv.gz", "f.parquet", "f.json", "f.jsonl", "f.h5"]),
 )
 def test_import_of_anything_is_refused_or_bars(
     folder: Path, start: bytes, rest: bytes, name: str

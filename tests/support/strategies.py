@@ -31,6 +31,7 @@ class FakeSurroundings:
     rows: dict[InstrumentId, Any] = field(default_factory=dict)
     closes: dict[InstrumentId, list[float]] = field(default_factory=dict)
     orders: list[OpenOrder] = field(default_factory=list)
+    universe: tuple[InstrumentId, ...] | None = None
 
     def now(self) -> int:
         return self.time
@@ -49,6 +50,9 @@ class FakeSurroundings:
 
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         return np.array(self.closes.get(instrument, [])[-count:], dtype=np.float64)
+
+    def members(self) -> tuple[InstrumentId, ...] | None:
+        return self.universe
 
     def open_orders(self, strategy: str) -> list[OpenOrder]:
         return self.orders

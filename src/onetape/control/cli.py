@@ -14,6 +14,7 @@ from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
 from onetape.control.commands.statement import statement
 from onetape.control.commands.sweep import sweep
+from onetape.control.commands.venue import venue
 from onetape.control.commands.verify import verify
 from onetape.control.commands.version import version
 from onetape.control.commands.warmup import warmup
@@ -45,6 +46,7 @@ app.command()(statement)
 app.command()(verify)
 app.command()(replay)
 app.command()(why)
+app.command()(venue)
 app.add_typer(data.app, name="data")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(features.app, name="features")

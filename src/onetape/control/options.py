@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onetape.control.boundary import remember_debug
+from onetape.domain.errors import ConfigError
 
 DebugOption = Annotated[
     bool,
@@ -36,3 +37,15 @@ CatalogOption = Annotated[
     Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
 ]
 DEFAULT_CATALOG = Path("data/catalog")
+
+
+def parse_pairs(text: str, option: str) -> dict[str, str]:
+    """`A=x,B=y` as a mapping; a column name may hold `=` but no comma."""
+    pairs: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        column, sign, value = part.rpartition("=")
+        if not sign or not column or not value:
+            raise ConfigError(f"{option} {part!r} is not COLUMN=VALUE",
+                              remedy='write it like "Date=ts,Adj Close=-"')  # fmt: skip
+        pairs[column] = value
+    return pairs

@@ -139,7 +139,8 @@ class TradeBlock(BarBlock):
     Args:
         instruments: Instrument of each row, or the one instrument of all rows.
         columns: `TRADE_INT_COLUMNS` (int64), `TRADE_FLOAT_COLUMNS` (float64), and those of the
-            bars that the prints are matched as; all of shape (rows,).
+            bars that the prints are matched as; all of shape (rows,). `quality` (int64 flags) where
+            any print has one.
         source: Where the data came from (provenance).
         timeframe: `TRADES`.
     """
@@ -159,10 +160,13 @@ class TradeBlock(BarBlock):
         return TradeTick(
             InstrumentId(instruments), self.ts_event[row], self.ts_known[row], self.price[row],
             self.size[row], _AGGRESSORS[self.aggressor[row]], source=self.source,
+            quality=self.quality[row] if "quality" in self.columns else 0,
         )  # fmt: skip
 
     def events(self, start: int = 0) -> Iterator[TradeTick]:
         """The prints from `start` on."""
+        if "quality" in self.columns:
+            return map(self.event, range(start, len(self)))
         return map(
             TradeTick, self._owners(start), self.ts_event[start:], self.ts_known[start:],
             self.price[start:], self.size[start:],
@@ -193,7 +197,8 @@ class TickBlock(BarBlock):
         columns: `TICK_INT_COLUMNS` (int64), `TICK_FLOAT_COLUMNS` (float64) and those of a bar that
             lasts the nanosecond before the row, at its mark; all of shape (rows,). `what` is a
             `TickKind`; `side` the aggressor of a print, 1 for a bid and -1 for an ask of a change;
-            `is_whole` 0 where more of the same update follows.
+            `is_whole` 0 where more of the same update follows. `quality` (int64 flags) where any
+            row has one.
         source: Where the data came from (provenance).
         timeframe: `QUOTES` or `BOOK`.
     """
@@ -214,6 +219,13 @@ class TickBlock(BarBlock):
 
     def event(self, row: int) -> QuoteTick | TradeTick | BookDelta:
         """The quote, print or change at `row`."""
+        event = self._make(row)
+        if "quality" in self.columns:
+            return msgspec.structs.replace(event, quality=self.quality[row])
+        return event
+
+    def _make(self, row: int) -> QuoteTick | TradeTick | BookDelta:
+        """The event without its flags."""
         instruments = self.instruments
         if not isinstance(instruments, str):
             instruments = instruments[row]
@@ -239,7 +251,8 @@ class TickBlock(BarBlock):
 
     def events(self, start: int = 0) -> Iterator[QuoteTick | TradeTick | BookDelta]:
         """The quotes, prints and changes from `start` on."""
-        return map(self.event, range(start, len(self)))
+        make = self.event if "quality" in self.columns else self._make
+        return map(make, range(start, len(self)))
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -569,8 +582,27 @@ class ContractExpiry(
     source: str = ""
 
 
-ContractStep = FundingRate | MarkPrice | SessionSettlement | ContractExpiry
-"""What happens to a contract at a time of its own, between the rows of a timeline."""
+class TradingStatus(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.status"
+):
+    """From `ts_event` on an instrument is halted at its venue, or trades again.
+
+    `reason` is the venue's, for people.
+    """
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    is_halted: bool
+    reason: str = ""
+    source: str = ""
+
+
+ContractStep = FundingRate | MarkPrice | SessionSettlement | ContractExpiry | TradingStatus
+"""What happens to an instrument at a time of its own, between the rows of a timeline.
+
+All but a trading status are of contracts.
+"""
 
 MarketEvent = (
     Bar
@@ -582,5 +614,6 @@ MarketEvent = (
     | MarkPrice
     | SessionSettlement
     | ContractExpiry
+    | TradingStatus
     | CorporateAction
 )

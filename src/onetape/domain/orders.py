@@ -268,8 +268,11 @@ class DenialCode(Enum):
     NOT_LISTED = "not_listed"
     NOT_LOCATED = "not_located"
     UPTICK = "uptick"
+    DAY_TRADES = "day_trades"
+    TRAIL = "trail"
     PAUSED = "paused"
     UNSUPPORTED = "unsupported"
+    NOT_A_MEMBER = "not_a_member"
 
 
 class RejectCode(Enum):
@@ -280,4 +283,5 @@ class RejectCode(Enum):
     QUANTITY_BELOW_FILLED = "quantity_below_filled"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNSUPPORTED = "unsupported"
+    HALTED = "halted"
     NOT_RECEIVED = "not_received"

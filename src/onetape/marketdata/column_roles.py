@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -59,18 +59,48 @@ def resolve_roles(
     Raises:
         DataError: A mapped column or role is unknown, a role has no column, or more than one.
     """
+    column = assign_columns(names, column_map, _ALIASES, ("volume",), where)
+    mapped = [find_column(name, names, where) for name in column_map]
+    free = [name for name in names if name not in mapped]
+    spare = [name for name in free if _plain(name) in _ADJUSTED_CLOSE]
+    return ColumnRoles(
+        column=column,
+        adjusted_close="" if adjust_by is None else find_column(adjust_by, names, where),
+        adjustable_by=spare[0] if spare and adjust_by is None else "",
+    )
+
+
+def assign_columns(
+    names: Sequence[str],
+    column_map: Mapping[str, str],
+    aliases: Mapping[str, Collection[str]],
+    optional: Collection[str],
+    where: str,
+) -> dict[str, str]:
+    """Column name by role: as `column_map` says, else by its usual names, case ignored.
+
+    Args:
+        names: The header.
+        column_map: Column name to role; the role `-` leaves a column out.
+        aliases: Usual names of each role, in small letters and digits.
+        optional: Roles that need no column.
+        where: Names the file in errors.
+
+    Raises:
+        DataError: A mapped column or role is unknown, a role has no column, or more than one.
+    """
     mapped = {find_column(name, names, where): role for name, role in column_map.items()}
     for name, role in mapped.items():
-        if role != _DROP and role not in _ALIASES:
+        if role != _DROP and role not in aliases:
             raise DataError(
                 f"column {name!r} is mapped to {role!r}", where=where,
-                remedy=nearest(role, [*_ALIASES, _DROP]),
+                remedy=nearest(role, [*aliases, _DROP]),
             )  # fmt: skip
     free = [name for name in names if name not in mapped]
     column: dict[str, str] = {}
-    for role, aliases in _ALIASES.items():
+    for role, usual in aliases.items():
         found = [name for name, mapped_role in mapped.items() if mapped_role == role]
-        found = found or [name for name in free if _plain(name) in aliases]
+        found = found or [name for name in free if _plain(name) in usual]
         if len(found) > 1:
             raise DataError(
                 f"columns {', '.join(map(repr, found))} all look like {role!r}", where=where,
@@ -78,17 +108,12 @@ def resolve_roles(
             )  # fmt: skip
         if found:
             column[role] = found[0]
-        elif role != "volume":
+        elif role not in optional:
             raise DataError(
                 f"no column for {role!r} in the header {', '.join(map(repr, names))}", where=where,
                 remedy=f"map one of them, like \"{names[-1]}={role}\"",
             )  # fmt: skip
-    spare = [name for name in free if _plain(name) in _ADJUSTED_CLOSE]
-    return ColumnRoles(
-        column=column,
-        adjusted_close="" if adjust_by is None else find_column(adjust_by, names, where),
-        adjustable_by=spare[0] if spare and adjust_by is None else "",
-    )
+    return column
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,6 @@
-"""Fundamentals from a file, as they were known at each time: figures of companies, restated or not.
+"""Fundamentals as they were known at each time: figures of companies, restated or not.
+
+They are kept in the catalog, or in a file:
 
 | column       | meaning                                                                           |
 | ------------ | --------------------------------------------------------------------------------- |
@@ -18,8 +20,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -36,7 +39,14 @@ from onetape.domain.market import (
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, from_iso
-from onetape.marketdata.side_files import pin_rows
+from onetape.marketdata.record_kinds import RecordKind
+from onetape.marketdata.side_files import SideFiles, pin_rows
+
+if TYPE_CHECKING:
+    from onetape.marketdata.catalog import Catalog
+
+IN_CATALOG = Path("catalog")
+"""What stands for the file where figures are those of the catalog."""
 
 FUNDAMENTALS = "fundamentals"
 """What stands for the timeframe in the pin of an instrument's figures."""
@@ -95,6 +105,52 @@ def read_fundamentals(path: Path, known: Collection[str]) -> list[Figure]:
     return sorted(figures, key=lambda each: each.ts_known)
 
 
+def read_stored_figures(
+    catalog: Catalog, instruments: Sequence[InstrumentId], version: int | None
+) -> list[Figure]:
+    """The figures of the catalog, by `ts_known`; of one time in the order of `instruments`.
+
+    Args:
+        catalog: Where they are.
+        instruments: Whose; one may have none.
+        version: Of the table of records; None: the newest.
+
+    Raises:
+        DataError: There is no such version, or a figure can't be a column.
+    """
+    kept = {
+        each.dataset
+        for each in catalog.records.datasets(version)
+        if each.kind == RecordKind.FUNDAMENTALS.value
+    }
+    figures: list[Figure] = []
+    for name in instruments:
+        if name not in kept:
+            continue
+        rows = catalog.records.read(RecordKind.FUNDAMENTALS, name, version=version).columns
+        for item in sorted(set(rows["name"].tolist())):
+            _check_item(item, f"{name} fundamentals")
+        keys = ("name", "ts_period", "ts_known", "value")
+        figures += [
+            Figure(name, *row) for row in zip(*(rows[key].tolist() for key in keys), strict=True)
+        ]
+    return sorted(figures, key=lambda each: each.ts_known)
+
+
+def pinned_version(pins: Iterable[DatasetPin], files: SideFiles) -> dict[str, int]:
+    """By `FUNDAMENTALS` the version that a session read figures of the catalog at; else nothing."""
+    if files.fundamentals != IN_CATALOG:
+        return {}
+    versions = [each.table_version for each in pins if each.timeframe == FUNDAMENTALS]
+    return {FUNDAMENTALS: versions[0]} if versions else {}
+
+
+def _check_item(item: str, where: str) -> None:
+    if not item.isidentifier() or {item, f"{item}_ttm"} & _TAKEN:
+        raise DataError(f"item {item!r} can't be the name of a column", where=where,
+                        remedy="give it an identifier that bars don't have")  # fmt: skip
+
+
 def _check_header(path: Path, names: Sequence[str]) -> None:
     for name in names:
         if name not in _COLUMNS or names.count(name) > 1:
@@ -113,9 +169,7 @@ def _read_row(record: Mapping[str, str | None], where: str, known: Collection[st
         raise DataError(f"instrument {cells['instrument']!r} is not in the catalog", where=where,
                         remedy=nearest(cells["instrument"], known))  # fmt: skip
     item = cells["item"]
-    if not item.isidentifier() or {item, f"{item}_ttm"} & _TAKEN:
-        raise DataError(f"item {item!r} can't be the name of a column", where=where,
-                        remedy="give it an identifier that bars don't have")  # fmt: skip
+    _check_item(item, where)
     period_end = from_iso(cells["period_end"], f"{where}: period_end", error=DataError)
     ts_known = from_iso(cells["ts_known"], f"{where}: ts_known", error=DataError)
     if len(cells["ts_known"]) == _DAY_LENGTH:
@@ -168,10 +222,13 @@ def _walk(figures: Sequence[Figure]) -> tuple[list[float], list[float]]:
 
 
 def pin_fundamentals(
-    figures: Sequence[Figure], instruments: Sequence[str], ts_end: int
+    figures: Sequence[Figure], instruments: Sequence[str], ts_end: int, version: int = 0
 ) -> tuple[DatasetPin, ...]:
-    """One pin for each of `instruments` that has figures known before `ts_end` (ns UTC)."""
-    return pin_rows(
+    """One pin for each of `instruments` that has figures known before `ts_end` (ns UTC).
+
+    `version` is that of the table they were read from; 0: they are of a file.
+    """
+    pins = pin_rows(
         FUNDAMENTALS,
         (
             (InstrumentId(e.instrument), e.ts_known,
@@ -180,3 +237,4 @@ def pin_fundamentals(
             if e.instrument in instruments and e.ts_known < ts_end
         ),
     )  # fmt: skip
+    return tuple(msgspec.structs.replace(each, table_version=version) for each in pins)

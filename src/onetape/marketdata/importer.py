@@ -35,8 +35,9 @@ from onetape.marketdata.quality import (
     widen_for_rounding,
 )
 from onetape.marketdata.source_file import SourceTable, read_source
+from onetape.marketdata.symbol_map import SymbolSpan, find_rows
 from onetape.marketdata.time_column import parse_times
-from onetape.marketdata.timezones import check_timezone
+from onetape.marketdata.timezones import check_timezone, utc_to_local_days
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,6 +60,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         publication_delay_ns: How long after its close a bar can be known.
         source: Provenance to record; the file's name when empty.
         dataset: Which table of an HDF5 file; empty: the only one.
+        symbols: Which symbol stood for the instrument when; empty: the file is the instrument's.
+        symbol: The symbol that the file is of; or
+        symbol_column: the column that has it.
     """
 
     column_map: dict[str, str] = {}
@@ -70,6 +74,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     publication_delay_ns: int = 0
     source: str = ""
     dataset: str = ""
+    symbols: tuple[SymbolSpan, ...] = ()
+    symbol: str = ""
+    symbol_column: str = ""
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -99,7 +106,7 @@ def import_bars(
 ) -> ImportResult:
     """Reads and checks the bars of one instrument.
 
-    `path` is a `.csv`, `.csv.gz`, `.parquet` or `.h5` file; the rest is that of `check_bars`.
+    `path` is a file that `read_source` takes; the rest is that of `check_bars`.
     """
     dataset = options.dataset if options else ""
     return check_bars(read_source(path, dataset), instrument, timeframe, options, ts_now=ts_now)
@@ -128,8 +135,9 @@ def check_bars(
     """
     options = options or ImportOptions()
     calendar, timezone = _build_clock(instrument, timeframe, options)
-    table = _select(records, options.where)
+    table = select_records(records, options.where)
     roles = resolve_roles(table.frame.columns, options.column_map, options.adjust_by, table.path)
+    table = select_symbols(table, roles.column["ts"], options, timezone)
     faults = RowFaults(table.lines, table.place, table.path)
     faults.add("number of fields is not that of the header", table.misshapen)
     written = parse_times(table.frame[roles.column["ts"]], timezone, table.path)
@@ -186,7 +194,7 @@ def _build_clock(
     return calendar, timezone
 
 
-def _select(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
+def select_records(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
     """The records that have these texts; misshapen ones stay, for nobody knows whose they are."""
     import polars as pl
 
@@ -201,6 +209,12 @@ def _select(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
                 remedy=nearest(text, sorted(cells.drop_nulls().unique().to_list())),
             )  # fmt: skip
         chosen &= same | table.misshapen
+    return _keep(table, chosen)
+
+
+def _keep(table: SourceTable, chosen: BoolArray) -> SourceTable:
+    import polars as pl
+
     if chosen.all():
         return table
     return SourceTable(
@@ -212,13 +226,43 @@ def _select(table: SourceTable, where: Mapping[str, str]) -> SourceTable:
     )
 
 
+def select_symbols(
+    table: SourceTable, ts_column: str, options: ImportOptions, timezone: str
+) -> SourceTable:
+    """The records whose symbol stood for the instrument on their local day.
+
+    Records without a readable time stay, for nobody knows whose they are.
+
+    Raises:
+        DataError: No record is left, or there is no such column.
+    """
+    import polars as pl
+
+    if not options.symbols:
+        return table
+    symbols: str | list[str] = options.symbol
+    if options.symbol_column:
+        name = find_column(options.symbol_column, table.frame.columns, table.path)
+        symbols = table.frame[name].cast(pl.String).fill_null("").str.strip_chars().to_list()
+    written = parse_times(table.frame[ts_column], timezone, table.path)
+    days = written.values
+    if not written.is_date:
+        days = utc_to_local_days(days, timezone)
+    chosen = find_rows(options.symbols, days, symbols)
+    if not chosen.any():
+        spans = ", ".join(each.symbol for each in options.symbols)
+        raise DataError(f"no row is of the symbols {spans} in their time", where=table.path,
+                        remedy="look into the file of symbols")  # fmt: skip
+    return _keep(table, chosen | written.unreadable | table.misshapen)
+
+
 def _read_values(
     table: SourceTable, roles: ColumnRoles, faults: RowFaults
 ) -> tuple[dict[str, FloatArray], BoolArray]:
     """Prices (adjusted if asked) and volume, and the rows whose high or low was widened."""
 
     def numbers(name: str) -> FloatArray:
-        return _numbers(table.frame[name], table.path)
+        return read_numbers(table.frame[name], table.path)
 
     prices = {role: numbers(roles.column[role]) for role in PRICE_ROLES}
     volume = np.zeros(len(table.lines))
@@ -235,7 +279,7 @@ def _read_values(
     return {**prices, "volume": volume}, widened
 
 
-def _numbers(column: pl.Series, where: str) -> FloatArray:
+def read_numbers(column: pl.Series, where: str) -> FloatArray:
     """float64 of a column; NaN where it holds no number."""
     import polars as pl
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument
-from onetape.domain.market import BOOK, QUOTES, TRADES
+from onetape.domain.market import BOOK, QUOTES, TRADES, TickKind
 from onetape.domain.timestamps import to_iso
+from onetape.marketdata.bars import IntArray
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, to_record_kind
 from onetape.marketdata.records import compute_records_hash
 from onetape.marketdata.side_files import NO_FILES, SideFiles
@@ -18,8 +21,10 @@ from onetape.marketdata.timeline import (
     Reading,
     Timeline,
     build_trade_timeline,
+    ever_members,
     load_timeline,
     place_files,
+    place_universe,
 )
 from onetape.marketdata.trades import add_bar_columns, complete_trades
 
@@ -48,10 +53,15 @@ def load_market_data(
         return load_timeline(
             catalog, instrument_ids, timeframe, ts_start, ts_end, versions, files, reading
         )
-    if reading not in (None, Reading()):
+    choice = reading.universe if reading is not None else None
+    if reading not in (None, Reading(universe=choice)):
         raise DataError(f"{timeframe} can't be read as known then, nor wait for each other",
                         remedy="bars can")  # fmt: skip
-    return load_ticks(catalog, instrument_ids, timeframe, ts_start, ts_end, versions or {}, files)
+    names = instrument_ids or ever_members(catalog, choice, ts_start, ts_end, versions)
+    timeline = load_ticks(catalog, names, timeframe, ts_start, ts_end, versions or {}, files)
+    if choice is not None:
+        timeline.universe = place_universe(catalog, choice, timeline, (), ts_start, versions)
+    return timeline
 
 
 def load_ticks(
@@ -72,7 +82,7 @@ def load_ticks(
         ts_start: Ticks from before it (ns UTC) are left out.
         ts_end: Ticks from then on are left out.
         versions: Version of the table of records by instrument id; the newest where it has none.
-        files: What lies beside the catalog; only prints carry actions and funding.
+        files: What lies beside the catalog; only prints carry actions and funding, all carry halts.
 
     Raises:
         DataError: An instrument or dataset is unknown, has no tick in that time, or ticks can't be
@@ -80,13 +90,15 @@ def load_ticks(
     """
     kinds = [to_record_kind(each) for each in what.split("+")]
     for key, path in files._asdict().items():
-        if path is not None and (what != TRADES or key == "fundamentals"):
+        is_carried = key == "halts" or (what == TRADES and key != "fundamentals")
+        if path is not None and not is_carried:
             raise DataError(
                 f"{what} carry no {key}", where=str(path), remedy="leave the file out, or use bars"
             )
     main: list[tuple[Instrument, RecordColumns]] = []
     prints: dict[str, RecordColumns] = {}
     pins: list[DatasetPin] = []
+    flags: list[list[IntArray]] = []
     newest = catalog.records.newest()  # one for all, though others may write meanwhile
     for name in instrument_ids:
         definition = catalog.instrument(name)
@@ -96,6 +108,7 @@ def load_ticks(
             )
             for kind in kinds
         }
+        flags.append([each.columns["quality"] for each in read.values()])
         rows = {kind: _without_quality(each.columns) for kind, each in read.items()}
         first = rows[kinds[0]]["ts_event"]
         if not len(first):
@@ -119,11 +132,38 @@ def load_ticks(
     if what == TRADES:
         series = [(one, add_bar_columns(complete_trades(columns, one.id))) for one, columns in main]
         actions, steps, pinned = place_files(files, catalog.instruments(), series, ts_end)
-        return build_trade_timeline(
+        timeline = build_trade_timeline(
             main, source=_SOURCE, actions=actions, steps=steps, datasets=pins, action_pins=pinned
         )
-    build = build_quote_timeline if kinds[0].value == QUOTES else build_book_timeline
-    return build(main, source=_SOURCE, trades=prints or None, datasets=pins)
+    else:
+        build = build_quote_timeline if kinds[0].value == QUOTES else build_book_timeline
+        opens = [(one, {"ts_open": columns["ts_event"] - 1}) for one, columns in main]
+        _, steps, pinned = place_files(files, catalog.instruments(), opens, ts_end)
+        timeline = build(
+            main, source=_SOURCE, trades=prints or None, datasets=pins, steps=steps,
+            action_pins=pinned,
+        )  # fmt: skip
+    _add_quality(timeline, flags)
+    return timeline
+
+
+def _add_quality(timeline: Timeline, flags: Sequence[Sequence[IntArray]]) -> None:
+    """Give the rows the quality flags of their records, where any has one.
+
+    `flags` are those of the records of each instrument, in their order: of what the timeline is of,
+    then of the prints between. A row keeps its place among the rows of its kind and instrument.
+    """
+    if not any(each.any() for own in flags for each in own):
+        return
+    quality = np.zeros(len(timeline), dtype=np.int64)
+    for instrument, (main, *prints) in zip(timeline.instruments, flags, strict=True):
+        rows = timeline.rows_of(instrument.id)
+        if prints:
+            is_print = timeline.columns["what"][rows] == TickKind.PRINT
+            quality[rows[is_print]] = prints[0]
+            rows = rows[~is_print]
+        quality[rows] = main
+    timeline.columns = {**timeline.columns, "quality": quality}
 
 
 def _without_quality(columns: RecordColumns) -> RecordColumns:

@@ -92,6 +92,11 @@ class RowFaults:
                 f"or allow the repair {allow}",
             )
 
+    def refuse(self) -> None:
+        """Raises `DataError` listing every fault, where there is one."""
+        if self.found:
+            raise self._refusal(self.found, "correct the file")
+
     def refuse_when_all_bad(self) -> None:
         """Raises `DataError` listing every fault when no record is left to use."""
         if self.bad.all():

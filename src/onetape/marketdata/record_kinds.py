@@ -33,7 +33,7 @@ class RecordKind(Enum):
     | `book`         | instrument | new size of one price level                                  |
     | `funding`      | instrument | rate that longs pay to shorts, as a fraction of notional     |
     | `fundamentals` | instrument | `value` of the field `name`, of the period that ends at      |
-    |                |            | `ts_period`                                                  |
+    |                |            | `ts_period`; NaN: withdrawn                                  |
     | `membership`   | universe   | instrument `name` is in from `ts_event` on (`value` 1) or    |
     |                |            | out (0)                                                      |
     """
@@ -106,7 +106,11 @@ def _complete_funding(columns: Mapping[str, npt.NDArray[Any]], where: str) -> Re
 
 
 def _complete_fundamentals(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:
-    return _plain(columns, where, ("value",), "name", "ts_period")
+    value = columns.get("value")
+    if value is None or value.dtype != np.float64:
+        return _plain(columns, where, ("value",), "name", "ts_period")  # which tells what is wrong
+    told = {**columns, "value": np.nan_to_num(value, nan=0.0, posinf=np.inf, neginf=-np.inf)}
+    return {**_plain(told, where, ("value",), "name", "ts_period"), "value": value}
 
 
 def _complete_membership(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:

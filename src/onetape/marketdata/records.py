@@ -292,8 +292,12 @@ DAY_NS = 86_400_000_000_000
 
 def _is_same(new: RecordColumns, stored: RecordColumns) -> bool:
     return len(new["ts_event"]) == len(stored["ts_event"]) and all(
-        bool(np.all(column == stored[name])) for name, column in new.items()
+        _is_equal(column, stored[name]) for name, column in new.items()
     )
+
+
+def _is_equal(new: npt.NDArray[Any], stored: npt.NDArray[Any]) -> bool:
+    return np.array_equal(new, stored, equal_nan=new.dtype.kind == "f")
 
 
 def _make_frame(

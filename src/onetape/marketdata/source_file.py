@@ -16,6 +16,7 @@ import numpy as np
 from onetape.domain.errors import DataError
 from onetape.marketdata.bars import BoolArray, IntArray
 from onetape.marketdata.hdf5_file import read_hdf5
+from onetape.marketdata.source_json import read_json_records
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -29,7 +30,7 @@ _DELIMITERS = ",;\t|"
 class SourceTable(msgspec.Struct, frozen=True, eq=False):
     """The records of a file.
 
-    `frame` has one column for each name of the header: text from CSV, else typed.
+    `frame` has one column for each name of the header: text from CSV and JSON, else typed.
     `lines` is each record's line (CSV, 1 is the header) or row number (from 1), which
     `place` names; `misshapen` marks records whose number of fields is not the header's.
     """
@@ -42,7 +43,7 @@ class SourceTable(msgspec.Struct, frozen=True, eq=False):
 
 
 def read_source(path: Path, dataset: str = "") -> SourceTable:
-    """The records of a `.csv`, `.csv.gz`, `.parquet`, `.h5` or `.hdf5` file.
+    """The records of a `.csv`, `.csv.gz`, `.json`, `.jsonl`, `.parquet`, `.h5` or `.hdf5` file.
 
     `dataset` names the table of an HDF5 file; empty: the only one.
 
@@ -55,6 +56,8 @@ def read_source(path: Path, dataset: str = "") -> SourceTable:
         raise DataError("there is no such file", where=str(path))
     if name.endswith((".csv", ".csv.gz")):
         table = _read_csv(path)
+    elif name.endswith((".json", ".jsonl")):
+        table = _read_json(path)
     elif name.endswith(".parquet"):
         table = _read_parquet(path)
     elif name.endswith((".h5", ".hdf5")):
@@ -62,7 +65,7 @@ def read_source(path: Path, dataset: str = "") -> SourceTable:
     else:
         raise DataError(
             f"files with {path.suffix or 'no'} extension can't be imported", where=str(path),
-            remedy="give a .csv, .csv.gz, .parquet or .h5 file",
+            remedy="give a .csv, .csv.gz, .json, .jsonl, .parquet or .h5 file",
         )  # fmt: skip
     if len(table.lines) == 0:
         raise DataError("the file has no records", where=str(path))
@@ -82,6 +85,20 @@ def _read_parquet(path: Path) -> SourceTable:
 def _number_rows(path: Path, frame: pl.DataFrame) -> SourceTable:
     lines = np.arange(1, len(frame) + 1)
     return SourceTable(str(path), frame, lines, np.zeros(len(frame), dtype=np.bool_), "row")
+
+
+def _read_json(path: Path) -> SourceTable:
+    import polars as pl
+
+    names, records, places, place = read_json_records(path)
+    misshapen = np.array([each is None for each in records], dtype=np.bool_)
+    filled = [[""] * len(names) if each is None else each for each in records]
+    columns = zip(*filled, strict=True)
+    frame = pl.DataFrame(
+        {name: list(column) for name, column in zip(names, columns, strict=True)},
+        dict.fromkeys(names, pl.String),
+    )
+    return SourceTable(str(path), frame, np.array(places, dtype=np.int64), misshapen, place)
 
 
 def _read_csv(path: Path) -> SourceTable:

@@ -43,12 +43,16 @@ from onetape.marketdata.corporate_actions import (
 )
 from onetape.marketdata.fundamentals import (
     FUNDAMENTALS,
+    IN_CATALOG,
     Figure,
     join_fundamentals,
     pin_fundamentals,
     read_fundamentals,
+    read_stored_figures,
 )
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
+from onetape.marketdata.halts import HALTS, pin_halts, place_halts, read_halts
+from onetape.marketdata.membership import Membership, UniverseChoice
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.slices import align_slices
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
@@ -64,22 +68,24 @@ _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
 
-PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
+PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS, HALTS)
 """`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """How bars are read from a catalog.
+    """How market data is read from a catalog.
 
     Args:
         knowledge: Corrected bars as they are `now` (in that version), or `then`, as they were first
             stored.
         slice_grace_ms: How long the bars of one close time wait for each other, see
             `slices.align_slices`; None: each is known at its own time.
+        universe: Whose members the session may open positions in; None: all instruments.
     """
 
     knowledge: Knowledge = "now"
     slice_grace_ms: int | None = None
+    universe: UniverseChoice | None = None
 
 
 class DayEnd(NamedTuple):
@@ -111,14 +117,17 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of actions, funding and fundamentals, a pin for each instrument
-            that has any.
-        steps: What happens to contracts, in the order in which a session meets it.
+        action_pins: What was read of actions, funding, fundamentals and halts, a pin for each
+            instrument that has any.
+        steps: What happens to instruments beside them, in the order in which a session meets it.
         step_rows: How many rows come before each of them.
+        universe: Who may be bought or sold short, at each moment; None: every instrument.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
     """
+
+    universe: Membership | None = None
 
     def __init__(
         self,
@@ -159,8 +168,9 @@ class Timeline:
 
     @property
     def pins(self) -> tuple[DatasetPin, ...]:
-        """Everything that was read from files: `datasets`, then `action_pins`."""
-        return (*self.datasets, *self.action_pins)
+        """Everything that was read: `datasets`, the universe, `action_pins`."""
+        members = () if self.universe is None else (self.universe.pin,)
+        return (*self.datasets, *members, *self.action_pins)
 
     @property
     def row_ends(self) -> Sequence[bool]:
@@ -232,7 +242,7 @@ def build_timeline(
         datasets: Pins of what `series` was read from.
         actions: Corporate actions, at one time in the order in which they count.
         action_pins: Pins of what they were read from.
-        steps: Funding and mark prices of contracts.
+        steps: Funding and mark prices of contracts, and trading statuses.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
@@ -347,11 +357,13 @@ def load_timeline(
 
     Args:
         catalog: Where the bars are.
-        instrument_ids: Which instruments; their order breaks ties in time.
+        instrument_ids: Which instruments; their order breaks ties in time. Empty: all that are in
+            the universe at any moment of that time.
         timeframe: Which bars.
         ts_start: Bars that open before it (ns UTC) are left out.
         ts_end: Bars that close after it (ns UTC) are left out.
-        versions: Table version to read by instrument id; the newest where it has none.
+        versions: Table version to read by instrument id, and by the name of the universe; the
+            newest where it has none.
         files: What lies beside the catalog; `fundamentals` become columns of the rows.
         reading: How; see `Reading`.
 
@@ -363,9 +375,12 @@ def load_timeline(
     defined = catalog.instruments()
     series: list[tuple[Instrument, BarColumns]] = []
     pins: list[DatasetPin] = []
-    for stored in catalog.read_many(instrument_ids, timeframe, versions):
+    whole: list[StoredBars] = []
+    names = instrument_ids or ever_members(catalog, reading.universe, ts_start, ts_end, versions)
+    for stored in catalog.read_many(names, timeframe, versions):
         bars = _as_known_then(catalog, stored) if reading.knowledge == "then" else stored
         columns = _cut(bars, ts_start, ts_end)
+        whole.append(bars)
         series.append(
             (defined.get(bars.instrument) or catalog.instrument(bars.instrument), columns)
         )
@@ -390,13 +405,73 @@ def load_timeline(
         action_pins=pinned, steps=steps,
     )  # fmt: skip
     if files.fundamentals is not None:
-        known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
-        _add_fundamentals(timeline, read_fundamentals(files.fundamentals, known), ts_end)
+        version: int | None = None
+        if files.fundamentals == IN_CATALOG:
+            asked = (versions or {}).get(FUNDAMENTALS, catalog.records.newest())
+            ids = [each.id for each in timeline.instruments]
+            figures, version = read_stored_figures(catalog, ids, asked), asked or 0
+        else:
+            known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+            figures = read_fundamentals(files.fundamentals, known)
+        _add_fundamentals(timeline, figures, ts_end, version)
+    if reading.universe is not None:
+        past: list[StoredBars] = []
+        if reading.universe.filters.need_bars:
+            past += map(_with_past, whole, (columns for _, columns in series))
+        timeline.universe = place_universe(
+            catalog, reading.universe, timeline, past, ts_start, versions
+        )
     return timeline
 
 
-def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int) -> None:
-    """Give the rows the columns of published figures, as they were known at each."""
+def ever_members(
+    catalog: Catalog,
+    choice: UniverseChoice | None,
+    ts_start: int,
+    ts_end: int,
+    versions: Mapping[str, int] | None,
+) -> tuple[str, ...]:
+    """Instruments of a session that names none: see `choose_instruments`; none without one."""
+    from onetape.marketdata.universe import choose_instruments
+
+    if choice is None:
+        return ()
+    version = (versions or {}).get(choice.name)
+    return choose_instruments(catalog, choice, ts_start, ts_end, version)
+
+
+def place_universe(
+    catalog: Catalog,
+    choice: UniverseChoice,
+    timeline: Timeline,
+    bars: Sequence[StoredBars],
+    ts_start: int,
+    versions: Mapping[str, int] | None,
+) -> Membership:
+    """Who is in at each moment from `ts_start` (ns UTC) to the last row; see `read_membership`."""
+    from onetape.marketdata.universe import read_membership
+
+    return read_membership(
+        catalog, choice, [each.id for each in timeline.instruments], bars, ts_start,
+        int(timeline.columns["ts_known"][-1]), (versions or {}).get(choice.name),
+    )  # fmt: skip
+
+
+def _with_past(stored: StoredBars, columns: BarColumns) -> StoredBars:
+    """The bars of a session with those before them; known when the session knows them."""
+    first = int(np.searchsorted(stored.columns["ts_open"], columns["ts_open"][0]))
+    before = slice_rows(stored.columns, 0, first)
+    joined = {name: np.append(before[name], columns[name]) for name in BAR_COLUMNS}
+    return msgspec.structs.replace(stored, columns=joined)
+
+
+def _add_fundamentals(
+    timeline: Timeline, figures: Sequence[Figure], ts_end: int, version: int | None
+) -> None:
+    """Give the rows the columns of published figures, as they were known at each.
+
+    `version` is that of the catalog's table; None: they are of a file.
+    """
     names = [each.id for each in timeline.instruments]
     added: dict[str, FloatArray] = {}
     for name in names:
@@ -405,7 +480,11 @@ def _add_fundamentals(timeline: Timeline, figures: Sequence[Figure], ts_end: int
         for column, values in joined.items():
             added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
     timeline.columns = {**timeline.columns, **added}
-    timeline.action_pins += pin_fundamentals(figures, names, ts_end)
+    pins = pin_fundamentals(figures, names, ts_end, version or 0)
+    if version is not None and not pins:  # a later import would make this session another one
+        raise DataError("no instrument has figures that are known before the end",
+                        where="data.fundamentals", remedy="import some first")  # fmt: skip
+    timeline.action_pins += pins
 
 
 def place_files(
@@ -414,16 +493,18 @@ def place_files(
     series: Sequence[tuple[Instrument, BarColumns]],
     ts_end: int,
 ) -> tuple[Sequence[CorporateAction], Sequence[ContractStep], tuple[DatasetPin, ...]]:
-    """Actions and funding in the order in which a session meets them, and the pins of both."""
+    """Actions, funding and halts as a session meets them, and the pins of all."""
     known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
     actions: Sequence[CorporateAction] = ()
-    steps: Sequence[ContractStep] = ()
+    steps: list[ContractStep] = []
     if files.actions is not None:
         read = read_actions(files.actions, known)
         actions = order_actions(place_rows(read, series, ts_end), series)
     if files.funding is not None:
-        steps = place_funding(read_funding(files.funding, known), series, ts_end)
-    return actions, steps, (*pin_actions(actions), *pin_funding(steps))
+        steps += place_funding(read_funding(files.funding, known), series, ts_end)
+    if files.halts is not None:
+        steps += place_halts(read_halts(files.halts, known), series, ts_end)
+    return actions, steps, (*pin_actions(actions), *pin_funding(steps), *pin_halts(steps))
 
 
 def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:

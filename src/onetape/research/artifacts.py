@@ -114,10 +114,13 @@ def load_pinned_timeline(
             one of the files holds other rows.
     """
     from onetape.marketdata.catalog import Catalog
+    from onetape.marketdata.fundamentals import pinned_version
     from onetape.marketdata.loading import load_market_data
+    from onetape.marketdata.membership import MEMBERSHIP
     from onetape.marketdata.timeline import PINNED_FILES, Reading
 
-    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    others = (*PINNED_FILES, MEMBERSHIP)  # nothing is measured of a universe
+    pins = [each for each in header.datasets if each.timeframe not in others]
     action_pins = [each for each in header.datasets if each.timeframe in PINNED_FILES]
     config = msgspec.json.decode(header.config)
     clock = config.get("clock", {})
@@ -132,7 +135,7 @@ def load_pinned_timeline(
         pins[0].timeframe,
         from_iso(clock["start"], "clock.start", error=DataError),
         from_iso(clock["end"], "clock.end", error=DataError),
-        {pin.instrument: pin.table_version for pin in pins},
+        {pin.instrument: pin.table_version for pin in pins} | pinned_version(action_pins, files),
         files,
         Reading(
             knowledge=config.get("data", {}).get("knowledge", "now"),
@@ -149,7 +152,8 @@ def load_pinned_timeline(
             )
     if list(timeline.action_pins) != action_pins:
         raise DataError(
-            "these are not the corporate actions, funding rates or figures that the session read",
+            "these are not the corporate actions, funding rates, figures or halts that the session "
+            "read",
             where=", ".join(map(str, filter(None, files)))
             or "config.json of the run names no file of them",
             remedy="bring back the file of the run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from enum import Enum
 from functools import cache
 
@@ -18,9 +19,11 @@ from onetape.domain.market import (
     ContractStep,
     CorporateAction,
     TickKind,
+    TradingStatus,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BAR_COLUMNS, BarColumns, BoolArray
+from onetape.marketdata.membership import Membership
 from onetape.marketdata.ticks import TICK_COLUMNS, stand
 from onetape.marketdata.timeline import Timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns
@@ -38,7 +41,9 @@ _GAP_RATIO = 0.3
 class Change(Enum):
     """What is done to the rows. `CHANGED`: prices and volumes; `GAPS`: 3 rows of 10 are dropped.
 
-    Where rows are changed or deleted, the corporate actions among them are left out.
+    Where rows are changed or deleted, the corporate actions among them are left out; where they are
+    changed, members of the universe are out from then on and others in, where they are deleted,
+    nobody comes or goes any more.
     """
 
     CHANGED = "changed"
@@ -73,6 +78,30 @@ class Perturber:
 
         It has the instruments, pins and provenance of the original, and of `CHANGED` its times.
         """
+        timeline = self._apply(perturbation, rows)
+        if timeline.universe is not None and perturbation.change is not Change.GAPS:
+            timeline.universe = self._move_members(timeline.universe, perturbation, rows)
+        return timeline
+
+    def _move_members(
+        self, universe: Membership, perturbation: Perturbation, rows: int
+    ) -> Membership:
+        """From the first row that may be changed on: who is in is out, or nobody comes or goes."""
+        known = self._timeline.columns["ts_known"]
+        ts = int(known[rows]) if rows < len(known) else INT64_MAX
+
+        def move(instrument: InstrumentId, times: tuple[int, ...]) -> tuple[int, ...]:
+            if perturbation.instrument not in (None, instrument):
+                return times
+            at = bisect_left(times, ts)
+            if perturbation.change is Change.DELETED:
+                return times[:at]
+            later = times[at:]
+            return (*times[:at], *((ts, *later) if ts not in later[:1] else later[1:]))
+
+        return universe.change(move)
+
+    def _apply(self, perturbation: Perturbation, rows: int) -> Timeline:
         timeline = self._timeline
         after = np.arange(len(timeline)) >= rows
         if perturbation.instrument is not None:
@@ -99,13 +128,17 @@ class Perturber:
         )  # fmt: skip
 
     def _steps(self, perturbation: Perturbation, rows: int) -> tuple[ContractStep, ...]:
-        """The contract steps that were known before the first row that may be changed."""
+        """The contract steps that were known before the first row that may be changed.
+
+        The venue knows of a halt when it happens, before the bar around it tells us.
+        """
         known = self._timeline.columns["ts_known"]
         ts = int(known[rows]) if rows < len(known) else INT64_MAX
         return tuple(
             step
             for step in self._timeline.steps
-            if step.ts_known < ts or perturbation.instrument not in (None, step.instrument)
+            if (step.ts_event if isinstance(step, TradingStatus) else step.ts_known) < ts
+            or perturbation.instrument not in (None, step.instrument)
         )
 
     def _actions(self, perturbation: Perturbation, rows: int) -> tuple[CorporateAction, ...]:
@@ -221,7 +254,7 @@ def cut_before(timeline: Timeline, rows: int) -> Timeline:
     steps = tuple(
         step
         for step, before in zip(timeline.steps, timeline.step_rows, strict=True)
-        if before > rows or isinstance(step, ContractExpiry)
+        if before > rows or isinstance(step, ContractExpiry | TradingStatus)
     )
     return _with_rows(timeline, timeline.columns, kept, actions, steps)
 
@@ -235,7 +268,7 @@ def _with_rows(
 ) -> Timeline:
     index = timeline.instrument_index[keep]
     rows = {each.id: np.flatnonzero(index == at) for at, each in enumerate(timeline.instruments)}
-    return Timeline(
+    moved = Timeline(
         timeline.instruments,
         index,
         {name: column[keep] for name, column in columns.items()},
@@ -248,3 +281,5 @@ def _with_rows(
         action_pins=timeline.action_pins,
         steps=timeline.steps if steps is None else steps,
     )
+    moved.universe = timeline.universe
+    return moved

@@ -16,6 +16,7 @@ import msgspec
 
 from onetape.domain.errors import ConfigError, OnetapeError, StrategyError, TryAgain
 from onetape.marketdata.catalog import Catalog
+from onetape.marketdata.fundamentals import pinned_version
 from onetape.marketdata.loading import load_market_data
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.performance_summary import choose_returns_clock, period_ends
@@ -198,7 +199,9 @@ def _count_periods(timeline: Timeline) -> int:
 
 def _pinned_json(config: SessionConfig, timeline: Timeline) -> str:
     """The configuration with the versions of the data that the sweep reads."""
-    versions = {pin.instrument: pin.table_version for pin in timeline.datasets}
+    pins = [each for each in timeline.pins if each not in timeline.action_pins]
+    versions = {str(pin.instrument): pin.table_version for pin in pins}
+    versions |= pinned_version(timeline.action_pins, config.data.files)
     data = config.data.model_copy(update={"versions": versions})
     return resolved_json(config.model_copy(update={"data": data}))
 
@@ -226,6 +229,7 @@ def _choose_runner(
         version=spec.version,
         datasets=timeline.datasets,
         action_pins=timeline.action_pins,
+        universe=timeline.universe.pin if timeline.universe is not None else None,
     )
     return "python", ProcessRunner(setup, workers, watch.on_note)
 

@@ -57,6 +57,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     datasets: tuple[DatasetPin, ...]
     action_pins: tuple[DatasetPin, ...] = ()
+    universe: DatasetPin | None = None
 
 
 class WorkerLost(Exception):
@@ -186,6 +187,7 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         StrategyError: The strategy's source has changed.
     """
     from onetape.marketdata.catalog import Catalog
+    from onetape.marketdata.fundamentals import pinned_version
     from onetape.marketdata.loading import load_market_data
     from onetape.runtime.config import HistoricalClock, SessionConfig
     from onetape.runtime.sessions.backtest import build_spec, build_terms
@@ -204,17 +206,25 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         config.data.timeframe,
         clock.ts_start,
         clock.ts_end,
-        {pin.instrument: pin.table_version for pin in setup.datasets},
+        {
+            pin.instrument: pin.table_version
+            for pin in (*setup.datasets, *([setup.universe] if setup.universe else []))
+        }
+        | pinned_version(setup.action_pins, config.data.files),
         config.data.files,
         config.data.reading,
     )
     if timeline.datasets != setup.datasets:
         raise DataError("the catalog holds other bars than the sweep began with",
                         where=config.data.path, remedy="begin a new sweep")  # fmt: skip
+    universe = timeline.universe.pin if timeline.universe is not None else None
+    if universe != setup.universe:
+        raise DataError("the universe has other members than the sweep began with",
+                        where=config.data.path, remedy="begin a new sweep")  # fmt: skip
     if timeline.action_pins != setup.action_pins:
         raise DataError(
-            "the files hold other corporate actions or funding rates than the sweep began with",
-            where=config.data.corporate_actions or config.data.funding or "",
+            "the files beside the catalog hold other rows than the sweep began with",
+            where=", ".join(str(each) for each in config.data.files if each is not None),
             remedy="begin a new sweep",
         )
     terms = build_terms(config.execution, config.seed, timeline)

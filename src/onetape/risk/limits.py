@@ -25,6 +25,7 @@ from onetape.risk.gates.account import (
 from onetape.risk.gates.buying_power import BuyingPowerGate
 from onetape.risk.gates.concentration import ConcentrationGate
 from onetape.risk.gates.daily_loss import DailyLossGate
+from onetape.risk.gates.day_trades import DayTradeGate
 from onetape.risk.gates.delisting import DelistingGate
 from onetape.risk.gates.drawdown import DrawdownGate
 from onetape.risk.gates.gate import Gate
@@ -34,6 +35,7 @@ from onetape.risk.gates.kill_switch import KillSwitchGate
 from onetape.risk.gates.leverage import LeverageGate
 from onetape.risk.gates.listing import ListingGate
 from onetape.risk.gates.locate import LocateGate
+from onetape.risk.gates.membership import MembershipGate
 from onetape.risk.gates.net_exposure import NetExposureGate
 from onetape.risk.gates.order_notional import OrderNotionalGate
 from onetape.risk.gates.order_quantity import OrderQuantityGate
@@ -59,6 +61,7 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     The same words as in `RiskLimits`: of the account's equity, the day's first one, its peak. What
     two strategies hold against one another is not netted in gross exposure and leverage.
+    `pattern_day_trader` asks FINRA's rule of that name of a margin account.
     """
 
     max_gross_exposure_pct: Number | None = None
@@ -67,6 +70,7 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_daily_loss_pct: Number | None = None
     max_drawdown_pct: Number | None = None
     max_orders_per_minute: int | None = None
+    pattern_day_trader: bool = False
 
     @property
     def watches(self) -> bool:
@@ -145,8 +149,15 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
         return next((key for key, is_asked in asked.items() if is_asked), "")
 
 
-def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[Any], ...]:
-    """The gates of `limits`, in the fixed order of asking; `is_margin`: the account has margin.
+def build_gates(
+    limits: RiskLimits, *, is_margin: bool = False, has_universe: bool = False
+) -> tuple[Gate[Any], ...]:
+    """The gates of `limits`, in the fixed order of asking.
+
+    Args:
+        limits: The limits.
+        is_margin: Whether the account has margin.
+        has_universe: Whether positions are opened in members of a universe only.
 
     Raises:
         ConfigError: A limit is not positive or finer than 1e-8, an id is not SYMBOL.VENUE, or what
@@ -161,6 +172,7 @@ def build_gates(limits: RiskLimits, *, is_margin: bool = False) -> tuple[Gate[An
         InstrumentGate(limits.allowed_instruments, limits.forbidden_instruments),
         ListingGate() if limits.trading_status else None,
         DelistingGate() if limits.trading_status else None,
+        MembershipGate() if has_universe else None,
         KillSwitchGate(),
         _build_locates(short_sale),
         UptickGate() if short_sale.uptick_rule else None,
@@ -193,6 +205,7 @@ def build_account_gates(limits: AccountLimits) -> tuple[Gate[Any], ...]:
         _build(AccountLeverageGate, _ratio_e8(limits, "max_leverage", 1, at)),
         _build(AccountDailyLossGate, _ratio_e8(limits, "max_daily_loss_pct", 100, at)),
         _build(AccountDrawdownGate, _ratio_e8(limits, "max_drawdown_pct", 100, at)),
+        DayTradeGate() if limits.pattern_day_trader else None,
         _build(_build_account_rate, _positive(limits, "max_orders_per_minute", at)),
     )
     return tuple(gate for gate in gates if gate is not None)

@@ -17,6 +17,8 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.marketdata.fundamentals import FUNDAMENTALS
+from onetape.marketdata.membership import Filters, UniverseChoice
 from onetape.marketdata.side_files import SideFiles
 from onetape.marketdata.timeline import Reading
 from onetape.risk.breakers import BreakerLimits
@@ -35,6 +37,7 @@ from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import (
     Count,
     Currency,
+    Exact,
     Instrument,
     Limit,
     Moment,
@@ -75,8 +78,37 @@ class LiveClock(Section):
     """`feed`: the newest event's own time, running on in between; for local venues that replay."""
 
 
-PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals", "halts")
 """Keys of `data` that name a file whose content is pinned."""
+
+
+class UniverseConfig(Section):
+    """Who may be bought or sold short: members of a universe of the catalog, point in time."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """As its membership is stored."""
+    sectors: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Other universes of the catalog; a member of none of them is left out. Empty: not asked."""
+    min_price: Annotated[Exact, Field(gt=0)] | None = None
+    """Least close of the newest bar; null: no such bound."""
+    min_turnover: Annotated[Exact, Field(gt=0)] | None = None
+    """Least median of close x volume over the newest `window` bars; null: no such bound."""
+    min_market_value: Annotated[Exact, Field(gt=0)] | None = None
+    """Least close x newest `shares` of the catalog's fundamentals; null: no such bound."""
+    window: Count = 20
+    """Bars that turnover looks at; who has fewer is left out."""
+
+    def choice(self) -> UniverseChoice:
+        """What the catalog is asked for."""
+        bounds = (self.min_price, self.min_turnover, self.min_market_value)
+        price, turnover, value = (None if each is None else float(each) for each in bounds)
+        return UniverseChoice(
+            name=self.name,
+            filters=Filters(
+                sectors=self.sectors, min_price=price, min_turnover=turnover,
+                min_market_value=value, window=self.window,
+            ),
+        )  # fmt: skip
 
 
 class DataConfig(Section):
@@ -90,13 +122,17 @@ class DataConfig(Section):
     """Bars of each instrument that strategies may ask back for in paper and live; null: 2000."""
     path: Annotated[str, Field(min_length=1)] = "data/catalog"
     """Directory of the catalog."""
-    instruments: Annotated[tuple[Instrument, ...], Field(min_length=1)]
-    """Ids `SYMBOL.VENUE`; their order breaks ties in time."""
+    instruments: tuple[Instrument, ...] = ()
+    """Ids `SYMBOL.VENUE`; their order breaks ties in time. With a universe they may be left out:
+    all that are in it at any moment of the session, sorted by id."""
+    universe: UniverseConfig | None = None
+    """Positions may be opened in its members only; null: in every instrument."""
     timeframe: Timeframe
     """Length of a bar: a count and one of s, m, h, d, w; or what bars count (`100tick`), or ticks:
     trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
-    """Dataset versions to use instead of the newest, by instrument id."""
+    """Dataset versions to use instead of the newest, by instrument id, name of the universe, or
+    `fundamentals`."""
     knowledge: Literal["now", "then"] = "now"
     """Corrected bars: as they are now, or then, as they were first stored."""
     slice_grace_ms: Annotated[int, Field(strict=True, ge=0)] | None = None
@@ -106,27 +142,46 @@ class DataConfig(Section):
     funding: Annotated[str, Field(min_length=1)] | None = None
     """CSV file of funding rates of perpetuals; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of published figures, which features can read; null: none."""
+    """Published figures, which features can read: `catalog`, or a CSV file; null: none."""
+    halts: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of trading halts and resumptions; null: none."""
+    sectors: dict[Instrument, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Sector of instruments, by id: how reports group what was held. It decides nothing."""
 
     @property
     def reading(self) -> Reading:
         """How bars are read."""
-        return Reading(knowledge=self.knowledge, slice_grace_ms=self.slice_grace_ms)
+        return Reading(
+            knowledge=self.knowledge,
+            slice_grace_ms=self.slice_grace_ms,
+            universe=self.universe.choice() if self.universe is not None else None,
+        )
 
     @property
     def files(self) -> SideFiles:
         """The files beside the catalog."""
-        named = (self.corporate_actions, self.funding, self.fundamentals)
+        named = (self.corporate_actions, self.funding, self.fundamentals, self.halts)
         return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
+        if not self.instruments and self.universe is None:
+            raise RefusedError("names no instrument", "list at least one id, or name a universe",
+                               ("instruments",))  # fmt: skip
         for index, instrument in enumerate(self.instruments):
             if instrument in self.instruments[:index]:
                 raise RefusedError(f"names {instrument} twice", at=("instruments", index))
+        known = (
+            *self.instruments,
+            FUNDAMENTALS,
+            *([self.universe.name] if self.universe is not None else []),
+        )
         for instrument in self.versions:
-            if instrument not in self.instruments:
+            if self.instruments and instrument not in known:
                 raise RefusedError("is not in data.instruments", at=("versions", instrument))
+        for instrument in self.sectors:
+            if instrument not in self.instruments:
+                raise RefusedError("is not in data.instruments", at=("sectors", instrument))
         return self
 
 
@@ -145,6 +200,8 @@ class AccountRiskConfig(Section):
     """Loss since the account's highest equity, in percent of it."""
     max_orders_per_minute: Count | None = None
     """Orders of all strategies within any 60 seconds of engine time."""
+    pattern_day_trader: bool = False
+    """FINRA's rule: below 25,000 of equity no four day trades within five trading days."""
 
 
 ShrinkingGate = Literal[
@@ -389,14 +446,14 @@ class SessionConfig(Section):
                 raise RefusedError(f"is {strategy.name!r} again", "give each its own name",
                                    ("strategies", index, "name"))  # fmt: skip
             for place, instrument in enumerate(strategy.instruments or ()):
-                if instrument not in self.data.instruments:
+                if self.data.instruments and instrument not in self.data.instruments:
                     raise RefusedError(
                         f"is {instrument!r}, which data.instruments does not list",
                         did_you_mean(instrument, self.data.instruments),
                         ("strategies", index, "instruments", place),
                     )
         unknown = self.execution.fill.unknown(self.data.instruments)
-        if unknown is not None:
+        if unknown is not None and self.data.instruments:
             number, place, instrument = unknown
             raise RefusedError(
                 f"is {instrument!r}, which data.instruments does not list",
@@ -434,7 +491,7 @@ class SessionConfig(Section):
         if self.mode == "live" and self.execution.venue == "simulated":
             raise RefusedError("must be a real venue in live", "name alpaca or binance, or use "
                                "mode: paper", ("execution", "venue"))  # fmt: skip
-        for key in PINNED_KEYS:
+        for key in (*PINNED_KEYS, "universe"):
             if getattr(self.data, key) is not None:
                 raise RefusedError("is not carried in paper and live", "leave it out",
                                    ("data", key))  # fmt: skip

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import TradingStatus
 from onetape.execution.oms import Oms
+from onetape.marketdata.membership import Membership
 from onetape.marketdata.session_rows import SessionRows
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
@@ -18,17 +20,32 @@ from onetape.strategy.context import OpenOrder
 
 
 class SessionView:
-    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built."""
+    """Implements the `Surroundings` of a `Context`.
 
-    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "runners")
+    `runners` and what is `halted` are given to it when they are built. `universe` tells who is in
+    it; None: there is none.
+    """
 
-    def __init__(self, timeline: SessionRows, market: MarketState, oms: Oms, log: StepLog) -> None:
+    __slots__ = (
+        "_index", "_instruments", "_log", "_market", "_oms", "_universe", "halted", "runners",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        timeline: SessionRows,
+        market: MarketState,
+        oms: Oms,
+        log: StepLog,
+        universe: Membership | None = None,
+    ) -> None:
+        self._universe = universe
         self._market = market
         self._oms = oms
         self._log = log
         self._instruments = {each.id: each for each in timeline.instruments}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self.runners: Mapping[str, Runner] = {}
+        self.halted: Mapping[InstrumentId, TradingStatus] = {}
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
@@ -53,6 +70,10 @@ class SessionView:
         valuation.refresh()
         return valuation.equity
 
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted."""
+        return instrument in self.halted
+
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""
         row = self._market.last_row(self._index[instrument])
@@ -61,6 +82,11 @@ class SessionView:
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         """The newest `count` values of a bar column."""
         return self._market.history(instrument, column, count)
+
+    def members(self) -> frozenset[InstrumentId] | None:
+        """Members of the universe; None: there is none."""
+        universe = self._universe
+        return None if universe is None else universe.find_members(self.now())
 
     def open_orders(self, strategy: str) -> list[OpenOrder]:
         """Open orders of a strategy, oldest first."""

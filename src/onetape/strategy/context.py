@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -91,12 +91,20 @@ class Surroundings(Protocol):
         """Equity at the marks, in minor units."""
         ...
 
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted."""
+        ...
+
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""
         ...
 
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         """The newest `count` values of a bar column, oldest first."""
+        ...
+
+    def members(self) -> Container[InstrumentId] | None:
+        """Members of the session's universe; None: it has none."""
         ...
 
     def open_orders(self, strategy: str) -> Sequence[OpenOrder]:
@@ -179,9 +187,28 @@ class Context:
         """Newest known price (the close of the last bar); NaN before the first."""
         return self._around.mark(self.instrument(instrument).id)
 
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted, as far as is known."""
+        return self._around.is_halted(self.instrument(instrument).id)
+
     def features_of(self, instrument: InstrumentId) -> Any:
         """Features of the newest bar of any subscribed instrument; None before the first."""
         return self._around.features_of(self._strategy, self.instrument(instrument).id)
+
+    def universe(self) -> tuple[InstrumentId, ...]:
+        """The subscribed instruments in which positions may be opened now, in their order.
+
+        Members of the session's universe by what is known now; without one, every instrument.
+        """
+        members = self._around.members()
+        if members is None:
+            return self.instruments
+        return tuple(each for each in self.instruments if each in members)
+
+    def is_member(self, instrument: InstrumentId) -> bool:
+        """Whether `universe` has a subscribed instrument."""
+        members = self._around.members()
+        return self.instrument(instrument).id in members if members is not None else True
 
     def regime(self, name: str, instrument: InstrumentId | None = None) -> float:
         """The regime that feature `name` says: of the current bar, or of an instrument's newest.
@@ -493,9 +520,10 @@ class Context:
         conditions = intent.conditions or OrderConditions()
         has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
         is_auction = intent.time_in_force in _AUCTIONS
+        is_free = kind.is_trailing and not conditions.parent  # too wide a trail alone is denied
         if (
             (intent.limit_ticks > 0) != kind.has_limit
-            or (intent.stop_ticks > 0) != kind.has_trigger
+            or ((intent.stop_ticks > 0) != kind.has_trigger and not is_free)
             or has_trail != kind.is_trailing
             or min(conditions.trail_ticks, conditions.trail_ratio_e8) < 0
             or (conditions.offset_ticks != 0 and kind is not OrderType.TRAILING_STOP_LIMIT)

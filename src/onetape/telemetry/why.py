@@ -27,6 +27,7 @@ from onetape.domain.market import (
     MarkPrice,
     SessionSettlement,
     TickKind,
+    TradingStatus,
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
@@ -335,6 +336,10 @@ class _Words:
                 return f"a session of {payload.instrument} ends"
             case ContractExpiry():
                 return f"{payload.instrument} expires"
+            case TradingStatus():
+                what = "is halted" if payload.is_halted else "trades again"
+                reason = f" ({payload.reason})" if payload.reason else ""
+                return f"{payload.instrument} {what}{reason}"
             case CorporateAction():
                 return _tell_action(payload)
             case on_tape.OrderAccepted():
@@ -343,6 +348,9 @@ class _Words:
                 return f"the venue refuses: {payload.code.value}, {payload.reason}"
             case on_tape.OrderReplaceRejected():
                 return f"the venue refuses the change: {payload.code.value}, {payload.reason}"
+            case on_tape.OrderCanceled() if payload.wanted:
+                found, wanted = f"{payload.found:,}", f"{payload.wanted:,}"
+                return f"off the book: {payload.reason}, {found} of {wanted} lots were there"
             case on_tape.OrderCanceled() | on_tape.OrderExpired():
                 return f"off the book: {payload.reason}"
             case on_tape.OrderReduced():

@@ -6,12 +6,23 @@ import asyncio
 
 import pytest
 
+from onetape.domain.instrument import make_equity, make_spot
 from onetape.domain.orders import OrderConditions, OrderType, RejectCode, Side, TimeInForce
 from onetape.domain.venue import ReportKind, VenueOrder
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.local_venues.messages import Changes
-from tests.support.alpaca_venue import AAPL, ACCOUNT, MSFT, LocalAlpaca, local_alpaca, make_minutes
+from tests.support.alpaca_venue import (
+    AAPL,
+    ACCOUNT,
+    HOURS,
+    MSFT,
+    LocalAlpaca,
+    local_alpaca,
+    make_minutes,
+)
 
+BTC = make_spot("BTCUSD.ALPACA", base="BTC", quote="USD", tick_size="0.01", lot_size="0.0001")
+PART = make_equity("AAPL.ALPACA", lot_size="0.001", calendar=HOURS)
 A, F, C, R = ReportKind.ACCEPTED, ReportKind.FILLED, ReportKind.CANCELED, ReportKind.REPLACED
 
 
@@ -268,7 +279,7 @@ def test_foreign_orders_are_told_without_an_id_of_ours() -> None:
             body = {"symbol": "AAPL", "qty": "3", "side": "buy", "type": "limit",
                     "time_in_force": "day", "limit_price": price}  # fmt: skip
             headers = {"APCA-API-KEY-ID": "AKLOCAL", "APCA-API-SECRET-KEY": "very-secret"}
-            url = f"{world.server.url}/v2/orders"
+            url = f"{world.server.rest_url}/v2/orders"
             answer = await asyncio.to_thread(requests.post, url, json=body, headers=headers)
             assert answer.status_code == 200
             assert world.gateway is not None
@@ -279,5 +290,41 @@ def test_foreign_orders_are_told_without_an_id_of_ours() -> None:
             await world.until(lambda: F in world.kinds())
             fill = next(each for each in world.reports() if each.kind is F)
             assert fill.client_order_id == ""
+
+    asyncio.run(run())
+
+
+def test_pairs_trade_in_parts_and_their_positions_are_found() -> None:
+    """Alpaca names a pair with a slash in orders and without one in positions."""
+
+    async def run() -> None:
+        async with local_alpaca(make_minutes(BTC)) as world:
+            order = world.order(123, time_in_force=TimeInForce.GTC)
+            await world.submit(order)
+            await world.play(2)
+            await world.until(lambda: F in world.kinds(order))
+            assert world.reports(order)[1].lots == 123
+            assert world.gateway is not None
+            snapshot = await world.gateway.look("test", [order], 0)
+            (position,) = snapshot.positions
+            assert (position.instrument, position.lots, position.rest_units) == (BTC.id, 123, 0)
+
+    asyncio.run(run())
+
+
+def test_parts_of_a_share_trade_and_their_quantity_stays() -> None:
+    async def run() -> None:
+        async with local_alpaca(make_minutes(PART)) as world:
+            mark = world.exchange.mark(PART.id)
+            order = world.order(1_500, order_type=OrderType.LIMIT, limit=mark - 500)
+            await world.submit(order)
+            await world.replace(order, lots=2_750)
+            refusal = world.reports(order)[1]
+            assert refusal.kind is ReportKind.REPLACE_REJECTED
+            assert "whole shares" in refusal.reason
+            await world.replace(order, limit=mark + 500)
+            await world.play()
+            await world.until(lambda: F in world.kinds(order))
+            assert [each.lots for each in world.reports(order) if each.kind is F] == [1_500]
 
     asyncio.run(run())

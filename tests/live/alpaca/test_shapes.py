@@ -48,7 +48,9 @@ def agree(ours: Any, example: Any, *, without: frozenset[str] = frozenset()) -> 
 
 async def ask(world: LocalAlpaca, path: str, **settings: Any) -> Any:
     def get() -> Any:
-        return requests.get(world.server.url + path, headers=HEADERS, timeout=2, **settings).json()
+        return requests.get(
+            world.server.rest_url + path, headers=HEADERS, timeout=2, **settings
+        ).json()
 
     return await asyncio.to_thread(get)
 
@@ -198,7 +200,7 @@ def test_too_many_requests_get_429_and_how_long_to_wait(shapes: dict[str, Any]) 
         async with local_alpaca(is_open=False, venue_per_minute=3) as world:
 
             def get() -> requests.Response:
-                return requests.get(f"{world.server.url}/v2/clock", headers=HEADERS, timeout=2)
+                return requests.get(f"{world.server.rest_url}/v2/clock", headers=HEADERS, timeout=2)
 
             answers = [await asyncio.to_thread(get) for _ in range(4)]
             assert [each.status_code for each in answers] == [200, 200, 200, 429]
@@ -213,7 +215,7 @@ def test_orders_that_are_no_orders_are_refused() -> None:
         async with local_alpaca(is_open=False) as world:
 
             def post(body: dict[str, Any]) -> tuple[int, str]:
-                url = f"{world.server.url}/v2/orders"
+                url = f"{world.server.rest_url}/v2/orders"
                 answer = requests.post(url, headers=HEADERS, json=body, timeout=2)
                 return answer.status_code, answer.json()["message"]
 

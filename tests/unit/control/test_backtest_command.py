@@ -35,7 +35,8 @@ class Raises(Strategy):
 
 FILES = {
     "config.json", "versions.json", "features.json", "tape.db", "metrics.json",
-    "equity.parquet", "orders.parquet", "executions.parquet", "fills.parquet",
+    "equity.parquet", "orders.parquet", "executions.parquet", "exposures.parquet",
+    "fills.parquet",
     "round_trips.parquet", "report.html", "report.md", "performance.json", "performance.js",
 }  # fmt: skip
 
@@ -134,7 +135,7 @@ BAD_INPUTS = [
     ("strategies.0.name=sma_kross", "did you mean 'sma_cross'?"),
     ("strategies.0.path=bad.py", "import of random"),
     ("risk.max_leverag=2", "(did you mean 'max_leverage'?)"),
-    ("mode=paper", "error: --set mode: mode paper can't be started: this version runs backtests"),
+    ("mode=paper", "error: run.yaml:1: clock.type must be live in paper and live"),
     ("clock.type=live", "clock.start is not a known key"),
 ]
 

@@ -107,7 +107,7 @@ BAD_LINES = [
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
      "(known: venue, connection, slippage, limit_slippage, latency, fees, limit_fill, fill, "
-     "max_volume_ratio, margin and 4 more)"),
+     "max_volume_ratio, while_halted and 5 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),
@@ -178,7 +178,8 @@ BAD_LINES = [
     ("[AAPL.XNAS, MSFT.XNAS]", "AAPL.XNAS",
      "run.yaml:3: data.instruments is 'AAPL.XNAS', expected a list"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[]",
-     "run.yaml:3: data.instruments is [], expected at least 1 entry"),
+     "run.yaml:3: data.instruments names no instrument (list at least one id, or name a "
+     "universe)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[AAPL.XNAS, AAPL.XNAS]",
      "run.yaml:3: data.instruments.1 names AAPL.XNAS twice"),
     ("timeframe: 1d", "timeframe: 1d, versions: {IBM.XNYS: 3}",

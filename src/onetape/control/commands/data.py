@@ -16,6 +16,8 @@ from onetape.control.commands.data_generate import generate
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
+from onetape.control.commands.data_records import import_records
+from onetape.control.commands.data_ticks import store_ticks
 from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import (
     ContractOptions,
@@ -25,7 +27,13 @@ from onetape.control.instrument_options import (
     Right,
     Settlement,
 )
-from onetape.control.options import DEFAULT_CATALOG, CatalogOption, DebugOption, JsonOption
+from onetape.control.options import (
+    DEFAULT_CATALOG,
+    CatalogOption,
+    DebugOption,
+    JsonOption,
+    parse_pairs,
+)
 from onetape.control.terminal import print_json, print_table
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.timestamps import to_iso
@@ -34,11 +42,13 @@ if TYPE_CHECKING:
     from onetape.domain.instrument import Instrument
     from onetape.marketdata.bars import BarColumns
     from onetape.marketdata.catalog import Catalog, DatasetView
+    from onetape.marketdata.symbol_map import SymbolSpan
 
 app = typer.Typer(help="Bring market data into the catalog and look at it.", no_args_is_help=True)
 app.command()(aggregate)
 app.command()(check)
 app.command()(universe)
+app.command()(import_records)
 app.command()(versions)
 app.command()(diff)
 app.command()(asof)
@@ -59,20 +69,28 @@ class Label(Enum):
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .csv, .csv.gz, .parquet or .h5 file.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A .csv, .csv.gz, .json, .jsonl, .parquet or .h5 file."
+        ),
     ],
     *,
     instrument: Annotated[
         str, typer.Option(metavar="ID", help="SYMBOL.VENUE, for example AAPL.XNAS.")
     ],
-    timeframe: Annotated[str, typer.Option(metavar="TF", help="Length of a bar: 1m, 1h, 1d.")],
+    timeframe: Annotated[
+        str,
+        typer.Option(metavar="TF", help="Length of a bar: 1m, 1h, 1d; or trades, or quotes."),
+    ],
     column_map: Annotated[
         str,
         typer.Option(
             "--map",
             metavar="COLUMN=ROLE,...",
             help="What columns are: ts, open, high, low, close, volume, or - to leave one out, "
-            'e.g. "Date=ts,Adj Close=-". Columns with usual names are found without.',
+            'e.g. "Date=ts,Adj Close=-". Of trades ts, price, size, aggressor, is_buyer_maker, id; '
+            "of quotes ts, bid, ask, bid_size, ask_size, id; of both ts_known. Columns with usual "
+            "names are found without.",
         ),
     ] = "",
     where: Annotated[
@@ -81,6 +99,18 @@ def import_(
             metavar="COLUMN=TEXT,...",
             help="Only rows with this text: picks one symbol out of a file of several.",
         ),
+    ] = "",
+    symbols: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which symbol stood for the instrument when: instrument, symbol, start, end; only "
+            "rows of that time are taken. Needs --symbol or --symbol-column.",
+        ),
+    ] = None,
+    symbol: Annotated[str, typer.Option(metavar="TEXT", help="The symbol that FILE is of.")] = "",
+    symbol_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="The column with the symbol of each row.")
     ] = "",
     dataset: Annotated[
         str, typer.Option(metavar="NAME", help="Which table of an HDF5 file that has several.")
@@ -150,12 +180,13 @@ def import_(
     catalog: CatalogOption = DEFAULT_CATALOG,
     _debug: DebugOption = False,
 ) -> None:
-    """Check the bars of one instrument and add them to the catalog."""
+    """Check the bars, prints or quotes of one instrument and add them to the catalog."""
     from onetape.domain.instrument import InstrumentId
     from onetape.marketdata.bar_times import TimeLabel
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.importer import ImportOptions, import_bars
     from onetape.marketdata.quality import to_repair
+    from onetape.marketdata.tick_importer import TICK_KINDS
 
     store = Catalog(catalog)
     contract = ContractOptions(
@@ -166,15 +197,23 @@ def import_(
     definition = None if given.are_given else store.instruments().get(InstrumentId(instrument))
     definition = definition or given.build(instrument)
     options = ImportOptions(
-        column_map=_pairs(column_map, "--map"),
-        where=_pairs(where, "--where"),
+        column_map=parse_pairs(column_map, "--map"),
+        where=parse_pairs(where, "--where"),
         dataset=dataset,
         timezone=timezone,
         label=TimeLabel(label.value),
         adjust_by=adjust_by or None,
         repairs=frozenset(map(to_repair, filter(None, repair.split(",")))),
+        symbols=_read_symbols(symbols, instrument, symbol, symbol_column),
+        symbol=symbol,
+        symbol_column=symbol_column,
     )
     ts_now = time.time_ns()
+    if timeframe in TICK_KINDS:
+        store_ticks(
+            store, file, definition, TICK_KINDS[timeframe], options, ts_now=ts_now, replace=replace
+        )
+        return
     bars = import_bars(file, definition, timeframe, options, ts_now=ts_now)
     outcome = store.write_bars(
         definition.id,
@@ -195,6 +234,23 @@ def import_(
         f"{instrument} {timeframe}: {written}, {outcome.rows:,} in all, adjustment "
         f"{bars.adjustment}, version {outcome.version}, content {outcome.content_hash[:12]}"
     )
+
+
+def _read_symbols(
+    path: Path | None, instrument: str, symbol: str, symbol_column: str
+) -> tuple[SymbolSpan, ...]:
+    from onetape.marketdata.symbol_map import read_symbol_map
+
+    given = [each for each in (symbol, symbol_column) if each]
+    if path is None and given:
+        raise ConfigError("is of no use without --symbols", where="--symbol",
+                          remedy="name the file that says whose symbol it was when")  # fmt: skip
+    if path is None:
+        return ()
+    if len(given) != 1:
+        raise ConfigError("--symbols needs one of --symbol and --symbol-column", where="--symbols",
+                          remedy="say which symbol it is of, or which column has it")  # fmt: skip
+    return read_symbol_map(path, instrument)
 
 
 @app.command("list")
@@ -313,15 +369,3 @@ def _only_timeframe(store: Catalog, instrument: str) -> str:
         raise DataError(f"{instrument} is defined but has no bars", where=str(store.path),
                         remedy="onetape data import")  # fmt: skip
     return found[0]
-
-
-def _pairs(text: str, option: str) -> dict[str, str]:
-    """`A=x,B=y` as a mapping; a column name may hold `=` but no comma."""
-    pairs: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        column, sign, value = part.rpartition("=")
-        if not sign or not column or not value:
-            raise ConfigError(f"{option} {part!r} is not COLUMN=VALUE",
-                              remedy='write it like "Date=ts,Adj Close=-"')  # fmt: skip
-        pairs[column] = value
-    return pairs

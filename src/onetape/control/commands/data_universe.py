@@ -16,6 +16,9 @@ def universe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As its membership is stored.")],
     moment: Annotated[str, typer.Argument(metavar="TIME", help="ISO 8601, UTC unless told.")],
     *,
+    sector: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only who is in this universe too.")
+    ] = None,
     min_price: Annotated[float | None, typer.Option(help="Least last close.")] = None,
     min_turnover: Annotated[
         float | None, typer.Option(help="Least median of close x volume over the window.")
@@ -35,6 +38,7 @@ def universe(
 
     ts = from_iso(moment, "TIME", error=DataError)
     filters = Filters(
+        sectors=tuple(sector or ()),
         min_price=min_price, min_turnover=min_turnover, min_market_value=min_market_value,
         window=window, timeframe=timeframe,
     )  # fmt: skip

@@ -28,6 +28,8 @@ from onetape.execution.alpaca.wire import WireOrder
 _LINK_ID = re.compile(r"^(.+)-r([1-9]\d*)$")
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
+_REMEMBERED = 4_096
+
 GetOrder = Callable[[str], Awaitable[WireOrder | None]]
 """Asks Alpaca for an order by its id; None when it has none."""
 
@@ -127,7 +129,20 @@ class Chains:
         chain.number = max(chain.number, number)
         self._by_client_id[client_order_id] = chain
         self._by_order_id.update((each, chain) for each in chain.links)
+        self._forget_oldest()
         return chain
+
+    def _forget_oldest(self) -> None:
+        """Keeps memory flat: an order that has ended can be asked for again."""
+        if len(self._by_client_id) <= _REMEMBERED:
+            return
+        oldest = next(iter(self._by_client_id))
+        chain = self._by_client_id.pop(oldest)
+        if chain.current.is_open:
+            self._by_client_id[oldest] = chain  # looked at again when all others were
+            return
+        for each in chain.links:
+            self._by_order_id.pop(each, None)
 
     async def _complete(self, chain: Chain, order: WireOrder) -> list[WireOrder]:
         """The links before `order` that are not known, or not known to have ended."""

@@ -135,13 +135,14 @@ class AlpacaGateway:
         async with self._lock(order.client_order_id):
             self._remember_sending(order.client_order_id)
             try:
-                chain = await self._find(order)
-                if chain is None:
-                    await self._tell(order, ReportKind.CANCEL_REJECTED, RejectCode.UNKNOWN_ORDER,
-                                     "Alpaca has no such order")  # fmt: skip
-                    return
-                path = f"/orders/{chain.current.id}"
-                await self._rest.ask("DELETE", path, can_repeat=False)
+                chain = self._chains.find(order.client_order_id)
+                if chain is None or not await self._cancel(chain.current.id):
+                    # Not known here, or not the link that stands.
+                    chain = await self._find(order)
+                    if chain is None:
+                        raise Refused(404, 40410000, "order not found")
+                    path = f"/orders/{chain.current.id}"
+                    await self._rest.ask("DELETE", path, can_repeat=False)
             except Refused as refusal:
                 await self._tell_refusal(order, ReportKind.CANCEL_REJECTED, refusal)
             except Unanswered as failure:
@@ -178,6 +179,16 @@ class AlpacaGateway:
         if self._listener is not None:
             await self._listener.close()
         self._rest.close()
+
+    async def _cancel(self, order_id: str) -> bool:
+        """Whether Alpaca takes the cancel of a link; False where it says that it has ended."""
+        try:
+            await self._rest.ask("DELETE", f"/orders/{order_id}", can_repeat=False)
+        except Refused as refusal:
+            if refusal.status not in (404, 422):
+                raise
+            return False
+        return True
 
     async def _replace(self, command: OrderReplacePending, order: OrderSubmitted) -> None:
         chain = await self._find(order)

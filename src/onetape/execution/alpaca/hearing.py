@@ -115,6 +115,7 @@ class Listener:
 
     async def close(self) -> None:
         """Stop."""
+        await self._stream.close()
         for each in self._tasks:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -82,10 +82,21 @@ class Looker:
         Raises:
             Refused, Unanswered: It is not told.
         """
-        asked = [(each, await self._find(each)) for each in orders]
-        account = await self._read_account(since)
-        open_orders = await self._list_open(account.orders)
-        open_ids = {each.client_order_id for each in open_orders}
+        rounds = 0
+        while True:
+            account = await self._read_account(since)
+            open_orders = await self._list_open(account.orders)
+            open_ids = {each.client_order_id for each in open_orders}
+            asked = [(each, await self._find_asked(each, open_ids)) for each in orders]
+            rounds += 1
+            # One that was not open may have arrived in the meantime.
+            if rounds == _ROUNDS or not any(
+                chain is not None
+                and chain.current.is_open
+                and order.client_order_id not in open_ids
+                for order, chain in asked
+            ):
+                break
         reports = await self._report_fills(account.fills)
         for order, chain in asked:
             if chain is None:
@@ -108,6 +119,12 @@ class Looker:
                 )
             ],
         )
+
+    async def _find_asked(self, order: OrderSubmitted, open_ids: set[str]) -> Chain | None:
+        """What is known of an open order, and what Alpaca says of any other."""
+        if order.client_order_id in open_ids:
+            return self._chains.find(order.client_order_id)
+        return await self._find(order)
 
     async def _read_account(self, since: int) -> _Account:
         """Orders, positions and cash between two readings of the fills that are the same."""

@@ -58,17 +58,18 @@ class ReportStream:
         self._on_change = on_change
         self._waits = Backoff(access.first_wait_s, access.longest_wait_s, access.seed)
         self._is_up = False
+        self._is_closing = False
         self._reason = ""
         self._connection = _build_connection(access, on_update, self._hear_up)
 
     async def run(self) -> None:
-        """Until canceled.
+        """Until canceled, behind `close`.
 
         Raises:
             KeysRefused: The very first login was refused.
         """
         has_been_up = False
-        while True:
+        while not self._is_closing:
             try:
                 await self._connection.listen()
                 reason = "the connection ended"
@@ -82,10 +83,21 @@ class ReportStream:
                 reason = f"the connection ended: {type(error).__name__} {error}".rstrip()
             finally:
                 await self._connection.close()
+            if self._is_closing:
+                return
             has_been_up = has_been_up or self._is_up
             await self._hear_down(self._reason or reason)
             self._reason = ""
             await asyncio.sleep(self._waits.next_wait())
+
+    async def close(self) -> None:
+        """The connection ends, and none follows.
+
+        alpaca-py waits for messages by `asyncio.wait_for`, which in Python 3.11 loses a cancel that
+        comes together with a message; so what waits is ended, and not only canceled.
+        """
+        self._is_closing = True
+        await self._connection.close()
 
     async def drop(self, reason: str) -> None:
         """End this connection, because what came over it can't be trusted; the next one follows."""

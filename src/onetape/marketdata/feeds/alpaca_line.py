@@ -74,12 +74,19 @@ class _Message(NamedTuple):
     ts_ingest: int
 
 
-async def run_together(*works: Coroutine[Any, Any, None]) -> None:
-    """Runs all until one of them ends by an error, which is raised when the others have ended."""
+async def run_together(
+    *works: Coroutine[Any, Any, None], on_end: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Runs all until one of them ends by an error, which is raised when the others have ended.
+
+    `on_end` comes before they are canceled.
+    """
     tasks = [asyncio.create_task(each, name="alpaca-feed") for each in works]
     try:
         await asyncio.gather(*tasks)
     finally:
+        if on_end is not None:
+            await on_end()
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,6 +131,7 @@ class Line:
         self._trades: dict[str, None] = {}
         self._heard_s = 0.0
         self._was_up = False
+        self._is_closing = False
         self._is_silent = False
         self._reason = ""
         self._told: tuple[bool, str] | None = None
@@ -140,13 +148,22 @@ class Line:
         Raises:
             ConfigError: The first login was refused, or the keys don't cover the feed.
         """
-        await run_together(self._read(), self._tell(), self._watch())
+        await run_together(self._read(), self._tell(), self._watch(), on_end=self._close)
+
+    async def _close(self) -> None:
+        """The connection ends, and none follows.
+
+        alpaca-py waits for messages by `asyncio.wait_for`, which in Python 3.11 loses a cancel that
+        comes together with a message; so what waits is ended, and not only canceled.
+        """
+        self._is_closing = True
+        await self._connection.close()
 
     # Reading: only alpaca-py's errors and the wire's come up here.
 
     async def _read(self) -> None:
         """Connects again and again."""
-        while True:
+        while not self._is_closing:
             reason = "the connection ended"
             try:
                 await self._connection.listen()
@@ -161,6 +178,8 @@ class Line:
                 reason = f"the connection ended: {type(error).__name__} {error}".rstrip()
             finally:
                 await self._connection.close()
+            if self._is_closing:
+                return
             reason, self._reason = self._reason or reason, ""
             await self._waiting.put(_Down(reason))
             await asyncio.sleep(self._waits.next_wait())

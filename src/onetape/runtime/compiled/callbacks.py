@@ -858,6 +858,13 @@ def _mark(ctx: Any, instrument: Any) -> Any:
     return lambda ctx, instrument: get_close(engine_of(ctx), to_number(instrument))
 
 
+@overload_method(ContextType, "is_member")
+def _is_member(ctx: Any, instrument: Any) -> Any:
+    if not isinstance(instrument, InstrumentType):
+        return None
+    return lambda ctx, instrument: True
+
+
 @overload_method(ContextType, "open_orders")
 def _open_orders(ctx: Any, instrument: Any = None) -> Any:
     if instrument is None or isinstance(instrument, types.NoneType | types.Omitted):

@@ -72,7 +72,7 @@ def check_instrument(instrument: Instrument, schedule: FeeSchedule, rules: Excha
         units_per_lot(instrument)
         if not instrument.base_currency:
             raise ConfigError(f"{instrument.id} has no base currency", remedy="define it")
-    if rules.fee_in_base_of_buys or rules.never_overdraws:
+    if rules.never_overdraws or (rules.fee_in_base_of_buys and is_pair(instrument)):
         ratios = (flat_ratio_e8(schedule, 0), flat_ratio_e8(schedule, 1))
         if any(each is None or not 0 <= each < E8 for each in ratios):
             raise ConfigError(

@@ -14,6 +14,7 @@ from onetape.domain.timestamps import to_iso
 from onetape.runtime.local_venues.faults import FaultKind, FaultSchedule
 
 _AUTH_S = 10.0
+_AT_ONCE_S = 0.001
 CHANNELS = {"b": "bars", "d": "dailyBars", "u": "updatedBars", "t": "trades", "q": "quotes"}
 
 
@@ -44,10 +45,12 @@ class Outbox:
         self._now = now
         self._queue: asyncio.Queue[bytes | str] = asyncio.Queue()
         self._held: list[bytes | str] = []
+        self._is_over = False
 
     def put(self, message: bytes | str) -> None:
-        """Send it, in its turn."""
-        self._queue.put_nowait(message)
+        """Send it, in its turn; it is lost where nothing comes any more."""
+        if not self._is_over:
+            self._queue.put_nowait(message)
 
     async def drained(self) -> None:
         """Returns when everything was sent, or lost."""
@@ -55,23 +58,29 @@ class Outbox:
 
     async def run(self) -> None:
         """Until canceled or cut."""
+        rest_s = 0.0
         try:
-            while True:
+            while rest_s == 0:
                 message = await self._queue.get()
                 try:
-                    if not await self._pass(message):
-                        return
+                    rest_s = await self._pass(message)
                 finally:
                     self._queue.task_done()
         except (ConnectionError, RuntimeError):  # the client is gone
             return
         finally:
-            while not self._queue.empty():
-                self._queue.get_nowait()
-                self._queue.task_done()
+            self._lose_the_rest()
+        await asyncio.sleep(rest_s)
+        await self._socket.close(code=WSCloseCode.GOING_AWAY)
 
-    async def _pass(self, message: bytes | str) -> bool:
-        """Sends it, or what a fault makes of it; False: nothing more comes here."""
+    def _lose_the_rest(self) -> None:
+        self._is_over = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+            self._queue.task_done()
+
+    async def _pass(self, message: bytes | str) -> float:
+        """Sends it, or what a fault makes of it; seconds until the connection closes, 0: never."""
         fault = self._faults.on_message(self._name, self._now()) if self._faults else None
         kind = fault.kind if fault else None
         held, self._held = self._held, []
@@ -79,12 +88,9 @@ class Outbox:
             case FaultKind.DROP:
                 pass
             case FaultKind.DISCONNECT:
-                await self._socket.close(code=WSCloseCode.GOING_AWAY)
-                return False
+                return _AT_ONCE_S
             case FaultKind.HALF_CLOSE if fault:
-                await asyncio.sleep(fault.value)
-                await self._socket.close(code=WSCloseCode.GOING_AWAY)
-                return False
+                return max(fault.value, _AT_ONCE_S)
             case FaultKind.REORDER:
                 self._held = [message]
             case FaultKind.DELAY if fault:
@@ -96,7 +102,7 @@ class Outbox:
                     await self._send(message)
         for each in held:
             await self._send(each)
-        return True
+        return 0.0
 
     async def _send(self, message: bytes | str) -> None:
         if isinstance(message, bytes):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import (
@@ -125,9 +126,15 @@ class LocalExchange:
         self.instruments = {each.symbol: each for each in timeline.instruments}
         for each in timeline.instruments:
             check_instrument(each, terms.fees[each.id], rules)
+        if len(self.instruments) < len(self._by_id):
+            raise ConfigError(
+                f"two of {', '.join(self._by_id)} have the same symbol",
+                remedy="a local venue is one venue: leave one out",
+            )
         if rules.fee_in_base_of_buys:  # an order sized at its fill spends all of its budget
-            free = FeeSchedule()
-            terms = msgspec.structs.replace(terms, fees=dict.fromkeys(self._by_id, free))
+            pairs = [each.id for each in timeline.instruments if is_pair(each)]
+            free = {**terms.fees, **dict.fromkeys(pairs, FeeSchedule())}
+            terms = msgspec.structs.replace(terms, fees=free)
         self._venue = build_venue(timeline, terms, self._market, self)
         self._accounts = {
             name: Account(name, balances, self._by_id, rules, self.mark)
@@ -141,6 +148,7 @@ class LocalExchange:
         self._listeners: list[Listener] = []
         self._block: tuple[int, BarBlock] | None = None
         self._ts_known: list[int] = timeline.columns["ts_known"].tolist()
+        self._told_row = -1
         self._executions = 0
         self.updates = 0
         self.split_fill: Callable[[int], Sequence[int]] | None = None
@@ -192,7 +200,11 @@ class LocalExchange:
         return True
 
     def match_row(self) -> bool:
-        """The first half of `step`: orders meet the next row, and what comes of it is told."""
+        """The first half of `step`: orders meet the next row, and what comes of it is told.
+
+        A row that was matched before and has not been told is told first.
+        """
+        self.tell_row()
         row = self._market.row + 1
         if row >= len(self._ts_known):
             return False
@@ -209,8 +221,11 @@ class LocalExchange:
         return True
 
     def tell_row(self) -> None:
-        """The second half: the row itself is told."""
+        """The second half: the row itself is told, once."""
         row = self._market.row
+        if self._told_row == row:
+            return
+        self._told_row = row
         first, block = self._block_of(row)
         ends = bool(self._timeline.slice_end[row])
         event = block.event(row - first)
@@ -295,6 +310,9 @@ class LocalExchange:
             )
         owner = self._owner[number]
         wanted = _merge(order.request, changes)
+        if order.order_type.is_trailing:  # it goes on from where it has trailed to
+            stop = self._by_id[order.instrument].ticks_to_price(self.stop_of(number))
+            wanted = msgspec.structs.replace(wanted, stop=stop)
         new_id = changes.client_order_id
         if self._rules.replace_makes_new_order:
             duplicate = self._checks.refuse_duplicate(owner, new_id)
@@ -367,6 +385,14 @@ class LocalExchange:
         owner = self._accounts[account]
         return owner.orders.get(number or owner.by_client_id.get(client_order_id, 0))
 
+    def stop_of(self, number: int) -> int:
+        """Where the trigger of an order stands, in ticks: of a trailing one, by now."""
+        key = self._key[number]
+        for resting in self._venue.save().orders:
+            if resting.identity == key:
+                return resting.stop_ticks
+        return self._owner[number].orders[number].stop_ticks
+
     def open_orders(self, account: str, symbol: str = "") -> list[PlacedOrder]:
         """Open orders, oldest first."""
         return [
@@ -409,14 +435,11 @@ class LocalExchange:
         Of bars it is their opening that counts.
         """
         timeline = self._timeline
-        name = "ts_open" if timeline.kind == "bars" else "ts_event"
-        times = timeline.columns[name]
-        found = [
-            row
-            for row in timeline.rows_of(self.instrument_of(symbol).id).tolist()
-            if row <= self._market.row and start <= times[row] <= end
-        ]
-        return [self._row(row) for row in found]
+        times = timeline.columns["ts_open" if timeline.kind == "bars" else "ts_event"]
+        rows = timeline.rows_of(self.instrument_of(symbol).id)
+        known = rows[: np.searchsorted(rows, self._market.row, side="right")]
+        wanted = known[(times[known] >= start) & (times[known] <= end)]
+        return [self._row(row) for row in wanted.tolist()]
 
     def _row(self, row: int) -> MarketRow:
         event = next(self._timeline.blocks(1, row)).event(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic_ns, time_ns
 from typing import Protocol
 
@@ -46,11 +47,16 @@ class FeedClock:
         self._heard = monotonic_ns()
 
     def now(self) -> int:
-        """What time it is; that of the machine before the feed has told any."""
-        return self._ts + monotonic_ns() - self._heard if self._ts else time_ns()
+        """What time it is; 0 before the feed has told any."""
+        return self._ts + monotonic_ns() - self._heard if self._ts else 0
 
     def hear(self, ts: int) -> None:
         """The feed tells a time."""
         if ts > self._ts:
             self._ts = ts
             self._heard = monotonic_ns()
+
+
+def outside(clock: Clock) -> Callable[[], int]:
+    """Time for questions to the world: the machine's where the session has none yet."""
+    return lambda: clock.now() or time_ns()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -162,7 +162,14 @@ class ShellFigures(msgspec.Struct, frozen=True, kw_only=True):
     input_p99_us: float
 
 
-Item = FeedEvent | VenueReport | VenueSnapshot | KillSwitchSet | OperatorCommand
+class Told(NamedTuple):
+    """An operator's command, and who is to know when it has been followed."""
+
+    command: KillSwitchSet | OperatorCommand
+    on_done: Callable[[], None] | None
+
+
+Item = FeedEvent | VenueReport | VenueSnapshot | Told
 
 
 class RealtimeShell:
@@ -220,7 +227,6 @@ class RealtimeShell:
         self._heard_at = perf_counter_ns()
         self._is_silent = False
         self._stop_by: int | None = None
-        self._on_done: dict[int, Callable[[], None]] = {}
 
     # From outside.
 
@@ -231,9 +237,7 @@ class RealtimeShell:
 
         `on_done` is called when it has been followed and stands on the tape.
         """
-        if on_done is not None:
-            self._on_done[id(command)] = on_done
-        self.inbox.put_now(command)
+        self.inbox.put_now(Told(command, on_done))
 
     def look_soon(self, reason: str) -> None:
         """Ask the venue for its books as soon as possible."""
@@ -360,9 +364,8 @@ class RealtimeShell:
             self._run_clock()
             self._commit()
             for _, item in batch:
-                done = self._on_done.pop(id(item), None)
-                if done is not None:
-                    done()
+                if isinstance(item, Told) and item.on_done is not None:
+                    item.on_done()
             reason = self._why_over()
             if self._on_step is not None:
                 self._on_step()
@@ -394,8 +397,9 @@ class RealtimeShell:
                 self._clock.hear(item.ts_close)
                 for bars in self._slices.add(item, self._clock.now()):
                     self._take_bars(bars)
-            elif isinstance(item, (ConnectionChanged, VenueReport, VenueSnapshot, KillSwitchSet,
-                                   OperatorCommand)):  # fmt: skip
+            elif isinstance(item, Told):
+                self._take(item.command)
+            elif isinstance(item, ConnectionChanged | VenueReport | VenueSnapshot):
                 self._take(item)
             self._send(came)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import SecretStr
 
@@ -11,7 +11,7 @@ from onetape.execution.gateway import VenueGateway
 from onetape.marketdata.feeds.port import Feed
 from onetape.runtime.config import LiveClock, SessionConfig
 from onetape.runtime.config_live import Connection
-from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock
+from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock, outside
 from onetape.runtime.sessions.live_run import LiveParts
 
 
@@ -38,6 +38,8 @@ def _build_feed(config: SessionConfig, environ: Mapping[str, str], clock: Clock)
     match config.data.source:
         case "alpaca":
             return _build_alpaca_feed(connection, environ, clock, where, config.seed)
+        case "binance":
+            return _build_binance_feed(connection, environ, clock, where)
         case other:
             raise ConfigError(f"there is no feed {other!r}", where="data.source")
 
@@ -61,7 +63,7 @@ def _build_alpaca_feed(
         pair_stream_url=f"{streams}/v1beta3/crypto/us" if url else "",
         seed=seed,
     )
-    return AlpacaFeed(access, clock.now)
+    return AlpacaFeed(access, outside(clock))
 
 
 def _build_gateway(
@@ -74,8 +76,9 @@ def _build_gateway(
             return None
         case "alpaca":
             return _build_alpaca(connection, environ, clock, where, config.seed)
-        case other:
-            raise ConfigError(f"there is no venue {other!r}", where="execution.venue")
+        case "binance":
+            strategies = [each.name for each in config.strategies]
+            return _build_binance(connection, environ, where, strategies)
 
 
 def _build_alpaca(
@@ -94,7 +97,43 @@ def _build_alpaca(
         skew_s_max=None if isinstance(clock, FeedClock) else 5.0,
         seed=seed,
     )
-    return AlpacaGateway(access, clock.now)
+    return AlpacaGateway(access, outside(clock))
+
+
+def _build_binance_feed(
+    connection: Connection, environ: Mapping[str, str], clock: Clock, where: str
+) -> Feed:
+    from onetape.marketdata.feeds.binance import BinanceFeed
+    from onetape.marketdata.feeds.binance_client import BinanceSettings
+
+    _refuse_stream_url(connection, where)
+    has_key = connection.key is not None or connection.secret is not None
+    key, secret = read_keys(connection, environ, where) if has_key else (None, None)
+    settings = BinanceSettings(
+        endpoint=connection.feed or "live", base_url=connection.url or "", key=key, secret=secret
+    )
+    return BinanceFeed(settings, clock=outside(clock))
+
+
+def _build_binance(
+    connection: Connection, environ: Mapping[str, str], where: str, strategies: Sequence[str]
+) -> VenueGateway:
+    from onetape.execution.binance.gateway import BinanceGateway
+    from onetape.marketdata.feeds.binance_client import BinanceSettings
+
+    _refuse_stream_url(connection, where)
+    key, secret = read_keys(connection, environ, where)
+    endpoint = "live" if connection.endpoint == "live" else "testnet"
+    settings = BinanceSettings(
+        endpoint=endpoint, base_url=connection.url or "", key=key, secret=secret
+    )
+    return BinanceGateway(settings, strategies)
+
+
+def _refuse_stream_url(connection: Connection, where: str) -> None:
+    if connection.stream_url is not None:
+        raise ConfigError("binance's streams follow its url", where=f"{where}.stream_url",
+                          remedy="leave it out")  # fmt: skip
 
 
 def read_keys(

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
@@ -46,6 +48,7 @@ from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
+from onetape.risk.gates.gate import Gate
 from onetape.risk.limits import RiskLimits, build_gates
 from onetape.runtime.breakers import Breakers
 from onetape.runtime.carrying_costs import CarryingCosts
@@ -62,6 +65,7 @@ from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
+from onetape.runtime.drift_watch import Watched
 from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
@@ -273,6 +277,13 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
             margin does not fit them.
     """
+    ids = tuple(each.id for each in timeline.instruments)
+    unknown = config.fill.unknown(ids)
+    if unknown is not None:  # of instruments that no configuration names
+        raise ConfigError(
+            f"{unknown[2]!r} is no instrument of the session",
+            where=f"execution.fill.overrides.{unknown[0]}", remedy=nearest(unknown[2], ids),
+        )  # fmt: skip
     ratio = config.max_volume_ratio
     fees = config.fee_model()
     return VenueTerms(
@@ -305,6 +316,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
             )
         ),
         margin=build_agreement(config.margin, timeline.instruments),
+        holds_in_halts=config.while_halted == "hold",
     )
 
 
@@ -373,7 +385,7 @@ class BacktestSession:
         self._log = StepLog(tape)
         self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
-        self._view = SessionView(timeline, self._market, self._oms, self._log)
+        self._view = SessionView(timeline, self._market, self._oms, self._log, timeline.universe)
         is_margin = terms.margin is not None
         ledgers: list[Ledger] = []
         asked = [each for each in (limits, audit) if each is not None]
@@ -389,11 +401,13 @@ class BacktestSession:
         if account is not None:
             account.begin()
         self._view.runners = self.runners
-        controls = self._build_controls(limits, account) if limits.beyond_gates else None
+        is_controlled = limits.beyond_gates or timeline.universe is not None
+        controls = self._build_controls(limits, account) if is_controlled else None
         self.audit = None
         if audit is not None:
             engines = {
-                name: RiskEngine(build_gates(audit, is_margin=is_margin)) for name in self.runners
+                name: RiskEngine(self._build_gates(audit, is_margin=is_margin))
+                for name in self.runners
             }
             self.audit = RiskAudit(self._build_controls(audit, account, engines))
         self.desk = OrderDesk(
@@ -401,6 +415,7 @@ class BacktestSession:
             controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
+        self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
@@ -409,7 +424,7 @@ class BacktestSession:
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options,
+                self._contracts.options, self.desk.halted,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
@@ -500,7 +515,12 @@ class BacktestSession:
             limits, self._log, self._market, self._oms, self._timeline.instruments, self.runners,
             account, engines,
             UptickWatch(self._timeline, self._market) if limits.short_sale.uptick_rule else None,
+            self._timeline.universe,
         )  # fmt: skip
+
+    def _build_gates(self, limits: RiskLimits, *, is_margin: bool) -> tuple[Gate[Any], ...]:
+        has_universe = self._timeline.universe is not None
+        return build_gates(limits, is_margin=is_margin, has_universe=has_universe)
 
     def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
         if not limits.breakers:
@@ -577,21 +597,22 @@ class BacktestSession:
             instruments,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
-            RiskEngine(build_gates(limits, is_margin=is_margin)),
+            RiskEngine(self._build_gates(limits, is_margin=is_margin)),
             timeline.kind,
             exchange,
         )
 
     def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
         everything = tuple(each.id for each in self._timeline.instruments)
-        found: list[Alert] = []
-        for spec in self._specs:
-            features = spec.strategy.features() if spec.features is None else spec.features
-            found += find_alerts(
-                self._timeline, self.runners[spec.name], features,
-                spec.instruments or everything, drift,
-            )  # fmt: skip
-        return sorted(found, key=lambda each: each.row)
+        watched = [
+            Watched(
+                spec.name,
+                spec.strategy.features() if spec.features is None else spec.features,
+                spec.instruments or everything,
+            )
+            for spec in self._specs
+        ]
+        return find_alerts(self._timeline, self.runners, watched, drift)
 
     def save(self) -> SessionState:
         """The state of the session between two steps."""
@@ -609,6 +630,7 @@ class BacktestSession:
             transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
+            halted=list(self.desk.halted.values()),
         )
 
     def restore(self, state: SessionState) -> None:

@@ -440,4 +440,8 @@ def capabilities_of(venue: str) -> Capabilities | None:
         from onetape.execution.alpaca.translation import CAPABILITIES
 
         return CAPABILITIES
+    if venue == "binance":
+        from onetape.execution.binance.gateway import BinanceGateway
+
+        return BinanceGateway.capabilities
     return None

@@ -27,9 +27,11 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
-from onetape.marketdata.fundamentals import FUNDAMENTALS
+from onetape.marketdata.fundamentals import FUNDAMENTALS, pinned_version
 from onetape.marketdata.funding import FUNDING
+from onetape.marketdata.halts import HALTS
 from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.membership import MEMBERSHIP
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.timeline import PINNED_FILES, Timeline
 from onetape.risk.limits import RiskLimits
@@ -63,6 +65,7 @@ _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 
 _NOT_DECIDING = (
     "output", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
+    "data.connection", "execution.connection",
 )  # fmt: skip
 """Keys of config.json that change no decision and are not on the tape."""
 
@@ -72,6 +75,7 @@ _NOT_SET = "null"
 
 _WORDS: dict[str, str] = {
     ACTIONS: "corporate actions", FUNDING: "funding rates", FUNDAMENTALS: "published figures",
+    HALTS: "trading statuses",
 }  # fmt: skip
 """What a file of each timeframe holds."""
 
@@ -374,7 +378,9 @@ def _load_pinned(
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    pins = [each for each in header.datasets if each.timeframe not in PINNED_FILES]
+    members = next((each for each in header.datasets if each.timeframe == MEMBERSHIP), None)
+    others = (*PINNED_FILES, MEMBERSHIP)
+    pins = [each for each in header.datasets if each.timeframe not in others]
     action_pins = {
         (each.timeframe, each.instrument): each
         for each in header.datasets
@@ -390,9 +396,13 @@ def _load_pinned(
             changes.append(_change(InputKind.DATA, what))
             return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
+    versions |= pinned_version(header.datasets, files)
+    if members is not None:
+        versions[members.instrument] = members.table_version
+    names = config.data.instruments or [pin.instrument for pin in pins]  # of the universe then
     try:
         timeline = load_market_data(
-            Catalog(catalog), config.data.instruments, config.data.timeframe,
+            Catalog(catalog), names, config.data.timeframe,
             clock.ts_start, clock.ts_end, versions, files, config.data.reading,
         )  # fmt: skip
     except DataError as error:
@@ -408,6 +418,17 @@ def _load_pinned(
                 f"{pin.rows:,} with {pin.content_hash[:12]}"
             )
             changes.append(_change(InputKind.DATA, what, pin.content_hash, found.content_hash))
+    universe = copy.copy(timeline.universe)
+    if members is not None and universe is not None:
+        if members.content_hash != universe.pin.content_hash:
+            what = (
+                f"other instruments are in universe {members.instrument} of {catalog} at version "
+                f"{members.table_version}, or at other times, than the session read"
+            )
+            changes.append(
+                _change(InputKind.DATA, what, members.content_hash, universe.pin.content_hash)
+            )
+        universe.pin = members
     changes += _compare_files(action_pins, timeline, files)
     defined = {each.id: each for each in timeline.instruments}
     for each in header.instruments:
@@ -415,6 +436,7 @@ def _load_pinned(
             changes.append(_redefined(each, defined[each.id], catalog))
     pinned = copy.copy(timeline)
     pinned.datasets = tuple(pins)  # as they stand in the header
+    pinned.universe = universe
     pinned.action_pins = tuple(action_pins.values())
     return pinned
 
@@ -424,7 +446,7 @@ def _compare_files(
     timeline: Timeline,
     paths: SideFiles,
 ) -> list[Change]:
-    """Instruments whose actions, funding or figures are other ones than the session read."""
+    """Instruments of which a file holds other rows than the session read."""
     now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
     for key in sorted(pins.keys() | now.keys()):

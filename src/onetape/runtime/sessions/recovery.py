@@ -31,6 +31,7 @@ from onetape.domain.events import (
     StrayFilled,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import TradingStatus
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
 from onetape.portfolio.currency_ledger import open_ledger
@@ -58,6 +59,7 @@ class FoldedState:
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
         breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
+        halted: Instruments that are halted at their venue.
         margin: Status of (strategy, instrument) where it is not `sufficient`.
         is_complete: The session has stopped.
     """
@@ -73,6 +75,7 @@ class FoldedState:
         self.quarantined: list[StrategyQuarantined] = []
         self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
         self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
+        self.halted: dict[InstrumentId, TradingStatus] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
         self._oms = Oms()
@@ -92,6 +95,7 @@ class FoldedState:
             CashPosted: self._post,
             MarginStatusChanged: self._note_margin,
             CashSettling: self._note_settling,
+            TradingStatus: self._note_status,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -117,6 +121,7 @@ class FoldedState:
                 if each.trip is not None:
                     self.breakers[each.breaker, each.strategy, each.instrument] = each.trip
         self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
+        self.halted = {each.instrument: each for each in state.halted}
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
@@ -207,6 +212,12 @@ class FoldedState:
 
     def _note_settling(self, event: CashSettling, _seq: int, _origin: int) -> None:
         self.unsettled[event.strategy] = event.unsettled
+
+    def _note_status(self, event: TradingStatus, _seq: int, _origin: int) -> None:
+        if event.is_halted:
+            self.halted[event.instrument] = event
+        else:
+            self.halted.pop(event.instrument, None)
 
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)

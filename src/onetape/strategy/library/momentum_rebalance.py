@@ -15,9 +15,9 @@ class MomentumRebalance(Strategy):
 
     On the first time slice of each UTC month it sells what is no longer among the best and trims
     what has grown. On the next slice, when a cash account has the money, it fills up what it kept
-    and gives the free places to the best of that slice. It ranks what has a bar in the slice and
-    enough history; equal returns rank in the order of the configuration. Meant for a universe of
-    one calendar.
+    and gives the free places to the best of that slice. It ranks what has a bar in the slice,
+    has enough history and is in the session's universe then (where it has one); equal returns rank
+    in the order of the configuration. Meant for a universe of one calendar.
     """
 
     bars: int = param(120, ge=1, doc="bars over which the return is measured")
@@ -46,7 +46,8 @@ class MomentumRebalance(Strategy):
         ranked: list[tuple[float, InstrumentId]] = []
         for bar in slice_.bars:
             momentum = ctx.features_of(bar.instrument).momentum
-            if momentum == momentum:  # not NaN: enough history
+            is_warm = momentum == momentum  # not NaN: enough history
+            if is_warm and ctx.is_member(bar.instrument):
                 ranked.append((momentum, bar.instrument))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
         return [instrument for _, instrument in ranked]

@@ -38,7 +38,8 @@ from tests.support.local_venues import (
     refused,
     updates,
 )
-from tests.support.timelines import MINUTE, T0, Prices, closes, flat, make_columns, opens
+from tests.support.ticks import make_quote_timeline
+from tests.support.timelines import MINUTE, SECOND, T0, Prices, closes, flat, make_columns, opens
 
 COIN = make_spot("BTCUSDT.BINANCE", base="BTC", quote="USDT", tick_size="0.01", lot_size="0.00001")
 SHARE = make_equity("AAPL.ALPACA")
@@ -274,6 +275,31 @@ def test_client_id_is_unique_among_open_orders_or_for_ever() -> None:
         assert (getattr(again, "code", None) is None) is is_free_again
 
 
+def test_trailing_stop_that_is_replaced_stays_where_it_has_trailed_to() -> None:
+    exchange = shares(100, 100, 120, 115, 109, fees=NoFees())
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "4")))
+    exchange.step()
+    trailing = placed(
+        exchange.submit(
+            ME,
+            share(
+                Side.SELL, "4", trail="10", client_order_id="b",
+                order_type=OrderType.TRAILING_STOP,
+            ),
+        )
+    )  # fmt: skip
+    assert (trailing.stop_ticks, exchange.stop_of(trailing.number)) == (9_000, 9_000)
+    exchange.step()
+    exchange.step()
+    assert exchange.stop_of(trailing.number) == 11_000
+    fewer = placed(exchange.replace(ME, trailing.number, Changes(quantity=Decimal(3))))
+    assert (fewer.lots, exchange.stop_of(trailing.number)) == (3, 11_000)
+    exchange.step()
+    assert exchange.executions(ME)[-1].lots == 3
+    assert exchange.stop_of(trailing.number) == fewer.stop_ticks
+
+
 def test_replace_makes_a_new_order_where_the_venue_does() -> None:
     rules = ExchangeRules(is_client_id_unique_for_ever=True, replace_makes_new_order=True)
     exchange = shares(100, 100, 90, rules=rules)
@@ -311,16 +337,32 @@ def test_command_takes_its_latency_and_a_late_cancel_is_refused_when_it_arrives(
     assert waiting.is_open
     assert waiting.is_canceling
     exchange.advance(closes(1) + MINUTE // 2)
-    assert [each.kind for each in updates(heard)] == [UpdateKind.ACCEPTED, UpdateKind.CANCELED]
+    assert [(each.kind, each.ts) for each in updates(heard)] == [
+        (UpdateKind.ACCEPTED, closes(0)), (UpdateKind.CANCELED, closes(1) + MINUTE // 2),
+    ]  # fmt: skip
+    exchange.advance(closes(2))
     placed(exchange.submit(ME, share(Side.BUY, "1", client_order_id="b")))
+    exchange.advance(closes(3) - SECOND)
+    assert placed(exchange.cancel(ME, 2)).is_open
     exchange.step()
-    exchange.advance(closes(2) + 1)
-    late = exchange.cancel(ME, 2)
-    if not isinstance(late, type(waiting)):
-        pytest.fail("it has not filled yet")
+    assert [each.kind for each in updates(heard)][2:] == [UpdateKind.ACCEPTED, UpdateKind.FILLED]
+    exchange.advance(closes(4))
+    assert updates(heard)[-1].kind is UpdateKind.CANCEL_REFUSED
+    assert not updates(heard)[-1].order.is_canceling
+
+
+def test_order_that_was_cut_leaves_the_rest_of_a_bar_to_others() -> None:
+    columns = make_columns([(10.0,), (20.0, 20.0, 20.0, 20.0, 8.0), (20.0, 20.0, 20.0, 20.0, 8.0)])
+    timeline = build_timeline([(COIN, columns)], source="t", timeframe="1m")
+    accounts = {ME: {"USDT": 100 * E8}, "you": {"USDT": 1_000 * E8}}
+    exchange = make_exchange(timeline, PAIRS, accounts=accounts, max_volume_ratio=1.0)
     exchange.step()
-    exchange.advance(closes(3) + MINUTE)
-    assert [each.kind for each in updates(heard)][2:] == [UpdateKind.ACCEPTED, UpdateKind.CANCELED]
+    placed(exchange.submit(ME, order(Side.BUY, "10")))
+    placed(exchange.submit("you", order(Side.BUY, "8")))
+    exchange.step()
+    exchange.step()
+    assert [(e.account, e.lots) for e in exchange.books(ME).executions] == [(ME, 500_000)]
+    assert [e.lots for e in exchange.books("you").executions] == [800_000]
 
 
 def test_time_in_force_ends_an_order_and_says_why() -> None:
@@ -361,10 +403,23 @@ def test_rows_are_those_that_are_known_by_now() -> None:
     exchange = pairs(1, 2, 3)
     assert exchange.rows("BTCUSDT") == []
     exchange.advance(closes(1))
-    assert [each.event.ts_open for each in exchange.rows("BTCUSDT")] == [opens(0), opens(1)]  # pyright: ignore
+    assert [each.event.ts_event for each in exchange.rows("BTCUSDT")] == [closes(0), closes(1)]
     assert [each.row for each in exchange.rows("BTCUSDT", opens(1), opens(2))] == [1]
     assert exchange.now == closes(1)
     assert (exchange.rows_played, exchange.rows_total) == (2, 3)
+
+
+def test_market_order_on_quotes_is_filled_before_it_is_answered() -> None:
+    timeline = make_quote_timeline([(99.0, 101.0), (100.0, 102.0)])
+    exchange = make_exchange(timeline, SHARES, fees=NoFees())
+    heard = hear(exchange)
+    exchange.step()
+    done = placed(exchange.submit(ME, share(Side.BUY, "3")))
+    assert (done.status, done.filled_lots) == (PlacedStatus.FILLED, 3)
+    assert [each.kind for each in updates(heard)] == [UpdateKind.ACCEPTED, UpdateKind.FILLED]
+    assert exchange.books(ME).balances["USD"].total == (100_000 - 303) * E8
+    assert [each.event.ts_event for each in exchange.rows("AAPL", T0)] == [T0]
+    assert exchange.rows("AAPL", T0 + 1) == []
 
 
 def test_fill_in_parts_costs_and_brings_what_it_does_in_one() -> None:
@@ -401,6 +456,9 @@ def test_what_a_local_exchange_can_not_keep_exactly_it_refuses_first() -> None:
         pairs(1, fees=PerOrderFees(amount=1))
     with pytest.raises(ConfigError, match="no plain share"):
         pairs(1, fees=BpsFees(maker_bps=-1, taker_bps=5))
+    twice = [(each, make_columns(flat(1))) for each in (SHARE, make_equity("AAPL.XNAS"))]
+    with pytest.raises(ConfigError, match="the same symbol"):
+        make_exchange(build_timeline(twice, source="t", timeframe="1m"), SHARES)
     action = CorporateAction(
         instrument=SHARE.id, kind=CorporateActionKind.SPLIT, ts_event=T0 + MINUTE,
         ts_known=T0 + MINUTE, value=2,
