@@ -20,7 +20,8 @@ from onetape.domain.events import OrderFilled, OrderRejected
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderType, RejectCode, Side
 from onetape.domain.venue import ConnectionChanged
-from onetape.runtime.local_venues.messages import NewOrder, Refusal, RefusalCode
+from onetape.runtime.local_venues.messages import NewOrder, PlacedOrder, Refusal, RefusalCode
+from onetape.runtime.sessions.live_run import drive_live
 from onetape.tape import sqlite_store
 from tests.support.alpaca_venue import (
     AAPL,
@@ -35,7 +36,6 @@ from tests.support.alpaca_venue import (
 from tests.support.live_books import check_session, read_tape
 from tests.support.live_sessions import make_config, make_parts
 from tests.support.mortal_sessions import MortalSession, install, is_quiet
-from onetape.runtime.sessions.live_run import drive_live
 
 # Before it begins, through the command.
 
@@ -48,7 +48,7 @@ def url() -> Iterator[str]:
 
     async def serve() -> None:
         async with local_alpaca(make_minutes(AAPL, MSFT), is_open=False, rows=40) as world:
-            urls.append(world.server.url)
+            urls.append(world.server.rest_url)
             ready.set()
             await asyncio.to_thread(over.wait)
 
@@ -90,7 +90,8 @@ BEFORE_IT_BEGINS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("keys", "the paper account", "look at key and secret"),
     ),
     "wrong secret of the feed": (
-        {"data.connection.secret": "env:WRONG"}, ("keys", "look at key and secret"),
+        {"data.connection.secret": "env:WRONG"},
+        ("refuses access", "look at key, secret and subscription"),
     ),
     "missing secret": (
         {"execution.connection.secret": "env:NOT_THERE"}, ("NOT_THERE", "not set"),
@@ -124,9 +125,6 @@ BEFORE_IT_BEGINS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a clock that is off": (
         {"clock": {"type": "live"}}, ("clock is", "from ours", "set this machine's clock"),
     ),
-    "nobody there": (
-        {"execution.connection.url": "http://127.0.0.1:9"}, ("can't be reached",),
-    ),
 }  # fmt: skip
 
 
@@ -148,3 +146,166 @@ def test_live_refuses_to_begin_by_one_line(
     assert SECRET not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 3
     assert not list(Path().glob("runs/*/tape.db"))
+
+
+# While it runs.
+
+STRATEGY = """
+from onetape.domain.market import Bar
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+
+
+class Buyer(Strategy):
+    \"\"\"Buys at every bar.\"\"\"
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        ctx.buy(bar.instrument, 3)
+"""
+CASH = 200_000
+Trouble = Callable[[LocalAlpaca, MortalSession], Any]
+
+
+async def run_troubled(folder: Path, trouble: Trouble) -> MortalSession:
+    """Three bars, the trouble, and what it says; then it stops in order, and the books agree."""
+    file = folder / "buyer.py"
+    file.write_text(STRATEGY)
+    timeline = make_minutes(AAPL, MSFT)
+    async with local_alpaca(timeline, is_open=False, rows=8, cash=CASH) as world:
+        config = make_config(
+            world, "live", live={"look_seconds": 0.05, "power_loss": False},
+            data={"source": "alpaca", "timeframe": "1m", "instruments": [AAPL.id]},
+            strategies=[{"name": "buyer", "path": str(file), "capital": 100_000}],
+        )  # fmt: skip
+        session = MortalSession(world, config, folder / "run")
+        session.begin()
+        await session.until_quiet(1)
+        await play(world, session, 3)
+        await trouble(world, session)
+        assert await session.stop() is not None
+        check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir)
+        return session
+
+
+async def play(world: LocalAlpaca, session: MortalSession, bars: int) -> None:
+    """Bars one by one, each when everything that the one before caused is over."""
+    for _ in range(bars):
+        rows = session.rows
+        await world.player.play_slice()
+        await session.until_quiet(rows + 1)
+
+
+def rejected(session: MortalSession) -> list[OrderRejected]:
+    return [each.payload for each in read_tape(session.run_dir)
+            if isinstance(each.payload, OrderRejected)]  # fmt: skip
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+
+
+async def halt(world: LocalAlpaca, session: MortalSession) -> None:
+    world.exchange.halt("AAPL", "news pending")
+    await play(world, session, 2)
+    world.exchange.resume("AAPL")
+    await play(world, session, 1)
+
+
+async def spend(world: LocalAlpaca, session: MortalSession) -> None:
+    """An order by hand, of what the session does not trade, holds all of the buying power."""
+    limit = Decimal("0.5")
+    free = Decimal(world.exchange.buying_power(ACCOUNT, "USD")) / E8
+    request = NewOrder(symbol="MSFT", client_order_id="by-hand", side=Side.BUY, limit=limit,
+                       order_type=OrderType.LIMIT, quantity=free // limit)  # fmt: skip
+    placed = world.exchange.submit(ACCOUNT, request)
+    assert isinstance(placed, PlacedOrder), placed
+    await play(world, session, 2)
+    world.exchange.cancel(ACCOUNT, placed.number)
+    await play(world, session, 1)
+
+
+async def ask_for_more(world: LocalAlpaca, session: MortalSession) -> None:
+    submit = world.exchange.submit
+    low = Refusal(code=RefusalCode.MIN_NOTIONAL, message="cost basis must be >= minimal amount")
+    world.exchange.submit = lambda account, request: low  # pyright: ignore[reportAttributeAccessIssue]
+    await play(world, session, 2)
+    world.exchange.submit = submit  # pyright: ignore[reportAttributeAccessIssue]
+    await play(world, session, 1)
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize(
+    ("trouble", "code", "said"),
+    [
+        (halt, RejectCode.UNSUPPORTED, "halt"),
+        (spend, RejectCode.INSUFFICIENT_FUNDS, "insufficient buying power"),
+        (ask_for_more, RejectCode.UNSUPPORTED, "minimal amount"),
+    ],
+)
+def test_refused_order_is_rejected_with_the_words_of_the_venue(
+    tmp_path: Path, trouble: Trouble, code: RejectCode, said: str
+) -> None:
+    session = asyncio.run(run_troubled(tmp_path, trouble))
+    found = rejected(session)
+    assert len(found) == 2
+    assert all(said in each.reason and each.code is code for each in found), found
+    fills = [each for each in read_tape(session.run_dir) if isinstance(each.payload, OrderFilled)]
+    assert len(fills) >= 3
+
+
+@pytest.mark.usefixtures("running")
+def test_revoked_key_pauses_and_says_why(tmp_path: Path) -> None:
+    async def revoke(world: LocalAlpaca, session: MortalSession) -> None:
+        await world.server.revoke(KEY)
+        await session.until(lambda shell: not is_quiet(shell))
+        rows = session.rows
+        await world.player.play_slice()
+        await asyncio.sleep(0.3)
+        assert session.rows == rows  # it hears nothing, and does nothing
+        world.server.admit(KEY, SECRET, ACCOUNT)
+        await play(world, session, 2)
+
+    session = asyncio.run(run_troubled(tmp_path, revoke))
+    told = [each.payload.reason for each in read_tape(session.run_dir)
+            if isinstance(each.payload, ConnectionChanged) and not each.payload.is_up]  # fmt: skip
+    assert any("keys" in each for each in told), told
+
+
+@pytest.mark.usefixtures("running")
+def test_tape_of_a_running_session_is_locked_for_others(tmp_path: Path) -> None:
+    async def intrude(world: LocalAlpaca, session: MortalSession) -> None:
+        config = make_config(world, "live")
+        with pytest.raises(TryAgain, match="another process writes this tape") as refused:
+            await drive_live(config, session.run_dir, make_parts(world, "live"))
+        assert str(session.run_dir) in str(refused.value)
+        await play(world, session, 2)
+
+    asyncio.run(run_troubled(tmp_path, intrude))
+
+
+@pytest.mark.usefixtures("running")
+def test_full_disk_ends_the_session_by_one_line_and_it_goes_on_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = sqlite_store._open_file  # pyright: ignore[reportPrivateUsage]
+    opened: list[sqlite3.Connection] = []
+
+    def remember(*args: Any) -> sqlite3.Connection:
+        opened.append(open_file(*args))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite_store, "_open_file", remember)
+
+    async def fill_disk(world: LocalAlpaca, session: MortalSession) -> None:
+        connection = opened[-1]
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+        with pytest.raises(TryAgain, match="the disk is full") as full:
+            await play(world, session, 60)
+        assert "free space" in str(full.value)
+        session.begin()  # there is space again
+        await session.until_quiet(1)
+        await play(world, session, 2)
+
+    asyncio.run(run_troubled(tmp_path, fill_disk))

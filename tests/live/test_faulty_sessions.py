@@ -151,7 +151,9 @@ def test_books_are_equal_and_limits_hold(
     try:
         session, worst = asyncio.run(run_faulty(tmp_path, faults))
         assert worst.lots <= MAX_POSITION, worst.where
-        sent = [1 for each in read_tape(session.run_dir) if isinstance(each.payload, OrderSubmitted)]
+        sent = [
+            1 for each in read_tape(session.run_dir) if isinstance(each.payload, OrderSubmitted)
+        ]
         assert len(sent) >= 5
         assert len(faults.decisions) >= 10
     except BaseException as failure:

@@ -328,6 +328,7 @@ class RealtimeShell:
     async def _run_looks(self, gateway: VenueGateway, dispatcher: Dispatcher) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
         self.look_soon("start")
+        failure = ""
         while True:
             try:
                 async with asyncio.timeout(self._terms.look_seconds):
@@ -342,15 +343,22 @@ class RealtimeShell:
                     reason, list(dispatcher.submitted.values()), self.session.look_since
                 )
             except OnetapeError as error:
-                await self.inbox.put(
-                    ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)",
-                                      is_up=False, reason=str(error))
-                )  # fmt: skip
+                if failure != str(error):
+                    failure = str(error)
+                    await self._tell_look(gateway, failure, is_up=False)
                 await asyncio.sleep(min(1.0, self._terms.look_seconds))
                 self.look_soon(reason)
                 continue
+            if failure:
+                failure = ""
+                await self._tell_look(gateway, "it tells its books again", is_up=True)
             await self.inbox.put(snapshot)
             await asyncio.sleep(self._terms.look_pause_seconds)
+
+    async def _tell_look(self, gateway: VenueGateway, reason: str, *, is_up: bool) -> None:
+        await self.inbox.put(
+            ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)", is_up, reason)
+        )
 
     # The core.
 
