@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +33,7 @@ from tests.support.alpaca_venue import (
 )
 from tests.support.live_books import check_session, read_tape
 from tests.support.live_sessions import make_config, make_parts
+from tests.support.live_processes import threaded_alpaca, write_config
 from tests.support.mortal_sessions import MortalSession, install, is_quiet
 
 # Before it begins, through the command.
@@ -42,45 +41,9 @@ from tests.support.mortal_sessions import MortalSession, install, is_quiet
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A local Alpaca in a thread of its own; it stands at a day of 2024."""
-    ready, over = threading.Event(), threading.Event()
-    urls: list[str] = []
-
-    async def serve() -> None:
-        async with local_alpaca(make_minutes(AAPL, MSFT), is_open=False, rows=40) as world:
-            urls.append(world.server.rest_url)
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(20)
-    yield urls[0]
-    over.set()
-    thread.join(20)
-
-
-def write_config(url: str, **changes: Any) -> None:
-    """config.json in the working directory: right, but for `changes` (`a.b` is a key in a)."""
-    keys = {"key": "env:LOCAL_KEY", "secret": "env:LOCAL_SECRET"}
-    sections: dict[str, Any] = {
-        "mode": "live",
-        "clock": {"type": "live", "source": "feed"},
-        "data": {"source": "alpaca", "timeframe": "1m", "instruments": ["AAPL.ALPACA"],
-                 "connection": {"url": url, **keys}},
-        "execution": {"venue": "alpaca", "connection": {"url": url, **keys}},
-        "risk": {"max_order_quantity": 100, "max_daily_loss_pct": 5},
-        "strategies": [{"name": "sma_cross", "capital": 50_000,
-                        "params": {"fast": 3, "slow": 8, "quantity": 10}}],
-        "live": {"power_loss": False, "without_backtest": True},
-    }  # fmt: skip
-    for path, value in changes.items():
-        *parents, name = path.split(".")
-        section = sections
-        for each in parents:
-            section = section[each]
-        section[name] = value
-    Path("config.json").write_text(json.dumps(sections))
+    """A local Alpaca that stands at a day of 2024."""
+    with threaded_alpaca(make_minutes(AAPL, MSFT), rows=40) as venue:
+        yield venue.world.server.rest_url
 
 
 BEFORE_IT_BEGINS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -136,7 +99,7 @@ def test_live_refuses_to_begin_by_one_line(
     for name, value in {"LOCAL_KEY": KEY, "LOCAL_SECRET": SECRET, "WRONG": "wrong"}.items():
         monkeypatch.setenv(name, value)
     changes, said = BEFORE_IT_BEGINS[case]
-    write_config(url, **changes)
+    write_config(Path("config.json"), url, **changes)
     result = CliRunner().invoke(app, ["live", "config.json", "--quiet"])
     print(result.stderr, result.exit_code)
     assert result.exit_code not in (0, 1)  # 1: a defect of ours

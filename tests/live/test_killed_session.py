@@ -8,19 +8,30 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
 
 from onetape.domain.events import OrderSubmitted, SignalRecorded
 from onetape.domain.numbers import E8
-from onetape.domain.venue import BarClosed
-from tests.support.alpaca_venue import AAPL, ACCOUNT, MSFT, local_alpaca, make_minutes
+from onetape.domain.venue import BarClosed, SessionResumed
+from tests.support.alpaca_venue import (
+    AAPL,
+    ACCOUNT,
+    KEY,
+    MSFT,
+    SECRET,
+    local_alpaca,
+    make_minutes,
+)
 from tests.support.live_books import check_session, read_tape
+from tests.support.live_processes import LiveProcess, threaded_alpaca, write_config
 from tests.support.live_sessions import make_config
 from tests.support.mortal_sessions import MortalSession, Point, install
 
 KILLS = int(os.environ.get("ONETAPE_KILLS", "24"))
+PROCESSES = 1 if KILLS < 100 else 10
 CASH = 200_000
 WARM_UP, BARS = 8, 14
 INSTRUMENTS = (AAPL, MSFT)
@@ -194,3 +205,37 @@ def test_session_that_is_killed_loses_nothing(
     decided = read_decisions(session.run_dir)
     assert len(decided) >= BARS
     assert decided == {bar: uninterrupted[bar] for bar in decided}
+
+
+@pytest.mark.parametrize("seed", range(PROCESSES))
+def test_process_that_is_killed_loses_nothing(tmp_path: Path, seed: int) -> None:
+    """The same by `onetape live` in processes of its own and real kills, at any moment."""
+    chance = random.Random(seed)
+    environment = {**os.environ, "LOCAL_KEY": KEY, "LOCAL_SECRET": SECRET}
+    timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + 80, seed=seed)
+    with threaded_alpaca(timeline, rows=WARM_UP * 2, cash=CASH) as venue:
+        venue.world.exchange.split_fill = split
+        settings = make_settings(tmp_path)
+        write_config(
+            tmp_path / "config.json", venue.world.server.rest_url, strategies=settings["strategies"],
+            output={"snapshot_events": 60, "path": "runs"},
+            **{"data.instruments": [each.id for each in INSTRUMENTS]},
+        )  # fmt: skip
+        process = LiveProcess(tmp_path, "config.json", "--quiet", **environment)
+        for _ in range(2):
+            process.until_trading(1)
+            killer = threading.Timer(chance.uniform(0.05, 0.6), process.kill)
+            killer.start()
+            venue.play_slices(8)
+            killer.join()
+            venue.play_slices(chance.choice((0, 1, 3)))
+            process = LiveProcess(tmp_path, "--resume", str(process.run_dir), "--quiet",
+                                  **environment)  # fmt: skip
+        bars = process.until_trading(1)["bars"]
+        venue.play_slices(4)
+        process.until_trading(bars + 4 * len(INSTRUMENTS))
+        assert process.stop() == 0
+        check_session(venue.world.exchange, ACCOUNT, CASH * E8, process.run_dir)
+        events = [type(each.payload) for each in read_tape(process.run_dir)]
+        assert events.count(SessionResumed) == 2
+        assert OrderSubmitted in events
