@@ -17,7 +17,7 @@ from onetape.domain.errors import TryAgain
 from onetape.domain.events import OrderFilled, OrderRejected
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderType, RejectCode, Side
-from onetape.domain.venue import ConnectionChanged
+from onetape.domain.venue import ConnectionChanged, Discrepancy, ReportKind, VenueReport
 from onetape.runtime.local_venues.messages import NewOrder, PlacedOrder, Refusal, RefusalCode
 from onetape.runtime.sessions.live_run import drive_live
 from onetape.tape import sqlite_store
@@ -125,14 +125,29 @@ class Buyer(Strategy):
     def on_bar(self, bar: Bar, ctx: Context) -> None:
         ctx.buy(bar.instrument, 3)
 """
+PATIENT = """
+from onetape.domain.market import Bar
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy
+
+
+class Patient(Strategy):
+    \"\"\"Has an order far below the market.\"\"\"
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if not ctx.open_orders():
+            ctx.buy(bar.instrument, 3, limit=ctx.round_price(bar.instrument, bar.close * 0.8, 1))
+"""
 CASH = 200_000
 Trouble = Callable[[LocalAlpaca, MortalSession], Any]
 
 
-async def run_troubled(folder: Path, trouble: Trouble) -> MortalSession:
+async def run_troubled(
+    folder: Path, trouble: Trouble, strategy: str = STRATEGY
+) -> MortalSession:
     """Three bars, the trouble, and what it says; then it stops in order, and the books agree."""
     file = folder / "buyer.py"
-    file.write_text(STRATEGY)
+    file.write_text(strategy)
     timeline = make_minutes(AAPL, MSFT)
     async with local_alpaca(timeline, is_open=False, rows=8, cash=CASH) as world:
         config = make_config(
@@ -272,3 +287,27 @@ def test_full_disk_ends_the_session_by_one_line_and_it_goes_on_behind(
         await play(world, session, 2)
 
     asyncio.run(run_troubled(tmp_path, fill_disk))
+
+
+@pytest.mark.usefixtures("running")
+def test_order_that_is_closed_here_and_open_there_is_canceled(tmp_path: Path) -> None:
+    """A venue that says that an order is canceled, and has it all the same."""
+
+    async def lie(world: LocalAlpaca, session: MortalSession) -> None:
+        shell = session.life.shell
+        assert shell is not None
+        (resting,) = world.exchange.open_orders(ACCOUNT)
+        said = VenueReport(kind=ReportKind.CANCELED, instrument=resting.instrument,
+                           client_order_id=resting.client_order_id)  # fmt: skip
+        await shell.hear_venue(said)
+        await session.until(lambda shell: not world.exchange.open_orders(ACCOUNT))
+        await session.until(is_quiet)
+        await play(world, session, 2)
+        assert len(world.exchange.open_orders(ACCOUNT)) == 1  # another one, which both know
+
+    session = asyncio.run(run_troubled(tmp_path, lie, PATIENT))
+    told = [(each.payload.is_resolved, each.payload.resolution)
+            for each in read_tape(session.run_dir)
+            if isinstance(each.payload, Discrepancy)]  # fmt: skip
+    assert [each for each, _ in told] == [False, True]
+    assert "its cancel is sent" in told[0][1]

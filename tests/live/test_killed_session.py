@@ -239,3 +239,30 @@ def test_process_that_is_killed_loses_nothing(tmp_path: Path, seed: int) -> None
         events = [type(each.payload) for each in read_tape(process.run_dir)]
         assert events.count(SessionResumed) == 2
         assert OrderSubmitted in events
+
+
+@pytest.mark.usefixtures("mortal")
+def test_session_that_is_killed_while_it_stops_goes_on_stopping(tmp_path: Path) -> None:
+    async def run() -> str:
+        timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + BARS)
+        async with local_alpaca(timeline, is_open=False, rows=2 * WARM_UP, cash=CASH) as world:
+            config = make_config(world, "live", **make_settings(tmp_path))
+            session = MortalSession(world, config, tmp_path / "run")
+            session.begin()
+            await session.until_quiet(1)
+            while not world.exchange.open_orders(ACCOUNT):
+                before = session.rows
+                await world.player.play_slice()
+                await session.until_quiet(before + len(INSTRUMENTS))
+            session.life.point = "send, before", session.life.visits["send, before"] + 1
+            assert await session.stop() is None
+            await session.bury()
+            assert world.exchange.open_orders(ACCOUNT)
+            session.begin()
+            await session.until(lambda shell: shell.session.is_stopping)
+            result = await session.stop()
+            assert result is not None
+            check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir)
+            return result.reason
+
+    assert asyncio.run(run()) == "stopped by an operator"

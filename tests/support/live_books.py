@@ -75,9 +75,10 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
     there = {from_link_id(each.client_order_id)[0] for each in exchange.orders(account)
              if each.instrument in traded}  # fmt: skip
     assert there <= set(submitted), "an order that the tape does not know"
-    lost = {each.payload.client_order_id for each in events
-            if isinstance(each.payload, OrderRejected | OrderCanceled)
-            and ("never had" in each.payload.reason or isinstance(each.payload, OrderRejected))}  # fmt: skip
+    ended = [each.payload for each in events
+             if isinstance(each.payload, OrderRejected | OrderCanceled)]  # fmt: skip
+    lost = {each.client_order_id for each in ended
+            if isinstance(each, OrderRejected) or "never had" in each.reason}  # fmt: skip
     assert set(submitted) - there <= lost, "an order that the venue does not know"
     at_venue = Counter[tuple[str, int]]()
     for each in books.executions:

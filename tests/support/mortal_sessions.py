@@ -58,6 +58,7 @@ class Life:
         point: Where it ends; None: when it is asked to. The place `any` counts all visits.
 
     Attributes:
+        point: As given; may be set while it runs.
         visits: How often each place was visited.
         remains: The copy of the directory at the moment of its end; None: it lives.
         ended: Set at its end.
@@ -72,13 +73,13 @@ class Life:
         self.remains: Path | None = None
         self.ended = asyncio.Event()
         self.shell: RealtimeShell | None = None
-        self._point = point
+        self.point = point
 
     def visit(self, place: str) -> None:
         """The process comes by a place; raises `Killed` where it ends, and ever after."""
         if self.remains is None:
             self.visits.update((place, "any"))
-            if self._point is None or self.visits[self._point[0]] < self._point[1]:
+            if self.point is None or self.visits[self.point[0]] < self.point[1]:
                 return
             self.kill()
         raise Killed
@@ -341,8 +342,8 @@ class MortalSession:
         session: Any = shell.session
         memory = session.save().memory
         return (
-            f"{session.rows} rows, {session.open_orders} open orders, down {session.pipeline.down}, "
-            f"states {[session.state_of(each) for each in session.strategies]}, {memory}, "
+            f"{session.rows} rows, {session.open_orders} open orders, "
+            f"down {session.pipeline.down}, states {[session.state_of(each) for each in session.strategies]}, {memory}, "
             f"venue: {self.world.exchange.books('me').open_orders}"
         )
 

@@ -50,6 +50,11 @@ class Dispatcher:
             self._newest[identity] = task
             task.add_done_callback(lambda done, of=identity: self._drop(of, done))
 
+    def cancel_stray(self, order: OrderSubmitted, ts_came: int) -> None:
+        """Cancel an order that is closed here and open at the venue."""
+        self.submitted.setdefault(order.client_order_id, order)
+        self.send([OrderCancelPending(order.client_order_id)], ts_came)
+
     def _drop(self, identity: str, done: asyncio.Task[None]) -> None:
         if self._newest.get(identity) is done:
             del self._newest[identity]

@@ -449,11 +449,13 @@ class RealtimeShell:
 
     def _send(self, came: int) -> None:
         """Commands leave once the tape has them."""
-        commands = self.session.outbox.waiting
-        if not commands or self.dispatcher is None:
+        outbox = self.session.outbox
+        if self.dispatcher is None or not (outbox.waiting or outbox.strays):
             return
         self._tape.commit()
-        self.dispatcher.send(self.session.outbox.take(), came)
+        self.dispatcher.send(outbox.take(), came)
+        for each in outbox.take_strays():
+            self.dispatcher.cancel_stray(each, came)
 
     def _commit(self) -> None:
         self._tape.commit()

@@ -211,6 +211,7 @@ class _Run:
             give(session, each)
         tape.check_over()
         session.outbox.take()  # sent already, or not: the venue knows
+        session.outbox.take_strays()
         return await self._drive(session, tape, store, header.instruments, begins=False)
 
     async def _drive(

@@ -188,8 +188,9 @@ class RealtimeSession:
         self._venue_desk: VenueDesk | None = None
         if not policy.is_simulated:
             self._venue_desk = self.pipeline.correspondence = VenueDesk(
-                instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation
-            )
+                instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation,
+                self.outbox.strays.append,
+            )  # fmt: skip
         self.pipeline.attach(
             self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
             cancels_on_stop=policy.cancels_on_stop,
