@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
@@ -14,6 +14,7 @@ from onetape.execution.alpaca.gateway import AlpacaGateway
 from onetape.marketdata.feeds.alpaca import AlpacaFeed
 from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
 from onetape.runtime.config import SessionConfig
+from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.realtime.control_socket import ask_session
 from onetape.runtime.sessions.live_run import LiveParts, LiveResult, drive_live
 from tests.support.alpaca_venue import ACCOUNT, KEY, SECRET, LocalAlpaca
@@ -22,10 +23,16 @@ WARM_UP = 20
 """Bars that the venue has played when a session begins."""
 
 
+class Playing(Protocol):
+    """What has a local exchange."""
+
+    exchange: LocalExchange
+
+
 class VenueClock:
     """The clock of a local venue."""
 
-    def __init__(self, world: LocalAlpaca) -> None:
+    def __init__(self, world: Playing) -> None:
         self._world = world
 
     def now(self) -> int:

@@ -41,6 +41,7 @@ from onetape.domain.orders import (
     ReplaceIntent,
 )
 from onetape.domain.timestamps import to_iso
+from onetape.domain.venue import VenueReport
 from onetape.marketdata.timeline import Timeline
 from onetape.tape.block import Record
 from onetape.tape.envelope import TYPES, expand
@@ -342,6 +343,11 @@ class _Words:
                 return f"{payload.instrument} {what}{reason}"
             case CorporateAction():
                 return _tell_action(payload)
+            case VenueReport():
+                lots = f" {payload.lots:,} lots" if payload.lots else ""
+                price = f" at {payload.price}" if payload.price else ""
+                reason = f": {payload.reason}" if payload.reason else ""
+                return f"the venue says {payload.kind.value}{lots}{price}{reason}"
             case on_tape.OrderAccepted():
                 return f"the venue has it as {payload.venue_order_id}"
             case on_tape.OrderRejected() | on_tape.OrderCancelRejected():

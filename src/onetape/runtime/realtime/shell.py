@@ -315,7 +315,8 @@ class RealtimeShell:
         seconds = self._terms.stale_seconds
         while True:
             await asyncio.sleep(seconds / 4)
-            silent = (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
+            is_late = (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
+            silent = is_late and self._slices.is_open(self._clock.now())
             if silent == self._is_silent:
                 continue
             self._is_silent = silent

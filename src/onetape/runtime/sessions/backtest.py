@@ -709,13 +709,19 @@ class BacktestSession:
                 on_progress(Progress(stop, len(ts_known), int(ts_known[stop - 1]), equity))
         self.finish()
 
-    def start(self) -> None:
-        """The first steps: header, capital, `on_start`."""
+    def start(self, ts: int = 0, history_rows: int = 0) -> None:
+        """The first steps: header, capital, `on_start`.
+
+        Args:
+            ts: When, ns UTC; 0: when the first row opens.
+            history_rows: So many rows are from before: they move features and marks only.
+        """
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
         ts_first = int(self._timeline.columns["ts_open"].min())
-        self.pipeline.start(self._header(), deposits, ts_first)
+        self.pipeline.start(self._header(), deposits, ts or ts_first)
+        self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
     def expect(self, controls: Sequence[tuple[int, KillSwitchSet]]) -> None:

@@ -37,9 +37,16 @@ from onetape.execution.oms import Oms, Order
 from onetape.portfolio.currency_ledger import open_ledger
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.kill_switch import KillSwitch
-from onetape.runtime.sessions.session_state import decode_state
+from onetape.runtime.sessions.realtime import decode_realtime
+from onetape.runtime.sessions.session_state import SessionState, decode_state
 from onetape.tape.reader import BlockReader
 from onetape.tape.snapshot import Snapshot
+
+
+def find_seq(snapshot: Snapshot, header: SessionStarted) -> int:
+    """The seq of the newest event before a snapshot; pinned rows have seqs too."""
+    pinned_rows = snapshot.rows if header.mode == "backtest" else 0
+    return pinned_rows + snapshot.events - 1
 
 
 class FoldedState:
@@ -111,7 +118,8 @@ class FoldedState:
             DataError: It is of another version of onetape.
             InvariantBroken: Its books don't balance.
         """
-        state = decode_state(snapshot.state)
+        is_pinned = self.header.mode == "backtest"
+        state = decode_state(snapshot.state) if is_pinned else decode_realtime(snapshot.state)
         self.orders.update((each.client_order_id, each) for each in state.desk.orders)
         self.kill_switch.active = state.desk.kill_active
         self.kill_switch.reason = state.desk.kill_reason
@@ -120,14 +128,15 @@ class FoldedState:
             for each in state.pipeline.breakers.watched:
                 if each.trip is not None:
                     self.breakers[each.breaker, each.strategy, each.instrument] = each.trip
-        self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
-        self.halted = {each.instrument: each for each in state.halted}
+        if isinstance(state, SessionState):
+            self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
+            self.halted = {each.instrument: each for each in state.halted}
+            for each in state.proceeds:
+                self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
-        for each in state.proceeds:
-            self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
-        self.seq = snapshot.rows + snapshot.events - 1
+        self.seq = find_seq(snapshot, self.header)
         self.ts = snapshot.ts
 
     def apply(self, payload: Payload, seq: int, correlation_id: int) -> None:
@@ -272,6 +281,6 @@ def fold_tape(
 def _snapshot_before(reader: BlockReader, until_seq: int) -> Snapshot | None:
     """The newest snapshot that is not behind `until_seq`."""
     newest = reader.newest_snapshot(events=until_seq)
-    while newest is not None and newest.rows + newest.events - 1 > until_seq:
+    while newest is not None and find_seq(newest, reader.header) > until_seq:
         newest = reader.newest_snapshot(events=newest.events - 1)
     return newest
