@@ -32,8 +32,8 @@ from tests.support.alpaca_venue import (
     make_minutes,
 )
 from tests.support.live_books import check_session, read_tape
-from tests.support.live_sessions import make_config, make_parts
 from tests.support.live_processes import threaded_alpaca, write_config
+from tests.support.live_sessions import make_config, make_parts
 from tests.support.mortal_sessions import MortalSession, install, is_quiet
 
 # Before it begins, through the command.
@@ -142,9 +142,7 @@ CASH = 200_000
 Trouble = Callable[[LocalAlpaca, MortalSession], Any]
 
 
-async def run_troubled(
-    folder: Path, trouble: Trouble, strategy: str = STRATEGY
-) -> MortalSession:
+async def run_troubled(folder: Path, trouble: Trouble, strategy: str = STRATEGY) -> MortalSession:
     """Three bars, the trouble, and what it says; then it stops in order, and the books agree."""
     file = folder / "buyer.py"
     file.write_text(strategy)

@@ -30,7 +30,7 @@ from tests.support.live_processes import LiveProcess, threaded_alpaca, write_con
 from tests.support.live_sessions import make_config
 from tests.support.mortal_sessions import MortalSession, Point, install
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "24"))
+KILLS = int(os.environ.get("ONETAPE_KILLS", "20"))
 PROCESSES = 1 if KILLS < 100 else 10
 CASH = 200_000
 WARM_UP, BARS = 8, 14
@@ -217,8 +217,8 @@ def test_process_that_is_killed_loses_nothing(tmp_path: Path, seed: int) -> None
         venue.world.exchange.split_fill = split
         settings = make_settings(tmp_path)
         write_config(
-            tmp_path / "config.json", venue.world.server.rest_url, strategies=settings["strategies"],
-            output={"snapshot_events": 60, "path": "runs"},
+            tmp_path / "config.json", venue.world.server.rest_url,
+            strategies=settings["strategies"], output={"snapshot_events": 60, "path": "runs"},
             **{"data.instruments": [each.id for each in INSTRUMENTS]},
         )  # fmt: skip
         process = LiveProcess(tmp_path, "config.json", "--quiet", **environment)

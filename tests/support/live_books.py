@@ -1,4 +1,4 @@
-"""What must hold of any live session, however often its process was killed or its venue faltered."""
+"""What must hold of any live session, however often its process was killed or its venue failed."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class LiveProcess:
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self._folder = folder
-        self.process = subprocess.Popen(  # noqa: S603: this Python, our command
+        self.process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, "live", *arguments],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True,

@@ -341,9 +341,10 @@ class MortalSession:
             return "no shell yet"
         session: Any = shell.session
         memory = session.save().memory
+        states = [session.state_of(each) for each in session.strategies]
         return (
             f"{session.rows} rows, {session.open_orders} open orders, "
-            f"down {session.pipeline.down}, states {[session.state_of(each) for each in session.strategies]}, {memory}, "
+            f"down {session.pipeline.down}, states {states}, {memory}, "
             f"venue: {self.world.exchange.books('me').open_orders}"
         )
 
