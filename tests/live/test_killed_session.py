@@ -237,7 +237,7 @@ def test_process_that_is_killed_loses_nothing(tmp_path: Path, seed: int) -> None
         assert process.stop() == 0
         check_session(venue.world.exchange, ACCOUNT, CASH * E8, process.run_dir)
         events = [type(each.payload) for each in read_tape(process.run_dir)]
-        assert events.count(SessionResumed) == 2
+        assert SessionResumed in events  # a process may be killed before it has begun
         assert OrderSubmitted in events
 
 
