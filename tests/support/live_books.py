@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from onetape.domain.events import (
     StrayFilled,
 )
 from onetape.domain.venue import ConnectionChanged, ConnectionPart, SessionResumed, VenueSnapshot
-from onetape.execution.alpaca.chains import from_link_id
+from onetape.runtime.local_venues.accounts import is_pair, units_per_lot
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.sessions.recovery import FoldedState, fold_tape
 from onetape.runtime.verification import Verdict, verify_tape
@@ -43,7 +44,24 @@ def fold_books(run_dir: Path) -> FoldedState:
         reader.close()
 
 
-def check_session(exchange: LocalExchange, account: str, cash: int, run_dir: Path) -> None:
+def own_id(link_id: str) -> str:
+    """Our client order id of an order at the venue, which may have replaced another one."""
+    return re.sub(r"-r\d+$", "", link_id)
+
+
+def held_lots(exchange: LocalExchange, account: str) -> dict[str, int]:
+    """What an account holds of each instrument, signed lots; of pairs the whole ones."""
+    books = exchange.books(account)
+    held: dict[str, int] = {name: each.lots for name, each in books.positions.items()}
+    for each in exchange.instruments.values():
+        if is_pair(each) and each.base_currency in books.balances:
+            held[each.id] = books.balances[each.base_currency].total // units_per_lot(each)
+    return {name: lots for name, lots in held.items() if lots}
+
+
+def check_session(
+    exchange: LocalExchange, account: str, cash: int, run_dir: Path, currency: str = "USD"
+) -> None:
     """A session that is over against the books of its venue, which is all the account did.
 
     Args:
@@ -51,6 +69,7 @@ def check_session(exchange: LocalExchange, account: str, cash: int, run_dir: Pat
         account: There.
         cash: What the account began with, minor units.
         run_dir: Of the session.
+        currency: Of the cash.
 
     Raises:
         AssertionError: An order or fill was lost, doubled or orphaned; the books differ; something
@@ -58,7 +77,7 @@ def check_session(exchange: LocalExchange, account: str, cash: int, run_dir: Pat
     """
     events = read_tape(run_dir)
     check_orders(exchange, account, events)
-    check_totals(exchange, account, cash, fold_books(run_dir))
+    check_totals(exchange, account, cash, fold_books(run_dir), currency)
     check_looked_first(events)
     found = verify_tape(run_dir / "tape.db")
     assert found.verdict is Verdict.IDENTICAL, found.what
@@ -72,7 +91,7 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
     books = exchange.books(account)
     traded = {one.id for each in events if isinstance(each.payload, SessionStarted)
               for one in each.payload.instruments}  # fmt: skip
-    there = {from_link_id(each.client_order_id)[0] for each in exchange.orders(account)
+    there = {own_id(each.client_order_id) for each in exchange.orders(account)
              if each.instrument in traded}  # fmt: skip
     assert there <= set(submitted), "an order that the tape does not know"
     ended = [each.payload for each in events
@@ -82,7 +101,7 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
     assert set(submitted) - there <= lost, "an order that the venue does not know"
     at_venue = Counter[tuple[str, int]]()
     for each in books.executions:
-        at_venue[from_link_id(each.client_order_id)[0], each.ticks] += each.lots
+        at_venue[own_id(each.client_order_id), each.ticks] += each.lots
     ours = Counter[tuple[str, int]]()
     for each in events:
         if isinstance(each.payload, _FILLS):
@@ -91,7 +110,9 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
     assert not books.open_orders
 
 
-def check_totals(exchange: LocalExchange, account: str, cash: int, state: FoldedState) -> None:
+def check_totals(
+    exchange: LocalExchange, account: str, cash: int, state: FoldedState, currency: str
+) -> None:
     """What the strategies hold together is what the account holds; cash to the last unit."""
     assert not state.orders
     books = exchange.books(account)
@@ -101,9 +122,8 @@ def check_totals(exchange: LocalExchange, account: str, cash: int, state: Folded
         for identity, position in ledger.held.items():
             held[identity] += position.lots
         spent += ledger.capital - ledger.cash
-    at_venue = {str(name): each.lots for name, each in books.positions.items() if each.lots}
-    assert {name: lots for name, lots in held.items() if lots} == at_venue
-    assert cash - spent == books.balances["USD"].total
+    assert {name: lots for name, lots in held.items() if lots} == held_lots(exchange, account)
+    assert cash - spent == books.balances[currency].total
 
 
 def check_looked_first(events: list[Event]) -> None:

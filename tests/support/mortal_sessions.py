@@ -13,7 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 import pytest
@@ -31,6 +31,8 @@ from onetape.execution.alpaca.rest import AlpacaRest
 from onetape.execution.gateway import Capabilities, Hear, Heard, VenueGateway
 from onetape.marketdata.feeds.port import Feed, FeedEvent, Take
 from onetape.runtime.config import SessionConfig
+from onetape.runtime.local_venues.exchange import LocalExchange
+from onetape.runtime.local_venues.replay import Player
 from onetape.runtime.realtime.shell import RealtimeShell
 from onetape.runtime.sessions import live_run
 from onetape.runtime.sessions.live_run import LiveParts, LiveResult, drive_live
@@ -214,17 +216,37 @@ def _mortal(write: Callable[..., None], place: str) -> Callable[..., None]:
     return write_or_die
 
 
+class PlayedVenue(Protocol):
+    """A venue that the test plays."""
+
+    exchange: LocalExchange
+    player: Player
+
+
 class MortalSession:
     """A live session over several processes; `install` comes before it.
+
+    Args:
+        world: The venue.
+        config: Of the session.
+        run_dir: Where it begins.
+        make: What connects a process; None: the local Alpaca.
 
     Attributes:
         world: The venue.
         life: The process that runs now, or ran last.
     """
 
-    def __init__(self, world: LocalAlpaca, config: SessionConfig, run_dir: Path) -> None:
+    def __init__(
+        self,
+        world: PlayedVenue,
+        config: SessionConfig,
+        run_dir: Path,
+        make: Callable[[], LiveParts] | None = None,
+    ) -> None:
         run_dir.mkdir()
         self.world = world
+        self._make = make
         self._config = config
         self._run_dir = run_dir
         self._task: asyncio.Task[LiveResult]
@@ -247,7 +269,11 @@ class MortalSession:
         asyncio.get_running_loop().set_exception_handler(_tell)
         life = self.life = Life.current = Life(self._run_dir, point)
         self.has_begun = True
-        inner = make_parts(self.world, self._config.mode)
+        if self._make is not None:
+            inner = self._make()
+        else:
+            assert isinstance(self.world, LocalAlpaca)
+            inner = make_parts(self.world, self._config.mode)
         assert inner.gateway is not None
         parts = LiveParts(
             feed=MortalFeed(inner.feed, life),
