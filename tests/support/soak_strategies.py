@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from onetape.domain.events import OrderEvent
 from onetape.domain.market import Bar
 from onetape.features.average import Sma
@@ -67,7 +69,5 @@ class Sticks(Strategy):
         if self.bars % 89 == 0:
             ctx.buy(bar.instrument, 1)
         while self.bars == self.stuck_at:
-            try:
+            with contextlib.suppress(Exception):
                 ctx.history(bar.instrument, 50)
-            except Exception:  # noqa: BLE001, S110, PERF203 - as people write it
-                pass

@@ -359,6 +359,7 @@ class RealtimeShell:
     async def _run_looks(self, gateway: VenueGateway) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
         self.look_soon("start")
+        is_reached = True
         while True:
             try:
                 async with asyncio.timeout(self._terms.look_seconds):
@@ -373,15 +374,23 @@ class RealtimeShell:
                     self.session.look_since,
                 )  # fmt: skip
             except OnetapeError as error:
-                await self.inbox.put(
-                    ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)",
-                                      is_up=False, reason=str(error))
-                )  # fmt: skip
+                if is_reached:
+                    await self._tell_look(gateway, is_up=False, reason=str(error))
+                is_reached = False
                 await asyncio.sleep(min(1.0, self._terms.look_seconds))
                 self.look_soon(reason)
                 continue
+            if not is_reached:
+                await self._tell_look(gateway, is_up=True, reason="the venue answers again")
+            is_reached = True
             await self.inbox.put(snapshot)
             await asyncio.sleep(self._terms.look_pause_seconds)
+
+    async def _tell_look(self, gateway: VenueGateway, *, is_up: bool, reason: str) -> None:
+        await self.inbox.put(
+            ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)", is_up=is_up,
+                              reason=reason)
+        )  # fmt: skip
 
     # The core.
 
