@@ -1,17 +1,25 @@
-"""Features: a column beside TA-Lib and polars in one run, and one update in Python."""
+"""Features: a column beside TA-Lib and polars in one run, and one update, compiled and in Python.
+
+All figures are CPU time of this process (user and system), so another process on the machine costs
+less of them. In each round ours, TA-Lib's and polars' function run one after the other; a ratio is
+the median over the rounds.
+"""
 
 from __future__ import annotations
 
 import argparse
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import talib
+from numba import njit
 
 from onetape.features import (
     AccumulationDistribution,
@@ -62,7 +70,8 @@ from onetape.features import (
     ZScore,
 )
 from onetape.features.columns import select_inputs
-from onetape.features.compiled import compute_column_compiled
+from onetape.features.compiled import PackedState, advance, compute_column_compiled
+from onetape.features.estimator import Expression
 
 Column = npt.NDArray[Any]
 Compute = Callable[[], object]
@@ -74,12 +83,18 @@ WINDOW = 20
 
 
 class FeatureSpeed(NamedTuple):
-    """Nanoseconds a bar: our compiled column, that of others (NaN without one), one in Python."""
+    """Nanoseconds of CPU a bar: our compiled column and those of others, an update of a live form.
+
+    `by_talib` and `by_polars` are how many times ours is as fast; NaN where they have none.
+    """
 
     name: str
     ours: float
     talib: float
+    by_talib: float
     polars: float
+    by_polars: float
+    live_compiled: float
     live: float
 
 
@@ -161,16 +176,19 @@ def list_cases(
     ]  # fmt: skip
 
 
-def measure_batch(compute: Compute | None, rows: int, runs: int) -> float:
-    """Nanoseconds a bar, the best of `runs` after one that is not counted; NaN of nothing."""
-    if compute is None:
-        return float("nan")
-    seconds: list[float] = []
+def measure_rounds(computes: list[Compute | None], runs: int) -> list[list[float]]:
+    """Nanoseconds a bar of each in each of `runs` rounds after one that is not counted."""
+    rounds: list[list[float]] = []
     for _ in range(runs + 1):
-        begun = time.perf_counter()
-        compute()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds[1:]) / rows * 1e9
+        found: list[float] = []
+        for compute in computes:
+            begun = time.process_time()
+            if compute is not None:
+                compute()
+            spent = time.process_time() - begun
+            found.append(float("nan") if compute is None else spent / BATCH_ROWS * 1e9)
+        rounds.append(found)
+    return rounds[1:]
 
 
 def measure_live(feature: Estimator, bars: dict[str, Column]) -> float:
@@ -180,9 +198,50 @@ def measure_live(feature: Estimator, bars: dict[str, Column]) -> float:
     seconds: list[float] = []
     for first in range(0, LIVE_ROWS, BLOCK):
         block = list(zip(*(each[first : first + BLOCK] for each in columns), strict=True))
-        begun = time.perf_counter()
+        begun = time.process_time()
         for bar in block:
             running.update(*bar)
+        seconds.append(time.process_time() - begun)
+    return statistics.median(seconds) / BLOCK * 1e9
+
+
+@njit(cache=True, nogil=True)
+def move_events(state: Any, inputs: tuple[Column, ...], out: Column) -> None:
+    """Event by event, as in a compiled loop: the state is a record in memory and stays there."""
+    row = 0
+    for values in zip(*inputs):  # noqa: B905  (Numba knows no `strict`)
+        out[row] = advance(state, *values)
+        row += 1  # noqa: SIM113  (`enumerate` over a star-zip does not compile)
+
+
+def measure_live_compiled(feature: Estimator, bars: dict[str, Column]) -> float:
+    """Nanoseconds an event costs in compiled code: the median block of 100, calls included.
+
+    A feature of features costs what its parts cost, one after the other.
+    """
+    inputs = select_inputs("it", feature, bars)
+    if not isinstance(feature, Expression):
+        return _measure_events(feature, inputs)
+    columns = [each[:LIVE_ROWS] for each in inputs]
+    total = 0.0
+    for node in feature.plan.nodes:
+        used = tuple(columns[at] for at in node.sources)
+        total += _measure_events(node.estimator, used)
+        columns.append(compute_column_compiled(node.estimator, used))
+    return total
+
+
+def _measure_events(feature: Estimator, inputs: tuple[Column, ...]) -> float:
+    state, out = PackedState(feature), np.empty(BLOCK)
+    blocks = [
+        tuple(each[first : first + BLOCK] for each in inputs)
+        for first in range(0, LIVE_ROWS, BLOCK)
+    ]
+    move_events(PackedState(feature), blocks[0], out)  # compiles
+    seconds: list[float] = []
+    for block in blocks:
+        begun = time.perf_counter()
+        move_events(state, block, out)
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds) / BLOCK * 1e9
 
@@ -205,12 +264,17 @@ def run_features(runs: int) -> list[FeatureSpeed]:
         def compute(feature: Estimator = feature, inputs: Any = inputs) -> object:
             return compute_column_compiled(feature, inputs)
 
+        rounds = measure_rounds([compute, by_talib, by_polars], runs)
+        ours, talibs, polars = zip(*rounds, strict=True)
         results.append(
             FeatureSpeed(
                 name_feature(feature),
-                measure_batch(compute, BATCH_ROWS, runs),
-                measure_batch(by_talib, BATCH_ROWS, runs),
-                measure_batch(by_polars, BATCH_ROWS, runs),
+                statistics.median(ours),
+                statistics.median(talibs),
+                statistics.median(b / a for a, b in zip(ours, talibs, strict=True)),
+                statistics.median(polars),
+                statistics.median(b / a for a, b in zip(ours, polars, strict=True)),
+                measure_live_compiled(feature, bars),
                 measure_live(feature, bars),
             )
         )
@@ -219,19 +283,52 @@ def run_features(runs: int) -> list[FeatureSpeed]:
 
 def print_features(results: list[FeatureSpeed]) -> None:
     """One line a feature; a ratio above 1 says that ours is faster."""
-    print(f"{'features, ns a bar':<40}{'compiled':>10}{'TA-Lib':>10}{'ratio':>8}{'polars':>10}"
-          f"{'ratio':>8}{'Python':>10}")  # fmt: skip
+    print(f"{'features, ns of CPU a bar':<40}{'compiled':>10}{'TA-Lib':>10}{'ratio':>8}"
+          f"{'polars':>10}{'ratio':>8}{'live comp.':>12}{'live Python':>12}")  # fmt: skip
     for each in results:
         print(f"{each.name:<40}{each.ours:>10.1f}{each.talib:>10.1f}"
-              f"{each.talib / each.ours:>8.2f}{each.polars:>10.1f}{each.polars / each.ours:>8.2f}"
-              f"{each.live:>10,.0f}".replace("nan", "  -"))  # fmt: skip
+              f"{each.by_talib:>8.2f}{each.polars:>10.1f}{each.by_polars:>8.2f}"
+              f"{each.live_compiled:>12,.0f}{each.live:>12,.0f}".replace("nan", "  -"))  # fmt: skip
+
+
+METHOD = Path(__file__).with_name("features_method.md")
+
+
+def make_page(results: list[FeatureSpeed], runs: int) -> str:
+    """`FEATURES.md`: the table and how it is measured."""
+    rows = [
+        f"| {each.name} | {each.ours:.2f} | {each.talib:.2f} | {each.by_talib:.2f} | "
+        f"{each.polars:.2f} | {each.by_polars:.2f} | {each.live_compiled:,.0f} | {each.live:,.0f} |"
+        .replace("nan", "")
+        for each in results
+    ]  # fmt: skip
+    return "\n".join([
+        "# Features beside TA-Lib and polars",
+        "",
+        "Written by `python -m benchmarks.features --markdown benchmarks/FEATURES.md`; don't edit.",
+        "",
+        f"{BATCH_ROWS:,} bars, medians of {runs} rounds, Python {platform.python_version()}, "
+        f"TA-Lib {talib.__version__}, polars {pl.__version__}. Nanoseconds of CPU a bar; a ratio "
+        "is how many times the other one takes.",
+        "",
+        "| feature | compiled | TA-Lib | ratio | polars | ratio | live, compiled | live, Python |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: |",
+        *rows,
+        "",
+        METHOD.read_text(encoding="utf-8"),
+    ])  # fmt: skip
 
 
 def main() -> None:
     """Run everything, print one table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.features", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="counted runs (the best is told)")
-    print_features(run_features(parser.parse_args().runs))
+    parser.add_argument("--runs", type=int, default=9, help="counted rounds (medians are told)")
+    parser.add_argument("--markdown", type=Path, help="also write the page here")
+    given = parser.parse_args()
+    results = run_features(given.runs)
+    print_features(results)
+    if given.markdown is not None:
+        given.markdown.write_text(make_page(results, given.runs), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from onetape.domain.events import OrderCanceled, OrderDenied, OrderSubmitted, StrategyQuarantined
+from onetape.domain.events import (
+    OrderCanceled,
+    OrderDenied,
+    OrderRejected,
+    OrderSubmitted,
+    StrategyQuarantined,
+)
 from onetape.domain.market import CorporateActionKind
-from onetape.domain.orders import TimeInForce
+from onetape.domain.orders import RejectCode, Side, TimeInForce
 from onetape.risk.limits import RiskLimits, ShortSaleLimits
 from onetape.strategy.context import Context
 from tests.support.actions import make_action, with_actions
+from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, run_session
 from tests.support.timelines import (
     AAPL,
@@ -68,7 +75,9 @@ TABLE: list[tuple[str, Action, type[Any], str]] = [
     ("replace of filled",   change,                                       OrderDenied,         "order_closed 0 > 0"),
     ("cancel of filled",    cancel,                                       OrderDenied,         "order_closed 0 > 0"),
     ("cancel of nothing",   lambda c: c.cancel("nobody-1"),               OrderDenied,         "unknown_order 0 > 0 nobody-1"),
-    ("FOK beyond volume",   lambda c: c.buy(AAPL, 101, limit=101, time_in_force=FOK), OrderCanceled, "not filled at once"),
+    ("FOK beyond volume",   lambda c: c.buy(AAPL, 101, limit=101, time_in_force=FOK), OrderCanceled, "not filled at once: 100 of 101 lots"),
+    ("trail beyond price",  lambda c: c.order(AAPL, Side.SELL, 10, trail=150), OrderDenied,        "trail 150 > 100 price"),
+    ("trail as wide",       lambda c: c.order(AAPL, Side.SELL, 10, trail_ratio=1.0), OrderDenied,  "trail 100 > 100 price"),
 ]
 # fmt: on
 
@@ -78,7 +87,7 @@ def tell(event: Any) -> str:
         case OrderDenied():
             return f"{event.code.value} {event.actual:.0f} > {event.limit:.0f} {event.unit}"
         case OrderCanceled():
-            return event.reason
+            return f"{event.reason}: {event.found} of {event.wanted} lots"
         case _:
             return event.error
 
@@ -130,3 +139,13 @@ def test_order_of_a_delisted_instrument_is_denied() -> None:
     session = run_session(timeline, at_rows({4: first}))
     assert [tell(each) for each in session.denied] == ["delisted 10 > 0 lots"]
     assert session.of_type(OrderSubmitted) == []
+
+
+def test_order_on_a_halted_instrument_is_rejected_by_its_venue() -> None:
+    halt = make_halt(opens(3), closes(5), "LUDP")
+    timeline = with_halts(make_timeline((EQUITY, make_columns(BARS))), halt)
+    session = run_session(timeline, at_rows({3: first}))
+    (found,) = session.of_type(OrderRejected)
+    says = "halted since 2024-01-02T14:33:00Z (LUDP)"
+    assert (found.code, found.reason) == (RejectCode.HALTED, says)
+    assert session.fills == []

@@ -33,8 +33,9 @@ from tests.support.killed_runs import write_run
 
 START = "import sys; sys.argv[0] = 'onetape'; from onetape.control.cli import main; main()"
 ARTIFACTS = (
-    "config.json", "equity.parquet", "executions.parquet", "features.json", "fills.parquet",
-    "metrics.json", "orders.parquet", "report.html", "report.md", "round_trips.parquet", "tape.db",
+    "config.json", "equity.parquet", "executions.parquet", "exposures.parquet", "features.json",
+    "fills.parquet", "metrics.json", "orders.parquet", "report.html", "report.md",
+    "round_trips.parquet", "tape.db",
 )  # fmt: skip
 MAY_DIFFER = {"performance.js", "performance.json", "versions.json"}
 """What else lies in a run's directory: what it was made with, and how long it took."""

@@ -10,6 +10,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from onetape.research.session_probe import Probe
 from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.sdk import Strategy
 from tests.support.actions import add_random_actions
+from tests.support.halts import make_random_halts, with_halts
 from tests.support.random_strategies import BarsAloneGenerates, RandomBars, RandomSlices, make_world
 
 STRATEGIES = Path(__file__).parent / "looking_ahead"
@@ -186,6 +188,20 @@ def test_dividend_of_the_future_is_found(home: Path) -> None:
     assert 1 <= decision["rows_ahead"] <= 8
 
 
+def test_halt_of_the_future_is_found(home: Path) -> None:
+    file = home / "halts.csv"
+    rows = [
+        f"ONE.SIM,2020-{month:02}-{day},{status}\n"
+        for month in range(2, 7)
+        for day, status in ((14, "halted"), (17, "resumed"))
+    ]
+    file.write_text("instrument,ts,status\n" + "".join(rows))
+    report = look(home, STRATEGIES / "future_halt.py", more=f", halts: {file}")
+    decision = find(report, "decision")
+    assert decision["responsible"] == place("future_halt.py", "ctx.target")
+    assert 1 <= decision["rows_ahead"] <= 8
+
+
 def test_bar_of_a_longer_timeframe_that_is_not_closed_is_found(home: Path) -> None:
     decision = find(look(home, STRATEGIES / "unclosed_week.py"), "decision")
     assert decision["responsible"] == place("unclosed_week.py", "ctx.target")
@@ -332,9 +348,17 @@ def test_report_is_the_same_in_another_process(home: Path) -> None:
 
 
 def prove_world(
-    seed: int, *kinds: type[Strategy], points: int, has_actions: bool = False, **how: Any
+    seed: int,
+    *kinds: type[Strategy],
+    points: int,
+    has_actions: bool = False,
+    has_halts: bool = False,
+    **how: Any,
 ) -> LookaheadReport:
     world = make_world(seed, **how)
+    if has_halts:
+        statuses = make_random_halts(random.Random(seed), world.timeline)
+        world = replace(world, timeline=with_halts(world.timeline, statuses))
     if has_actions:
         world = add_random_actions(world, others=seed % 2 == 1)
     probe = Probe(
@@ -401,6 +425,14 @@ class LongerTimeframes(RandomBars):
 def test_worlds_of_several_timeframes_and_of_corporate_actions_raise_no_alarm(seed: int) -> None:
     assert prove_world(seed, LongerTimeframes, points=12).findings == []
     report = prove_world(seed, RandomBars, points=12, has_actions=True)
+    assert report.findings == []
+    assert report.untested == []
+
+
+@pytest.mark.parametrize("seed", range(60, 66))
+def test_worlds_of_halts_raise_no_alarm(seed: int) -> None:
+    """The venue knows of a halt before the bar around it tells the strategy."""
+    report = prove_world(seed, RandomBars, points=12, has_halts=True, instruments=1 + seed % 3)
     assert report.findings == []
     assert report.untested == []
 

@@ -44,6 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "BLOCK_EVENTS", BLOCK_EVENTS)
         config = write_run(folder, days=150)
+        add_files(config)
         done = run("backtest", str(config), "--quiet")
         assert done.exit_code == 0, done.stderr
         Path(done.stdout.strip()).rename("run")
@@ -53,6 +54,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert reader.audit().blocks > 8
             assert sum(1 for _ in reader.snapshots()) > 2
     return folder
+
+
+FILES = {
+    "corporate_actions": "instrument,kind,ex_date,value\nWAVE.SIM,cash_dividend,2024-02-01,0.5\n",
+    "funding": "instrument,ts,rate\nPERP.SIM,2024-02-03T08:00:00Z,0.0001\n",
+    "fundamentals": "instrument,item,period_end,ts_known,value\n"
+    "WAVE.SIM,eps,2023-12-31,2024-02-15,1.25\n",
+    "halts": "instrument,ts,status,reason\n"
+    "WAVE.SIM,2024-03-04,halted,T1\nWAVE.SIM,2024-03-07,resumed,\n",
+}
+"""What lies beside the catalog, by key of `data`."""
+
+
+def add_files(config: Path) -> None:
+    """A perpetual beside the share, and a file of every kind."""
+    arguments = ["wave.csv", "--instrument", "PERP.SIM", "--timeframe", "1d", "--tz", "UTC"]
+    more = ["--calendar", "24/7", "--kind", "perpetual", "--base", "WAVE", "--tick", "0.01"]
+    assert run("data", "import", *arguments, *more, "--lot", "1").exit_code == 0
+    settings = json.loads(config.read_bytes())
+    settings["data"]["instruments"].append("PERP.SIM")
+    settings["strategies"][0]["instruments"] = ["WAVE.SIM"]
+    settings["execution"]["margin"] = {"model": "fixed", "initial_pct": 10, "maintenance_pct": 5}
+    for key, text in FILES.items():
+        Path(f"{key}.csv").write_text(text, encoding="utf-8")
+        settings["data"][key] = f"{key}.csv"
+    config.write_text(json.dumps(settings))
 
 
 @pytest.fixture(autouse=True)
@@ -197,9 +224,14 @@ def delete_all_snapshots() -> None:
     change("DELETE FROM snapshot")
 
 
+def bars_of_share() -> Path:
+    (path,) = (each for each in Path("data/catalog/bars").rglob("*.parquet") if "WAVE" in str(each))
+    return path
+
+
 def flip_price() -> None:
     """One bit of one close in the catalog."""
-    (path,) = Path("data/catalog/bars").rglob("*.parquet")
+    path = bars_of_share()
     bars = pl.read_parquet(path, hive_partitioning=False)
     close = bars["close"].to_list()
     close[70] = struct.unpack("<d", struct.pack("<Q", struct.unpack("<Q", struct.pack(
@@ -209,7 +241,7 @@ def flip_price() -> None:
 
 def flip_page_header() -> None:
     """The number of values of a page becomes negative, for which polars ends the process."""
-    (path,) = Path("data/catalog/bars").rglob("*.parquet")
+    path = bars_of_share()
     data = path.read_bytes()
     varint = rb"[\x80-\xff]{0,4}[\x00-\x7f]"
     header = re.search(rb"\x15\x00\x15%b\x15%b\x2c\x15" % (varint, varint), data)
@@ -220,6 +252,44 @@ def flip_page_header() -> None:
 
 def drop_data_version() -> None:
     shutil.rmtree("data/catalog/bars")
+
+
+def change_action() -> None:
+    replace_byte(Path("corporate_actions.csv"), b"0.5", b"0.6")
+
+
+def change_funding() -> None:
+    replace_byte(Path("funding.csv"), b"0.0001", b"0.0002")
+
+
+def change_figure() -> None:
+    replace_byte(Path("fundamentals.csv"), b"1.25", b"1.35")
+
+
+def change_halt() -> None:
+    replace_byte(Path("halts.csv"), b"03-07", b"03-06")
+
+
+def change_reason_of_halt() -> None:
+    replace_byte(Path("halts.csv"), b"T1", b"T2")
+
+
+def break_halts() -> None:
+    replace_byte(Path("halts.csv"), b"resumed", b"resume_")
+
+
+def delete_funding() -> None:
+    Path("funding.csv").unlink()
+
+
+def add_later_rows() -> None:
+    """After the end of the run: rows that it never read."""
+    later = {"funding": "PERP.SIM,2031-01-01T08:00:00Z,0.0001\n",
+             "fundamentals": "WAVE.SIM,eps,2030-12-31,2031-02-15,2\n",
+             "halts": "WAVE.SIM,2031-01-01,halted,T1\n"}  # fmt: skip
+    for key, row in later.items():
+        with Path(f"{key}.csv").open("a", encoding="utf-8") as file:
+            file.write(row)
 
 
 def change_config() -> None:
@@ -309,6 +379,14 @@ TABLE: list[tuple[Callable[[], None], str, int, str, int]] = [
     (flip_price,                     "",           0,              "data",        2),
     (flip_page_header,               "",           0,              "data",        2),
     (drop_data_version,              "",           0,              "data",        2),
+    (change_action,                  "",           0,              "data",        2),
+    (change_funding,                 "",           0,              "data",        2),
+    (change_figure,                  "",           0,              "data",        2),
+    (change_halt,                    "",           0,              "data",        2),
+    (change_reason_of_halt,          "",           0,              "data",        2),
+    (break_halts,                    "",           0,              "data",        2),
+    (delete_funding,                 "",           0,              "data",        2),
+    (add_later_rows,                 "",           0,              "identical",   0),
     (change_config,                  "",           0,              "config",      2),
     (change_code,                    "",           0,              "code",        2),
     (change_comment,                 "",           0,              "code",        2),

@@ -1,5 +1,7 @@
 """Writes golden runs: `python -m tests.golden.make NAME` makes `tests/golden/NAME`, once.
 
+With names of runs behind it only those: a set need not have all.
+
 To be run by hand for each new version of the format, and before payloads get new fields. What is
 there is never written again: later versions of onetape must read and verify it as it is.
 
@@ -10,12 +12,17 @@ there is never written again: later versions of onetape must read and verify it 
 | `portfolio`   | three instruments, of which one has gaps and one begins late; two strategies   |
 | `killed`      | orders, killed with SIGKILL behind its second snapshot                         |
 | `conditional` | if-touched and trailing orders, auctions, groups and brackets, part fills      |
+| `contracts`   | a share, a future, options, a perpetual: funding, marks, settlements, expiry,  |
+|               | exercise, margin and liquidation; trading halts and what they reject           |
+| `shares`      | corporate actions, transfers, T+N settlement, limits that shrink, breakers,    |
+|               | drift of a feature                                                             |
 
 Each has the catalog that it pins, its strategies, the run, and expected.json: the numbers that the
 onetape which wrote it has folded: money in minor units, positions in lots.
 
 The runs in `v1-first` are by the onetape before snapshots, before instruments' definitions stood on
-the tape, and before orders had conditions; those in `v1-conditions` have all three.
+the tape, and before orders had conditions; those in `v1-conditions` have all three. `v1-contracts`
+has the two runs of what came after them.
 """
 
 from __future__ import annotations
@@ -38,7 +45,14 @@ from typer.testing import CliRunner
 
 import onetape
 from onetape.control.cli import app
-from onetape.domain.events import KillSwitchSet
+from onetape.domain.events import (
+    CashPosted,
+    Event,
+    KillSwitchSet,
+    PositionAdjusted,
+    PositionChanged,
+    PositionSettled,
+)
 from onetape.research.artifacts import load_run
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.sessions.backtest import BacktestSession, run_backtest
@@ -80,14 +94,14 @@ def make_lines(days: range, *, phase: float = 0.0, center: float = 100.0) -> lis
     return lines
 
 
-def import_bars(symbol: str, lines: list[Line]) -> None:
-    """Put the bars into the catalog of the working directory."""
+def import_bars(symbol: str, lines: list[Line], *kind: str) -> None:
+    """Put the bars into the catalog of the working directory; `kind` defines what they are of."""
     rows = [f"{day},{o:.2f},{h:.2f},{low:.2f},{c:.2f},{v}" for day, o, h, low, c, v in lines]
     file = Path("bars.csv")
     file.write_text("\n".join(["Date,Open,High,Low,Close,Volume", *rows]) + "\n")
     arguments = ["data", "import", "bars.csv", "--instrument", symbol, "--timeframe", "1d"]
     arguments += ["--calendar", "24/7", "--tz", "UTC", "--catalog", "catalog"]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, [*arguments, *kind])
     if done.exit_code:
         raise SystemExit(done.output)
     file.unlink()
@@ -95,13 +109,14 @@ def import_bars(symbol: str, lines: list[Line]) -> None:
 
 def configure(instruments: list[str], strategies: list[dict[str, Any]], **more: Any) -> None:
     """Write the configuration of the run that is to be made."""
-    document = {
+    document: dict[str, Any] = {
         "mode": "backtest",
         "seed": 7,
         "clock": {"type": "historical", "start": "2024-01-01", "end": "2025-01-01"},
         "data": {"instruments": instruments, "timeframe": "1d", "path": "catalog"},
         "strategies": strategies,
     }
+    document["data"] |= more.pop("data", {})
     Path("asked.json").write_text(json.dumps(document | more))
 
 
@@ -192,6 +207,86 @@ def make_killed() -> None:
     apart(run_whole)
 
 
+def make_contracts() -> None:
+    """Everything that happens to contracts, and halts."""
+    shutil.copy(STRATEGIES / "contracts.py", ".")
+    days = range(64)
+    grid = ["--tick", "0.01", "--lot", "1"]
+    import_bars("ALFA.SIM", make_lines(days))
+    future = ["--kind", "future", "--underlying", "ALFA", "--multiplier", "5", *grid]
+    import_bars("FUTURE.SIM", make_lines(range(40), phase=0.1), *future, "--expiry", "2024-02-10")
+    option = ["--kind", "option", "--underlying", "ALFA.SIM", "--strike", "100", *grid]
+    option += ["--multiplier", "10", "--exercise", "american", "--expiry", "2024-01-30"]
+    option += ["--settlement", "physical"]
+    import_bars("CALL.SIM", make_lines(range(29), center=9.0), *option, "--right", "call")
+    import_bars("PUT.SIM", make_lines(range(29), phase=3.0, center=9.0), *option, "--right", "put")
+    perpetual = ["--kind", "perpetual", "--base", "ALFA", *grid]
+    import_bars("PERP.SIM", make_lines(days, phase=0.2), *perpetual)
+    Path("funding.csv").write_text(
+        "instrument,ts,rate,mark\nPERP.SIM,2024-01-12,0.0005,\nPERP.SIM,2024-01-20,-0.0002,96.5\n"
+    )
+    Path("halts.csv").write_text(
+        "instrument,ts,status,reason\nALFA.SIM,2024-01-16T12:00:00Z,halted,T1\n"
+        "ALFA.SIM,2024-01-23T06:00:00Z,resumed,\nALFA.SIM,2024-02-20,halted,\n"
+        "ALFA.SIM,2024-02-21,resumed,\n"
+    )
+    names = ["ALFA.SIM", "FUTURE.SIM", "CALL.SIM", "PUT.SIM", "PERP.SIM"]
+    configure(
+        names,
+        [
+            {"name": "contracts", "path": "contracts.py:Contracts", "capital": 20_000},
+            {"name": "gambler", "path": "contracts.py:Gambler", "capital": 1_000,
+             "instruments": names[4:]},
+        ],
+        data={"funding": "funding.csv", "halts": "halts.csv"},
+        execution={
+            "fees": {"model": "per_share", "rate": 0.01, "minimum": 1},
+            "margin": {"model": "fixed", "initial_pct": 20, "maintenance_pct": 10,
+                       "liquidation_fee_bps": 50},
+        },
+        output={"snapshot_events": 100},
+    )  # fmt: skip
+    apart(run)
+
+
+def make_shares() -> None:
+    """Actions of shares, and what moves money and limits beside orders."""
+    shutil.copy(STRATEGIES / "shares.py", ".")
+    later = make_lines(range(80, 160), center=150.0)
+    import_bars("ALFA.SIM", make_lines(range(80)) + later)
+    import_bars("BRAVO.SIM", make_lines(range(160), phase=2.0, center=40.0))
+    Path("actions.csv").write_text(
+        "instrument,kind,ex_date,value,divisor,pay_date\n"
+        "ALFA.SIM,cash_dividend,2024-01-10,0.5,,2024-01-15\n"
+        "BRAVO.SIM,stock_dividend,2024-02-01,0.03,,\nBRAVO.SIM,cash_dividend,2024-02-20,0.1,,\n"
+    )
+    breaker = {"type": "drawdown", "pct": 2, "action": "pause"}
+    configure(
+        ["ALFA.SIM", "BRAVO.SIM"],
+        [
+            {"name": "trader", "path": "shares.py:Trader", "capital": 20_000,
+             "instruments": ["ALFA.SIM"]},
+            {"name": "holder", "path": "shares.py:Holder", "capital": 5_000,
+             "instruments": ["BRAVO.SIM"]},
+        ],
+        data={"corporate_actions": "actions.csv"},
+        execution={
+            "settlement_days": 2,
+            "transfers": [
+                {"at": "2024-02-05", "from": "trader", "to": "holder", "amount": 1_500},
+                {"at": "2024-02-06", "from": "holder", "to": "trader", "amount": 99_000},
+            ],
+        },
+        risk={
+            "max_position_pct": 40, "shrink": ["position_ratio"],
+            "breakers": [{**breaker, "cooldown_minutes": 12_000}],
+        },
+        drift={"reference": 40, "recent": 20, "every": 5, "level": 0.3},
+        output={"snapshot_events": 100},
+    )  # fmt: skip
+    apart(run)
+
+
 def run(name: str = "run") -> None:
     """The session that was asked for, in a process of its own."""
     store.BLOCK_EVENTS = BLOCK_EVENTS
@@ -244,18 +339,31 @@ def apart(target: Callable[[], None], exit_code: int = 0) -> None:
         raise SystemExit(f"{target.__name__} ended with {process.exitcode}")
 
 
+def find_ends(events: list[Event]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Cash of each strategy and lots of each of its positions, as the tape told them last."""
+    cash: dict[str, int] = {}
+    positions: dict[str, dict[str, int]] = {}
+    for each in events:
+        match each.payload:
+            case PositionChanged() | PositionAdjusted() | PositionSettled() as change:
+                positions.setdefault(change.strategy, {})[change.instrument] = change.lots
+                cash[change.strategy] = change.cash
+            case CashPosted() as posted:
+                cash[posted.strategy] = posted.cash
+            case _:
+                pass
+    return cash, positions
+
+
 def describe(folder: Path) -> dict[str, Any]:
     """What the tape of a run says, folded by this onetape."""
     with closing(SqliteTapeReader(folder / "tape.db")) as reader:
-        projection = project_run(reader.events())
+        events = list(reader.events())
+        projection = project_run(events)
         audit = reader.audit()
         snapshots = sum(1 for _ in reader.snapshots())
     summary = load_run(folder)
-    positions: dict[str, dict[str, int]] = {}
-    cash: dict[str, int] = {}
-    for _, change in projection.positions:
-        positions.setdefault(change.strategy, {})[change.instrument] = change.lots
-        cash[change.strategy] = change.cash
+    cash, positions = find_ends(events)
     return {
         "onetape": onetape.__version__,
         "session": projection.header.session,
@@ -289,13 +397,18 @@ def make(folder: Path, write: Callable[[], None]) -> None:
     print(f"{folder.relative_to(HERE)}: {found['events']} events, {found['snapshots']} snapshots")
 
 
-def main(name: str) -> None:
-    """All of them."""
+def main(name: str, *runs: str) -> None:
+    """All of them, or those of these names."""
     folder = HERE / name
     if folder.exists():
         raise SystemExit(f"{folder} is there, and golden runs are never written again")
-    for write in (make_orders, make_portfolio, make_killed, make_conditional):
-        make(folder / write.__name__.removeprefix("make_"), write)
+    every = (
+        make_orders, make_portfolio, make_killed, make_conditional, make_contracts, make_shares
+    )  # fmt: skip
+    for write in every:
+        run_name = write.__name__.removeprefix("make_")
+        if not runs or run_name in runs:
+            make(folder / run_name, write)
 
 
 if __name__ == "__main__":

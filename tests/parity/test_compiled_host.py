@@ -25,7 +25,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.domain.events import OrderDenied, OrderFilled, OrderSubmitted, StrategyQuarantined
+from onetape.domain.events import (
+    OrderCanceled,
+    OrderDenied,
+    OrderFilled,
+    OrderSubmitted,
+    StrategyQuarantined,
+)
 from onetape.domain.orders import DenialCode, OrderConditions, OrderType, TimeInForce
 from onetape.runtime.compiled.engine import DENIALS
 from onetape.runtime.compiled.host import NotCompilable
@@ -205,6 +211,7 @@ def test_cases_reach_what_they_are_made_for() -> None:
     denials: Counter[DenialCode] = Counter()
     filled: Counter[tuple[OrderType, TimeInForce]] = Counter()
     raised: set[str] = set()
+    short = 0
     for strategy in ACTORS.values():
         for case in make_cases(strategy, 200):
             world = build_world(case.plan)
@@ -220,6 +227,8 @@ def test_cases_reach_what_they_are_made_for() -> None:
                             filled[order.order_type, order.time_in_force] += 1
                         case OrderDenied():
                             denials[event.code] += 1
+                        case OrderCanceled():
+                            short += event.wanted > event.found
                         case StrategyQuarantined():
                             raised.add(" ".join(event.error.split()[:3]))
                         case _:
@@ -231,6 +240,7 @@ def test_cases_reach_what_they_are_made_for() -> None:
     assert [each for each in pairs if filled[each] < 5] == []
     assert events["StrategyQuarantined"] < 200
     assert len(raised) > 20
+    assert short > 8
     rare = (
         "KillSwitchSet", "OrderCancelRejected", "OrderExpired", "OrderPartiallyFilled",
         "OrderReplaceRejected", "OrderReplaced", "OrderTriggered", "PositionClosed",

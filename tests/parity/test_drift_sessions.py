@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from onetape.control.cli import app
+from onetape.domain.errors import StrategyError
 from onetape.domain.events import FeatureDrifted
 from onetape.domain.market import Bar
 from onetape.features import FeatureMap, LogReturn, SimpleReturn
-from onetape.features.drift import DriftMonitor, DriftSettings
+from onetape.features.drift import DriftSettings
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
+from onetape.runtime.drift_watch import DriftWatch, Watched, WatchState
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.session_state import decode_state, encode_state
 from onetape.strategy.context import Context
@@ -74,26 +77,58 @@ def run(
     return tape, events
 
 
+def watch_live(restart: int) -> list[tuple[int, object]]:
+    """The alerts of features that move bar by bar, the newest instrument of a slice first.
+
+    At every `restart`-th slice the watch is saved, and another one goes on.
+    """
+    timeline: Timeline = TIMELINE
+    ids = [each.id for each in timeline.instruments]
+    kinds = Trades().features()
+    watched = [Watched("s0", kinds, ids), Watched("idle", {}, ids)]
+    features = {each: [kind.start() for kind in kinds.values()] for each in ids}
+    watch = DriftWatch(watched, SETTINGS)
+    found: list[tuple[int, object]] = []
+    rows: list[int] = []
+    slices = 0
+    for row, ends in enumerate(timeline.row_ends):
+        rows.append(row)
+        if not ends:
+            continue
+        for each in reversed(rows):
+            instrument = ids[timeline.row_owners[each]]
+            close = float(timeline.columns["close"][each])
+            watch.take("s0", instrument, [one.update(close) for one in features[instrument]])
+            watch.take("idle", instrument, [])
+        ts = int(timeline.columns["ts_known"][row])
+        found += [(ts, each) for each in watch.end_slice()]
+        slices += 1
+        if slices % restart == 0:
+            state = msgspec.msgpack.encode(watch.save())
+            watch = DriftWatch(watched, SETTINGS)
+            watch.restore(msgspec.msgpack.decode(state, type=WatchState))
+        rows = []
+    return found
+
+
 @pytest.mark.parametrize("kind", [Trades, Watches])
-def test_alerts_stand_where_the_live_monitor_raises_them(kind: type[Strategy]) -> None:
+def test_alerts_stand_where_a_live_watch_raises_them(kind: type[Strategy]) -> None:
     _, events = run(SETTINGS, kind)
     told = [(ts, each) for ts, each in events if isinstance(each, FeatureDrifted)]
     assert {each.statistic for _, each in told} >= {"variance", "ks"}
     assert {each.instrument for _, each in told} == {"AAPL.XNAS", "MSFT.XNAS"}
-    expected: list[tuple[int, str, str, str, float]] = []
-    timeline: Timeline = TIMELINE
-    for instrument in timeline.instruments:
-        rows = timeline.rows_of(instrument.id)
-        live = [SimpleReturn().start(), LogReturn(3).start()]
-        monitor = DriftMonitor(("one", "two"), 4, SETTINGS)
-        for ts, close in zip(
-            timeline.columns["ts_known"][rows].tolist(),
-            timeline.columns["close"][rows].tolist(), strict=True,
-        ):  # fmt: skip
-            for each in monitor.update([feature.update(close) for feature in live]):
-                expected.append((ts, instrument.id, each.feature, each.statistic, each.value))
-    found = [(ts, each.instrument, each.feature, each.statistic, each.value) for ts, each in told]
-    assert sorted(found) == sorted(expected)
+    for restart in (1, 37, 10_000):
+        assert watch_live(restart) == told
+
+
+def test_watch_does_not_go_on_from_another_session() -> None:
+    ids = [each.id for each in TIMELINE.instruments]
+    features = Trades().features()
+    state = DriftWatch([Watched("s0", features, ids)], SETTINGS).save()
+    with pytest.raises(StrategyError, match=r"s0 over AAPL\.XNAS, s0 over MSFT\.XNAS, and is now"):
+        DriftWatch([Watched("s0", features, ids[:1])], SETTINGS).restore(state)
+    with pytest.raises(StrategyError, match="can't go on"):
+        DriftWatch([Watched("s0", {"one": LogReturn(3)}, ids)], SETTINGS).restore(state)
 
 
 def test_alerts_change_nothing_else() -> None:

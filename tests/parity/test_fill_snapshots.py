@@ -29,6 +29,7 @@ from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
+from tests.support.halts import make_random_halts, with_halts
 from tests.support.session_runs import make_terms
 from tests.support.ticks import make_book_timeline, make_deltas, make_quotes
 from tests.support.timelines import (
@@ -142,15 +143,18 @@ def records_of(tape: MemoryTape) -> list[bytes]:
     return list(MemoryTapeReader(tape).encoded_records())
 
 
+@pytest.mark.parametrize("halted", [False, True])
 @pytest.mark.parametrize("world", range(len(WORLDS)))
-def test_session_in_parts_equals_the_whole_one(world: int) -> None:
+def test_session_in_parts_equals_the_whole_one(world: int, halted: bool) -> None:
     make, fill, ratio = WORLDS[world]
     fills = 0
     for seed in range(6):
         chance = random.Random(seed)
         timeline = make(chance, chance.choice((0, 0, SECOND)))
+        if halted:
+            timeline = with_halts(timeline, make_random_halts(chance, timeline))
         terms = make_terms(
-            timeline, fill=fill, max_volume_ratio=ratio, seed=seed,
+            timeline, holds_in_halts=bool(seed % 2), fill=fill, max_volume_ratio=ratio, seed=seed,
             latency=LatencyModel(mean_ms=chance.choice((0, 400)), std_ms=chance.choice((0, 200))),
         )  # fmt: skip
 
@@ -175,7 +179,7 @@ def test_session_in_parts_equals_the_whole_one(world: int) -> None:
         records, ended = run_in_parts(open_session, stops)
         assert records == expected, f"seed {seed}, stops {stops}"
         assert encode_state(ended) == encode_state(whole.save())
-    assert fills > 20
+    assert fills > (10 if halted else 20)
 
 
 def run_in_parts(

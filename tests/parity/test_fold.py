@@ -16,6 +16,7 @@ from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from tests.parity.test_snapshots import open_session
 from tests.support.actions import make_other_actions, make_random_actions, with_actions
+from tests.support.halts import make_random_halts, with_halts
 from tests.support.random_strategies import make_world
 
 
@@ -29,6 +30,7 @@ def check(folded: FoldedState, session: BacktestSession, place: str) -> None:
     orders = [without_costs(each) for each in folded.orders.values()]
     assert orders == [without_costs(each) for each in state.desk.orders], place
     assert folded.kill_switch.active == state.desk.kill_active, place
+    assert folded.halted == session.desk.halted, place
     assert folded.quarantined == state.pipeline.quarantined, place
     assert list(folded.ledgers) == list(state.pipeline.strategies), place
     for name, runner in state.pipeline.strategies.items():
@@ -75,6 +77,28 @@ def test_fold_follows_corporate_actions() -> None:
             check(fold_tape(reader), session, f"seed {seed}, {stop} rows")
         adjusted += sum(isinstance(each.payload, PositionAdjusted) for each in reader.events())
     assert adjusted > 20
+
+
+def test_fold_follows_halts() -> None:
+    halted = 0
+    for seed in range(8):
+        chance = random.Random(seed)
+        plain = make_world(seed, rows=30)
+        statuses = make_random_halts(chance, plain.timeline)
+        world = replace(plain, timeline=with_halts(plain.timeline, statuses))
+        tape = MemoryTape()
+        session = open_session(world, tape)
+        session.start()
+        reader = MemoryTapeReader(tape)
+        for number, (_, stop) in enumerate(session.cut_blocks(1)):
+            session.advance(stop)
+            tape.commit()
+            folded = fold_tape(reader)
+            check(folded, session, f"seed {seed}, {stop} rows")
+            halted += len(folded.halted)
+            if number % 4 == 0:  # what was halted before is known from these alone
+                tape.keep(session.row, folded.ts, encode_state(session.save()))
+    assert halted > 40
 
 
 def test_fold_until_an_event_is_the_fold_of_the_tape_that_ends_there() -> None:

@@ -13,6 +13,7 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS
 from onetape.domain.numbers import to_minor
 from onetape.domain.venue import BarClosed
+from onetape.features.drift import DriftSettings
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.live_inputs import give, read_inputs
@@ -56,11 +57,13 @@ def slice_bars(timeline: Timeline) -> Iterator[tuple[BarClosed, ...]]:
         )
 
 
-def open_realtime(world: World, tape: MemoryTape) -> RealtimeSession:
+def open_realtime(
+    world: World, tape: MemoryTape, drift: DriftSettings | None = None
+) -> RealtimeSession:
     return RealtimeSession(
         world.timeline.instruments, world.timeline.timeframe, world.timeline.source,
         list_specs(world), world.terms, world.limits, tape,
-        RealtimeIdentity(session=SESSION, mode="backtest"), RealtimePolicy(),
+        RealtimeIdentity(session=SESSION, mode="backtest"), RealtimePolicy(drift=drift),
     )  # fmt: skip
 
 
@@ -150,6 +153,25 @@ def _final(world: World, records: Sequence[bytes]) -> RealtimeSession:
         give(session, each)
     session.pipeline.stop("end of data", stopped.ts)
     return session
+
+
+def test_drift_is_told_as_in_a_backtest() -> None:
+    told = 0
+    for seed in range(6):
+        world = make_world(seed, rows=160)
+        settings = DriftSettings(reference=30, recent=20, every=10, level=0.3, cooldown=10)
+        tape, live = MemoryTape(), MemoryTape()
+        session = BacktestSession(world.timeline, list_specs(world), world.terms, world.limits,
+                                  tape, SessionIdentity(session=SESSION), settings)  # fmt: skip
+        session.run()
+        realtime = open_realtime(world, live, settings)
+        realtime.start(int(world.timeline.columns["ts_open"].min()))
+        for bars in slice_bars(world.timeline):
+            realtime.take_bars(bars)
+        realtime.pipeline.stop("end of data", int(world.timeline.columns["ts_known"][-1]))
+        assert without_bars(records_of(live)) == records_of(tape)
+        told += sum(b"feature.drifted" in each for each in records_of(tape))
+    assert told
 
 
 def test_kill_switch_is_an_input() -> None:

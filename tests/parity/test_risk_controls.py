@@ -43,6 +43,7 @@ def make_controlled_world(seed: int) -> World:
         max_daily_loss_pct=chance.choice((None, 3)),
         max_drawdown_pct=chance.choice((None, 6)),
         max_orders_per_minute=chance.choice((None, 4)),
+        pattern_day_trader=seed % 4 == 1,
     )
     shrink = EVERY if seed % 2 else ()
     breakers = tuple(
@@ -68,7 +69,7 @@ def make_controlled_world(seed: int) -> World:
 
 
 def test_session_with_risk_controls_in_parts_and_folded_equals_the_whole_one() -> None:
-    by_account = shrunk = 0
+    by_account = shrunk = day_trades = 0
     trips: Counter[tuple[BreakerKind, BreakerAction]] = Counter()
     closed = rearmed = 0
     for seed in range(40):
@@ -96,8 +97,11 @@ def test_session_with_risk_controls_in_parts_and_folded_equals_the_whole_one() -
             closed += isinstance(payload, OrderFilled) and "close" in payload.client_order_id
             if isinstance(payload, BreakerTripped):
                 trips[payload.kind, payload.action] += 1
-            by_account += isinstance(payload, OrderDenied) and "account" in payload.code.value
+            if isinstance(payload, OrderDenied):
+                by_account += "account" in payload.code.value
+                day_trades += payload.code is DenialCode.DAY_TRADES
     assert by_account > 50
+    assert day_trades > 20
     assert shrunk > 50
     assert {kind for kind, _ in trips} == set(BreakerKind) - {BreakerKind.REJECTION_RATE}
     assert {action for _, action in trips} == set(BreakerAction)

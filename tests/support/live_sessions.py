@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
@@ -14,18 +14,25 @@ from onetape.execution.alpaca.gateway import AlpacaGateway
 from onetape.marketdata.feeds.alpaca import AlpacaFeed
 from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
 from onetape.runtime.config import SessionConfig
+from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.realtime.control_socket import ask_session
 from onetape.runtime.sessions.live_run import LiveParts, LiveResult, drive_live
-from tests.support.alpaca_venue import KEY, SECRET, LocalAlpaca
+from tests.support.alpaca_venue import ACCOUNT, KEY, SECRET, LocalAlpaca
 
 WARM_UP = 20
 """Bars that the venue has played when a session begins."""
 
 
+class Playing(Protocol):
+    """What has a local exchange."""
+
+    exchange: LocalExchange
+
+
 class VenueClock:
     """The clock of a local venue."""
 
-    def __init__(self, world: LocalAlpaca) -> None:
+    def __init__(self, world: Playing) -> None:
         self._world = world
 
     def now(self) -> int:
@@ -75,6 +82,7 @@ class RunningSession:
     def __init__(self, world: LocalAlpaca, config: SessionConfig, run_dir: Path) -> None:
         self.world = world
         self.run_dir = run_dir
+        self.is_live = config.mode == "live"
         self.task = asyncio.create_task(drive_live(config, run_dir, make_parts(world, config.mode)))
 
     async def ask(self, action: str, **more: str) -> Mapping[str, Any]:
@@ -98,6 +106,27 @@ class RunningSession:
             await asyncio.sleep(0.005)
         raise AssertionError(f"{bars} bars, {state} have not come: {now}")
 
+    async def agree(self) -> None:
+        """Wait until orders and holdings are the same here and at the venue; some seconds at most.
+
+        Reports and bars come by two sockets, so which is heard first is chance otherwise.
+        """
+        for _ in range(600):
+            now = await self.ask("status")
+            books = self.world.exchange.books(ACCOUNT)
+            held: dict[str, float] = {}
+            for each in now["strategies"].values():
+                for name, units in each["positions"].items():
+                    held[name] = held.get(name, 0.0) + units
+            theirs = {
+                each.id: each.lots_to_float(books.positions[each.id].lots)
+                for each in self.world.instruments
+                if each.id in books.positions and books.positions[each.id].lots
+            }
+            if now["open_orders"] == len(books.open_orders) and held == theirs:
+                return
+            await asyncio.sleep(0.005)
+
     async def play(self, bars: int) -> None:
         """So many more slices of the venue, each when the session has taken the one before."""
         per_slice = len(self.world.instruments)
@@ -105,6 +134,8 @@ class RunningSession:
         for _ in range(bars):
             await self.world.player.play_rows(per_slice)
             came = (await self.until(came + per_slice))["bars"]
+            if self.is_live:
+                await self.agree()
 
     async def stop(self) -> LiveResult:
         """Ask it to stop, and wait for it."""
@@ -120,5 +151,6 @@ async def start(world: LocalAlpaca, mode: str, run_dir: Path, **changes: Any) ->
     await session.until(1)
     if mode == "live":
         await session.until(1, paused=[])  # the first look has found the books equal
+        world.player.barriers.append(session.agree)  # a fill is heard before the bar behind it
     await asyncio.sleep(0.1)
     return session

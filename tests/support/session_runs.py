@@ -74,6 +74,7 @@ def make_terms(
     limit_slippage: bool = False,
     fill: FillTerms | None = None,
     margin: MarginAgreement | None = None,
+    holds_in_halts: bool = False,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -87,6 +88,7 @@ def make_terms(
         limit_slippage=limit_slippage,
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
         margin=margin,
+        holds_in_halts=holds_in_halts,
     )
 
 

@@ -10,6 +10,7 @@ from onetape.control.commands.backtest import backtest
 from onetape.control.commands.live import live, paper
 from onetape.control.commands.lookahead import lookahead
 from onetape.control.commands.operate import flatten, kill, pause, resume, status, stop
+from onetape.control.commands.parity import parity
 from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
 from onetape.control.commands.statement import statement
@@ -44,6 +45,7 @@ app.command()(warmup)
 app.command()(report)
 app.command()(statement)
 app.command()(verify)
+app.command()(parity)
 app.command()(replay)
 app.command()(why)
 app.command()(venue)

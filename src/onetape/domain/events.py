@@ -22,6 +22,7 @@ from onetape.domain.market import (
     QuoteTick,
     SessionSettlement,
     TradeTick,
+    TradingStatus,
 )
 from onetape.domain.orders import (
     CancelIntent,
@@ -238,10 +239,16 @@ class OrderCancelPending(
 
 
 class OrderCanceled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.canceled"):
-    """The order is off the book; `reason` says at whose wish."""
+    """The order is off the book; `reason` says at whose wish.
+
+    Of one that had to fill whole at once `wanted` are the lots that it asked for and `found` those
+    that were there; both 0 for every other.
+    """
 
     client_order_id: str
     reason: str
+    wanted: int = 0
+    found: int = 0
 
 
 class OrderReplacePending(
@@ -608,6 +615,7 @@ Payload = (
     | SessionSettlement
     | ContractExpiry
     | CorporateAction
+    | TradingStatus
     | BarClosed
     | ConnectionChanged
     | VenueReport

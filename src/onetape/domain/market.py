@@ -582,8 +582,27 @@ class ContractExpiry(
     source: str = ""
 
 
-ContractStep = FundingRate | MarkPrice | SessionSettlement | ContractExpiry
-"""What happens to a contract at a time of its own, between the rows of a timeline."""
+class TradingStatus(
+    msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="market.status"
+):
+    """From `ts_event` on an instrument is halted at its venue, or trades again.
+
+    `reason` is the venue's, for people.
+    """
+
+    instrument: InstrumentId
+    ts_event: int
+    ts_known: int
+    is_halted: bool
+    reason: str = ""
+    source: str = ""
+
+
+ContractStep = FundingRate | MarkPrice | SessionSettlement | ContractExpiry | TradingStatus
+"""What happens to an instrument at a time of its own, between the rows of a timeline.
+
+All but a trading status are of contracts.
+"""
 
 MarketEvent = (
     Bar
@@ -595,5 +614,6 @@ MarketEvent = (
     | MarkPrice
     | SessionSettlement
     | ContractExpiry
+    | TradingStatus
     | CorporateAction
 )

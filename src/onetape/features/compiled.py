@@ -16,6 +16,7 @@ from numba.extending import models, overload, register_model
 from onetape.domain.rule_compiler import Packed, RecordType, copy_head, make_compilable
 from onetape.domain.rule_definition import Layout, Rule, compute_definition_hash, compute_layout
 from onetape.features.estimator import Estimator, Expression, FloatColumn
+from onetape.features.kernels import KERNELS
 from onetape.features.timeframe import Timeframed
 
 _UPDATES: dict[str, Rule] = {}
@@ -87,8 +88,11 @@ def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...
     if isinstance(estimator, Timeframed):
         inside = estimator.compute_column(inputs, compute_column_compiled)
         return np.ascontiguousarray(inside)
+    out = np.empty(len(inputs[0]))
+    kernel = KERNELS.get(type(estimator))
+    if kernel is not None and kernel(estimator, inputs, out):
+        return out
     if isinstance(estimator, Expression):
         return estimator.plan.compute(inputs, compute_column_compiled)
-    out = np.empty(len(inputs[0]))
     fill_column(PackedState(estimator), inputs, out)
     return out

@@ -100,36 +100,10 @@ def _intraday(
     days = utc_to_local_days(ts_open, calendar.timezone)
     session_close = _bounds(AroundTheClock(calendar.timezone), days, faults).closes
     if not isinstance(calendar, AroundTheClock):
-        session_close = _touch(calendar.bounds(days), ts_open, ts_close, session_close)
+        session = calendar.bounds(days)
+        inside = session.known & (ts_open < session.closes) & (ts_close > session.opens)
+        session_close = np.where(inside, session.closes, session_close)
     return BarTimes(ts_open, ts_close, np.maximum(session_close, ts_close), days)
-
-
-def _touch(
-    session: SessionBounds, ts_open: IntArray, ts_close: IntArray, day_end: IntArray
-) -> IntArray:
-    """The close of the session that each bar touches, else the end of its day."""
-    inside = session.known & (ts_open < session.closes) & (ts_close > session.opens)
-    return np.where(inside, session.closes, day_end)
-
-
-class SessionCloses:
-    """The `session_close` of bars that come one by one, as `compute_bar_times` gives it."""
-
-    def __init__(self, calendar: SessionCalendar) -> None:
-        self._calendar = calendar
-        self._day = -1
-        self._bounds: tuple[SessionBounds, IntArray] | None = None
-
-    def find(self, ts_open: int, ts_close: int) -> int:
-        """Of the bar between these times, ns UTC."""
-        opens, closes = np.array([ts_open]), np.array([ts_close])
-        days = utc_to_local_days(opens, self._calendar.timezone)
-        if self._bounds is None or int(days[0]) != self._day:
-            day_end = AroundTheClock(self._calendar.timezone).bounds(days).closes
-            self._day = int(days[0])
-            self._bounds = (self._calendar.bounds(days), day_end)
-        session, day_end = self._bounds
-        return max(ts_close, int(_touch(session, opens, closes, day_end)[0]))
 
 
 def _whole_days(

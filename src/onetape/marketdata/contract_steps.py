@@ -1,7 +1,8 @@
-"""What happens to contracts between rows, in the order in which a session meets it.
+"""What happens to instruments between rows, in the order in which a session meets it.
 
-Funding and mark prices come from a file. A future settles at the end of each of its sessions, and
-futures and options expire: that follows from their definitions and the times of the bars.
+Funding, mark prices and trading statuses come from files. A future settles at the end of each of
+its sessions, and futures and options expire: that follows from their definitions and the times of
+the bars.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from onetape.domain.market import (
     FundingRate,
     MarkPrice,
     SessionSettlement,
+    TradingStatus,
 )
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import BarColumns
@@ -32,7 +34,7 @@ def order_steps(given: Sequence[ContractStep], series: Series) -> tuple[Contract
     That is their own time, or a nanosecond after the newest bar that had opened before it is known,
     if that is later: a bar that contains the time counts as before it. What comes after the last
     bar is left out. At one time the order is
-    that of the instruments, then: mark, funding, settlement, expiry.
+    that of the instruments, then: mark, funding, settlement, expiry, trading status.
 
     Raises:
         DataError: There are bars of an instrument after its expiry, an option's underlying has no
@@ -55,7 +57,8 @@ def order_steps(given: Sequence[ContractStep], series: Series) -> tuple[Contract
 
 
 def _rank(step: ContractStep) -> int:
-    return (MarkPrice, FundingRate, SessionSettlement, ContractExpiry).index(type(step))
+    kinds = (MarkPrice, FundingRate, SessionSettlement, ContractExpiry, TradingStatus)
+    return kinds.index(type(step))
 
 
 def _settlements(instrument: Instrument, columns: BarColumns) -> list[SessionSettlement]:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -22,19 +21,16 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId, PerpetualTerms
 from onetape.domain.market import FUNDING_RATE_MAX, ContractStep, FundingRate, MarkPrice
-from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_decimal, to_grid
-from onetape.domain.timestamps import from_iso
 from onetape.marketdata.bars import BarColumns
-from onetape.marketdata.side_files import pin_rows
+from onetape.marketdata.side_files import pin_rows, read_table, read_time
 
 FUNDING = "funding"
 """`timeframe` of a pin of funding rates."""
 
 _NEEDED = ("instrument", "ts", "rate")
-_COLUMNS = (*_NEEDED, "mark")
+_MORE = ("mark",)
 _STEP = Decimal("1e-10")
-_NS_PER_MS = 1_000_000
 
 
 class FundingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,49 +54,18 @@ def read_funding(path: Path, known: Collection[str]) -> list[FundingRow]:
         DataError: There is no such file, its header is another one, or a row is wrong; file and
             line are told.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            _check_header(path, reader.fieldnames or [])
-            rows: list[FundingRow] = []
-            seen: dict[tuple[str, int], str] = {}
-            for record in reader:
-                where = f"{path}:{reader.line_num}"
-                row = _read_row(record, where, known)
-                before = seen.setdefault((row.instrument, row.ts), where)
-                if before != where:
-                    raise DataError(f"the same funding stands at {before}", where=where)
-                rows.append(row)
-    except FileNotFoundError:
-        raise DataError("there is no such file of funding rates", where=str(path)) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"can't be read: {error}", where=str(path)) from None
+    rows: list[FundingRow] = []
+    seen: dict[tuple[str, int], str] = {}
+    for where, fields in read_table(path, "funding rates", _NEEDED, _MORE, known):
+        row = _read_row(fields, where)
+        before = seen.setdefault((row.instrument, row.ts), where)
+        if before != where:
+            raise DataError(f"the same funding stands at {before}", where=where)
+        rows.append(row)
     return rows
 
 
-def _check_header(path: Path, names: Sequence[str]) -> None:
-    where = f"{path}:1"
-    for name in names:
-        if name not in _COLUMNS:
-            raise DataError(f"column {name!r} is unknown", where=where,
-                            remedy=nearest(name, _COLUMNS))  # fmt: skip
-        if names.count(name) > 1:
-            raise DataError(f"column {name!r} comes twice", where=where)
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise DataError(f"column {missing[0]!r} is missing", where=where,
-                        remedy=f"columns: {', '.join(_COLUMNS)}")  # fmt: skip
-
-
-def _read_row(
-    record: Mapping[str | None, object], where: str, known: Collection[str]
-) -> FundingRow:
-    if None in record or None in record.values():
-        raise DataError("has not as many fields as the header", where=where)
-    fields = {name: str(value).strip() for name, value in record.items()}
-    if fields["instrument"] not in known:
-        raise DataError(f"instrument {fields['instrument']!r} is unknown", where=where,
-                        remedy=nearest(fields["instrument"], known))  # fmt: skip
+def _read_row(fields: Mapping[str, str], where: str) -> FundingRow:
     try:
         mark = to_decimal(fields.get("mark") or "0", "mark", error=DataError)
         if mark < 0 or (fields.get("mark") and mark == 0):
@@ -108,18 +73,12 @@ def _read_row(
         return FundingRow(
             where=where,
             instrument=InstrumentId(fields["instrument"]),
-            ts=_read_time(fields["ts"]),
+            ts=read_time(fields["ts"]),
             rate=_read_rate(fields["rate"]),
             mark=float(mark),
         )
     except DataError as error:
         raise DataError(error.what, where=where, remedy=error.remedy) from None
-
-
-def _read_time(text: str) -> int:
-    if text.isdecimal():
-        return int(text) * _NS_PER_MS
-    return from_iso(text, "ts", error=DataError)
 
 
 def _read_rate(text: str) -> float:

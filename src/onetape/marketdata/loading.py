@@ -82,7 +82,7 @@ def load_ticks(
         ts_start: Ticks from before it (ns UTC) are left out.
         ts_end: Ticks from then on are left out.
         versions: Version of the table of records by instrument id; the newest where it has none.
-        files: What lies beside the catalog; only prints carry actions and funding.
+        files: What lies beside the catalog; only prints carry actions and funding, all carry halts.
 
     Raises:
         DataError: An instrument or dataset is unknown, has no tick in that time, or ticks can't be
@@ -90,7 +90,8 @@ def load_ticks(
     """
     kinds = [to_record_kind(each) for each in what.split("+")]
     for key, path in files._asdict().items():
-        if path is not None and (what != TRADES or key == "fundamentals"):
+        is_carried = key == "halts" or (what == TRADES and key != "fundamentals")
+        if path is not None and not is_carried:
             raise DataError(
                 f"{what} carry no {key}", where=str(path), remedy="leave the file out, or use bars"
             )
@@ -136,7 +137,12 @@ def load_ticks(
         )
     else:
         build = build_quote_timeline if kinds[0].value == QUOTES else build_book_timeline
-        timeline = build(main, source=_SOURCE, trades=prints or None, datasets=pins)
+        opens = [(one, {"ts_open": columns["ts_event"] - 1}) for one, columns in main]
+        _, steps, pinned = place_files(files, catalog.instruments(), opens, ts_end)
+        timeline = build(
+            main, source=_SOURCE, trades=prints or None, datasets=pins, steps=steps,
+            action_pins=pinned,
+        )  # fmt: skip
     _add_quality(timeline, flags)
     return timeline
 

@@ -2,27 +2,97 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.nearest import nearest
+from onetape.domain.timestamps import NS_PER_MS, from_iso
 
 
 class SideFiles(NamedTuple):
     """Where they are; None: it reads none of that kind.
 
-    See `read_actions`, `read_funding` and `read_fundamentals`.
+    See `read_actions`, `read_funding`, `read_fundamentals` and `read_halts`.
     """
 
     actions: Path | None = None
     funding: Path | None = None
     fundamentals: Path | None = None
+    halts: Path | None = None
 
 
 NO_FILES = SideFiles()
+
+
+def read_table(
+    path: Path, what: str, needed: Sequence[str], more: Sequence[str], known: Collection[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file: the place of each, and its fields without the spaces around them.
+
+    Args:
+        path: The file.
+        what: What it holds, for people.
+        needed: Columns that it must have; `instrument` is one of them.
+        more: Columns that it may have.
+        known: Every instrument that there is; others are errors.
+
+    Raises:
+        DataError: There is no such file, its header is another one, a row has not as many fields,
+            or is of an unknown instrument; file and line are told.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _check_header(path, reader.fieldnames or [], needed, more)
+            for record in reader:
+                where = f"{path}:{reader.line_num}"
+                fields = _read_fields(record, where)
+                if fields["instrument"] not in known:
+                    raise DataError(
+                        f"instrument {fields['instrument']!r} is unknown", where=where,
+                        remedy=nearest(fields["instrument"], known),
+                    )  # fmt: skip
+                yield where, fields
+    except FileNotFoundError:
+        raise DataError(f"there is no such file of {what}", where=str(path)) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"can't be read: {error}", where=str(path)) from None
+
+
+def _read_fields(record: Mapping[str | None, object], where: str) -> dict[str, str]:
+    if None in record or None in record.values():
+        raise DataError("has not as many fields as the header", where=where)
+    return {str(name): str(value).strip() for name, value in record.items()}
+
+
+def _check_header(
+    path: Path, names: Sequence[str], needed: Sequence[str], more: Sequence[str]
+) -> None:
+    where = f"{path}:1"
+    columns = (*needed, *more)
+    for name in names:
+        if name not in columns:
+            raise DataError(f"column {name!r} is unknown", where=where,
+                            remedy=nearest(name, columns))  # fmt: skip
+        if names.count(name) > 1:
+            raise DataError(f"column {name!r} comes twice", where=where)
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise DataError(f"column {missing[0]!r} is missing", where=where,
+                        remedy=f"columns: {', '.join(columns)}")  # fmt: skip
+
+
+def read_time(text: str) -> int:
+    """Time of a row, ns UTC: ISO 8601, or milliseconds since 1970; raises `DataError`."""
+    if text.isdecimal():
+        return int(text) * NS_PER_MS
+    return from_iso(text, "ts", error=DataError)
 
 
 def pin_rows(

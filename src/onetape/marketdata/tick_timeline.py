@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument
-from onetape.domain.market import BOOK, QUOTES
+from onetape.domain.market import BOOK, QUOTES, ContractStep
 from onetape.domain.nearest import nearest
 from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.ticks import (
@@ -38,6 +38,8 @@ def build_quote_timeline(
     source: str,
     trades: Mapping[str, Columns] | None = None,
     datasets: Sequence[DatasetPin] = (),
+    steps: Sequence[ContractStep] = (),
+    action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
     """Merges quotes that are in memory, as `build_trade_timeline` does prints.
 
@@ -48,12 +50,14 @@ def build_quote_timeline(
         trades: Prints by instrument id, as `complete_trades` takes them; at one `ts_known` they
             come before the quotes of their instrument.
         datasets: Pins of what all this was read from.
+        steps: Trading statuses.
+        action_pins: Pins of what they were read from.
 
     Raises:
         DataError: There is no instrument, one comes twice, or columns are no quotes or prints in
             time order (see `complete_ticks`).
     """
-    return _build("quotes", complete_quotes, series, source, trades, datasets)
+    return _build("quotes", complete_quotes, series, source, trades, datasets, steps, action_pins)
 
 
 def build_book_timeline(
@@ -62,6 +66,8 @@ def build_book_timeline(
     source: str,
     trades: Mapping[str, Columns] | None = None,
     datasets: Sequence[DatasetPin] = (),
+    steps: Sequence[ContractStep] = (),
+    action_pins: Sequence[DatasetPin] = (),
 ) -> Timeline:
     """Merges changes of the depth that are in memory; `build_quote_timeline` tells the rest.
 
@@ -70,11 +76,13 @@ def build_book_timeline(
         source: Provenance, as changes tell it.
         trades: Prints by instrument id; the queue models need them.
         datasets: Pins of what all this was read from.
+        steps: Trading statuses.
+        action_pins: Pins of what they were read from.
 
     Raises:
         DataError: As of `build_quote_timeline`; and where the depth is off the grid or crossed.
     """
-    return _build("book", complete_deltas, series, source, trades, datasets)
+    return _build("book", complete_deltas, series, source, trades, datasets, steps, action_pins)
 
 
 def _build(
@@ -84,6 +92,8 @@ def _build(
     source: str,
     trades: Mapping[str, Columns] | None,
     datasets: Sequence[DatasetPin],
+    steps: Sequence[ContractStep],
+    action_pins: Sequence[DatasetPin],
 ) -> Timeline:
     instruments = check_instruments([instrument for instrument, _ in series])
     ids = [each.id for each in instruments]
@@ -105,5 +115,6 @@ def _build(
         source=source,
         timeframe=QUOTES if kind == "quotes" else BOOK,
         kind=kind,
-        steps=order_steps((), list(zip(instruments, completed, strict=True))),
+        action_pins=tuple(action_pins),
+        steps=order_steps(steps, list(zip(instruments, completed, strict=True))),
     )

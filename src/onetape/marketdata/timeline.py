@@ -51,6 +51,7 @@ from onetape.marketdata.fundamentals import (
     read_stored_figures,
 )
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
+from onetape.marketdata.halts import HALTS, pin_halts, place_halts, read_halts
 from onetape.marketdata.membership import Membership, UniverseChoice
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.marketdata.slices import align_slices
@@ -67,7 +68,7 @@ _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
 
-PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS)
+PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS, HALTS)
 """`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
 
 
@@ -116,9 +117,9 @@ class Timeline:
         timeframe: Length of the bars; `trades`, `quotes` or `book` where there are none.
         actions: Corporate actions in the order in which a session meets them.
         action_rows: How many rows come before each of them.
-        action_pins: What was read of actions, funding and fundamentals, a pin for each instrument
-            that has any.
-        steps: What happens to contracts, in the order in which a session meets it.
+        action_pins: What was read of actions, funding, fundamentals and halts, a pin for each
+            instrument that has any.
+        steps: What happens to instruments beside them, in the order in which a session meets it.
         step_rows: How many rows come before each of them.
         universe: Who may be bought or sold short, at each moment; None: every instrument.
 
@@ -241,7 +242,7 @@ def build_timeline(
         datasets: Pins of what `series` was read from.
         actions: Corporate actions, at one time in the order in which they count.
         action_pins: Pins of what they were read from.
-        steps: Funding and mark prices of contracts.
+        steps: Funding and mark prices of contracts, and trading statuses.
 
     Raises:
         DataError: There is no instrument, one comes twice, columns are no bars in time order, or an
@@ -492,16 +493,18 @@ def place_files(
     series: Sequence[tuple[Instrument, BarColumns]],
     ts_end: int,
 ) -> tuple[Sequence[CorporateAction], Sequence[ContractStep], tuple[DatasetPin, ...]]:
-    """Actions and funding in the order in which a session meets them, and the pins of both."""
+    """Actions, funding and halts as a session meets them, and the pins of all."""
     known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
     actions: Sequence[CorporateAction] = ()
-    steps: Sequence[ContractStep] = ()
+    steps: list[ContractStep] = []
     if files.actions is not None:
         read = read_actions(files.actions, known)
         actions = order_actions(place_rows(read, series, ts_end), series)
     if files.funding is not None:
-        steps = place_funding(read_funding(files.funding, known), series, ts_end)
-    return actions, steps, (*pin_actions(actions), *pin_funding(steps))
+        steps += place_funding(read_funding(files.funding, known), series, ts_end)
+    if files.halts is not None:
+        steps += place_halts(read_halts(files.halts, known), series, ts_end)
+    return actions, steps, (*pin_actions(actions), *pin_funding(steps), *pin_halts(steps))
 
 
 def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:

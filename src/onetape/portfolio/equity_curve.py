@@ -344,20 +344,7 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
     )
     bound = float(np.abs(cash).max(initial=0)) + float(np.abs(due).max(initial=0))
 
-    moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
-    for slot, (_, event) in zip(slots.tolist(), events, strict=True):
-        if isinstance(event, CapitalDeposited | CashPosted):
-            continue
-        at, lots = moves.setdefault(event.instrument, ([], []))
-        at.append(slot)
-        if isinstance(event, PositionAdjusted | PositionSettled):
-            lots.append(event.lots - sum(lots))
-            if isinstance(event, PositionAdjusted) and event.other:
-                at, lots = moves.setdefault(event.other, ([], []))
-                at.append(slot)
-                lots.append(event.received)
-        else:
-            lots.append(event.lots if event.side > 0 else -event.lots)
+    moves = collect_moves(slots, [event for _, event in events])
 
     changes = np.zeros((4, count), dtype=np.int64)
     for instrument, (at, lots) in moves.items():
@@ -378,6 +365,27 @@ def _currency_curve(marks: Marks, events: list[TimedAccountEvent]) -> EquityCurv
         positions=positions,
         deposited=deposited[events_so_far],
     )
+
+
+def collect_moves(
+    slots: Ints, events: Sequence[AccountEvent]
+) -> dict[InstrumentId, tuple[list[int], list[int]]]:
+    """When the lots of each instrument change, as slices, and by how many, in tape order."""
+    moves: dict[InstrumentId, tuple[list[int], list[int]]] = {}
+    for slot, event in zip(slots.tolist(), events, strict=True):
+        if isinstance(event, CapitalDeposited | CashPosted):
+            continue
+        at, lots = moves.setdefault(event.instrument, ([], []))
+        at.append(slot)
+        if isinstance(event, PositionAdjusted | PositionSettled):
+            lots.append(event.lots - sum(lots))
+            if isinstance(event, PositionAdjusted) and event.other:
+                at, lots = moves.setdefault(event.other, ([], []))
+                at.append(slot)
+                lots.append(event.received)
+        else:
+            lots.append(event.lots if event.side > 0 else -event.lots)
+    return moves
 
 
 def fold_cash(

@@ -152,7 +152,8 @@ def load_pinned_timeline(
             )
     if list(timeline.action_pins) != action_pins:
         raise DataError(
-            "these are not the corporate actions, funding rates or figures that the session read",
+            "these are not the corporate actions, funding rates, figures or halts that the session "
+            "read",
             where=", ".join(map(str, filter(None, files)))
             or "config.json of the run names no file of them",
             remedy="bring back the file of the run",

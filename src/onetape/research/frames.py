@@ -26,16 +26,19 @@ if TYPE_CHECKING:
 
 _TEXT = frozenset(
     {"client_order_id", "strategy", "instrument", "side", "type", "time_in_force", "status",
-     "status_classic", "liquidity", "reason", "kind", "currency", "other"}
+     "status_classic", "liquidity", "reason", "kind", "currency", "other", "sector",
+     "underlying"}
 )  # fmt: skip
-_INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars", "fills")
+_INTEGER_ENDINGS = ("_minor", "lots", "ticks", "_ns", "seq", "positions", "bars", "fills",
+                    "options", "without_volatility")  # fmt: skip
 
 
 def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
     """The frames of a run by name: equity, orders, fills, executions, round_trips.
 
     And adjustments, where a corporate action has adjusted a position; settlements, where a contract
-    was settled; and postings, where cash has moved without a fill.
+    was settled; postings, where cash has moved without a fill; exposures, where something was held
+    at the end of a period; and greeks, where options were.
     """
     frames = {
         "equity": build_equity_frame(summary),
@@ -50,6 +53,10 @@ def build_frames(summary: RunSummary) -> dict[str, pl.DataFrame]:
         frames["settlements"] = build_settlements_frame(summary)
     if summary.projection.postings:
         frames["postings"] = build_postings_frame(summary)
+    if summary.exposure.positions:
+        frames["exposures"] = build_exposures_frame(summary)
+    if summary.exposure.greeks:
+        frames["greeks"] = build_greeks_frame(summary)
     return frames
 
 
@@ -186,6 +193,41 @@ def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
     columns["other"] = [each.other for each in changes]
     columns["received_lots"] = [each.received for each in changes]
     return _add_units(_frame(columns), summary.timeline.instruments)
+
+
+def build_exposures_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row a position of a strategy at the end of a period: its lots, mark and notional.
+
+    `notional_minor` is signed, in the account's currency; `sector` is empty where none is told.
+    """
+    import polars as pl
+
+    exposure = summary.exposure
+    quoted = {each.id: each.settlement_currency for each in summary.timeline.instruments}
+    parts: list[pl.DataFrame] = []
+    for each in exposure.positions:
+        part = _frame(
+            {
+                "ts": exposure.ts,
+                "strategy": [each.strategy] * len(exposure.ts),
+                "instrument": [each.instrument] * len(exposure.ts),
+                "currency": [quoted[each.instrument]] * len(exposure.ts),
+                "sector": [exposure.sectors.get(each.instrument, "")] * len(exposure.ts),
+                "lots": each.lots,
+                "ticks": each.ticks,
+                "notional_minor": each.notional,
+            }
+        )
+        parts.append(part.filter(pl.col("lots") != 0))
+    frame = pl.concat(parts).sort("ts", maintain_order=True)
+    return _add_units(frame, summary.timeline.instruments)
+
+
+def build_greeks_frame(summary: RunSummary) -> pl.DataFrame:
+    """One row an underlying at the end of each period at which its options were held."""
+    greeks = summary.exposure.greeks
+    names = greeks[0].__struct_fields__
+    return _frame({name: [getattr(each, name) for each in greeks] for name in names})
 
 
 def build_settlements_frame(summary: RunSummary) -> pl.DataFrame:

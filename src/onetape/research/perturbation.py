@@ -19,6 +19,7 @@ from onetape.domain.market import (
     ContractStep,
     CorporateAction,
     TickKind,
+    TradingStatus,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BAR_COLUMNS, BarColumns, BoolArray
@@ -127,13 +128,17 @@ class Perturber:
         )  # fmt: skip
 
     def _steps(self, perturbation: Perturbation, rows: int) -> tuple[ContractStep, ...]:
-        """The contract steps that were known before the first row that may be changed."""
+        """The contract steps that were known before the first row that may be changed.
+
+        The venue knows of a halt when it happens, before the bar around it tells us.
+        """
         known = self._timeline.columns["ts_known"]
         ts = int(known[rows]) if rows < len(known) else INT64_MAX
         return tuple(
             step
             for step in self._timeline.steps
-            if step.ts_known < ts or perturbation.instrument not in (None, step.instrument)
+            if (step.ts_event if isinstance(step, TradingStatus) else step.ts_known) < ts
+            or perturbation.instrument not in (None, step.instrument)
         )
 
     def _actions(self, perturbation: Perturbation, rows: int) -> tuple[CorporateAction, ...]:
@@ -249,7 +254,7 @@ def cut_before(timeline: Timeline, rows: int) -> Timeline:
     steps = tuple(
         step
         for step, before in zip(timeline.steps, timeline.step_rows, strict=True)
-        if before > rows or isinstance(step, ContractExpiry)
+        if before > rows or isinstance(step, ContractExpiry | TradingStatus)
     )
     return _with_rows(timeline, timeline.columns, kept, actions, steps)
 

@@ -142,10 +142,13 @@ def _prices(summary: RunSummary) -> Iterable[str]:
 
 def _risk(summary: RunSummary) -> str:
     losses = table(measures.risk_table(summary))
-    correlation = measures.correlation_table(summary)
-    if not correlation.rows:
-        return losses
-    return f"{losses}<h3>Correlation of returns</h3>{table(correlation)}"
+    further = {
+        "Correlation of returns": measures.correlation_table(summary),
+        "Exposure": measures.exposure_table(summary),
+        "Greeks": measures.greeks_table(summary),
+    }
+    shown = (f"<h3>{name}</h3>{table(each)}" for name, each in further.items() if each.rows)
+    return losses + "".join(shown)
 
 
 def _heatmap(summary: RunSummary) -> str:

@@ -21,6 +21,8 @@ def render_markdown(summary: RunSummary) -> str:
         ("Figures", figures),
         ("Strategies", tables.strategies_table(summary)),
         ("Risk", measures.risk_table(summary)),
+        ("Exposure", measures.exposure_table(summary)),
+        ("Greeks", measures.greeks_table(summary)),
         ("Correlation of returns", measures.correlation_table(summary)),
         ("Returns by year", tables.years_table(summary)),
         ("Instruments", tables.instruments_table(summary)),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from onetape.portfolio.execution_analytics import ExecutionSummary
+from onetape.portfolio.option_pricing import Greeks
 from onetape.research import report_format as text
 from onetape.research.report_tables import Table
+from onetape.research.run_exposure import newest_greeks
 from onetape.research.run_summary import RunSummary
 
 _RISK = (
@@ -21,6 +23,9 @@ _RISK = (
     ("Cornish-Fisher VaR 95 %", "cornish_fisher_var_95"),
     ("Cornish-Fisher VaR 99 %", "cornish_fisher_var_99"),
 )
+
+
+GREEKS = Greeks._fields
 
 
 def execution_table(summary: RunSummary) -> Table:
@@ -73,6 +78,50 @@ def correlation_table(summary: RunSummary) -> Table:
     matrix = summary.risk.correlation
     rows = [(name, *(text.ratio(value) for value in row.values())) for name, row in matrix.items()]
     return Table(("", *matrix), rows)
+
+
+def exposure_table(summary: RunSummary) -> Table:
+    """Notionals by currency and, where they are told, by sector; no rows when nothing was held."""
+    groups = [
+        *(("Currency", each) for each in summary.exposure.by_currency),
+        *(("Sector", each) for each in summary.exposure.by_sector),
+    ]
+    rows = [
+        (
+            kind, each.name, text.money(each.net, summary.currency),
+            text.money(each.gross, summary.currency), text.percent(each.average_net_ratio),
+            text.percent(each.average_gross_ratio), text.percent(each.max_gross_ratio),
+        )
+        for kind, each in groups
+    ]  # fmt: skip
+    header = ("By", "", "Net at the end", "Gross at the end", "Average net", "Average gross",
+              "Largest gross")  # fmt: skip
+    remark = (
+        f"Notionals at the ends of periods ({summary.account.returns_clock}), as shares of equity; "
+        "every position is in exposures.parquet."
+    )
+    return Table(header, rows, 2, remark)
+
+
+def greeks_table(summary: RunSummary) -> Table:
+    """Greeks of options and their underlyings when options were held last; no rows when never."""
+    newest = newest_greeks(summary.exposure.greeks)
+    rows = [
+        (
+            each.underlying, *(f"{getattr(each, name):,.2f}" for name in GREEKS),
+            text.count(each.options), text.count(each.without_volatility),
+        )
+        for each in newest
+    ]  # fmt: skip
+    remark = ""
+    if newest:
+        remark = (
+            f"On {text.day(newest[0].ts)}, by Black-Scholes-Merton at the volatility that marks "
+            "imply, without rates and dividends; delta in units of the underlying, vega for 1.00, "
+            "theta a year. Every period is in greeks.parquet."
+        )
+    header = ("Underlying", *(name.capitalize() for name in GREEKS), "Options", "No volatility")
+    return Table(header, rows, 1, remark)
 
 
 def _execution_rows(figures: ExecutionSummary, currency: str) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ from onetape.portfolio.performance_summary import (
 )
 from onetape.portfolio.round_trips import RoundTrip, pair_round_trips
 from onetape.research.run_execution import RunExecution, measure_run_execution
+from onetape.research.run_exposure import RunExposure, measure_run_exposure, newest_greeks
 from onetape.research.run_risk import RunRisk, measure_run_risk
 from onetape.telemetry.run_projection import RunProjection, project_run
 
@@ -100,6 +101,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     denials: list[DenialGroup]
     execution: RunExecution
     risk: RunRisk
+    exposure: RunExposure
     returns_by_month: list[tuple[str, float]]
     returns_by_year: list[tuple[str, float]]
 
@@ -152,6 +154,9 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 "account": _plain(self.risk.account),
                 "strategies": {name: _plain(each) for name, each in self.risk.strategies.items()},
                 "correlation": self.risk.correlation,
+                "exposure_by_currency": [_plain(each) for each in self.exposure.by_currency],
+                "exposure_by_sector": [_plain(each) for each in self.exposure.by_sector],
+                "greeks": [_plain(each) for each in newest_greeks(self.exposure.greeks)],
             },
             "orders": self.orders_by_status,
             "events": dict(projection.counts),
@@ -297,6 +302,15 @@ def summarize_run(
         denials=_group_denials(projection.denied),
         execution=measure_run_execution(projection, marks, timeline, currencies),
         risk=measure_run_risk(curves, clock),
+        exposure=measure_run_exposure(
+            marks,
+            projection.account_events,
+            curves.account,
+            currencies,
+            timeline.instruments,
+            clock,
+            _sectors(projection),
+        ),
         returns_by_month=compute_calendar_returns(marks.slice_ts, growth, "M"),
         returns_by_year=compute_calendar_returns(marks.slice_ts, growth, "Y"),
     )
@@ -324,6 +338,11 @@ def _check_cash(
                 f"cash of {strategy} is {minor_to_decimal(cash)} {currency} in the books and "
                 f"{minor_to_decimal(folded)} by its fills"
             )
+
+
+def _sectors(projection: RunProjection) -> dict[str, str]:
+    config = json.loads(projection.header.config)
+    return config.get("data", {}).get("sectors", {})
 
 
 def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:

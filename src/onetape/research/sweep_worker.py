@@ -223,8 +223,8 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
                         where=config.data.path, remedy="begin a new sweep")  # fmt: skip
     if timeline.action_pins != setup.action_pins:
         raise DataError(
-            "the files hold other corporate actions or funding rates than the sweep began with",
-            where=config.data.corporate_actions or config.data.funding or "",
+            "the files beside the catalog hold other rows than the sweep began with",
+            where=", ".join(str(each) for each in config.data.files if each is not None),
             remedy="begin a new sweep",
         )
     terms = build_terms(config.execution, config.seed, timeline)

@@ -25,6 +25,7 @@ from onetape.risk.gates.account import (
 from onetape.risk.gates.buying_power import BuyingPowerGate
 from onetape.risk.gates.concentration import ConcentrationGate
 from onetape.risk.gates.daily_loss import DailyLossGate
+from onetape.risk.gates.day_trades import DayTradeGate
 from onetape.risk.gates.delisting import DelistingGate
 from onetape.risk.gates.drawdown import DrawdownGate
 from onetape.risk.gates.gate import Gate
@@ -60,6 +61,7 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     The same words as in `RiskLimits`: of the account's equity, the day's first one, its peak. What
     two strategies hold against one another is not netted in gross exposure and leverage.
+    `pattern_day_trader` asks FINRA's rule of that name of a margin account.
     """
 
     max_gross_exposure_pct: Number | None = None
@@ -68,6 +70,7 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_daily_loss_pct: Number | None = None
     max_drawdown_pct: Number | None = None
     max_orders_per_minute: int | None = None
+    pattern_day_trader: bool = False
 
     @property
     def watches(self) -> bool:
@@ -202,6 +205,7 @@ def build_account_gates(limits: AccountLimits) -> tuple[Gate[Any], ...]:
         _build(AccountLeverageGate, _ratio_e8(limits, "max_leverage", 1, at)),
         _build(AccountDailyLossGate, _ratio_e8(limits, "max_daily_loss_pct", 100, at)),
         _build(AccountDrawdownGate, _ratio_e8(limits, "max_drawdown_pct", 100, at)),
+        DayTradeGate() if limits.pattern_day_trader else None,
         _build(_build_account_rate, _positive(limits, "max_orders_per_minute", at)),
     )
     return tuple(gate for gate in gates if gate is not None)

@@ -78,7 +78,7 @@ class LiveClock(Section):
     """`feed`: the newest event's own time, running on in between; for local venues that replay."""
 
 
-PINNED_KEYS = ("corporate_actions", "funding", "fundamentals")
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals", "halts")
 """Keys of `data` that name a file whose content is pinned."""
 
 
@@ -143,6 +143,10 @@ class DataConfig(Section):
     """CSV file of funding rates of perpetuals; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
     """Published figures, which features can read: `catalog`, or a CSV file; null: none."""
+    halts: Annotated[str, Field(min_length=1)] | None = None
+    """CSV file of trading halts and resumptions; null: none."""
+    sectors: dict[Instrument, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Sector of instruments, by id: how reports group what was held. It decides nothing."""
 
     @property
     def reading(self) -> Reading:
@@ -156,7 +160,7 @@ class DataConfig(Section):
     @property
     def files(self) -> SideFiles:
         """The files beside the catalog."""
-        named = (self.corporate_actions, self.funding, self.fundamentals)
+        named = (self.corporate_actions, self.funding, self.fundamentals, self.halts)
         return SideFiles(*(None if each is None else Path(each) for each in named))
 
     @model_validator(mode="after")
@@ -175,6 +179,9 @@ class DataConfig(Section):
         for instrument in self.versions:
             if self.instruments and instrument not in known:
                 raise RefusedError("is not in data.instruments", at=("versions", instrument))
+        for instrument in self.sectors:
+            if instrument not in self.instruments:
+                raise RefusedError("is not in data.instruments", at=("sectors", instrument))
         return self
 
 
@@ -193,6 +200,8 @@ class AccountRiskConfig(Section):
     """Loss since the account's highest equity, in percent of it."""
     max_orders_per_minute: Count | None = None
     """Orders of all strategies within any 60 seconds of engine time."""
+    pattern_day_trader: bool = False
+    """FINRA's rule: below 25,000 of equity no four day trades within five trading days."""
 
 
 ShrinkingGate = Literal[

@@ -217,6 +217,9 @@ class ExecutionConfig(Section):
     fill: FillConfig = FillConfig()
     max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
+    while_halted: Literal["reject", "hold"] = "reject"
+    """What the venue does with orders while their instrument is halted: reject them, or hold them
+    until it trades again."""
     margin: Margin | None = None
     """What a broker asks for positions; null: they are paid for."""
 

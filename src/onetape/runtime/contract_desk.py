@@ -13,6 +13,7 @@ from onetape.domain.market import (
     FundingRate,
     MarkPrice,
     SessionSettlement,
+    TradingStatus,
 )
 from onetape.domain.notional import compute_fill_notional
 from onetape.domain.numbers import E8, compute_ticks, to_grid
@@ -84,12 +85,16 @@ class ContractDesk:
             case ContractExpiry():
                 for runner in self._holders(step.instrument):
                     self._expire(runner, step.instrument, cause)
+            case TradingStatus():
+                pass
         self.follow(step)
 
     def follow(self, step: ContractStep) -> None:
         """Remember of a step what marks and books don't hold."""
         if isinstance(step, ContractExpiry):
             self._desk.expire(step.instrument)
+        elif isinstance(step, TradingStatus):
+            self._desk.follow_status(step)
 
     def exercise(self, runner: Runner, intent: ExerciseIntent) -> OrderDenied | None:
         """Exercise an American option before its expiry, at once; returns the refusal, if it is.

@@ -85,6 +85,7 @@ class LivePipeline(Pipeline):
 
     correspondence: Correspondence | None = None
     is_stopping: bool = False
+
     def attach(
         self, market: LiveMarket, log: LiveLog, *, pauses_in_outage: bool, cancels_on_stop: bool
     ) -> None:

@@ -44,6 +44,7 @@ class LiveFeatures:
     """
 
     def __init__(self, features: FeatureMap, instruments: Sequence[InstrumentId]) -> None:
+        self.features = features
         single, self._crossing = split_cross_sections(dict(features))
         self.names = tuple(features)
         empty = {name: np.zeros(0) for name in _ROW}
@@ -140,6 +141,11 @@ class LiveRunner(Runner):
         self._first = first_row
         if self.columns:
             self._rows = self.live.push(bars)
+
+    @property
+    def slice_values(self) -> Sequence[list[float] | None]:
+        """The feature row of each bar of the newest slice; empty without features."""
+        return self._rows
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of rows of the newest slice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -38,14 +38,15 @@ class MarginDesk:
     """Measures margin and acts on it.
 
     A liquidation is booked at the mark with a fee, largest requirement first, in steps, until the
-    rest is backed again. What is lost beyond the equity is owed: it stands as negative cash.
+    rest is backed again. What is lost beyond the equity is owed: it stands as negative cash. What
+    is halted can't be closed: it stays `called` until it trades again.
 
     Ignores: an insurance fund, auto-deleveraging, the price impact of the liquidation, and what the
         price did between two marks.
     """
 
     __slots__ = (
-        "_agreement", "_index", "_instruments", "_log", "_market", "_options", "_status",
+        "_agreement", "_halted", "_index", "_instruments", "_log", "_market", "_options", "_status",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class MarginDesk:
         market: MarketState,
         instruments: Sequence[Instrument],
         options: Mapping[InstrumentId, OptionContract],
+        halted: Collection[InstrumentId] = (),
     ) -> None:
         self._agreement = agreement
         self._log = log
@@ -62,6 +64,7 @@ class MarginDesk:
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._options = options
+        self._halted = halted
         self._status: dict[tuple[str, InstrumentId], MarginStatus] = {}
 
     def save(self) -> list[MarginState]:
@@ -184,7 +187,7 @@ class MarginDesk:
         self, runner: Runner, name: InstrumentId, cause: int, cancel: Cancel
     ) -> Iterator[MarginStatusChanged]:
         equity, required = self._measure(runner, name)
-        if equity < required and runner.ledger.held:
+        if equity < required and self._closable(runner, name):
             status = MarginStatus.LIQUIDATION
             changed = self._change(runner, name, status, equity, required, cause)
             cause = self._log.first_seq + len(self._log.events) - 1
@@ -195,6 +198,12 @@ class MarginDesk:
         status = self._status_of(runner, equity, required)
         if self._status.get((runner.name, name), MarginStatus.SUFFICIENT) is not status:
             yield self._change(runner, name, status, equity, required, cause)
+
+    def _closable(self, runner: Runner, name: InstrumentId) -> list[InstrumentId]:
+        """Positions, or (`name`) the one, that a liquidation can close."""
+        return [
+            each for each in runner.ledger.held if name in ("", each) and each not in self._halted
+        ]
 
     def _measure(self, runner: Runner, name: InstrumentId) -> tuple[int, int]:
         """What backs the positions of a strategy, or one of them, and what they require."""
@@ -240,11 +249,10 @@ class MarginDesk:
         held = {each: runner.ledger.held[each].lots for each in runner.ledger.held}
         while True:
             equity, required = self._measure(runner, name)
-            if equity >= required or not runner.ledger.held:
+            closable = self._closable(runner, name)
+            if equity >= required or not closable:
                 return
-            here = name or max(
-                runner.ledger.held, key=lambda each: self._requirement_of(runner, each)
-            )
+            here = max(closable, key=lambda each: self._requirement_of(runner, each))
             self._close(runner, here, held[here], cause)
 
     def _requirement_of(self, runner: Runner, name: InstrumentId) -> int:

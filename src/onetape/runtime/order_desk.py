@@ -27,7 +27,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import CorporateAction
+from onetape.domain.market import CorporateAction, TradingStatus
 from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
@@ -99,6 +99,7 @@ class OrderDesk:
 
     Attributes:
         commands: What the current step wants sent to the venue, in order.
+        halted: The instruments that their venue has halted, as far as we know.
         is_cash_account: Whether what is bought must be paid from cash.
         margin: What measures margin; None: there is no agreement on it.
         capabilities: What a real venue can; None: the simulated one can everything.
@@ -108,7 +109,7 @@ class OrderDesk:
     __slots__ = (
         "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
         "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
-        "_runners", "_ungated", "capabilities", "commands", "is_cash_account", "margin",
+        "_runners", "_ungated", "capabilities", "commands", "halted", "is_cash_account", "margin",
         "settlement",
     )  # fmt: skip
 
@@ -144,6 +145,7 @@ class OrderDesk:
         self._closings: dict[str, int] = {}
         self._ungated = RiskEngine(())
         self._expired: set[InstrumentId] = set()
+        self.halted: dict[InstrumentId, TradingStatus] = {}
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
         self.capabilities: Capabilities | None = None
@@ -292,6 +294,10 @@ class OrderDesk:
         reduce_only = intent.reduce_only
         coming, group = 0, ""
         if intent.conditions is not None:
+            if intent.order_type.is_trailing and intent.stop_ticks <= 0:
+                tick = line.instrument.tick_float
+                width = (mark - intent.stop_ticks) * tick
+                return self._denied(intent, DenialCode.TRAIL, width, mark * tick, "price")
             group = intent.conditions.group
             coming = self._coming_lots(intent.conditions.parent)
             if intent.conditions.parent and not coming:
@@ -702,12 +708,9 @@ class OrderDesk:
     def cancel_entries(self, runner: Runner, cause: int) -> None:
         """Ask for every order that is not protecting a position to be canceled."""
         for order in list(self._oms.open.values()):
-            lots = runner.ledger.positions[order.instrument].lots
-            if (
-                order.strategy == runner.name
-                and lots * order.side >= 0
-                and order.status not in _ENDING
-            ):
+            if order.strategy != runner.name or order.status in _ENDING:
+                continue
+            if runner.ledger.positions[order.instrument].lots * order.side >= 0:
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
     def cancel_orders(self, runner: Runner, cause: int, but: str = "") -> None:
@@ -733,7 +736,8 @@ class OrderDesk:
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.
 
-        Asked again it does what is still to do: a closing order that lives is left alone.
+        Asked again it does what is still to do: a closing order that lives is left alone. What is
+        halted waits until it trades again.
         """
         mark = f"{runner.order_prefix}{_CLOSE}"
         closing = {
@@ -743,7 +747,7 @@ class OrderDesk:
         }
         self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
-            if identity not in closing | self._ended | self._expired:
+            if identity not in closing | self._ended | self._expired | self.halted.keys():
                 self._close(runner, identity, position.lots, cause)
 
     def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
@@ -811,11 +815,17 @@ class OrderDesk:
         self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
-            self._book(runner, report, origin, seq)
+            self._book(runner, report, origin, seq, is_first=order.filled_lots == report.lots)
         return runner
 
-    def _book(self, runner: Runner, fill: OrderFilled, origin: int, seq: int) -> None:
-        """Take a fill that stands on the tape at `seq` to the books."""
+    def _book(
+        self, runner: Runner, fill: OrderFilled, origin: int, seq: int, *, is_first: bool = True
+    ) -> None:
+        """Take a fill that stands on the tape at `seq` to the books; `is_first`: of its order."""
+        if self._controls is not None:
+            self._controls.hear(fill, is_first=is_first)
+        if self._audit is not None:
+            self._audit.controls.hear(fill, is_first=is_first)
         self._log.events.append((runner.settle(fill), origin, seq))
         if runner.exchange is not None:
             currency = self._instruments[fill.instrument].settlement_currency
@@ -960,6 +970,13 @@ class OrderDesk:
     def expire(self, instrument: InstrumentId) -> None:
         """From an expiry on every order of the instrument is denied."""
         self._expired.add(instrument)
+
+    def follow_status(self, status: TradingStatus) -> None:
+        """Remember whether an instrument is halted; its venue refuses orders, not this desk."""
+        if status.is_halted:
+            self.halted[status.instrument] = status
+        else:
+            self.halted.pop(status.instrument, None)
 
     def apply_control(self, command: KillSwitchSet) -> None:
         """Follow an operator's command."""

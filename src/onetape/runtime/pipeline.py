@@ -46,6 +46,7 @@ from onetape.domain.market import (
     CorporateActionKind,
     RowEvent,
     TimeSlice,
+    TradingStatus,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import ExerciseIntent, Intent
@@ -282,7 +283,7 @@ class Pipeline:
         if isinstance(step, ContractExpiry):
             for report in self._venue.cancel_all(step.instrument, "its instrument has expired"):
                 self._settle(report, seq)
-        if self._margin is not None:
+        if self._margin is not None and not isinstance(step, TradingStatus):  # it moves no mark
             self._check_margin(self._margin, seq)
         for runner in self._active:
             hear = runner.on_step.get(type(step))

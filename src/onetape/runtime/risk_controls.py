@@ -1,7 +1,7 @@
 """What a session asks of risk beyond the gates of each strategy: the account, and shrinking.
 
-It also shows the gates of a strategy what an order alone does not tell (the uptick rule, who is in
-the universe).
+It also shows gates what an order alone does not tell (the uptick rule, day trades, who is in the
+universe).
 
 A session without any of it has no `RiskControls`, and its orders take the quick way.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.events import OrderDenied
+from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
@@ -21,12 +21,14 @@ from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
 from onetape.risk.account import AccountRisk
 from onetape.risk.approval import RiskApproved, RiskEngine
+from onetape.risk.gates.day_trades import DayTradeGate
 from onetape.risk.gates.membership import MembershipGate
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.gates.uptick import UptickGate
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.limits import RiskLimits, build_account_gates, find_shrinking
 from onetape.risk.shrinking import Shrinking
+from onetape.runtime.day_trade_watch import DayTradeWatch, DayTradeWatchState
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
@@ -43,6 +45,7 @@ class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
     account_rate: OrderRate | None = None
     account_watch: EquityWatchState | None = None
     uptick: UptickWatchState | None = None
+    day_trades: DayTradeWatchState | None = None
     pauses: dict[str, list[str]] = {}
 
 
@@ -55,8 +58,8 @@ class RiskControls:
     """
 
     __slots__ = (
-        "_account", "_engines", "_index", "_log", "_market", "_oms", "_pauses", "_runners",
-        "_universe", "_uptick", "_watch", "paused", "shrinks",
+        "_account", "_day_trade_gate", "_day_trades", "_engines", "_index", "_log", "_market",
+        "_oms", "_pauses", "_runners", "_universe", "_uptick", "_watch", "paused", "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +112,9 @@ class RiskControls:
                 remedy="trade one currency, or leave the limits of the account out",
             )
         self._account = AccountRisk(gates) if gates else None
+        day_trade_gates = (each for each in gates if isinstance(each, DayTradeGate))
+        self._day_trade_gate = next(day_trade_gates, None)
+        self._day_trades = DayTradeWatch(log, market, oms, instruments, runners)
         self.shrinks = find_shrinking(limits)
         self.paused: frozenset[str] = frozenset()
         self._pauses: dict[str, frozenset[str]] = {}
@@ -129,6 +135,7 @@ class RiskControls:
             account_rate=self._account.save() if self._account is not None else None,
             account_watch=self._watch.save() if self._watch is not None else None,
             uptick=self._uptick.save() if self._uptick is not None else None,
+            day_trades=self._day_trades.save() if self._day_trade_gate is not None else None,
             pauses={by: sorted(each) for by, each in self._pauses.items() if by != BREAKERS},
         )
 
@@ -142,6 +149,13 @@ class RiskControls:
             self._uptick.restore(state.uptick)
         for by, strategies in state.pauses.items():
             self.pause(by, frozenset(strategies))
+        if state.day_trades is not None:
+            self._day_trades.restore(state.day_trades)
+
+    def hear(self, fill: OrderFilled, *, is_first: bool) -> None:
+        """A fill that the books have not followed yet; `is_first`: of its order."""
+        if self._day_trade_gate is not None:
+            self._day_trades.hear(fill, is_first=is_first)
 
     def adjust_mark(self, index: int, ticks: int) -> None:
         """A corporate action has made `ticks` the mark of the instrument at `index`."""
@@ -167,6 +181,8 @@ class RiskControls:
         of_account = order
         if self._account is not None:
             of_account = self._sum(runner, order)
+            if self._day_trade_gate is not None:
+                self._day_trades.show(order, self._day_trade_gate.count)
         engine = self._engines.get(runner.name, runner.risk)
         if self._uptick is not None:
             for gate in engine.gates:

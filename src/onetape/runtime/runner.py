@@ -31,6 +31,7 @@ from onetape.domain.market import (
     MarkPrice,
     SessionSettlement,
     TimeSlice,
+    TradingStatus,
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
@@ -52,6 +53,7 @@ STEP_CALLBACKS: dict[type, str] = {
     MarkPrice: "on_mark",
     SessionSettlement: "on_settlement",
     ContractExpiry: "on_expiry",
+    TradingStatus: "on_status",
 }
 """What hears of each contract step."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import TradingStatus
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
 from onetape.marketdata.session_rows import SessionRows
@@ -19,12 +20,15 @@ from onetape.strategy.context import OpenOrder
 
 
 class SessionView:
-    """Implements the `Surroundings` of a `Context`. `runners` is filled while they are built.
+    """Implements the `Surroundings` of a `Context`.
 
-    `universe` tells who is in it; None: there is none.
+    `runners` and what is `halted` are given to it when they are built. `universe` tells who is in
+    it; None: there is none.
     """
 
-    __slots__ = ("_index", "_instruments", "_log", "_market", "_oms", "_universe", "runners")
+    __slots__ = (
+        "_index", "_instruments", "_log", "_market", "_oms", "_universe", "halted", "runners",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class SessionView:
         self._instruments = {each.id: each for each in timeline.instruments}
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self.runners: Mapping[str, Runner] = {}
+        self.halted: Mapping[InstrumentId, TradingStatus] = {}
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
@@ -64,6 +69,10 @@ class SessionView:
         valuation = self.runners[strategy].valuation
         valuation.refresh()
         return valuation.equity
+
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted."""
+        return instrument in self.halted
 
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""

@@ -48,6 +48,11 @@ class StepLog:
         self.cause = 0
         self.now = 0
 
+    @property
+    def row(self) -> int:
+        """The row of the current step, or the newest that is over; -1 before any."""
+        return self._row
+
     def save(self) -> StepLogState:
         """Where the numbering stands between two steps."""
         return StepLogState(self.now, self._row, self.emitted, self.market_seq)

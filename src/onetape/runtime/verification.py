@@ -6,8 +6,8 @@
 |                  | changed                                                                     |
 | `tape`           | the hash chain is broken, or seal or metrics.json know another tape         |
 | `incomplete`     | the tape has no end; as far as it goes it is identical                      |
-| `data`           | a pinned dataset holds other bars, or a file of corporate actions or        |
-|                  | funding other ones, than were read, or can't be read                        |
+| `data`           | a pinned dataset holds other bars, or a file beside the catalog other       |
+|                  | rows, than were read, or can't be read                                      |
 | `config`         | config.json beside the tape is not what the session ran with                |
 | `code`           | another version of onetape or of a strategy; or, when nothing else is left, |
 |                  | other code, libraries or definitions than at the time of the run            |

@@ -91,6 +91,10 @@ class Surroundings(Protocol):
         """Equity at the marks, in minor units."""
         ...
 
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted."""
+        ...
+
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""
         ...
@@ -182,6 +186,10 @@ class Context:
     def mark(self, instrument: InstrumentId) -> float:
         """Newest known price (the close of the last bar); NaN before the first."""
         return self._around.mark(self.instrument(instrument).id)
+
+    def is_halted(self, instrument: InstrumentId) -> bool:
+        """Whether trading of the instrument is halted, as far as is known."""
+        return self._around.is_halted(self.instrument(instrument).id)
 
     def features_of(self, instrument: InstrumentId) -> Any:
         """Features of the newest bar of any subscribed instrument; None before the first."""
@@ -512,9 +520,10 @@ class Context:
         conditions = intent.conditions or OrderConditions()
         has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
         is_auction = intent.time_in_force in _AUCTIONS
+        is_free = kind.is_trailing and not conditions.parent  # too wide a trail alone is denied
         if (
             (intent.limit_ticks > 0) != kind.has_limit
-            or (intent.stop_ticks > 0) != kind.has_trigger
+            or ((intent.stop_ticks > 0) != kind.has_trigger and not is_free)
             or has_trail != kind.is_trailing
             or min(conditions.trail_ticks, conditions.trail_ratio_e8) < 0
             or (conditions.offset_ticks != 0 and kind is not OrderType.TRAILING_STOP_LIMIT)

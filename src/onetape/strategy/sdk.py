@@ -19,6 +19,7 @@ from onetape.domain.market import (
     SessionSettlement,
     TimeSlice,
     TradeTick,
+    TradingStatus,
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.orders import Intent
@@ -106,6 +107,8 @@ class Strategy:
             self.on_settlement(event, ctx)
         elif isinstance(event, ContractExpiry):
             self.on_expiry(event, ctx)
+        elif isinstance(event, TradingStatus):
+            self.on_status(event, ctx)
         else:
             self.on_corporate_action(event, ctx)
 
@@ -135,6 +138,9 @@ class Strategy:
 
     def on_expiry(self, expiry: ContractExpiry, ctx: Context) -> None:
         """A contract has expired; its positions are settled and its orders are gone."""
+
+    def on_status(self, status: TradingStatus, ctx: Context) -> None:
+        """Trading of an instrument is halted, or goes on; see `ctx.is_halted`."""
 
     def on_margin(self, status: MarginStatusChanged, ctx: Context) -> None:
         """The margin of this strategy has another status: a call, a liquidation, or enough."""

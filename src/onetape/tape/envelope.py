@@ -55,6 +55,7 @@ SOURCES: dict[type, str] = {
     market.MarkPrice: "feed",
     market.SessionSettlement: "feed",
     market.ContractExpiry: "feed",
+    market.TradingStatus: "feed",
     market.CorporateAction: "feed",
     venue.BarClosed: "feed",
     venue.ConnectionChanged: "shell",

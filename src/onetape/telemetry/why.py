@@ -27,6 +27,7 @@ from onetape.domain.market import (
     MarkPrice,
     SessionSettlement,
     TickKind,
+    TradingStatus,
 )
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
@@ -40,6 +41,7 @@ from onetape.domain.orders import (
     ReplaceIntent,
 )
 from onetape.domain.timestamps import to_iso
+from onetape.domain.venue import VenueReport
 from onetape.marketdata.timeline import Timeline
 from onetape.tape.block import Record
 from onetape.tape.envelope import TYPES, expand
@@ -335,14 +337,26 @@ class _Words:
                 return f"a session of {payload.instrument} ends"
             case ContractExpiry():
                 return f"{payload.instrument} expires"
+            case TradingStatus():
+                what = "is halted" if payload.is_halted else "trades again"
+                reason = f" ({payload.reason})" if payload.reason else ""
+                return f"{payload.instrument} {what}{reason}"
             case CorporateAction():
                 return _tell_action(payload)
+            case VenueReport():
+                lots = f" {payload.lots:,} lots" if payload.lots else ""
+                price = f" at {payload.price}" if payload.price else ""
+                reason = f": {payload.reason}" if payload.reason else ""
+                return f"the venue says {payload.kind.value}{lots}{price}{reason}"
             case on_tape.OrderAccepted():
                 return f"the venue has it as {payload.venue_order_id}"
             case on_tape.OrderRejected() | on_tape.OrderCancelRejected():
                 return f"the venue refuses: {payload.code.value}, {payload.reason}"
             case on_tape.OrderReplaceRejected():
                 return f"the venue refuses the change: {payload.code.value}, {payload.reason}"
+            case on_tape.OrderCanceled() if payload.wanted:
+                found, wanted = f"{payload.found:,}", f"{payload.wanted:,}"
+                return f"off the book: {payload.reason}, {found} of {wanted} lots were there"
             case on_tape.OrderCanceled() | on_tape.OrderExpired():
                 return f"off the book: {payload.reason}"
             case on_tape.OrderReduced():

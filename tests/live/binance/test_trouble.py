@@ -318,6 +318,26 @@ def test_replace_of_an_order_that_filled_meanwhile_is_refused() -> None:
     run(test)
 
 
+def test_fill_that_nobody_heard_does_not_make_the_successor_too_large() -> None:
+    async def test() -> None:
+        rows = [(40_000.0, 40_000.0, 39_999.0, 40_000.0, 2.0)] * 12
+        held = {("message", "user data", each): Fault(FaultKind.DROP) for each in range(2, 9)}
+        world = World(rows, max_volume_ratio=0.1, faults=Script(held))
+        async with world.gateway() as gateway:
+            one = order(1, limit=4_000_000, lots=150_000)
+            await gateway.submit(one)
+            await world.play()  # a part fills, and nobody hears it
+            (first,) = world.exchange.orders("me")
+            assert 0 < first.filled_lots < 150_000
+            await gateway.replace(replace(one, limit=3_900_000), one)
+            assert world.kinds() == [K.ACCEPTED, K.REPLACED]
+            assert world.exchange.orders("me")[-1].lots == 150_000 - first.filled_lots
+            last = world.reports[-1]
+            assert (last.lots, last.filled_lots) == (150_000, first.filled_lots)
+
+    run(test)
+
+
 def test_connection_comes_back_and_look_tells_what_was_missed() -> None:
     async def test() -> None:
         world = World(prices=[40_000.0, 40_000.0, 39_000.0, 39_000.0])

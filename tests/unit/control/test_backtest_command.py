@@ -35,7 +35,8 @@ class Raises(Strategy):
 
 FILES = {
     "config.json", "versions.json", "features.json", "tape.db", "metrics.json",
-    "equity.parquet", "orders.parquet", "executions.parquet", "fills.parquet",
+    "equity.parquet", "orders.parquet", "executions.parquet", "exposures.parquet",
+    "fills.parquet",
     "round_trips.parquet", "report.html", "report.md", "performance.json", "performance.js",
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from onetape.domain.rules import rule
-from onetape.features import Estimator, Sma, State, compiled
+from onetape.features import Estimator, Rsi, State, compiled
 from onetape.features.columns import compute_column
 from onetape.features.compiled import PackedState, compute_column_compiled
 
@@ -101,10 +101,10 @@ def test_index_behind_the_end_of_a_ring_raises_in_both_hosts() -> None:
 
 def test_estimator_of_another_window_is_not_compiled_again() -> None:
     close = np.ones(100)
-    compute_column_compiled(Sma(2), (close,))
+    compute_column_compiled(Rsi(2), (close,))
     before = len(compiled.fill_column.signatures)
     for window in (3, 4, 50):
-        compute_column_compiled(Sma(window), (close,))
+        compute_column_compiled(Rsi(window), (close,))
     assert len(compiled.fill_column.signatures) == before
 
 
@@ -121,17 +121,19 @@ def run_python(program: str, **env: str) -> str:
 def test_second_process_compiles_nothing(tmp_path: Path) -> None:
     program = """
 import numpy
-from onetape.features import Ema, Sma, compiled
+from onetape.features import Macd, Rsi, Sma
 from onetape.features import compiled
+from onetape.features.kernels import sums
 close = (numpy.arange(100.0),)
-for estimator in (Sma(5), Sma(7), Ema(5)):
+for estimator in (Rsi(5), Rsi(7), Macd(), Sma(5)):
     compiled.compute_column_compiled(estimator, close)
-stats = compiled.fill_column.stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-""".replace("Sma, compiled", "Sma")
+for each in (compiled.fill_column, sums.fill_sma):
+    stats = each.stats
+    print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), end=" ")
+"""
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert run_python(program, **cache) == "0 2\n"
-    assert run_python(program, **cache, PYTHONHASHSEED="5") == "2 0\n"
+    assert run_python(program, **cache) == "0 2 0 1 "
+    assert run_python(program, **cache, PYTHONHASHSEED="5") == "2 0 1 0 "
 
 
 USER_MODULE = """
@@ -187,9 +189,10 @@ def test_compiled_code_on_disk_serves_the_same_rule_only(tmp_path: Path) -> None
 def test_without_a_folder_to_cache_in_it_compiles_in_memory() -> None:
     program = """
 import numpy
-from onetape.features import Ema
+from onetape.features import Ema, Rsi
 from onetape.features.compiled import compute_column_compiled
-print(compute_column_compiled(Ema(1), (numpy.ones(1),))[0])
+for each in (Ema(1), Rsi(1)):
+    print(compute_column_compiled(each, (numpy.ones(2),))[1], end=" ")
 """
     nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "_IPythonCacheLocator"}
-    assert run_python(program, **nowhere) == "1.0\n"
+    assert run_python(program, **nowhere) == "1.0 50.0 "

@@ -40,6 +40,15 @@ def test_ks_is_that_of_scipy() -> None:
     assert found == pytest.approx(stats.ks_2samp(ONE, OTHER).statistic, rel=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_ks_of_values_that_repeat_is_the_greatest_of_all_distances(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = (rng.integers(-2, 3 + seed % 4, rng.integers(1, 40)) * 1.0 for _ in range(2))
+    naive = max(abs((one <= each).mean() - (other <= each).mean()) for each in (*one, *other))
+    found = compute_ks(describe_sample(one.tolist()), describe_sample(other.tolist()))
+    assert found == pytest.approx(naive, abs=1e-15)
+
+
 def test_figures_are_those_of_scipy() -> None:
     sample = describe_sample(ONE.tolist())
     assert sample.mean == pytest.approx(ONE.mean(), rel=1e-12)

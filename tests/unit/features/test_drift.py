@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
+import pytest
 
-from onetape.features.drift import Drift, DriftMonitor, DriftSettings
+from onetape.domain.errors import StrategyError
+from onetape.features.drift import Drift, DriftMonitor, DriftSettings, DriftState
 
 SETTINGS = DriftSettings(reference=60, recent=40, every=10, cooldown=30, stale=15)
 
@@ -56,3 +59,51 @@ def test_only_the_statistics_asked_for_are_looked_at() -> None:
     values = [*normal(60), *(9 * each + 9 for each in normal(40, 4))]
     one = DriftSettings(reference=60, recent=40, every=10, statistics=("variance",))
     assert {each.statistic for _, each in watch(values, one)} == {"variance"}
+
+
+def two_columns(rows: int) -> list[list[float]]:
+    """Two features, alike at first and less so later, with gaps and a value that stands still."""
+    rng = np.random.default_rng(8)
+    one = rng.normal(size=rows)
+    other = np.where(np.arange(rows) < 110, one, -one) + rng.normal(size=rows) / 2
+    one[rng.integers(0, rows, rows // 20)] = math.nan
+    other[rows // 2 : rows // 2 + 25] = 1.0
+    return np.stack([one, other], axis=1).tolist()
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_monitor_that_is_saved_and_restored_anywhere_tells_the_same_alarms(every: int) -> None:
+    rows = two_columns(260)
+    whole = DriftMonitor(("a", "b"), 3, SETTINGS)
+    expected = [whole.update(each) for each in rows]
+    assert {each.statistic for found in expected for each in found} >= {"correlation", "stale"}
+    monitor = DriftMonitor(("a", "b"), 3, SETTINGS)
+    for at, (row, alarms) in enumerate(zip(rows, expected, strict=True)):
+        if at % every == 0:
+            state = msgspec.msgpack.encode(monitor.save())
+            monitor = DriftMonitor(("a", "b"), 3, SETTINGS)
+            monitor.restore(msgspec.msgpack.decode(state, type=DriftState))
+        assert monitor.update(row) == alarms
+
+
+def test_saved_state_is_apart_from_the_monitor() -> None:
+    monitor = DriftMonitor(("a",), 1, SETTINGS)
+    monitor.update([1.0])
+    state = monitor.save()
+    monitor.update([2.0])
+    assert state.reference == [[1.0]]
+    other = DriftMonitor(("a",), 1, SETTINGS)
+    other.restore(state)
+    other.update([3.0])
+    assert state.reference == [[1.0]]
+
+
+def test_monitor_does_not_go_on_from_another_ones_state() -> None:
+    state = DriftMonitor(("a", "b"), 3, SETTINGS).save()
+    for other in (
+        DriftMonitor(("a", "c"), 3, SETTINGS),
+        DriftMonitor(("a", "b"), 4, SETTINGS),
+        DriftMonitor(("a", "b"), 3, DriftSettings(reference=61)),
+    ):
+        with pytest.raises(StrategyError, match="can't go on from one of a, b"):
+            other.restore(state)

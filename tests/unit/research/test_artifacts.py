@@ -29,8 +29,9 @@ from onetape.research.run_summary import RunSummary
 from onetape.tape.sqlite_store import SqliteTape
 from tests.support.runs import MadeRun, make_run
 
-FILES = ["equity.parquet", "executions.parquet", "fills.parquet", "metrics.json",
-         "orders.parquet", "report.html", "report.md", "round_trips.parquet"]  # fmt: skip
+FILES = ["equity.parquet", "executions.parquet", "exposures.parquet", "fills.parquet",
+         "metrics.json", "orders.parquet", "report.html", "report.md",
+         "round_trips.parquet"]  # fmt: skip
 
 WRITE_ALL = """
 import sys

@@ -712,6 +712,16 @@ def test_quarantine_leaves_the_neighbor_untouched(callback: str) -> None:
     assert len(story(without)) == 11
 
 
+def test_quarantine_looks_at_no_order_of_an_instrument_that_only_others_trade() -> None:
+    timeline = make_timeline(flat(*[100] * 6), flat(*[50] * 6))
+    resting = at_rows({0: lambda ctx: ctx.buy(AAPL, 1, limit=90)})
+    failing = at_rows({2: fail}, instrument=MSFT)
+    session = run_session(timeline, failing, resting, instruments=[(MSFT,), (AAPL,)])
+    assert [each.strategy for each in session.quarantined] == ["s0"]
+    assert len(session.of_type(OrderAccepted)) == 1
+    assert session.of_type(OrderCanceled) == []
+
+
 def test_quarantine_names_the_line_of_the_strategy() -> None:
     session = run_session(make_timeline(FIVE), FAILING["on_bar"]())
     (event,) = session.of_type(StrategyQuarantined)

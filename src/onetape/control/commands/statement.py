@@ -52,16 +52,14 @@ def statement(
 def _load(run_dir: Path, catalog: Path | None) -> tuple[str, Any, Any]:
     from onetape.portfolio.equity_curve import Marks
     from onetape.portfolio.journal import read_journal
-    from onetape.research.artifacts import load_pinned_timeline
+    from onetape.research.artifacts import load_tape_timeline
     from onetape.runtime.sessions.recorded import find_catalog, find_files
     from onetape.tape.opening import open_tape, tape_path
 
     reader = open_tape(tape_path(run_dir))
     try:
         header = reader.header
-        timeline = load_pinned_timeline(
-            header, catalog or find_catalog(run_dir), find_files(run_dir)
-        )
+        timeline = load_tape_timeline(reader, catalog or find_catalog(run_dir), find_files(run_dir))
         return header.session, list(read_journal(reader.events())), Marks(timeline)
     finally:
         reader.close()

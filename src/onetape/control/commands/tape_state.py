@@ -56,6 +56,10 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
         "time": to_iso(folded.ts),
         "complete": folded.is_complete,
         "kill_switch": folded.kill_switch.reason if folded.kill_switch.active else None,
+        "halted": [
+            {"instrument": name, "since": to_iso(each.ts_event), "reason": each.reason}
+            for name, each in folded.halted.items()
+        ],
         "quarantined": [each.strategy for each in folded.quarantined],
         "balances": [
             {
@@ -127,6 +131,9 @@ def _print(described: dict[str, Any]) -> None:
         print(f"KILL SWITCH: {plain(described['kill_switch'])}")
     for name in described["quarantined"]:
         print(f"QUARANTINED: {plain(name)}")
+    for each in described["halted"]:
+        reason = f" ({plain(each['reason'])})" if each["reason"] else ""
+        print(f"HALTED: {plain(each['instrument'])} since {each['since']}{reason}")
     screen = console()
     for title in ("balances", "unsettled", "positions", "orders"):
         rows = described[title]

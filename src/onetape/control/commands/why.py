@@ -45,9 +45,11 @@ def why(
             if is_seq
             else trace_order(reader.records, subject)
         )
+        session, changes = load_recorded(
+            header, catalog or find_catalog(tape.parent), tape.parent, reader.encoded_records
+        )
     finally:
         reader.close()
-    session, changes = load_recorded(header, catalog or find_catalog(tape.parent), tape.parent)
     if session is None:
         raise DataError(f"can't tell: {changes[0].what}", where=str(tape))
     for change in changes:

@@ -36,7 +36,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     order of time. `margin` is what a broker asks; None: positions are paid for. `settlement_days`
     trading days from a sale to its cash, 0: at once. `routes` are delays that go by the order;
     where they are given, `latency` is not used. Under `limit_slippage` a limit order that takes
-    slips too, at most up to its limit.
+    slips too, at most up to its limit. Under `holds_in_halts` an order that comes while its
+    instrument is halted waits until it trades again, instead of being rejected.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -52,6 +53,7 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     transfers: tuple[Transfer, ...] = ()
     margin: MarginAgreement | None = None
     settlement_days: int = 0
+    holds_in_halts: bool = False
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""

@@ -38,6 +38,7 @@ from onetape.domain.ports import AccountView, StandingMarket
 from onetape.domain.trailing import compute_trailing_stop
 from onetape.execution.simulated.bar_matching import FILL_AT_OPEN, FILL_INSIDE
 from onetape.execution.simulated.fill_terms import FillTerms, QueueModel, RestOfOrder, Trigger
+from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.order_matching import RANK_OPEN, Place
 from onetape.execution.simulated.queue_rules import (
     compute_ahead,
@@ -79,6 +80,7 @@ class TickVenue(SimulatedVenue):
         newest_bar: The newest known row of an instrument.
         account: Whose orders these are.
         standing: What stands after that row.
+        halts: When its instruments are halted; None: they never are.
     """
 
     __slots__ = ("_client", "_standing", "_taken")
@@ -90,8 +92,9 @@ class TickVenue(SimulatedVenue):
         newest_bar: Callable[[InstrumentId], Bar | None],
         account: AccountView,
         standing: Callable[[InstrumentId], StandingMarket],
+        halts: TradingHalts | None = None,
     ) -> None:
-        super().__init__(instruments, terms, newest_bar, account)
+        super().__init__(instruments, terms, newest_bar, account, halts)
         self._client = account
         self._standing = standing
         self._taken: dict[tuple[InstrumentId, bool, int], TakenLots] = {}
@@ -167,11 +170,13 @@ class TickVenue(SimulatedVenue):
         depth.step()
         for order in list(book.values()):
             self._follow_session(order, bar)
+        is_halted = self._is_halted(bar.instrument, bar.ts_open)
         if depth.what == _PRINT:
-            yield from self._meet_print(met)
+            if not is_halted:
+                yield from self._meet_print(met)
         else:
             self._follow_levels(met, sizes)
-            if depth.is_whole:
+            if depth.is_whole and not is_halted:
                 yield from self._meet_state(met)
         for order in list(book.values()):
             if 0 < order.ts_expire <= met.ts and order.identity in book:
@@ -278,7 +283,7 @@ class TickVenue(SimulatedVenue):
 
     def _place(self, met: _Met, order: RestingOrder) -> Reports:
         """An order meets what stands at its arrival, `met.ts`."""
-        if order.held:
+        if order.held or self._is_halted(met.bar.instrument, met.ts):
             return
         order.is_placed = True
         if self._is_stuck(order):
@@ -327,7 +332,8 @@ class TickVenue(SimulatedVenue):
             return
         if sized and order.command.time_in_force is TimeInForce.FOK:
             found = sum(lots for _, lots in self._free_levels(met, is_bid=side < 0, limit=limit))
-            if found < self._wanted(met, order):
+            if found < (wanted := self._wanted(met, order)):
+                yield from self._cancel(met, order, "not filled at once", (wanted, found))
                 return
         for ticks, free in self._free_levels(met, is_bid=side < 0, limit=limit):
             if order.identity not in met.book:
@@ -486,7 +492,9 @@ class TickVenue(SimulatedVenue):
         if order.command.time_in_force in _IMMEDIATE and order.identity in met.book:
             yield from self._cancel(met, order, "not filled at once")
 
-    def _cancel(self, met: _Met, order: RestingOrder, reason: str) -> Reports:
+    def _cancel(
+        self, met: _Met, order: RestingOrder, reason: str, short: tuple[int, int] = (0, 0)
+    ) -> Reports:
         self._remove(met.book, order.identity)
-        yield OrderCanceled(order.identity, reason)
+        yield OrderCanceled(order.identity, reason, *short)
         yield from self._end_children(met.book)

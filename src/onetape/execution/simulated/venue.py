@@ -30,6 +30,7 @@ from onetape.domain.events import (
     OrderFilled,
     OrderPartiallyFilled,
     OrderReduced,
+    OrderRejected,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -44,6 +45,7 @@ from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, INT64_MAX, MAX_LOTS, compute_ratio_floor, compute_ticks
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
 from onetape.domain.ports import AccountView
+from onetape.domain.timestamps import to_iso
 from onetape.execution.simulated.bar_matching import (
     FILL_AT_OPEN,
     FILL_INSIDE,
@@ -63,6 +65,7 @@ from onetape.execution.simulated.fee_rules import (
     flat_ratio_e8,
 )
 from onetape.execution.simulated.fill_terms import FillTerms, MarketPrice
+from onetape.execution.simulated.halts import TradedSpan, TradingHalts
 from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.order_matching import (
     RANK_CLOSE,
@@ -105,6 +108,21 @@ def _no_bar(_: InstrumentId) -> Bar | None:
 
 def _rank(met: tuple[Place, RestingOrder]) -> float:
     return met[0].rank
+
+
+def _without_close(order: RestingOrder, place: Place | None, bar: Bar) -> Place | None:
+    """The place of an order in a bar that ends in a halt, so that it closes with no auction."""
+    is_closing = (
+        order.command.time_in_force is TimeInForce.AT_THE_CLOSE
+        and not order.held
+        and order.arrival < bar.ts_close
+        and bar.ts_open < bar.session_close <= bar.ts_close
+    )
+    if is_closing:
+        return Place(RANK_CLOSE, NO_FILL, 0, bar.ts_close)
+    if place is not None and place.rank == RANK_CLOSE:
+        return place._replace(code=NO_FILL)
+    return place
 
 
 class TakenLots(NamedTuple):
@@ -163,6 +181,9 @@ class SimulatedVenue:
         terms: How it fills and what it charges.
         newest_bar: The newest known bar of an instrument; for fills at the close of a decision.
         account: Whose orders these are; for the same.
+        halts: When its instruments are halted. Nothing fills then; orders that rest stay, cancels
+            are carried out, new orders and changes are rejected (or held, by `VenueTerms`). None:
+            they never are.
 
     Attributes:
         next_arrival: When the next command arrives, ns UTC; the largest int64 when none is due.
@@ -171,8 +192,9 @@ class SimulatedVenue:
 
     __slots__ = (
         "_accepted", "_account", "_books", "_capacity", "_ended", "_fill_terms", "_fills_at_close",
-        "_instruments", "_is_instant", "_last_arrival", "_last_arrivals", "_left", "_months",
-        "_newest_bar", "_queue", "_received", "_slips", "_terms", "active", "next_arrival",
+        "_halts", "_instruments", "_is_instant", "_last_arrival", "_last_arrivals", "_left",
+        "_months", "_newest_bar", "_queue", "_received", "_slips", "_terms", "active",
+        "next_arrival",
     )  # fmt: skip
 
     def __init__(
@@ -181,7 +203,9 @@ class SimulatedVenue:
         terms: VenueTerms,
         newest_bar: Callable[[InstrumentId], Bar | None] = _no_bar,
         account: AccountView | None = None,
+        halts: TradingHalts | None = None,
     ) -> None:
+        self._halts = halts
         self._instruments = {each.id: each for each in instruments}
         self._terms = terms
         self._books: dict[InstrumentId, Book] = {each.id: {} for each in instruments}
@@ -354,6 +378,7 @@ class SimulatedVenue:
                 or order.command.time_in_force in _AUCTIONS
                 or terms.fill.market is not MarketPrice.SAME_CLOSE
                 or self._account is None
+                or self._is_halted_around(instrument, order.arrival)
             ):
                 continue
             self._capacity = self._capacity_of(bar)
@@ -365,6 +390,13 @@ class SimulatedVenue:
             yield from self._execute(book, order, place, bar, self._account)
             yield from self._end_children(book)
             self._left[instrument] = (ts, self._capacity)
+
+    def _is_halted(self, instrument: InstrumentId, ts: int) -> bool:
+        return self._halts is not None and self._halts.find(instrument, ts) is not None
+
+    def _is_halted_around(self, instrument: InstrumentId, ts: int) -> bool:
+        """Whether an instrument is halted at `ts`, or was right before it."""
+        return self._is_halted(instrument, ts) or self._is_halted(instrument, ts - 1)
 
     def _capacity_of(self, bar: Bar) -> int:
         """Lots that all our orders together may fill in a bar."""
@@ -408,6 +440,11 @@ class SimulatedVenue:
         self, command: OrderSubmitted, arrival: int, session_close: Callable[[InstrumentId], int]
     ) -> tuple[OrderReport, ...]:
         identity, kind, lots = command.client_order_id, command.order_type, command.lots
+        if self._halts is not None:
+            refusal = self._refuse_halted(command.instrument, arrival, command.time_in_force)
+            if refusal:
+                self.active -= 1
+                return (OrderRejected(identity, RejectCode.HALTED, refusal),)
         is_plain = (
             lots > 0
             and kind in self._fill_terms[command.instrument].plain_types
@@ -433,6 +470,19 @@ class SimulatedVenue:
             parent.is_parent = order.held = True
         return (accepted,)
 
+    def _refuse_halted(
+        self, instrument: InstrumentId, arrival: int, time_in_force: TimeInForce = _GTC
+    ) -> str:
+        """Why an order (or a change of one) that arrives is rejected; empty: it is not.
+
+        What can't wait is rejected even where others are held.
+        """
+        halt = self._halts.find(instrument, arrival) if self._halts is not None else None
+        if halt is None or (self._terms.holds_in_halts and time_in_force not in _IMMEDIATE):
+            return ""
+        reason = f" ({halt.reason})" if halt.reason else ""
+        return f"halted since {to_iso(halt.ts_event)}{reason}"
+
     def _change(
         self,
         book: Book | None,
@@ -450,6 +500,8 @@ class SimulatedVenue:
         if cancel:
             self._remove(book, identity)
             return OrderCanceled(identity, "requested")
+        if refusal := self._refuse_halted(order.command.instrument, arrival):
+            return OrderReplaceRejected(identity, RejectCode.HALTED, refusal)
         if command.lots <= order.filled_lots:
             return OrderReplaceRejected(
                 identity, RejectCode.QUANTITY_BELOW_FILLED,
@@ -483,6 +535,9 @@ class SimulatedVenue:
         book = self._books[bar.instrument]
         if not book:
             return ()
+        if self._halts is not None:
+            span = self._halts.find_span(bar.instrument, bar.ts_open, bar.ts_close)
+            return self._meet(bar, account, span) if span else self._pass_halted(book, bar)
         if len(book) == 1:
             (order,) = book.values()
             if order.is_plain and not order.changes:
@@ -515,13 +570,21 @@ class SimulatedVenue:
         ts_fill = compute_fill_time(code, ts_open, ts_close)
         return (self._fill(book, order, kind, code, ticks, ts_fill, order.leaves, 0),)
 
-    def _meet(self, bar: Bar, account: AccountView) -> Iterator[OrderReport]:
-        """Meet any book with a bar, in the sequence that its path says."""
+    def _meet(
+        self, bar: Bar, account: AccountView, span: TradedSpan | None = None
+    ) -> Iterator[OrderReport]:
+        """Meet any book with a bar, in the sequence that its path says.
+
+        Of a bar that touches a halt only the `span` is met that traded: as a bar from there to
+        there, whose close is no price to wait for where it ends in the halt.
+        """
         book = self._books[bar.instrument]
         terms = self._fill_terms[bar.instrument]
         tick_size, fill = terms.tick_size, terms.fill
         vwap = bar.vwap if fill.market is MarketPrice.VWAP else math.nan
         prices = BarPrices(*bar.values())
+        if span is not None:
+            prices = prices._replace(ts_open=span.ts_open, ts_close=span.ts_close)
         parts = split_bar(prices, fill.path) if fill.path in STRAIGHT else None
         walkers: list[RestingOrder] = []
         met: list[tuple[Place, RestingOrder]] = []
@@ -548,7 +611,7 @@ class SimulatedVenue:
             if (
                 order.command.time_in_force in _OF_A_SESSION
                 and not order.ts_expire
-                and order.arrival < prices.ts_close
+                and order.arrival < bar.ts_close
             ):
                 order.ts_expire = prices.session_close
             changes = order.changes and order.changes[0][0] < prices.ts_close
@@ -556,6 +619,8 @@ class SimulatedVenue:
             walks = parts is not None and not is_cut and can_walk(order, prices, fill)
             met_part = parts[0] if walks and parts is not None else prices
             place = match_order(order, met_part, tick_size, fill, vwap) if not order.held else None
+            if span is not None and span.ends_halted:
+                place = _without_close(order, place, bar)
             if place is None:
                 continue
             if place.rank and is_cut:
@@ -587,9 +652,39 @@ class SimulatedVenue:
             met = sorted(born, key=_rank)
         for order in changed:
             over = order.identity not in book
-            yield from self._answer_changes(book, order, INT64_MAX if over else prices.ts_close)
+            yield from self._answer_changes(book, order, INT64_MAX if over else bar.ts_close)
         if self._fills_at_close and self._terms.max_volume_ratio is not None:
-            self._left[bar.instrument] = (prices.ts_close, self._capacity)
+            self._left[bar.instrument] = (bar.ts_close, self._capacity)
+
+    def _pass_halted(self, book: Book, bar: Bar) -> Iterator[OrderReport]:
+        """A bar in which nothing traded: changes are answered, orders end, the others stay.
+
+        An opening waits until trading goes on; a closing auction that falls in the halt is none.
+        """
+        ts_close, session_close = bar.ts_close, bar.session_close
+        for order in list(book.values()):
+            if order.identity not in book:
+                continue
+            yield from self._answer_changes(book, order, ts_close)
+            time_in_force = order.command.time_in_force
+            if time_in_force in _OF_A_SESSION and not order.ts_expire and order.arrival < ts_close:
+                order.ts_expire = session_close
+            report: OrderReport | None = None
+            if order.identity not in book:
+                yield from self._answer_changes(book, order)
+            elif time_in_force in _IMMEDIATE:
+                report = OrderCanceled(order.identity, "not filled at once")
+            elif time_in_force is TimeInForce.AT_THE_CLOSE and session_close <= ts_close:
+                report = OrderCanceled(order.identity, "not filled in the auction")
+            elif 0 < order.ts_expire <= ts_close:
+                report = OrderExpired(order.identity, "time in force")
+            else:
+                order.bars_waited += 1
+            if report is not None:
+                self._remove(book, order.identity)
+                yield report
+                yield from self._answer_changes(book, order)
+                yield from self._end_children(book)
 
     def _walk(
         self,
@@ -722,6 +817,7 @@ class SimulatedVenue:
         identity = command.client_order_id
         kind = order.order_type
         code, ticks = place.code, place.ticks
+        short = (0, 0)
         if kind >= _STOP:
             order.order_type = kind.triggered
             yield OrderTriggered(identity, order.stop_ticks)
@@ -745,7 +841,7 @@ class SimulatedVenue:
             if not command.lots:
                 wanted = lots  # what the bar can't give is not waited for
             if lots < wanted and command.time_in_force is _FOK and is_only:
-                lots = 0
+                short, lots = (wanted, lots), 0
             if lots > 0:
                 self._capacity -= lots
                 if order.ready != INT64_MAX:
@@ -760,7 +856,7 @@ class SimulatedVenue:
                 yield OrderCanceled(identity, "nothing to reduce")
         if is_only and command.time_in_force in _AT_ONCE and identity in book:
             self._remove(book, identity)
-            yield OrderCanceled(identity, "not filled at once")
+            yield OrderCanceled(identity, "not filled at once", *short)
 
     def _may_slip(self, order: RestingOrder, kind: OrderType, code: int) -> bool:
         """Whether slippage counts: at market, and by setting for a limit that takes in no auction.

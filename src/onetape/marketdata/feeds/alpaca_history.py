@@ -12,7 +12,7 @@ from onetape.domain.instrument import Instrument
 from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.feeds.alpaca_connection import KEYS_REFUSED, AlpacaDataAccess
-from onetape.marketdata.feeds.session_times import SessionTimes
+from onetape.marketdata.session_times import SessionTimes
 from onetape.marketdata.sources.alpaca import AlpacaSource
 from onetape.marketdata.sources.extras import needs_extra
 from onetape.marketdata.sources.port import SourceAccess, SourcePage

@@ -24,7 +24,7 @@ from onetape.marketdata.feeds.alpaca_connection import (
 )
 from onetape.marketdata.feeds.backoff import Backoff
 from onetape.marketdata.feeds.port import Take
-from onetape.marketdata.feeds.session_times import SessionTimes
+from onetape.marketdata.session_times import SessionTimes
 
 MINUTE = "1m"
 CHANNELS_OF = {

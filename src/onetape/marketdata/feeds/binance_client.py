@@ -187,12 +187,19 @@ class BinanceClient:
 
     Args:
         settings: How to reach it.
-        clock: What tells when something came (ns UTC). Signatures go by the machine's clock.
+        clock: What tells when something came (ns UTC).
+        machine: The machine's clock (ns UTC), by which requests are signed.
     """
 
-    def __init__(self, settings: BinanceSettings, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        settings: BinanceSettings,
+        clock: Callable[[], int] = time.time_ns,
+        machine: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.settings = settings
         self.clock = clock
+        self.machine = machine
         self.offset_ns = 0
         self._sockets: dict[Any, BinanceSocket] = {}
         self._exchange = _open_exchange(settings, self)
@@ -200,7 +207,7 @@ class BinanceClient:
 
     def now_ns(self) -> int:
         """The venue's clock as far as we know it, ns UTC."""
-        return time.time_ns() + self.offset_ns
+        return self.machine() + self.offset_ns
 
     async def ask(
         self,
@@ -273,9 +280,9 @@ class BinanceClient:
         best_ns: int | None = None
         for _ in range(_CLOCK_ASKED):
             await self.budget.spend(1)
-            begin = time.time_ns()
+            begin = self.machine()
             answer = await self._ask_once("GET", "time", {}, signed=False)
-            end = time.time_ns()
+            end = self.machine()
             if best_ns is None or end - begin < best_ns:
                 best_ns = end - begin
                 # The venue cuts its time down to a whole ms.
@@ -374,7 +381,7 @@ def _make_class(client: type[Any], owner: BinanceClient) -> type[Any]:
             return owner.now_ns() // NS_PER_MS
 
         def milliseconds(self) -> int:
-            return time.time_ns() // NS_PER_MS
+            return owner.machine() // NS_PER_MS
 
         def on_rest_response(self, code: int, reason: str, url: str, method: str,
                              headers: Any, body: str, *rest: Any) -> str:  # fmt: skip

@@ -444,9 +444,11 @@ def leave_book(engine: Engine, slot: int) -> None:
 
 
 @compiled
-def settle_canceled(engine: Engine, slot: int, reason: int) -> None:
+def settle_canceled(
+    engine: Engine, slot: int, reason: int, wanted: int = 0, found: int = 0
+) -> None:  # fmt: skip
     """The venue has taken an order off its book."""
-    log_order(engine, LOG_CANCELED, engine.order_number[slot], reason, 0, 0)
+    log_order(engine, LOG_CANCELED, engine.order_number[slot], reason, wanted, found)
     move_order(engine, slot, _CANCELED)
 
 
@@ -913,6 +915,7 @@ def _execute(
     kind = engine.order_type[slot]
     time_in_force = engine.order_time_in_force[slot]
     number = engine.order_number[slot]
+    missed = found = 0
     if kind >= _STOP:
         engine.order_type[slot] = _MARKET if kind == _STOP else _LIMIT
         log_order(engine, LOG_TRIGGERED, number, engine.order_stop[slot], 0, 0)
@@ -935,6 +938,7 @@ def _execute(
         if at_fill:
             wanted = lots  # what the bar can't give is not waited for
         if lots < wanted and time_in_force == _FOK:
+            missed, found = wanted, lots
             lots = 0
         if lots > 0:
             _fill(engine, slot, kind, code, ticks, ts_fill, lots, wanted - lots)
@@ -945,7 +949,7 @@ def _execute(
     is_resting = engine.order_on_book[slot] != 0 and engine.order_number[slot] == number
     if is_resting and (time_in_force == _IOC or time_in_force == _FOK):
         leave_book(engine, slot)
-        settle_canceled(engine, slot, _NOT_AT_ONCE)
+        settle_canceled(engine, slot, _NOT_AT_ONCE, missed, found)
 
 
 @compiled

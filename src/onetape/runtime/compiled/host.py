@@ -22,6 +22,7 @@ from numba.core.errors import NumbaError
 
 from onetape.domain.errors import ConfigError, InvariantBroken
 from onetape.domain.events import CapitalDeposited, KillSwitchSet, Payload
+from onetape.domain.market import TradingStatus
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import OrderStatus
 from onetape.domain.rule_compiler import Packed
@@ -140,6 +141,12 @@ class CompiledHost:
                 f"the session has risk.{limits.beyond_gates}, which the compiled host does not "
                 "carry",
                 where=f"risk.{limits.beyond_gates}",
+                remedy="run it in the Python host",
+            )
+        if any(isinstance(each, TradingStatus) for each in timeline.steps):
+            raise ConfigError(
+                "the session has trading halts, which the compiled host does not carry",
+                where="data.halts",
                 remedy="run it in the Python host",
             )
         for each in timeline.instruments:

@@ -49,7 +49,8 @@ PYTHON_HOST = "the Python host runs it"
 
 _OTHER_CALLBACKS = (
     "on_market_event", "on_quote", "on_book", "on_funding", "on_mark", "on_settlement",
-    "on_expiry", "on_margin", "on_connection", "on_order_update", "on_timer", "generate_orders",
+    "on_expiry", "on_status", "on_margin", "on_connection", "on_order_update", "on_timer",
+    "generate_orders",
 )  # fmt: skip
 
 _NOT_CARRIED: dict[type[ast.AST], str] = {

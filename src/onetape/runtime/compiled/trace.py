@@ -157,7 +157,7 @@ class Tracer:
             engine.LOG_TRIGGERED: lambda f: OrderTriggered(self.order_id(f[0]), f[1]),
             engine.LOG_CANCEL_PENDING: lambda f: OrderCancelPending(self.order_id(f[0])),
             engine.LOG_CANCELED: lambda f: OrderCanceled(
-                self.order_id(f[0]), engine.CANCELED_REASONS[f[1]]
+                self.order_id(f[0]), engine.CANCELED_REASONS[f[1]], f[2], f[3]
             ),
             engine.LOG_CANCEL_REJECTED: lambda f: OrderCancelRejected(
                 self.order_id(f[0]), RejectCode.ORDER_CLOSED, "no such order on the book"

@@ -19,7 +19,7 @@ from onetape.domain.orders import Side
 from onetape.domain.timestamps import NS_PER_SECOND, from_iso, to_iso
 from onetape.marketdata.calendars import build_calendar
 from onetape.marketdata.feeds.alpaca_assets import to_wire_symbol
-from onetape.marketdata.feeds.session_times import SessionTimes
+from onetape.marketdata.session_times import SessionTimes
 from onetape.runtime.local_venues.alpaca_shapes import (
     TIMES,
     TYPES,

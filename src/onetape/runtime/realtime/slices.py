@@ -9,8 +9,7 @@ import msgspec
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import Quality
 from onetape.domain.venue import BarClosed
-from onetape.marketdata.bar_times import SessionCloses
-from onetape.marketdata.calendars import build_calendar
+from onetape.marketdata.session_times import SessionTimes
 
 
 class BarSlices:
@@ -29,9 +28,7 @@ class BarSlices:
 
     def __init__(self, instruments: Sequence[Instrument], grace_ns: int) -> None:
         self._instruments = {each.id: each for each in instruments}
-        self._closes = {
-            each.calendar: SessionCloses(build_calendar(each.calendar)) for each in instruments
-        }
+        self._closes = {each.calendar: SessionTimes(each.calendar) for each in instruments}
         self._grace_ns = grace_ns
         self._waiting: dict[int, dict[InstrumentId, BarClosed]] = {}
         self._due: dict[int, int] = {}
@@ -80,4 +77,4 @@ class BarSlices:
 
     def _session_close(self, bar: BarClosed) -> int:
         calendar = self._instruments[bar.instrument].calendar
-        return self._closes[calendar].find(bar.ts_open, bar.ts_close)
+        return self._closes[calendar].close_of(bar.ts_open, bar.ts_close)

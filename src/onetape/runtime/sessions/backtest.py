@@ -65,6 +65,7 @@ from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
+from onetape.runtime.drift_watch import Watched
 from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
@@ -315,6 +316,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
             )
         ),
         margin=build_agreement(config.margin, timeline.instruments),
+        holds_in_halts=config.while_halted == "hold",
     )
 
 
@@ -413,6 +415,7 @@ class BacktestSession:
             controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
+        self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
@@ -421,7 +424,7 @@ class BacktestSession:
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options,
+                self._contracts.options, self.desk.halted,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
@@ -601,14 +604,15 @@ class BacktestSession:
 
     def _find_alerts(self, drift: DriftSettings) -> list[Alert]:
         everything = tuple(each.id for each in self._timeline.instruments)
-        found: list[Alert] = []
-        for spec in self._specs:
-            features = spec.strategy.features() if spec.features is None else spec.features
-            found += find_alerts(
-                self._timeline, self.runners[spec.name], features,
-                spec.instruments or everything, drift,
-            )  # fmt: skip
-        return sorted(found, key=lambda each: each.row)
+        watched = [
+            Watched(
+                spec.name,
+                spec.strategy.features() if spec.features is None else spec.features,
+                spec.instruments or everything,
+            )
+            for spec in self._specs
+        ]
+        return find_alerts(self._timeline, self.runners, watched, drift)
 
     def save(self) -> SessionState:
         """The state of the session between two steps."""
@@ -626,6 +630,7 @@ class BacktestSession:
             transfers=self._transfers.done,
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
+            halted=list(self.desk.halted.values()),
         )
 
     def restore(self, state: SessionState) -> None:
@@ -704,13 +709,19 @@ class BacktestSession:
                 on_progress(Progress(stop, len(ts_known), int(ts_known[stop - 1]), equity))
         self.finish()
 
-    def start(self) -> None:
-        """The first steps: header, capital, `on_start`."""
+    def start(self, ts: int = 0, history_rows: int = 0) -> None:
+        """The first steps: header, capital, `on_start`.
+
+        Args:
+            ts: When, ns UTC; 0: when the first row opens.
+            history_rows: So many rows are from before: they move features and marks only.
+        """
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
         ts_first = int(self._timeline.columns["ts_open"].min())
-        self.pipeline.start(self._header(), deposits, ts_first)
+        self.pipeline.start(self._header(), deposits, ts or ts_first)
+        self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
     def expect(self, controls: Sequence[tuple[int, KillSwitchSet]]) -> None:

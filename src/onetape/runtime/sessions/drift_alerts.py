@@ -1,21 +1,18 @@
 """Which features drift in a session, and behind which row it is known.
 
 An alert follows from features alone and nothing listens to it, so all of a session are found
-before it runs, by the same monitor that watches bar by bar.
+before it runs, by the same watch that a live session moves slice by slice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from onetape.domain.events import FeatureDrifted
-from onetape.domain.instrument import InstrumentId
-from onetape.features.drift import DriftMonitor, DriftSettings
-from onetape.features.estimator import FeatureMap
+from onetape.features.drift import DriftSettings
 from onetape.marketdata.timeline import Timeline
+from onetape.runtime.drift_watch import DriftWatch, Watched
 from onetape.runtime.runner import Runner
 
 
@@ -28,31 +25,30 @@ class Alert(NamedTuple):
 
 def find_alerts(
     timeline: Timeline,
-    runner: Runner,
-    features: FeatureMap,
-    instruments: Sequence[InstrumentId],
+    runners: Mapping[str, Runner],
+    watched: Sequence[Watched],
     settings: DriftSettings,
 ) -> list[Alert]:
-    """The alerts of one strategy, in the order of the timeline, then of instruments and features.
+    """The alerts of a session, in the order of the timeline, of strategies and of instruments.
 
     Args:
-        timeline: The bars of the session.
-        runner: The strategy with its feature columns.
-        features: Their definitions.
-        instruments: What the strategy is subscribed to.
+        timeline: The rows of the session.
+        runners: The strategies with their feature columns, by name.
+        watched: Their features, and what they are subscribed to.
         settings: Windows and thresholds.
     """
-    if not features:
-        return []
-    warm_up = max(each.warm_up for each in features.values())
-    ends = np.flatnonzero(timeline.slice_end)
+    watch = DriftWatch(watched, settings)
+    tables = [
+        (each.strategy, list(zip(*columns, strict=True)))
+        for each in watched
+        if (columns := [runners[each.strategy].columns[name].tolist() for name in each.features])
+    ]
+    ids = [each.id for each in timeline.instruments]
+    ends = timeline.slice_end.tolist()
     found: list[Alert] = []
-    for instrument in instruments:
-        rows = timeline.rows_of(instrument)
-        monitor = DriftMonitor(tuple(features), warm_up, settings)
-        columns = [runner.columns[name][rows].tolist() for name in features]
-        for row, values in zip(rows.tolist(), zip(*columns, strict=True), strict=True):
-            for each in monitor.update(values):
-                end = int(ends[np.searchsorted(ends, row)])
-                found.append(Alert(end, FeatureDrifted(runner.name, instrument, *each)))
-    return sorted(found, key=lambda each: each.row)
+    for row, owner in enumerate(timeline.row_owners):
+        for strategy, rows in tables:
+            watch.take(strategy, ids[owner], rows[row])
+        if ends[row]:
+            found += [Alert(row, each) for each in watch.end_slice()]
+    return found

@@ -18,7 +18,7 @@ from onetape.domain.events import SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
-from onetape.domain.timestamps import to_iso
+from onetape.domain.timestamps import timeframe_ns, to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
 from onetape.execution.gateway import Capabilities, VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
@@ -57,6 +57,9 @@ from onetape.tape.sqlite_store import Durability
 from onetape.tape.store import TapeStore
 
 _POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
+
+_MISSED_MAX = 10_000
+"""The most bars that are asked for again after a kill; behind a longer gap some are missing."""
 
 _GRACE_MS = 2_000
 """How long a slice of several instruments waits for the rest, unless the configuration says."""
@@ -181,7 +184,7 @@ class _Run:
     ) -> RealtimeSession:
         return open_session(
             self._config, self._specs, instruments, tape, header,
-            ts_start=0 if header is not None else self._parts.clock.now(),
+            ts_start=0 if header is not None else time.time_ns(),
         )  # fmt: skip
 
     def _check_same(self, header: SessionStarted) -> None:
@@ -210,6 +213,7 @@ class _Run:
         for each in read_inputs(reader.encoded_records(first_seq)):
             give(session, each)
         tape.check_over()
+        reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
         return await self._drive(session, tape, store, header.instruments, begins=False)
 
@@ -271,6 +275,8 @@ class _Run:
         """The first inputs: the start or the return, and the bars from before."""
         clock, feed = self._parts.clock, self._parts.feed
         bars = max(self._warm_up(), 1)
+        if not begins:
+            bars = max(bars, self._count_missed(session))
         history = await feed.read_history(instruments, self._config.data.timeframe, bars)
         for each in history:
             clock.hear(each.ts_close)
@@ -290,6 +296,15 @@ class _Run:
                     session.take(report, max(clock.now(), session.now + 1))
         for bars_of_slice in self._slice_history(session, instruments, history):
             session.take_bars(bars_of_slice)
+
+    def _count_missed(self, session: RealtimeSession) -> int:
+        """Bars that may have closed since the newest that the session has."""
+        newest = min(session.newest_closes().values())
+        now = self._parts.clock.now()
+        if newest < 0 or not now:
+            return HISTORY_BARS
+        length = timeframe_ns(self._config.data.timeframe)
+        return min((now - newest) // length + 1, _MISSED_MAX)
 
     def _warm_up(self) -> int:
         """Bars that the features of the strategies need before their first value."""
@@ -421,6 +436,7 @@ def open_session(
         pauses_in_outage=live.outage == "pause",
         cancels_on_stop=live.on_stop == "cancel",
         is_simulated=simulated,
+        drift=config.drift.settings() if config.drift else None,
         capabilities=None if simulated else capabilities_of(config.execution.venue),
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],

@@ -28,6 +28,7 @@ from onetape.execution.reconciliation import ReconciliationPolicy
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.venue import SimulatedVenue, VenueState
 from onetape.execution.venue_memory import VenueMemory
+from onetape.features.drift import DriftSettings
 from onetape.marketdata.session_rows import LiveRows
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
@@ -35,6 +36,7 @@ from onetape.risk.breakers import build_breakers
 from onetape.risk.limits import RiskLimits, build_gates
 from onetape.runtime.breakers import Breakers
 from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.drift_watch import DriftWatch, Watched, WatchState
 from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import HISTORY_BARS, LiveMarket, LiveMarketState
@@ -71,6 +73,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     live: LivePipelineState
     venue: VenueState | None = None
     memory: VenueMemory | None = None
+    drift: WatchState | None = None
 
 
 class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
         is_simulated: Whether the venue is the simulated one.
         reconciliation: What to do where a real venue's books differ from ours.
         capabilities: What a real venue can do with an order; what it can't is denied.
+        drift: How features are watched; None: not at all.
     """
 
     history_bars: int = HISTORY_BARS
@@ -103,6 +107,7 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
     is_simulated: bool = True
     reconciliation: ReconciliationPolicy = ReconciliationPolicy()
     capabilities: Capabilities | None = None
+    drift: DriftSettings | None = None
 
 
 class RealtimeSession:
@@ -193,6 +198,13 @@ class RealtimeSession:
             self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
             cancels_on_stop=policy.cancels_on_stop,
         )  # fmt: skip
+        self._drift: DriftWatch | None = None
+        if policy.drift is not None:
+            self._drift = DriftWatch(
+                [Watched(name, each.live.features, each.context.instruments)
+                 for name, each in self.runners.items()],
+                policy.drift,
+            )  # fmt: skip
         self.now = 0
         self._ts_start = 0
 
@@ -257,6 +269,13 @@ class RealtimeSession:
         first_row = self._rows.total
         block, owners = self._rows.add(ordered)
         self.pipeline.take_slice(block, ordered, owners, first_row)
+        if self._drift is not None:
+            for name, runner in self.runners.items():
+                for bar, values in zip(ordered, runner.slice_values, strict=False):
+                    if values is not None:
+                        self._drift.take(name, bar.instrument, values)
+            for drifted in self._drift.end_slice():
+                self.pipeline.tell(drifted, self.now)
 
     def take(self, given: LiveInput, ts: int) -> None:
         """Any other input, at `ts`, which is later than `now`."""
@@ -369,6 +388,7 @@ class RealtimeSession:
             live=self.pipeline.save_live(),
             venue=self._simulated.save() if self._simulated is not None else None,
             memory=self._venue_desk.save() if self._venue_desk is not None else None,
+            drift=self._drift.save() if self._drift is not None else None,
         )
 
     def restore(self, state: RealtimeState) -> None:
@@ -394,6 +414,8 @@ class RealtimeSession:
             self._simulated.restore(state.venue)
         if self._venue_desk is not None and state.memory is not None:
             self._venue_desk.restore(state.memory)
+        if self._drift is not None and state.drift is not None:
+            self._drift.restore(state.drift)
         self.pipeline.restore(state.pipeline)
         self.pipeline.restore_live(state.live)
 

@@ -29,6 +29,7 @@ from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
 from onetape.marketdata.fundamentals import FUNDAMENTALS, pinned_version
 from onetape.marketdata.funding import FUNDING
+from onetape.marketdata.halts import HALTS
 from onetape.marketdata.loading import load_market_data
 from onetape.marketdata.membership import MEMBERSHIP
 from onetape.marketdata.side_files import NO_FILES, SideFiles
@@ -74,6 +75,7 @@ _NOT_SET = "null"
 
 _WORDS: dict[str, str] = {
     ACTIONS: "corporate actions", FUNDING: "funding rates", FUNDAMENTALS: "published figures",
+    HALTS: "trading statuses",
 }  # fmt: skip
 """What a file of each timeframe holds."""
 
@@ -444,7 +446,7 @@ def _compare_files(
     timeline: Timeline,
     paths: SideFiles,
 ) -> list[Change]:
-    """Instruments whose actions, funding or figures are other ones than the session read."""
+    """Instruments of which a file holds other rows than the session read."""
     now = {(each.timeframe, each.instrument): each for each in timeline.action_pins}
     changes: list[Change] = []
     for key in sorted(pins.keys() | now.keys()):

@@ -31,14 +31,22 @@ from onetape.domain.events import (
     StrayFilled,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import TradingStatus
 from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
 from onetape.portfolio.currency_ledger import open_ledger
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.kill_switch import KillSwitch
-from onetape.runtime.sessions.session_state import decode_state
+from onetape.runtime.sessions.realtime import decode_realtime
+from onetape.runtime.sessions.session_state import SessionState, decode_state
 from onetape.tape.reader import BlockReader
 from onetape.tape.snapshot import Snapshot
+
+
+def find_seq(snapshot: Snapshot, header: SessionStarted) -> int:
+    """The seq of the newest event before a snapshot; pinned rows have seqs too."""
+    pinned_rows = snapshot.rows if header.mode == "backtest" else 0
+    return pinned_rows + snapshot.events - 1
 
 
 class FoldedState:
@@ -58,6 +66,7 @@ class FoldedState:
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
         breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
+        halted: Instruments that are halted at their venue.
         margin: Status of (strategy, instrument) where it is not `sufficient`.
         is_complete: The session has stopped.
     """
@@ -73,6 +82,7 @@ class FoldedState:
         self.quarantined: list[StrategyQuarantined] = []
         self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
         self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
+        self.halted: dict[InstrumentId, TradingStatus] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
         self._oms = Oms()
@@ -92,6 +102,7 @@ class FoldedState:
             CashPosted: self._post,
             MarginStatusChanged: self._note_margin,
             CashSettling: self._note_settling,
+            TradingStatus: self._note_status,
             **dict.fromkeys(_REPORTS, self._move),
         }
 
@@ -107,7 +118,8 @@ class FoldedState:
             DataError: It is of another version of onetape.
             InvariantBroken: Its books don't balance.
         """
-        state = decode_state(snapshot.state)
+        is_pinned = self.header.mode == "backtest"
+        state = decode_state(snapshot.state) if is_pinned else decode_realtime(snapshot.state)
         self.orders.update((each.client_order_id, each) for each in state.desk.orders)
         self.kill_switch.active = state.desk.kill_active
         self.kill_switch.reason = state.desk.kill_reason
@@ -116,13 +128,15 @@ class FoldedState:
             for each in state.pipeline.breakers.watched:
                 if each.trip is not None:
                     self.breakers[each.breaker, each.strategy, each.instrument] = each.trip
-        self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
+        if isinstance(state, SessionState):
+            self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
+            self.halted = {each.instrument: each for each in state.halted}
+            for each in state.proceeds:
+                self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
             self.ledgers[name].restore(runner.ledger)
-        for each in state.proceeds:
-            self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
-        self.seq = snapshot.rows + snapshot.events - 1
+        self.seq = find_seq(snapshot, self.header)
         self.ts = snapshot.ts
 
     def apply(self, payload: Payload, seq: int, correlation_id: int) -> None:
@@ -208,6 +222,12 @@ class FoldedState:
     def _note_settling(self, event: CashSettling, _seq: int, _origin: int) -> None:
         self.unsettled[event.strategy] = event.unsettled
 
+    def _note_status(self, event: TradingStatus, _seq: int, _origin: int) -> None:
+        if event.is_halted:
+            self.halted[event.instrument] = event
+        else:
+            self.halted.pop(event.instrument, None)
+
     def _set_kill_switch(self, event: KillSwitchSet, _seq: int, _origin: int) -> None:
         self.kill_switch.apply(event)
 
@@ -261,6 +281,6 @@ def fold_tape(
 def _snapshot_before(reader: BlockReader, until_seq: int) -> Snapshot | None:
     """The newest snapshot that is not behind `until_seq`."""
     newest = reader.newest_snapshot(events=until_seq)
-    while newest is not None and newest.rows + newest.events - 1 > until_seq:
+    while newest is not None and find_seq(newest, reader.header) > until_seq:
         newest = reader.newest_snapshot(events=newest.events - 1)
     return newest

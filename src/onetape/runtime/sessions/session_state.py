@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from onetape.domain.errors import DataError
+from onetape.domain.market import TradingStatus
 from onetape.execution.simulated.venue import VenueState
 from onetape.runtime.carrying_costs import Night
 from onetape.runtime.margin_desk import MarginState
@@ -21,7 +22,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What a session knows after the timeline's `row`, the pinned market data aside.
 
     Marks, exposures and features follow from the data, `row` and how many of the corporate actions,
-    contract steps and ends of trading days have come, so they are not here.
+    contract steps and ends of trading days have come, so they are not here. What is `halted` is,
+    for those who have the tape alone.
     """
 
     version: int
@@ -37,6 +39,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     steps: int = 0
     margin: list[MarginState] = []
     proceeds: list[Proceeds] = []
+    halted: list[TradingStatus] = []
 
 
 def encode_state(state: SessionState) -> bytes:

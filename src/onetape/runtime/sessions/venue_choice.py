@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from onetape.domain.errors import ConfigError
+from onetape.domain.market import TradingStatus
 from onetape.domain.ports import AccountView
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
+from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
@@ -20,10 +22,12 @@ def build_venue(
     Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
     """
     instruments = timeline.instruments
+    statuses = [each for each in timeline.steps if isinstance(each, TradingStatus)]
+    halts = TradingHalts(statuses) if statuses else None
     queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
     if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
-        return SimulatedVenue(instruments, terms, market.newest_bar, account)
-    return TickVenue(instruments, terms, market.newest_bar, account, market.standing)
+        return SimulatedVenue(instruments, terms, market.newest_bar, account, halts)
+    return TickVenue(instruments, terms, market.newest_bar, account, market.standing, halts)
 
 
 def check_fills(timeline: Timeline, terms: VenueTerms) -> None:

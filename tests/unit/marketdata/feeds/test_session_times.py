@@ -9,8 +9,8 @@ from onetape.domain.timestamps import NS_PER_SECOND, from_iso
 from onetape.marketdata.bar_times import TimeLabel, compute_bar_times
 from onetape.marketdata.calendars import build_calendar
 from onetape.marketdata.feeds.backoff import Backoff
-from onetape.marketdata.feeds.session_times import SessionTimes
 from onetape.marketdata.quality import RowFaults
+from onetape.marketdata.session_times import SessionTimes
 from onetape.marketdata.time_column import parse_times
 
 HOURS = "hours:America/New_York:09:30-16:00"

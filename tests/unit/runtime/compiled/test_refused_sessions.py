@@ -11,9 +11,10 @@ from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.library.sma_cross import SmaCross
+from tests.support.halts import make_status, with_halts
 from tests.support.session_runs import make_terms
 from tests.support.ticks import make_quote_timeline
-from tests.support.timelines import flat, make_timeline
+from tests.support.timelines import closes, flat, make_timeline
 
 BARS = make_timeline(flat(100.0, 101.0))
 
@@ -24,6 +25,7 @@ BARS = make_timeline(flat(100.0, 101.0))
         (BARS, FillTerms(market=MarketPrice.SAME_CLOSE), "AAPL.XNAS fills with market same_close"),
         (BARS, FillTerms(path=BarPath.OPTIMISTIC), "AAPL.XNAS fills with path optimistic"),
         (BARS, FillTerms(limit_reach=1e-6), "AAPL.XNAS fills with limit_reach 1e-06"),
+        (with_halts(BARS, [make_status(closes(0))]), None, "the session has trading halts"),
         (make_quote_timeline([(99.0, 101.0)]), None, "the session runs on quotes"),
     ],
 )

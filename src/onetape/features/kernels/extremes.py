@@ -1,0 +1,212 @@
+"""The greatest and least of a window: `RollingMax`, `RollingMin`, and what stands on a channel.
+
+The greatest of a window is that of two parts of it that may overlap, and a part is made of parts:
+three looks at a chunk for a window of 20, each a vector at a time. It does not matter in which
+order numbers are compared, but for NaN and for zeros of both signs: a chunk with a NaN or a zero
+below zero goes the way of `update`, as does a long window.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from onetape.features.kernels.memory import kernel, slots_of
+from onetape.features.state import FloatColumn
+
+NAN = math.nan
+INFINITY = math.inf
+LONGEST = 512
+"""The longest window whose halves are compared."""
+BELOW_ZERO = -(2**63)
+"""The bits of a zero below zero."""
+
+UPPER = 0
+LOWER = 1
+MIDDLE = 2
+PERCENT = 3
+PERCENT_BELOW = 4
+
+
+@kernel
+def is_plain(values: Any, bits: Any, first: int, rows: int) -> bool:
+    """Whether there is neither a NaN nor a zero below zero among `rows` values."""
+    odd = 0
+    for row in range(first, first + rows):
+        odd |= int(not ((values[row] > 0.0) | (values[row] < 0.0)))
+    if odd:
+        odd = 0
+        for row in range(first, first + rows):
+            value = values[row]
+            odd |= int(value != value) | int(bits[row] == BELOW_ZERO)
+    return odd == 0
+
+
+@kernel
+def compare_parts(
+    values: Any, sign: float, start: int, rows: int, window: int, one: Any, other: Any, top: Any
+) -> None:
+    """`sign` times the greatest of values times `sign`, of windows of plain values.
+
+    The first of `rows` windows ends at `start`.
+    """
+    first = start - window + 1
+    left = rows + window - 1
+    for row in range(left):
+        one[row] = sign * values[first + row]
+    span = 1
+    while 4 * span <= window:
+        left -= 3 * span
+        for row in range(left):
+            a = one[row]
+            b = one[row + span]
+            c = one[row + 2 * span]
+            d = one[row + 3 * span]
+            a = b if b > a else a
+            c = d if d > c else c
+            other[row] = c if c > a else a
+        one, other = other, one
+        span *= 4
+    if 2 * span <= window:
+        left -= span
+        for row in range(left):
+            a = one[row]
+            b = one[row + span]
+            other[row] = b if b > a else a
+        one, other = other, one
+        span *= 2
+    rest = window - span
+    for row in range(rows):
+        a = one[row]
+        b = one[row + rest]
+        top[row] = sign * (b if b > a else a)
+
+
+@kernel
+def scan_blocks(
+    values: Any, sign: float, start: int, rows: int, window: int, suffix: Any, top: Any
+) -> None:
+    """As `compare_parts`, whatever the values; `start` begins a block."""
+    at = 0
+    while at < rows:
+        for row in range(window):
+            suffix[row] = NAN
+        if start + at > 0:
+            best = -INFINITY
+            for row in range(window):
+                value = sign * values[start + at - 1 - row]
+                if value > best or math.isnan(value):
+                    best = value
+                suffix[window - 1 - row] = best
+        best = -INFINITY
+        for row in range(min(window, rows - at)):
+            value = sign * values[start + at + row]
+            if value > best or math.isnan(value):
+                best = value
+            result = best
+            if row < window - 1:
+                value = suffix[row + 1]
+                if value > result or math.isnan(value):
+                    result = value
+            top[at + row] = sign * result
+        at += window
+
+
+@kernel
+def find_top(
+    values: Any,
+    bits: Any,
+    sign: float,
+    start: int,
+    rows: int,
+    window: int,
+    one: Any,
+    other: Any,
+    top: Any,
+) -> None:
+    """As `scan_blocks`, in the faster way."""
+    if start >= window and window <= LONGEST:
+        first = start - window + 1
+        if is_plain(values, bits, first, rows + window - 1):
+            compare_parts(values, sign, start, rows, window, one, other, top)
+            return
+    scan_blocks(values, sign, start, rows, window, one, top)
+
+
+@kernel
+def fill_extreme(
+    close: FloatColumn, window: int, sign: float, scratch: FloatColumn, out: FloatColumn
+) -> None:
+    """The column of `RollingMax`, of `RollingMin` with `sign` -1.
+
+    `scratch` has room for two chunks and two windows.
+    """
+    count = len(close)
+    chunk = len(scratch) // 2 - window
+    values = slots_of(close, 0)
+    bits = slots_of(close.view(np.int64), 0)
+    one = slots_of(scratch, 0)
+    other = slots_of(scratch, chunk + window)
+    start = 0
+    while start < count:
+        rows = min(chunk, count - start)
+        top = slots_of(out, start)
+        find_top(values, bits, sign, start, rows, window, one, other, top)
+        start += chunk
+
+
+@kernel
+def fill_channel(
+    high: FloatColumn,
+    low: FloatColumn,
+    close: FloatColumn,
+    window: int,
+    output: int,
+    scratch: FloatColumn,
+    out: FloatColumn,
+) -> None:
+    """The column of `Donchian`, `FastStochastic` or `WilliamsR`, by `output`.
+
+    `scratch` has room for four chunks and two windows.
+    """
+    count = len(high)
+    chunk = (len(scratch) - 2 * window) // 4
+    highs = slots_of(high, 0)
+    lows = slots_of(low, 0)
+    closes = slots_of(close, 0)
+    high_bits = slots_of(high.view(np.int64), 0)
+    low_bits = slots_of(low.view(np.int64), 0)
+    one = slots_of(scratch, 0)
+    other = slots_of(scratch, chunk + window)
+    top = slots_of(scratch, 2 * (chunk + window))
+    bottom = slots_of(scratch, 3 * chunk + 2 * window)
+    result = slots_of(out, 0)
+    start = 0
+    while start < count:
+        rows = min(chunk, count - start)
+        find_top(highs, high_bits, 1.0, start, rows, window, one, other, top)
+        find_top(lows, low_bits, -1.0, start, rows, window, one, other, bottom)
+        if output >= PERCENT:
+            still = 50.0 if output == PERCENT else -50.0
+            for row in range(rows):
+                span = top[row] - bottom[row]
+                price = closes[start + row]
+                if output == PERCENT:
+                    share = 100.0 * ((price - bottom[row]) / span)
+                else:
+                    share = -100.0 * ((top[row] - price) / span)
+                flat = still if (span == 0.0) & (price - price == 0.0) else NAN
+                result[start + row] = share if (span > 0.0) & (span < INFINITY) else flat
+        elif output == MIDDLE:
+            for row in range(rows):
+                span = top[row] - bottom[row]
+                middle = 0.5 * top[row] + 0.5 * bottom[row]
+                result[start + row] = NAN if span != span else middle
+        else:
+            end = top if output == UPPER else bottom
+            for row in range(rows):
+                span = top[row] - bottom[row]
+                result[start + row] = NAN if span != span else end[row]
+        start += chunk

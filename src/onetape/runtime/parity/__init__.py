@@ -1,0 +1,1 @@
+"""A paper or live session beside the same inputs at the simulated venue."""

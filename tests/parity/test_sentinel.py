@@ -1,0 +1,121 @@
+"""The parity sentinel over live tapes whose reality is planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onetape.domain.events import KillSwitchSet, OrderSubmitted
+from onetape.domain.venue import (
+    ConnectionChanged,
+    ConnectionPart,
+    OperatorAction,
+    OperatorCommand,
+    VenueReport,
+)
+from onetape.runtime.parity.causes import Cause
+from onetape.runtime.parity.comparison import Comparison
+from onetape.runtime.parity.sentinel import Parity, check_parity
+from onetape.runtime.verification import Verdict
+from tests.support.parity_runs import fill_at, make_live_run, reject
+
+CENT = 1_000_000
+
+
+def as_modeled(number: int, order: OrderSubmitted, ticks: int) -> VenueReport:
+    return fill_at(order, ticks)
+
+
+def two_cents_dearer(number: int, order: OrderSubmitted, ticks: int) -> VenueReport:
+    return fill_at(order, ticks + 2 * order.side.value)
+
+
+def compared(found: Parity) -> Comparison:
+    assert found.verification.verdict is Verdict.IDENTICAL, found.verification.what
+    assert found.comparison is not None
+    return found.comparison
+
+
+def test_reality_as_modeled_differs_in_nothing(tmp_path: Path) -> None:
+    """Though every bar came 0.3 s late and every fill a second later."""
+    found = check_parity(make_live_run(tmp_path / "run", as_modeled))
+    comparison = compared(found)
+    assert not comparison.differences
+    assert not comparison.partings
+    (each,) = comparison.strategies
+    assert each.decisions == each.same_decisions >= 8
+    assert each.session_result == each.backtest_result != 0
+    assert found.is_backtest_same
+    assert found.exit_code == 0
+
+
+def test_slippage_beyond_the_model_is_price(tmp_path: Path) -> None:
+    """Two cents on each of ten shares of every order."""
+    comparison = compared(check_parity(make_live_run(tmp_path / "run", two_cents_dearer)))
+    assert {each.cause for each in comparison.differences} == {Cause.PRICE}
+    (each,) = comparison.strategies
+    filled = len(comparison.differences)
+    assert comparison.total() == -filled * 10 * 2 * CENT
+    assert filled >= 8
+    assert comparison.total() == each.session_result - each.backtest_result
+
+
+def test_an_order_the_venue_refuses_is_a_venue_rule(tmp_path: Path) -> None:
+    def reality(number: int, order: OrderSubmitted, ticks: int) -> VenueReport:
+        return reject(order, "halted") if number == 3 else fill_at(order, ticks)
+
+    comparison = compared(check_parity(make_live_run(tmp_path / "run", reality)))
+    refused = comparison.differences[0]
+    assert refused.cause is Cause.VENUE_RULE
+    assert refused.session is not None
+    assert refused.session.ending == "rejected: halted"
+    assert len(comparison.partings) == 1, "without a position it goes another way"
+
+
+def test_fees_that_the_model_does_not_know_are_fees(tmp_path: Path) -> None:
+    def reality(number: int, order: OrderSubmitted, ticks: int) -> VenueReport:
+        return fill_at(order, ticks, fee=35 * CENT)
+
+    comparison = compared(check_parity(make_live_run(tmp_path / "run", reality)))
+    assert {each.cause for each in comparison.differences} == {Cause.FEES}
+    assert comparison.total() == -35 * CENT * len(comparison.differences)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (OperatorCommand(OperatorAction.PAUSE, "", ""), "an operator intervened"),
+        (KillSwitchSet(active=True, reason=""), "an operator intervened"),
+        (ConnectionChanged(ConnectionPart.FEED, "alpaca", is_up=False, reason="gone"),
+         "a connection was gone"),
+    ],
+)  # fmt: skip
+def test_what_a_backtest_has_not_is_run_at_the_simulated_venue_only(
+    tmp_path: Path, given: OperatorCommand | KillSwitchSet | ConnectionChanged, why: str
+) -> None:
+    found = check_parity(make_live_run(tmp_path / "run", as_modeled, inputs={40: [given]}))
+    comparison = compared(found)
+    assert found.no_backtest == why
+    assert not comparison.differences
+    assert not comparison.partings
+    assert found.exit_code == 0
+
+
+def test_a_session_that_was_killed_is_compared_as_far_as_it_goes(tmp_path: Path) -> None:
+    found = check_parity(make_live_run(tmp_path / "run", two_cents_dearer, ends=False))
+    assert found.verification.verdict is Verdict.INCOMPLETE
+    assert found.comparison is not None
+    assert found.comparison.total() < 0
+    assert found.exit_code == 2
+
+
+def test_a_tape_that_does_not_verify_is_not_compared(tmp_path: Path) -> None:
+    tape = make_live_run(tmp_path / "run", as_modeled)
+    data = tape.read_bytes()
+    at = data.rindex(b"sma_cross-3")
+    tape.write_bytes(data[:at] + b"sma_cross-4" + data[at + 11 :])
+    found = check_parity(tape)
+    assert found.verification.verdict is Verdict.TAPE
+    assert found.comparison is None
+    assert found.exit_code == 4
