@@ -164,8 +164,11 @@ def test_two_are_quarantined_and_the_third_goes_on(soaked: Soaked) -> None:
     finally:
         reader.close()
     out = max(each.seq for each in events if isinstance(each.payload, StrategyQuarantined))
-    orders = [each for each in events if isinstance(each.payload, OrderSubmitted)]
-    behind = [each.payload.strategy for each in orders if each.seq > out]
+    behind = [
+        each.payload.strategy
+        for each in events
+        if isinstance(each.payload, OrderSubmitted) and each.seq > out
+    ]
     assert set(behind) == {"trades"}
     assert len(behind) > MINUTES // 4
     filled = [each.payload for each in events if isinstance(each.payload, OrderFilled)]
