@@ -50,6 +50,7 @@ class FakeVenue:
         self.lots: dict[InstrumentId, int] = {}
         self.open_orders: dict[str, OrderSubmitted] = {}
         self.sent: list[tuple[str, str]] = []
+        self._newest: dict[str, VenueReport] = {}
 
     async def define(self, instruments: Sequence[InstrumentId]) -> tuple[Instrument, ...]:
         return tuple(self._instruments[each] for each in instruments)
@@ -75,15 +76,16 @@ class FakeVenue:
             self.report(ReportKind.FILLED, order), execution_id=f"x-{order.client_order_id}",
             lots=order.lots, ticks=self.ticks, filled_lots=order.lots,
         )  # fmt: skip
+        self._newest[order.client_order_id] = report
         await self._hear(report)
         await self._hear(report)
 
     async def cancel(self, command: OrderCancelPending, order: OrderSubmitted) -> None:
         self.sent.append(("cancel", command.client_order_id))
         if self.open_orders.pop(command.client_order_id, None) is not None:
-            await self._hear(
-                msgspec.structs.replace(self.report(ReportKind.CANCELED, order), filled_lots=0)
-            )
+            report = msgspec.structs.replace(self.report(ReportKind.CANCELED, order), filled_lots=0)
+            self._newest[order.client_order_id] = report
+            await self._hear(report)
 
     async def replace(self, command: OrderReplacePending, order: OrderSubmitted) -> None:
         self.sent.append(("replace", command.client_order_id))
@@ -100,7 +102,11 @@ class FakeVenue:
         self, reason: str, orders: Sequence[OrderSubmitted], since: int
     ) -> VenueSnapshot:
         return VenueSnapshot(
-            name=self.name, reason=reason, ts_venue=self._now(), reports=[],
+            name=self.name, reason=reason, ts_venue=self._now(),
+            reports=[
+                self._newest.get(each.client_order_id, self.report(ReportKind.NOT_FOUND, each))
+                for each in orders if each.client_order_id not in self.open_orders
+            ],
             orders=[
                 VenueOrder(
                     client_order_id=each.client_order_id, instrument=each.instrument,
@@ -111,8 +117,7 @@ class FakeVenue:
             ],
             positions=[
                 VenuePosition(instrument=each, lots=lots)
-                for each, lots in self.lots.items()
-                if lots
+                for each, lots in self.lots.items() if lots
             ],
             balances=[VenueBalance(currency="USD", amount=self.cash)],
         )  # fmt: skip

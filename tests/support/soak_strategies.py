@@ -67,7 +67,7 @@ class Sticks(Strategy):
         if self.bars % 89 == 0:
             ctx.buy(bar.instrument, 1)
         while self.bars == self.stuck_at:
-            try:  # noqa: SIM105 - as people write it
+            try:  # noqa: SIM105 - as people write it, and without an import
                 ctx.history(bar.instrument, 50)
-            except Exception:  # noqa: BLE001 - as people write it
+            except Exception:  # noqa: BLE001
                 pass
