@@ -19,15 +19,22 @@ class Dispatcher:
         gateway: Where they go.
         hear: Told what the gateway could not tell: that a command failed on the way.
         on_sent: Told how long a command took from its cause's arrival to the gateway, ns.
+        on_failed: Told what a gateway raises that its port does not know; it may have sent or not.
     """
 
-    def __init__(self, gateway: VenueGateway, hear: Hear, on_sent: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        gateway: VenueGateway,
+        hear: Hear,
+        on_sent: Callable[[int], None],
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
         self._gateway = gateway
         self._hear = hear
         self._on_sent = on_sent
+        self._on_failed = on_failed
         self._newest: dict[str, asyncio.Task[None]] = {}
         self.submitted: dict[str, OrderSubmitted] = {}
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def know(self, orders: Sequence[OrderSubmitted]) -> None:
         """Orders that were submitted before this process began."""
@@ -61,12 +68,8 @@ class Dispatcher:
         if done.cancelled():
             return
         error = done.exception()
-        if error is not None and not self._failed.done():
-            self._failed.set_exception(error)
-
-    async def watch(self) -> None:
-        """Wait for ever; raises what a sending has failed with, where that is no answer."""
-        await self._failed
+        if error is not None:
+            self._on_failed(error)
 
     async def _send(
         self, command: VenueCommand, before: asyncio.Task[None] | None, ts_came: int

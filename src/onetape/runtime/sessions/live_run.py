@@ -282,7 +282,8 @@ class _Run:
         for each in history:
             clock.hear(each.ts_close)
         if begins:
-            session.start(max(clock.now(), 1))
+            with self._shell.watched():
+                session.start(max(clock.now(), 1))
         else:
             session.take(
                 SessionResumed(
