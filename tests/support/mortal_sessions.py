@@ -184,7 +184,8 @@ class _Shell(RealtimeShell):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         terms = msgspec.structs.replace(args[7], look_pause_seconds=LOOK_PAUSE_SECONDS)
-        super().__init__(*args[:7], terms, *args[8:], **settings)
+        given: list[Any] = [*args[:7], terms, *args[8:]]
+        super().__init__(*given, **settings)
         Life.current.shell = self
 
 
