@@ -186,6 +186,8 @@ class LivePipeline(Pipeline):
             case KillSwitchSet():
                 self._kill(given, seq)
             case SessionResumed():
+                self._down.clear()  # connections are new; one that can't be made is told again
+                self._pause_outage()
                 if self.correspondence is not None:
                     self.correspondence.doubt()
         self._end_step()

@@ -27,7 +27,7 @@ class Dispatcher:
         gateway: VenueGateway,
         hear: Hear,
         on_sent: Callable[[int], None],
-        on_failed: Callable[[Exception], None],
+        on_failed: Callable[[BaseException], None],
     ) -> None:
         self._gateway = gateway
         self._hear = hear
@@ -41,9 +41,10 @@ class Dispatcher:
         self.submitted.update((each.client_order_id, each) for each in orders)
 
     def forget_closed(self, is_open: Callable[[str], bool]) -> None:
-        """Nothing more is sent for orders that are closed."""
-        for identity in [each for each in self.submitted if not is_open(each)]:
-            del self.submitted[identity]
+        """Orders that are closed and have nothing under way: nothing more is sent for them."""
+        for identity in list(self.submitted):
+            if identity not in self._newest and not is_open(identity):
+                del self.submitted[identity]
 
     def send(self, commands: Sequence[VenueCommand], ts_came: int) -> None:
         """Send commands, caused by what came at `ts_came` (`perf_counter_ns`)."""
@@ -56,9 +57,19 @@ class Dispatcher:
             self._newest[identity] = task
             task.add_done_callback(lambda done, of=identity: self._drop(of, done))
 
+    def cancel_stray(self, order: OrderSubmitted, ts_came: int) -> None:
+        """Cancel an order that is closed here and open at the venue."""
+        self.submitted.setdefault(order.client_order_id, order)
+        self.send([OrderCancelPending(order.client_order_id)], ts_came)
+
     def _drop(self, identity: str, done: asyncio.Task[None]) -> None:
         if self._newest.get(identity) is done:
             del self._newest[identity]
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None:
+            self._on_failed(error)
 
     async def _send(
         self, command: VenueCommand, before: asyncio.Task[None] | None, ts_came: int
@@ -78,8 +89,6 @@ class Dispatcher:
                     instrument=order.instrument, side=order.side, reason=str(error),
                 )
             )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 - an adapter at the edge: the session ends
-            self._on_failed(error)
 
     def _call(self, command: VenueCommand, order: OrderSubmitted) -> Awaitable[None]:
         if isinstance(command, OrderSubmitted):

@@ -93,13 +93,23 @@ class RealtimeCore(Protocol):
         """How many orders are open."""
         ...
 
-    def is_open(self, client_order_id: str) -> bool:
-        """Whether an order is open."""
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        ...
+
+    @property
+    def uncanceled_orders(self) -> int:
+        """How many orders are open that could be asked to be canceled."""
         ...
 
     @property
     def wants_look(self) -> str:
         """Why the venue's books are to be asked for; empty: they need not be."""
+        ...
+
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether an order of ours is open."""
         ...
 
     @property
@@ -225,7 +235,7 @@ class RealtimeShell:
         self._is_silent = False
         self._stop_by: int | None = None
         self._failed = asyncio.Event()
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     # From outside.
 
@@ -279,12 +289,15 @@ class RealtimeShell:
                 is sound up to the last commit.
             InvariantBroken: The feed or the gateway raised what its port does not know.
         """
+        if self.session.is_stopping:  # it was killed meanwhile
+            self._begin_stop()
         core = asyncio.create_task(self._run_core(), name="core")
         tasks: list[asyncio.Task[Any]] = [core]
         tasks.append(asyncio.create_task(self._run_feed(), name="feed"))
         tasks.append(asyncio.create_task(self._watch_silence(), name="silence"))
-        if self._gateway is not None:
-            tasks.append(asyncio.create_task(self._run_looks(self._gateway), name="looks"))
+        if self._gateway is not None and self.dispatcher is not None:
+            looks = self._run_looks(self._gateway, self.dispatcher)
+            tasks.append(asyncio.create_task(looks, name="looks"))
             tasks.append(asyncio.create_task(self._await_failure(), name="dispatch"))
         try:
             while not core.done():
@@ -306,14 +319,14 @@ class RealtimeShell:
         error = task.exception()
         if error is None:
             return
-        if isinstance(error, OnetapeError):
+        if isinstance(error, OnetapeError) or not isinstance(error, Exception):
             raise error
         raise InvariantBroken(
             f"the {_PARTS[task.get_name()]} failed: {type(error).__name__}: {error}",
             remedy="the tape is sound: --resume goes on with the session",
         ) from error
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._failure = error
         self._failed.set()
 
@@ -356,10 +369,10 @@ class RealtimeShell:
                               is_up=not is_silent, reason=what)
         )  # fmt: skip
 
-    async def _run_looks(self, gateway: VenueGateway) -> None:
+    async def _run_looks(self, gateway: VenueGateway, dispatcher: Dispatcher) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
         self.look_soon("start")
-        is_reached = True
+        failure = ""
         while True:
             try:
                 async with asyncio.timeout(self._terms.look_seconds):
@@ -368,29 +381,28 @@ class RealtimeShell:
             except TimeoutError:
                 reason = "regular"
             self._looks.clear()
+            dispatcher.forget_closed(self.session.is_open)
             try:
                 snapshot = await gateway.look(
-                    reason, list(self.dispatcher.submitted.values()) if self.dispatcher else [],
-                    self.session.look_since,
-                )  # fmt: skip
+                    reason, list(dispatcher.submitted.values()), self.session.look_since
+                )
             except OnetapeError as error:
-                if is_reached:
-                    await self._tell_look(gateway, is_up=False, reason=str(error))
-                is_reached = False
+                if failure != str(error):
+                    failure = str(error)
+                    await self._tell_look(gateway, failure, is_up=False)
                 await asyncio.sleep(min(1.0, self._terms.look_seconds))
                 self.look_soon(reason)
                 continue
-            if not is_reached:
-                await self._tell_look(gateway, is_up=True, reason="the venue answers again")
-            is_reached = True
+            if failure:
+                failure = ""
+                await self._tell_look(gateway, "it tells its books again", is_up=True)
             await self.inbox.put(snapshot)
             await asyncio.sleep(self._terms.look_pause_seconds)
 
-    async def _tell_look(self, gateway: VenueGateway, *, is_up: bool, reason: str) -> None:
+    async def _tell_look(self, gateway: VenueGateway, reason: str, *, is_up: bool) -> None:
         await self.inbox.put(
-            ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)", is_up=is_up,
-                              reason=reason)
-        )  # fmt: skip
+            ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)", is_up, reason)
+        )
 
     # The core.
 
@@ -470,6 +482,14 @@ class RealtimeShell:
         if self.session.wants_look:
             self.look_soon(self.session.wants_look)
         if isinstance(given, OperatorCommand) and given.action is OperatorAction.STOP:
+            self._begin_stop()
+        elif isinstance(given, VenueSnapshot) and self.session.is_stopping and (
+            self._terms.cancels_on_stop and self.session.uncanceled_orders
+        ):  # fmt: skip
+            self.tell(OperatorCommand(OperatorAction.STOP, "", "a cancel did not come through"))
+
+    def _begin_stop(self) -> None:
+        if self._stop_by is None:
             self._stop_by = self._clock.now() + int(self._terms.stop_seconds * NS_PER_SECOND)
 
     def _run_clock(self) -> None:
@@ -484,11 +504,13 @@ class RealtimeShell:
 
     def _send(self, came: int) -> None:
         """Commands leave once the tape has them."""
-        commands = self.session.outbox.waiting
-        if not commands or self.dispatcher is None:
+        outbox = self.session.outbox
+        if self.dispatcher is None or not (outbox.waiting or outbox.strays):
             return
         self._tape.commit()
-        self.dispatcher.send(self.session.outbox.take(), came)
+        self.dispatcher.send(outbox.take(), came)
+        for each in outbox.take_strays():
+            self.dispatcher.cancel_stray(each, came)
 
     def _commit(self) -> None:
         self._tape.commit()

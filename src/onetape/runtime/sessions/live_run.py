@@ -215,6 +215,7 @@ class _Run:
         tape.check_over()
         reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
+        session.outbox.take_strays()
         return await self._drive(session, tape, store, header.instruments, begins=False)
 
     async def _drive(
