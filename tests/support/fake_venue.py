@@ -117,7 +117,8 @@ class FakeVenue:
             ],
             positions=[
                 VenuePosition(instrument=each, lots=lots)
-                for each, lots in self.lots.items() if lots
+                for each, lots in self.lots.items()
+                if lots
             ],
             balances=[VenueBalance(currency="USD", amount=self.cash)],
         )  # fmt: skip

@@ -45,6 +45,11 @@ StuckCall = tuple[str, int, int, int]
 its calls in that step it was (from 1)."""
 
 
+def next_call(strategy: str) -> StuckCall:
+    """The next call of a strategy, whichever that is: for a run whose steps are others."""
+    return strategy, -1, -1, 0
+
+
 class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
     """What a `LivePipeline` remembers besides what a `Pipeline` does.
 
@@ -254,7 +259,8 @@ class LivePipeline(Pipeline):
         number = self._calls[runner.name] = self._calls.get(runner.name, 0) + 1
         if self.stuck:
             stuck = self.stuck.pop((runner.name, *log.step, number), None)
-            if stuck is not None:
+            stuck = self.stuck.pop(next_call(runner.name), stuck)
+            if stuck is not None and not runner.quarantined:
                 self._take_out(runner, stuck)
                 return
         try:

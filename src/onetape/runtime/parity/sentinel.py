@@ -26,7 +26,7 @@ from onetape.domain.venue import (
     VenueSnapshot,
 )
 from onetape.marketdata.timeline import build_timeline
-from onetape.runtime.live_pipeline import StuckCall
+from onetape.runtime.live_pipeline import StuckCall, next_call
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.live_inputs import Input, give, read_inputs
@@ -160,8 +160,8 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
 def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     """The inputs without the venue's, and bars at the time of their close.
 
-    Bars keep their order, and never pass an operator's command. A call that did not come back while
-    the venue reported goes to the next input.
+    Bars keep their order, and never pass an operator's command. A strategy that did not come back
+    while the venue reported does not come back in the next input.
     """
     timed: list[Input] = []
     part: list[tuple[int, Input]] = []
@@ -193,28 +193,20 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     return timed
 
 
-class _NextCalls(dict[StuckCall, StrategyQuarantined]):
-    """Finds a call that did not come back by its strategy alone: steps are others here."""
-
-    def pop(self, key: StuckCall, default: None = None) -> StrategyQuarantined | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        at = next((each for each in self if each[0] == key[0]), None)
-        return default if at is None else super().pop(at)
-
-
 def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> SessionPaths:
     """Inputs without a venue's, at the simulated one.
 
-    A strategy that did not come back is taken out at its first call from that input on.
+    A strategy that did not come back is taken out when it is called next, from that input on.
     """
     paths = SessionPaths()
     session = open_session(
         recorded.config, recorded.specs, recorded.header.instruments, paths, recorded.header,
         ts_start=0, is_simulated=True,
     )  # fmt: skip
-    session.pipeline.stuck = _NextCalls()
     with recorded.watching():
         for each in inputs:
-            give(session, each)
+            stuck = tuple((next_call(event.strategy), event) for _, event in each.stuck)
+            give(session, msgspec.structs.replace(each, stuck=stuck))
     return paths
 
 
