@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from onetape.domain.events import OrderCancelPending, OrderSubmitted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.domain.orders import CancelIntent, OrderIntent
@@ -110,25 +111,45 @@ class DaySession(RunningSession):
         self.venue = venue
         self.run_dir = run_dir
         self.is_live = parts.gateway is not None
+        self.canceling = self.followed = 0
+        if parts.gateway is not None:
+            self._cancel = parts.gateway.cancel
+            parts.gateway.cancel = self.cancel
         self.task = asyncio.create_task(drive_live(config, run_dir, parts))
 
+    async def cancel(self, command: OrderCancelPending, order: OrderSubmitted) -> None:
+        """Counts cancels that are under way; of orders that are, both sides know the number."""
+        self.canceling += 1
+        try:
+            await self._cancel(command, order)
+        finally:
+            self.canceling -= 1
+
     async def play(self, bars: int) -> None:
-        self.venue.world.player.barriers.append(self.follow)
+        self.venue.world.player.barriers.append(self.hear)
         self.came = (await self.until(0))["bars"] - self.venue.exchange.rows_played
         for _ in range(bars):
             await self.venue.world.player.play_rows(1)
             await self.until(self.came + self.venue.exchange.rows_played)
             await self.follow()
-        self.venue.world.player.barriers.remove(self.follow)
+        self.venue.world.player.barriers.remove(self.hear)
+
+    async def hear(self) -> None:
+        """What the venue has said of orders comes before the bar that made it say so."""
+        if self.venue.exchange.updates != self.followed:
+            await self.follow()
 
     async def follow(self) -> None:
         """Until both have the same orders, twice."""
+        if not self.is_live:
+            return
         same = 0
         for _ in range(5_000):
             status = await self.ask("status")
             there = len(self.venue.exchange.open_orders(self.venue.account))
-            same = same + 1 if not self.is_live or status["open_orders"] == there else 0
+            same = same + 1 if status["open_orders"] == there and not self.canceling else 0
             if same == 2:
+                self.followed = self.venue.exchange.updates
                 return
         raise AssertionError("the orders of session and venue differ")
 
@@ -186,7 +207,7 @@ def run_alpaca(mode: str, run_dir: Path, strategy: Path) -> None:
 
 def run_binance(mode: str, run_dir: Path, strategy: Path) -> None:
     async def run() -> None:
-        timeline = read_minutes("2018-04-04", BTCUSDT, bars=420)
+        timeline = read_minutes("2018-04-04", BTCUSDT, bars=360)
         world = LocalBinance(
             timeline=timeline, fees=BpsFees(maker_bps=0, taker_bps=0), cash={"USDT": 100_000 * E8}
         )

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from onetape.domain.events import KillSwitchSet, OrderSubmitted
+from onetape.domain.events import KillSwitchSet, OrderSubmitted, StrategyQuarantined
 from onetape.domain.venue import (
+    BarClosed,
     ConnectionChanged,
     ConnectionPart,
     OperatorAction,
     OperatorCommand,
+    ReportKind,
     VenueReport,
 )
+from onetape.runtime.live_pipeline import StuckCall
 from onetape.runtime.parity.causes import Cause
 from onetape.runtime.parity.comparison import Comparison
-from onetape.runtime.parity.sentinel import Parity, check_parity
+from onetape.runtime.parity.sentinel import Parity, check_parity, run_simulated, time_at_close
+from onetape.runtime.sessions.live_inputs import Input, read_inputs
+from onetape.runtime.sessions.recorded import load_recorded
 from onetape.runtime.verification import Verdict
-from tests.support.parity_runs import fill_at, make_live_run, reject
+from onetape.tape.opening import open_tape
+from tests.support.parity_runs import AAPL, fill_at, make_live_run, reject
 
 CENT = 1_000_000
 
@@ -119,3 +126,52 @@ def test_a_tape_that_does_not_verify_is_not_compared(tmp_path: Path) -> None:
     assert found.verification.verdict is Verdict.TAPE
     assert found.comparison is None
     assert found.exit_code == 4
+
+
+def stuck_in(call: int) -> tuple[StuckCall, StrategyQuarantined]:
+    """In a step of the tape, which is another one in its backtest."""
+    what = f"on_bar did not come back within 1 s; call {call} of the step"
+    return (
+        ("sma_cross", 4_711, -1, call), StrategyQuarantined("sma_cross", "on_bar", what, ""),
+    )  # fmt: skip
+
+
+def test_bars_come_at_their_close_but_not_before_an_operator() -> None:
+    def bar(closes: int, known: int) -> Input:
+        return Input(known, (BarClosed(AAPL.id, 0, closes, known, 0, 1.0, 1.0, 1.0, 1.0, 1.0),))
+
+    report = VenueReport(kind=ReportKind.ACCEPTED, client_order_id="a", instrument=AAPL.id)
+    pause = OperatorCommand(OperatorAction.PAUSE, "", "")
+    up = ConnectionChanged(ConnectionPart.FEED, "alpaca", is_up=True, reason="")
+    timed = time_at_close(
+        [
+            Input(100, given=up), bar(200, 203), Input(204, given=report, stuck=(stuck_in(2),)),
+            Input(301, given=up), bar(300, 303), bar(300, 310), Input(405, given=pause),
+            bar(400, 407), Input(500),
+        ]
+    )  # fmt: skip
+    assert [each.ts for each in timed] == [100, 200, 300, 301, 302, 405, 406, 500]
+    assert [bar.ts_known for each in timed for bar in each.bars] == [200, 300, 301, 406]
+    assert [(each.ts, each.stuck) for each in timed if each.stuck] == [(302, (stuck_in(2),))]
+
+
+@pytest.mark.parametrize("call", [1, 9])
+def test_a_strategy_that_did_not_come_back_is_taken_out_there_too(
+    tmp_path: Path, call: int
+) -> None:
+    """Also where it is not called nine times in one input."""
+    tape = make_live_run(tmp_path / "run", as_modeled)
+    reader = open_tape(tape)
+    try:
+        inputs = time_at_close(read_inputs(reader.encoded_records()))
+        half = next(at for at, each in enumerate(inputs) if at > 60 and each.bars)
+        inputs[half] = msgspec.structs.replace(inputs[half], stuck=(stuck_in(call),))
+        recorded, _ = load_recorded(reader.header, tmp_path, tape.parent, reader.encoded_records)
+        assert recorded is not None
+        decisions = run_simulated(recorded, inputs).decisions["sma_cross"]
+    finally:
+        reader.close()
+    whole = check_parity(tape).comparison
+    assert whole is not None
+    assert 0 < len(decisions) < whole.strategies[0].decisions
+    assert all(each.ts <= inputs[half + 1].ts for each in decisions)

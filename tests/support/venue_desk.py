@@ -37,7 +37,10 @@ CAPITAL = 1_000_000 * E8
 
 
 class VenueDesk:
-    """One strategy `s`, one instrument, one account; `log` is what was applied."""
+    """One strategy `s`, one instrument, one account.
+
+    `log` is what was applied, `strays` the orders that were to be canceled.
+    """
 
     def __init__(self, instrument: Instrument, policy: ReconciliationPolicy | None = None) -> None:
         self.instrument = instrument
@@ -47,6 +50,7 @@ class VenueDesk:
         self.ledger.deposit(CAPITAL)
         self.reports = VenueReports([instrument])
         self.log: list[Outcome] = []
+        self.strays: list[str] = []
 
     def submit(
         self, number: int = 1, lots: int = 100, *, side: Side = Side.BUY, stop_ticks: int = 0
@@ -140,6 +144,8 @@ class VenueDesk:
         for each in catch_up(snapshot, self.oms.open, self.reports, self.policy, NOW):
             if isinstance(each, Discrepancy):
                 found.append(each)
+            elif isinstance(each, VenueOrder):
+                self.strays.append(each.client_order_id)
             else:
                 self.apply([each])
         held = {self.instrument.id: self.ledger.positions[self.instrument.id].lots}

@@ -5,13 +5,14 @@
     |   |-- ConfigError          a configuration file, environment value or --set
     |   |-- DataError            a data file, a catalog table or a row
     |   `-- StrategyError        strategy code or its parameters
-    |       `-- StrategyStuck    a callback that does not come back
     |-- TryAgain                 the world was not ready
     |   |-- SourceUnavailable    a provider of data can't be reached or refuses service
     |   `-- VenueUnavailable
     |-- CallAPerson              books and venue disagree; no program may decide
     |   `-- ReconciliationError
     `-- InvariantBroken          our bug; the session stops safely
+
+`StrategyStuck` stands beside the tree: it ends a callback that does not come back.
 
 Business refusals (a denied or rejected order) are values, never exceptions.
 """
@@ -60,10 +61,6 @@ class StrategyError(FixInput):
     """Strategy code or its parameters are wrong."""
 
 
-class StrategyStuck(StrategyError):
-    """A callback of a strategy did not come back in time; where it stood is chance."""
-
-
 class TryAgain(OnetapeError):
     """Nothing is wrong with the input; the world was not ready."""
 
@@ -101,3 +98,10 @@ class InvariantBroken(OnetapeError):
     """A promise of ours does not hold: a bug of onetape. The session stops safely."""
 
     exit_code = 70
+
+
+class StrategyStuck(BaseException):
+    """A callback of a strategy did not come back in time; where it stood is chance.
+
+    No `Exception`, so that a strategy that goes on after every error of its own does not go on.
+    """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from onetape.domain.events import OrderReport, VenueCommand
+from onetape.domain.events import OrderReport, OrderSubmitted, VenueCommand
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Bar
 from onetape.domain.numbers import INT64_MAX
@@ -20,18 +20,26 @@ class VenueOutbox:
         next_arrival: Never.
         active: None.
         waiting: Commands in the order in which they left the core.
+        strays: Orders that are closed here and open there, to be canceled.
     """
 
-    __slots__ = ("active", "next_arrival", "waiting")
+    __slots__ = ("active", "next_arrival", "strays", "waiting")
 
     def __init__(self) -> None:
         self.next_arrival = INT64_MAX
         self.active = 0
         self.waiting: list[VenueCommand] = []
+        self.strays: list[OrderSubmitted] = []
 
     def take(self) -> list[VenueCommand]:
         """The commands that wait; they wait no longer."""
         taken, self.waiting = self.waiting, []
+        return taken
+
+    def take_strays(self) -> list[OrderSubmitted]:
+        """The strays; they wait no longer."""
+        taken = list(self.strays)
+        self.strays.clear()
         return taken
 
     def receive(self, commands: Sequence[VenueCommand], now: int) -> None:

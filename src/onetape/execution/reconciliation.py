@@ -16,7 +16,7 @@ and the next one asks for fills from `VenueMemory.ts_horizon` on.
 | not found, and it never arrived         | counts: rejected                                  |
 | not open there, and nothing is said     | counts: a person                                  |
 | fills are counted and not told          | counts: a person                                  |
-| open there, closed here                 | counts: a person                                  |
+| open there, closed here                 | counts: a person, and it is to be canceled        |
 | foreign order                           | by policy ignored (once), or a person             |
 | holdings, cash                          | counts: by policy nobody's, or a person           |
 
@@ -104,7 +104,7 @@ class _Look:
         self.memory = reports.memory
         self.policy = policy
         self.now = now
-        self.results: list[Outcome | Discrepancy] = []
+        self.results: list[Outcome | Discrepancy | VenueOrder] = []
         self._outcomes: list[Outcome] = []
         self._orders = orders
         self._shadows: dict[str, OrderShadow] = {}
@@ -146,8 +146,10 @@ def catch_up(
     reports: VenueReports,
     policy: ReconciliationPolicy,
     now: int,
-) -> list[Outcome | Discrepancy]:
+) -> list[Outcome | Discrepancy | VenueOrder]:
     """Bring our orders to where the venue has them; to be applied in order, all of it.
+
+    An order of the venue among them is closed here, and to be canceled there.
 
     Args:
         snapshot: What the venue says.
@@ -204,14 +206,16 @@ def _compare_order(look: _Look, theirs: VenueOrder) -> None:
     shadow, track = look.shadow_of(identity), look.memory.orders[identity]
     track.told_lots = max(track.told_lots, theirs.filled_lots)
     if shadow.order is None:
-        _confirm(
+        if _confirm(
             look, f"stray:{identity}", theirs.venue_order_id,
             Discrepancy(
                 kind=D.FOREIGN_ORDER, instrument=track.instrument, client_order_id=identity,
                 ours=0, theirs=theirs.lots - theirs.filled_lots, is_resolved=False,
-                resolution=f"open at the venue as {theirs.venue_order_id} and closed here",
+                resolution=f"open at the venue as {theirs.venue_order_id} and closed here: "
+                "its cancel is sent",
             ),
-        )  # fmt: skip
+        ):  # fmt: skip
+            look.results.append(theirs)
         return
     if track.ending is not None:  # it was closed behind this look
         return

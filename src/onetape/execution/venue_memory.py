@@ -14,6 +14,9 @@ from onetape.execution.oms import Order
 OVERLAP_NS = 60_000_000_000
 """How far fills are asked for again behind the newest look but one: venues list them late."""
 
+UNTIMED_MAX = 1_000
+"""Closed orders, and executions of others, that are remembered where the venue says no times."""
+
 _ARRIVED = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 
 
@@ -147,9 +150,17 @@ class VenueMemory(msgspec.Struct):
 
         What is told again is not older than `ts_horizon`, since that is what is asked for; orders
         and executions are kept until their newest report is older. So whatever is told again is
-        remembered, and what is not remembered is told no more, or recognized by its time. A venue
-        that never says the time is never forgotten.
+        remembered, and what is not remembered is told no more, or recognized by its time. Of a
+        venue that never says the time the newest `UNTIMED_MAX` closed orders and foreign executions
+        are remembered; what it tells again of older ones is foreign to us.
         """
+        if not self.ts_newest:
+            closed = [name for name, each in self.orders.items() if each.is_closed]
+            for identity in closed[: max(0, len(closed) - UNTIMED_MAX)]:
+                del self.orders[identity]
+            for execution in list(self.foreign)[: max(0, len(self.foreign) - UNTIMED_MAX)]:
+                del self.foreign[execution]
+            return
         self.ts_horizon = max(self.ts_horizon, self.ts_clean - OVERLAP_NS)
         self.ts_clean = max(self.ts_clean, ts_look)
         horizon = self.ts_horizon

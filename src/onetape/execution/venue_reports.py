@@ -211,7 +211,8 @@ class VenueReports:
                 if is_newer and track.is_filled_unless_replaced:
                     self.finish(shadow)
                 elif is_newer and order.asked_lots:
-                    _arrive(report, track, shadow)
+                    if report.code is not RejectCode.UNKNOWN_ORDER:
+                        _arrive(report, track, shadow)
                     shadow.emit(OrderReplaceRejected(identity, report.code, report.reason))
                 else:
                     memory.drop(Drop.STALE)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -188,10 +189,14 @@ _MARGIN_DAYS = 15
 """More than the longest holiday: so the span asked for always holds a session."""
 
 
+@lru_cache(maxsize=64)
 def _load_exchange(
     name: str, first: int | None = None, last: int | None = None
 ) -> ExchangeCalendar:
-    """The exchange's sessions from `first` to `last` (local dates) and some around them."""
+    """The exchange's sessions from `first` to `last` (local dates) and some around them.
+
+    Remembered: building one takes a third of a second, and every instrument of a live session asks.
+    """
     start = None if first is None else str(np.datetime64(first - _MARGIN_DAYS, "D"))
     end = None if last is None else str(np.datetime64(last + _MARGIN_DAYS, "D"))
     with warnings.catch_warnings():

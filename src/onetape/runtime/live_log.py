@@ -14,15 +14,19 @@ class LiveLog(StepLog):
 
     So what a row causes is numbered and written as in a backtest, where rows are pinned: the tapes
     of both hold the same records, and this one those of the rows besides.
+
+    Attributes:
+        steps: How many steps have begun in this process.
     """
 
-    __slots__ = ("_bars", "_first_row", "_writer")
+    __slots__ = ("_bars", "_first_row", "_writer", "steps")
 
     def __init__(self, tape: TapeWriter) -> None:
         super().__init__(tape)
         self._writer = tape
         self._first_row = 0
         self._bars: Sequence[BarClosed] = ()
+        self.steps = 0
 
     def begin_slice(self, first_row: int, bars: Sequence[BarClosed]) -> None:
         """The rows from `first_row` on are these bars."""
@@ -35,5 +39,16 @@ class LiveLog(StepLog):
 
     def begin_market(self, row: int, ts: int) -> None:
         """Write the row, and begin its step."""
+        self.steps += 1
         super().begin_market(row, ts)
         self._writer.append(self.market_seq, ts, row, [(self._bars[row - self._first_row], 0, 0)])
+
+    def begin(self, ts: int, row: int) -> None:
+        """Begin a step without a market event."""
+        self.steps += 1
+        super().begin(ts, row)
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """(first seq, market index) of the record of the current step, which no other one has."""
+        return self.first_seq, self._market_index

@@ -38,7 +38,11 @@ OPERATOR, OUTAGE = "operator", "outage"
 """Who may pause a session, besides its breakers."""
 
 
-_STUCK = re.compile(r"did not come back within .*; call ([1-9]\d*) of the input$")
+_STUCK = re.compile(r"did not come back within .*; call ([1-9]\d*) of the step$")
+
+StuckCall = tuple[str, int, int, int]
+"""Where a strategy did not come back: its name, the step's first seq and market index, and which of
+its calls in that step it was (from 1)."""
 
 
 class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +79,12 @@ class LivePipeline(Pipeline):
     Attributes:
         correspondence: Who follows a real venue; None: the venue is simulated.
         is_stopping: Whether an operator has asked the session to stop.
-        stuck: In a re-run: the strategy that did not come back in the input that is given next. It
-            is taken out instead of being called.
+        stuck: In a re-run: the calls that did not come back. The strategy is taken out instead of
+            being called.
     """
 
     correspondence: Correspondence | None = None
     is_stopping: bool = False
-    stuck: StrategyQuarantined | None = None
 
     def attach(
         self, market: LiveMarket, log: LiveLog, *, pauses_in_outage: bool, cancels_on_stop: bool
@@ -91,7 +94,9 @@ class LivePipeline(Pipeline):
         self._live_log = log
         self._pauses_in_outage = pauses_in_outage
         self._cancels_on_stop = cancels_on_stop
+        self.stuck: dict[StuckCall, StrategyQuarantined] = {}
         self._calls: dict[str, int] = {}
+        self._counted_step = 0
         self._down: set[tuple[str, str]] = set()
         self._operator_pauses: set[str] = set()
 
@@ -120,7 +125,6 @@ class LivePipeline(Pipeline):
         self, block: BarBlock, bars: Sequence[BarClosed], owners: list[int], first_row: int
     ) -> None:
         """Process the bars of one time slice, the rows from `first_row` on."""
-        self._calls.clear()
         self._live_log.begin_slice(first_row, bars)
         self._live_market.begin_slice(first_row, bars, owners)
         for runner in self._runners.values():
@@ -160,7 +164,6 @@ class LivePipeline(Pipeline):
 
     def take(self, given: LiveInput, ts: int) -> None:
         """Process an input that is no bar, as a step of its own."""
-        self._calls.clear()
         ts = max(ts, self._log.now)
         self._deliver(ts - 1, ts - 1)
         log = self._log
@@ -178,6 +181,8 @@ class LivePipeline(Pipeline):
             case KillSwitchSet():
                 self._kill(given, seq)
             case SessionResumed():
+                self._down.clear()  # connections are new; one that can't be made is told again
+                self._pause_outage()
                 if self.correspondence is not None:
                     self.correspondence.doubt()
         self._end_step()
@@ -185,7 +190,6 @@ class LivePipeline(Pipeline):
 
     def advance(self, ts: int) -> None:
         """Time has come to `ts`: what is due by then is processed."""
-        self._calls.clear()
         self._deliver(ts, ts)
 
     def _correspond(self) -> Correspondence:
@@ -243,24 +247,26 @@ class LivePipeline(Pipeline):
     # A strategy that does not come back stops where chance has it, so the tape says in which call.
 
     def _call(self, runner: Runner, name: str, callback: Callable[..., None], *args: Any) -> None:
+        log = self._live_log
+        if self._counted_step != log.steps:
+            self._counted_step = log.steps
+            self._calls.clear()
         number = self._calls[runner.name] = self._calls.get(runner.name, 0) + 1
-        stuck = self.stuck
-        if stuck is not None and stuck.strategy == runner.name and find_call(stuck) == number:
-            self._take_out(runner, stuck)
-            return
-        super()._call(runner, name, callback, *args)
-
-    def _quarantine(self, runner: Runner, callback: str, error: Exception) -> None:
-        if isinstance(error, StrategyStuck) and not runner.quarantined:
-            what = f"{error}; call {self._calls[runner.name]} of the input"
+        if self.stuck:
+            stuck = self.stuck.pop((runner.name, *log.step, number), None)
+            if stuck is not None:
+                self._take_out(runner, stuck)
+                return
+        try:
+            super()._call(runner, name, callback, *args)
+        except StrategyStuck as error:
+            what = f"{error}; call {number} of the step"
             self._take_out(
-                runner, StrategyQuarantined(runner.name, callback, what, runner.place_of(error))
+                runner, StrategyQuarantined(runner.name, name, what, runner.place_of(error))
             )
-        else:
-            super()._quarantine(runner, callback, error)
 
 
 def find_call(quarantined: StrategyQuarantined) -> int:
-    """In which call of an input a strategy did not come back; 0 where it raised by itself."""
+    """In which call of a step a strategy did not come back; 0 where it raised by itself."""
     found = _STUCK.search(quarantined.error)
     return int(found[1]) if found else 0

@@ -567,20 +567,8 @@ class Pipeline:
             self._decide(runner)
 
     def _generate_for(self, runner: Runner) -> None:
-        if runner.generate is None or runner.quarantined:
-            return
-        context = runner.context
-        try:
-            for intent in runner.generate(context):
-                context.check_intent(intent)
-                if intent.intent in runner.decided:
-                    raise StrategyError(f"intent number {intent.intent} comes again")
-                runner.decided.add(intent.intent)
-                context.queue.append(intent)
-        except InvariantBroken:
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge to user code
-            self._quarantine(runner, "generate_orders", error)
+        if runner.generate is not None:
+            self._call(runner, "generate_orders", _queue_generated, runner, runner.generate)
 
     def _decide(self, runner: Runner) -> None:
         """Everything that a strategy asks for, and what it asks for when that is denied.
@@ -673,3 +661,12 @@ class Pipeline:
         seq = self._log.emit(event, self._log.origin, self._log.cause)
         if not self._stopping:
             self._desk.cancel_entries(runner, seq)
+
+
+def _queue_generated(runner: Runner, generate: Callable[[Context], Sequence[Intent]]) -> None:
+    """Queue what an overridden `generate_orders` returns."""
+    context = runner.context
+    for intent in generate(context):
+        context.check_intent(intent)
+        runner.take_number(intent.intent)
+        context.queue.append(intent)

@@ -122,6 +122,7 @@ class RunnerState(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, bool | int | float | str]
     large: dict[str, str]
     features: bytes
+    decided_to: int = 0
 
 
 class Runner:
@@ -144,14 +145,16 @@ class Runner:
         exchange: Its way between currencies; None: its books have only one.
 
     `on_row` is what hears each of them, `row_callback` its name in the class. `decided` holds the
-    intent numbers that an overridden `generate_orders` has used; `rounds` counts how often the
+    intent numbers that an overridden `generate_orders` has used, but those from 1 to `decided_to`,
+    which it has used as well; `rounds` counts how often the
     strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
     opened for it; `unsettled` are proceeds of sales (minor units) that a cash account may not spend
     yet.
     """
 
     __slots__ = (
-        "_definitions", "columns", "context", "decided", "exchange", "failure", "generate",
+        "_definitions", "columns", "context", "decided", "decided_to", "exchange", "failure",
+        "generate",
         "ledger", "lines", "name", "on_connection", "on_corporate_action", "on_margin",
         "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
         "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed",
@@ -191,6 +194,7 @@ class Runner:
         self._definitions = {each.id: each for each in instruments}
         self.lines: dict[InstrumentId, DeskLine] = {}
         self.decided: set[int] = set()
+        self.decided_to = 0
         self.rounds = 0
         self.ts_rounds = -1
         self.row_type: Callable[..., Any] = msgspec.defstruct(
@@ -246,6 +250,7 @@ class Runner:
             currency=self.ledger.currency,
             quarantined=self.quarantined,
             decided=sorted(self.decided),
+            decided_to=self.decided_to,
             rounds=self.rounds,
             ts_rounds=self.ts_rounds,
             ledger=self.ledger.save(),
@@ -281,11 +286,26 @@ class Runner:
         self.context.intent_count = state.intents
         self.context.features = self.feature_row(heard_row) if heard_row >= 0 else None
         self.quarantined = state.quarantined
-        self.decided = set(state.decided)
+        self.decided, self.decided_to = set(state.decided), state.decided_to
         self.rounds, self.ts_rounds = state.rounds, state.ts_rounds
 
     def _feature_bytes(self, row: int) -> bytes:
         return np.array([each[row] for each in self.columns.values()], dtype="<f8").tobytes()
+
+    def take_number(self, number: int) -> None:
+        """Use a number of an intent, once.
+
+        Numbers without a gap from 1 on are remembered by the last of them.
+
+        Raises:
+            StrategyError: It has been used.
+        """
+        if 1 <= number <= self.decided_to or number in self.decided:
+            raise StrategyError(f"intent number {number} comes again")
+        self.decided.add(number)
+        while self.decided_to + 1 in self.decided:
+            self.decided_to += 1
+            self.decided.remove(self.decided_to)
 
     def wants(self, index: int) -> bool:
         """Whether it is subscribed to the instrument at `index`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from onetape.domain.events import OrderReport, StrayFilled
+from onetape.domain.events import OrderReport, OrderSubmitted, StrayFilled
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.venue import Discrepancy, VenueReport, VenueSnapshot
+from onetape.domain.orders import TimeInForce
+from onetape.domain.venue import Discrepancy, VenueOrder, VenueReport, VenueSnapshot
 from onetape.execution.oms import Oms
 from onetape.execution.reconciliation import ReconciliationPolicy, catch_up, compare
 from onetape.execution.venue_memory import VenueMemory
@@ -34,9 +35,10 @@ class VenueDesk:
         desk: Orders and books.
         log: Where it stands on the tape.
         policy: What to do about what can't be explained.
+        cancel: Takes an order that is closed here and open there, as it would be submitted.
     """
 
-    __slots__ = ("_desk", "_log", "_oms", "_policy", "_reports", "_runners")
+    __slots__ = ("_cancel", "_desk", "_log", "_oms", "_policy", "_reports", "_runners")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class VenueDesk:
         desk: OrderDesk,
         log: StepLog,
         policy: ReconciliationPolicy,
+        cancel: Callable[[OrderSubmitted], None],
     ) -> None:
         self._reports = VenueReports(instruments)
         self._oms = oms
@@ -53,6 +56,7 @@ class VenueDesk:
         self._desk = desk
         self._log = log
         self._policy = policy
+        self._cancel = cancel
 
     def save(self) -> VenueMemory:
         """What it remembers between two steps."""
@@ -90,6 +94,8 @@ class VenueDesk:
         for each in found:
             if isinstance(each, Discrepancy):
                 cause = log.emit(each, log.origin, seq)
+            elif isinstance(each, VenueOrder):
+                self._cancel_stray(each)
             else:
                 self._apply(each, settle, cause)
         for each in compare(
@@ -98,6 +104,17 @@ class VenueDesk:
             log.emit(each, log.origin, seq)
         is_blocked = self._reports.memory.is_blocked
         self._desk.pause(self._runners if is_blocked else (), RECONCILIATION)
+
+    def _cancel_stray(self, order: VenueOrder) -> None:
+        """That it is sent stands on the tape in the difference that it is for."""
+        track = self._reports.memory.orders[order.client_order_id]
+        self._cancel(
+            OrderSubmitted(
+                order.client_order_id, track.strategy, order.instrument, order.side,
+                order.order_type, TimeInForce.GTC, order.lots, order.limit_ticks,
+                order.stop_ticks, 0,
+            )
+        )  # fmt: skip
 
     def _apply(self, outcome: Outcome, settle: Settle, cause: int) -> None:
         if isinstance(outcome, BaseFee):

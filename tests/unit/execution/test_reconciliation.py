@@ -201,7 +201,7 @@ def test_stop_that_stands_as_a_limit_was_triggered() -> None:
     assert order.order_type is OrderType.LIMIT
 
 
-def test_order_that_is_closed_here_and_open_there_calls_a_person() -> None:
+def test_order_that_is_closed_here_and_open_there_is_canceled_and_calls_a_person() -> None:
     desk = VenueDesk(AAPL)
     desk.submit()
     desk.hear(desk.report(K.CANCELED))
@@ -211,7 +211,13 @@ def test_order_that_is_closed_here_and_open_there_calls_a_person() -> None:
 
     assert kinds(found) == [("foreign_order", False)]
     assert found[0].client_order_id == "s-1"
-    assert found[0].resolution == "open at the venue as v-1 and closed here"
+    assert found[0].resolution == "open at the venue as v-1 and closed here: its cancel is sent"
+    assert desk.strays == ["s-1"]
+    assert desk.look(desk.order_there()) == []
+    assert desk.strays == ["s-1", "s-1"]  # until it is gone
+    gone = desk.look()
+    assert [each.resolution for each in gone] == ["gone"]
+    assert len(desk.strays) == 2
 
 
 @pytest.mark.parametrize(("policy", "resolved"), [(ReconciliationPolicy(), False), (NOBODYS, True)])

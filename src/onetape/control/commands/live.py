@@ -17,7 +17,7 @@ from onetape.control.options import DebugOption, SetOption
 from onetape.control.run_output import print_quarantined, print_result
 from onetape.control.settings import load_session
 from onetape.control.terminal import console
-from onetape.domain.errors import ConfigError, FixInput
+from onetape.domain.errors import ConfigError, OnetapeError
 from onetape.research.run_directory import make_run_directory, remove_run_directory
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def _run(
     from onetape.runtime.live_checks import check_live
     from onetape.runtime.sessions.adapters import build_parts
     from onetape.runtime.sessions.live_run import run_live
+    from onetape.runtime.sessions.tape_choice import remove_empty_tape
     from onetape.tape.opening import tape_path
 
     config, run_dir = _prepare(mode, file, overrides, resume)
@@ -87,8 +88,8 @@ def _run(
             print(f"session {run_dir}", file=sys.stderr)
         with _screen(quiet=quiet) as on_status:
             result = run_live(config, run_dir, parts, on_status)
-    except FixInput:
-        if resume is None and not tape_path(run_dir).exists():
+    except OnetapeError:
+        if resume is None and remove_empty_tape(tape_path(run_dir)):  # it has not begun
             remove_run_directory(run_dir)
         raise
     if quiet:

@@ -134,6 +134,10 @@ class AlpacaServer:
         self._keys.pop(key, None)
         await self._cut()
 
+    def admit(self, key: str, secret: str, account: str) -> None:
+        """The key opens an account from now on."""
+        self._keys[key] = (secret, account)
+
     def show(self, order: PlacedOrder) -> dict[str, Any]:
         """An order of the exchange as this venue shows it."""
         return self._requests.show(order)

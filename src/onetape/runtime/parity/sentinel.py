@@ -26,6 +26,7 @@ from onetape.domain.venue import (
     VenueSnapshot,
 )
 from onetape.marketdata.timeline import build_timeline
+from onetape.runtime.live_pipeline import StuckCall
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.live_inputs import Input, give, read_inputs
@@ -159,13 +160,13 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
 def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     """The inputs without the venue's, and bars at the time of their close.
 
-    Bars keep their order, and never pass an operator's command. A strategy that did not come back
-    while the venue reported does not come back in the next input.
+    Bars keep their order, and never pass an operator's command. A call that did not come back while
+    the venue reported goes to the next input.
     """
     timed: list[Input] = []
     part: list[tuple[int, Input]] = []
     newest = 0
-    stuck: StrategyQuarantined | None = None
+    stuck: tuple[tuple[StuckCall, StrategyQuarantined], ...] = ()
 
     def close_part() -> None:
         for wanted, each in sorted(part, key=lambda item: item[0]):
@@ -176,11 +177,9 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
 
     for each in inputs:
         if isinstance(each.given, VenueReport | VenueSnapshot):
-            stuck = stuck or each.stuck
+            stuck += each.stuck
             continue
-        kept = each
-        if stuck is not None and each.stuck is None:
-            kept, stuck = msgspec.structs.replace(each, stuck=_at_once(stuck)), None
+        kept, stuck = msgspec.structs.replace(each, stuck=stuck + each.stuck), ()
         if kept.bars:
             closed = max(bar.ts_close for bar in kept.bars)
             newest = max(newest, kept.ts if kept.bars[0].is_history else closed)
@@ -194,31 +193,28 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     return timed
 
 
-def _at_once(stuck: StrategyQuarantined) -> StrategyQuarantined:
-    """The same at the first call of an input."""
-    before = stuck.error.rpartition("call ")[0]
-    return msgspec.structs.replace(stuck, error=f"{before}call 1 of the input")
+class _NextCalls(dict[StuckCall, StrategyQuarantined]):
+    """Finds a call that did not come back by its strategy alone: steps are others here."""
+
+    def pop(self, key: StuckCall, default: None = None) -> StrategyQuarantined | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        at = next((each for each in self if each[0] == key[0]), None)
+        return default if at is None else super().pop(at)
 
 
 def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> SessionPaths:
     """Inputs without a venue's, at the simulated one.
 
-    A strategy that did not come back is taken out in the same call, or, where it is not called as
-    often here, at its next one.
+    A strategy that did not come back is taken out at its first call from that input on.
     """
     paths = SessionPaths()
     session = open_session(
         recorded.config, recorded.specs, recorded.header.instruments, paths, recorded.header,
         ts_start=0, is_simulated=True,
     )  # fmt: skip
-    waiting: list[StrategyQuarantined] = []
+    session.pipeline.stuck = _NextCalls()
     with recorded.watching():
         for each in inputs:
-            stuck = each.stuck or (waiting[0] if waiting else None)
-            give(session, msgspec.structs.replace(each, stuck=stuck))
-            if each.stuck is not None:
-                waiting.append(_at_once(each.stuck))
-            waiting = [one for one in waiting if not session.runners[one.strategy].quarantined]
+            give(session, each)
     return paths
 
 
@@ -238,7 +234,7 @@ def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
     """Why a backtest can't be given what a session was given; empty: it can."""
     begun = False
     for each in inputs:
-        if each.stuck is not None:
+        if each.stuck:
             return "a strategy did not come back"
         if each.bars:
             if begun and each.bars[0].is_history:

@@ -23,9 +23,7 @@ class MachineClock:
     """The machine's clock, which never goes back here: a step back of the machine stands still."""
 
     def __init__(self) -> None:
-        self._ts_start = time_ns()
-        self._begun = monotonic_ns()
-        self._newest = self._ts_start
+        self._newest = time_ns()
 
     def now(self) -> int:
         """What time it is."""

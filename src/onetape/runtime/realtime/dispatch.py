@@ -19,12 +19,20 @@ class Dispatcher:
         gateway: Where they go.
         hear: Told what the gateway could not tell: that a command failed on the way.
         on_sent: Told how long a command took from its cause's arrival to the gateway, ns.
+        on_failed: Told what a gateway raises that its port does not know; it may have sent or not.
     """
 
-    def __init__(self, gateway: VenueGateway, hear: Hear, on_sent: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        gateway: VenueGateway,
+        hear: Hear,
+        on_sent: Callable[[int], None],
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
         self._gateway = gateway
         self._hear = hear
         self._on_sent = on_sent
+        self._on_failed = on_failed
         self._newest: dict[str, asyncio.Task[None]] = {}
         self.submitted: dict[str, OrderSubmitted] = {}
 
@@ -32,9 +40,11 @@ class Dispatcher:
         """Orders that were submitted before this process began."""
         self.submitted.update((each.client_order_id, each) for each in orders)
 
-    def forget(self, client_order_id: str) -> None:
-        """An order is closed: nothing more is sent for it."""
-        self.submitted.pop(client_order_id, None)
+    def forget_closed(self, is_open: Callable[[str], bool]) -> None:
+        """Orders that are closed and have nothing under way: nothing more is sent for them."""
+        for identity in list(self.submitted):
+            if identity not in self._newest and not is_open(identity):
+                del self.submitted[identity]
 
     def send(self, commands: Sequence[VenueCommand], ts_came: int) -> None:
         """Send commands, caused by what came at `ts_came` (`perf_counter_ns`)."""
@@ -47,9 +57,19 @@ class Dispatcher:
             self._newest[identity] = task
             task.add_done_callback(lambda done, of=identity: self._drop(of, done))
 
+    def cancel_stray(self, order: OrderSubmitted, ts_came: int) -> None:
+        """Cancel an order that is closed here and open at the venue."""
+        self.submitted.setdefault(order.client_order_id, order)
+        self.send([OrderCancelPending(order.client_order_id)], ts_came)
+
     def _drop(self, identity: str, done: asyncio.Task[None]) -> None:
         if self._newest.get(identity) is done:
             del self._newest[identity]
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None:
+            self._on_failed(error)
 
     async def _send(
         self, command: VenueCommand, before: asyncio.Task[None] | None, ts_came: int

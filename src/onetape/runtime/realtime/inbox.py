@@ -13,8 +13,11 @@ T = TypeVar("T")
 class Inbox(Generic[T]):
     """Items in the order in which they came, each with when it came.
 
+    Who waits for room gets it in turn, so that a feed that tells without end leaves room for what
+    the venue says.
+
     Args:
-        size: How many may wait.
+        size: How many may wait, besides those that never do.
 
     Attributes:
         deepest: The most that have waited at a time.
@@ -23,35 +26,42 @@ class Inbox(Generic[T]):
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._items: deque[tuple[int, T]] = deque()
+        self._room = asyncio.Semaphore(size)
+        self._items: deque[tuple[int, T, bool]] = deque()
+        self._first: deque[tuple[int, T]] = deque()
         self._filled = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self.deepest = 0
         self.held_back = 0
         self.taken = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._first) + len(self._items)
 
     async def put(self, item: T) -> None:
         """Add an item at the end; waits while there is no room."""
-        while len(self._items) >= self._size:
+        if self._room.locked():
             self.held_back += 1
-            self._room.clear()
-            await self._room.wait()
-        self.put_now(item)
+        await self._room.acquire()
+        self._items.append((perf_counter_ns(), item, True))
+        self._tell()
 
     def put_now(self, item: T) -> None:
-        """Add an item, room or not: an operator's command never waits."""
-        self._items.append((perf_counter_ns(), item))
-        self.deepest = max(self.deepest, len(self._items))
+        """Add an item at the end, room or not: an operator's command never waits."""
+        self._items.append((perf_counter_ns(), item, False))
+        self._tell()
+
+    def put_first(self, item: T) -> None:
+        """Add an item in front of all that were not added like this, room or not."""
+        self._first.append((perf_counter_ns(), item))
+        self._tell()
+
+    def _tell(self) -> None:
+        self.deepest = max(self.deepest, len(self))
         self._filled.set()
 
     async def wait(self, seconds: float | None) -> None:
         """Return when there is an item, or `seconds` have passed."""
-        if self._items:
+        if len(self):
             return
         self._filled.clear()
         if seconds is None:
@@ -65,9 +75,11 @@ class Inbox(Generic[T]):
 
     def take(self, most: int) -> list[tuple[int, T]]:
         """Up to `most` items, each with when it came (`perf_counter_ns`)."""
-        items = self._items
-        taken = [items.popleft() for _ in range(min(most, len(items)))]
+        taken = [self._first.popleft() for _ in range(min(most, len(self._first)))]
+        for _ in range(min(most - len(taken), len(self._items))):
+            came, item, has_room = self._items.popleft()
+            taken.append((came, item))
+            if has_room:
+                self._room.release()
         self.taken += len(taken)
-        if len(items) < self._size:
-            self._room.set()
         return taken

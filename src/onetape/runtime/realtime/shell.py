@@ -8,13 +8,14 @@ failure is told; a feed or a venue that is gone is no failure but an input.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from onetape.domain.errors import OnetapeError
+from onetape.domain.errors import InvariantBroken, OnetapeError
 from onetape.domain.events import KillSwitchSet
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import INT64_MAX
@@ -36,9 +37,15 @@ from onetape.runtime.live_pipeline import LiveInput
 from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.dispatch import Dispatcher
 from onetape.runtime.realtime.inbox import Inbox
+from onetape.runtime.realtime.market_hours import MarketHours
 from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog
 from onetape.runtime.run_monitor import Durations
+
+_PARTS = {
+    "feed": "feed", "silence": "watch of the feed", "looks": "gateway", "dispatch": "gateway",
+}  # fmt: skip
+"""What the tasks beside the core are, by their names."""
 
 _BATCH = 256
 """Inputs between two commits, at the most: they become durable together."""
@@ -87,8 +94,22 @@ class RealtimeCore(Protocol):
         ...
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        ...
+
+    @property
+    def uncanceled_orders(self) -> int:
+        """How many orders are open that could be asked to be canceled."""
+        ...
+
+    @property
     def wants_look(self) -> str:
         """Why the venue's books are to be asked for; empty: they need not be."""
+        ...
+
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether an order of ours is open."""
         ...
 
     @property
@@ -203,7 +224,7 @@ class RealtimeShell:
         self._order_times = Durations()
         self._input_times = Durations()
         self.dispatcher = (
-            Dispatcher(gateway, self.hear_venue, self._order_times.add_one)
+            Dispatcher(gateway, self.hear_venue, self._order_times.add_one, self._fail)
             if gateway is not None
             else None
         )
@@ -213,17 +234,20 @@ class RealtimeShell:
         self._heard_at = perf_counter_ns()
         self._is_silent = False
         self._stop_by: int | None = None
+        self._failed = asyncio.Event()
+        self._failure: BaseException | None = None
 
     # From outside.
 
     def tell(
         self, command: KillSwitchSet | OperatorCommand, on_done: Callable[[], None] | None = None
     ) -> None:
-        """An operator's command; it does not wait behind a full inbox.
+        """An operator's command; it does not wait behind a full inbox, and a kill behind nothing.
 
         `on_done` is called when it has been followed and stands on the tape.
         """
-        self.inbox.put_now(Told(command, on_done))
+        is_kill = isinstance(command, KillSwitchSet) and command.active
+        (self.inbox.put_first if is_kill else self.inbox.put_now)(Told(command, on_done))
 
     def look_soon(self, reason: str) -> None:
         """Ask the venue for its books as soon as possible."""
@@ -245,7 +269,10 @@ class RealtimeShell:
         )
 
     async def _take_feed(self, event: FeedEvent) -> None:
-        self._heard_at = perf_counter_ns()
+        if not isinstance(event, ConnectionChanged):
+            self._heard_at = perf_counter_ns()
+            if self._is_silent:
+                await self._tell_silence(is_silent=False, what="heard again")
         await self.inbox.put(event)
 
     async def hear_venue(self, heard: VenueReport | ConnectionChanged) -> None:
@@ -260,20 +287,25 @@ class RealtimeShell:
         Raises:
             OnetapeError: A part of the shell failed, or a promise of ours does not hold. The tape
                 is sound up to the last commit.
+            InvariantBroken: The feed or the gateway raised what its port does not know.
         """
+        if self.session.is_stopping:  # it was killed meanwhile
+            self._begin_stop()
         core = asyncio.create_task(self._run_core(), name="core")
         tasks: list[asyncio.Task[Any]] = [core]
         tasks.append(asyncio.create_task(self._run_feed(), name="feed"))
         tasks.append(asyncio.create_task(self._watch_silence(), name="silence"))
-        if self._gateway is not None:
-            tasks.append(asyncio.create_task(self._run_looks(self._gateway), name="looks"))
+        if self._gateway is not None and self.dispatcher is not None:
+            looks = self._run_looks(self._gateway, self.dispatcher)
+            tasks.append(asyncio.create_task(looks, name="looks"))
+            tasks.append(asyncio.create_task(self._await_failure(), name="dispatch"))
         try:
             while not core.done():
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for each in done:
                     if each is not core:
                         tasks.remove(each)
-                        each.result()  # raises what it failed with
+                        self._check_part(each)
             return core.result()
         finally:
             for each in tasks:
@@ -281,6 +313,28 @@ class RealtimeShell:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self.dispatcher is not None:
                 await self.dispatcher.settle(1.0)
+
+    def _check_part(self, task: asyncio.Task[Any]) -> None:
+        """Raise what a part of the shell failed with, if it did."""
+        error = task.exception()
+        if error is None:
+            return
+        if isinstance(error, OnetapeError) or not isinstance(error, Exception):
+            raise error
+        raise InvariantBroken(
+            f"the {_PARTS[task.get_name()]} failed: {type(error).__name__}: {error}",
+            remedy="the tape is sound: --resume goes on with the session",
+        ) from error
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._failed.set()
+
+    async def _await_failure(self) -> None:
+        """Raise what a command of ours has made the gateway raise."""
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def _run_feed(self) -> None:
         try:
@@ -293,24 +347,32 @@ class RealtimeShell:
         )
 
     async def _watch_silence(self) -> None:
-        """Tell when the feed has said nothing for too long in an open market, and when it does."""
+        """Tell when the feed has said nothing for too long in an open market."""
         seconds = self._terms.stale_seconds
+        hours = MarketHours(self._instruments)
         while True:
             await asyncio.sleep(seconds / 4)
-            is_late = (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
-            silent = is_late and self._slices.is_open(self._clock.now())
-            if silent == self._is_silent:
-                continue
-            self._is_silent = silent
-            what = f"silent for {seconds:g} s" if silent else "heard again"
-            await self.inbox.put(
-                ConnectionChanged(ConnectionPart.FEED, f"{self._feed.name} (silence)",
-                                  is_up=not silent, reason=what)
-            )  # fmt: skip
+            now = self._clock.now()
+            ts_open = hours.find_open(now)
+            if (
+                not self._is_silent
+                and (perf_counter_ns() - self._heard_at) / NS_PER_SECOND > seconds
+                and ts_open is not None
+                and (now - ts_open) / NS_PER_SECOND > seconds
+            ):
+                await self._tell_silence(is_silent=True, what=f"silent for {seconds:g} s")
 
-    async def _run_looks(self, gateway: VenueGateway) -> None:
+    async def _tell_silence(self, *, is_silent: bool, what: str) -> None:
+        self._is_silent = is_silent
+        await self.inbox.put(
+            ConnectionChanged(ConnectionPart.FEED, f"{self._feed.name} (silence)",
+                              is_up=not is_silent, reason=what)
+        )  # fmt: skip
+
+    async def _run_looks(self, gateway: VenueGateway, dispatcher: Dispatcher) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
         self.look_soon("start")
+        failure = ""
         while True:
             try:
                 async with asyncio.timeout(self._terms.look_seconds):
@@ -319,21 +381,28 @@ class RealtimeShell:
             except TimeoutError:
                 reason = "regular"
             self._looks.clear()
+            dispatcher.forget_closed(self.session.is_open)
             try:
                 snapshot = await gateway.look(
-                    reason, list(self.dispatcher.submitted.values()) if self.dispatcher else [],
-                    self.session.look_since,
-                )  # fmt: skip
+                    reason, list(dispatcher.submitted.values()), self.session.look_since
+                )
             except OnetapeError as error:
-                await self.inbox.put(
-                    ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)",
-                                      is_up=False, reason=str(error))
-                )  # fmt: skip
+                if failure != str(error):
+                    failure = str(error)
+                    await self._tell_look(gateway, failure, is_up=False)
                 await asyncio.sleep(min(1.0, self._terms.look_seconds))
                 self.look_soon(reason)
                 continue
+            if failure:
+                failure = ""
+                await self._tell_look(gateway, "it tells its books again", is_up=True)
             await self.inbox.put(snapshot)
             await asyncio.sleep(self._terms.look_pause_seconds)
+
+    async def _tell_look(self, gateway: VenueGateway, reason: str, *, is_up: bool) -> None:
+        await self.inbox.put(
+            ConnectionChanged(ConnectionPart.VENUE, f"{gateway.name} (look)", is_up, reason)
+        )
 
     # The core.
 
@@ -353,9 +422,24 @@ class RealtimeShell:
             if self._on_step is not None:
                 self._on_step()
             await asyncio.sleep(0)  # others may run between two batches
-        self.session.stop(reason, self._next_ts())
-        self._tape.commit()
+        self._stop(reason)
         return reason
+
+    def _stop(self, reason: str) -> None:
+        with self.watched():
+            self.session.stop(reason, self._next_ts())
+        self._tape.commit()
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """While the block runs, a strategy that does not come back is taken out."""
+        if self._watchdog is not None:
+            self._watchdog.begin()
+        try:
+            yield
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.end()
 
     def _wait_seconds(self) -> float | None:
         """How long the core may wait for an input; None: until there is one."""
@@ -373,9 +457,7 @@ class RealtimeShell:
         return max(self._clock.now(), self.session.now + 1)
 
     def _process(self, item: Item, came: int) -> None:
-        if self._watchdog is not None:
-            self._watchdog.begin()
-        try:
+        with self.watched():
             if isinstance(item, BarClosed):
                 self._clock.hear(item.ts_close)
                 for bars in self._slices.add(item, self._clock.now()):
@@ -385,9 +467,6 @@ class RealtimeShell:
             elif isinstance(item, ConnectionChanged | VenueReport | VenueSnapshot):
                 self._take(item)
             self._send(came)
-        finally:
-            if self._watchdog is not None:
-                self._watchdog.end()
         self._input_times.add_one(perf_counter_ns() - came)
 
     def _take_bars(self, bars: Sequence[BarClosed]) -> None:
@@ -403,27 +482,42 @@ class RealtimeShell:
         if self.session.wants_look:
             self.look_soon(self.session.wants_look)
         if isinstance(given, OperatorCommand) and given.action is OperatorAction.STOP:
+            self._begin_stop()
+        elif isinstance(given, VenueSnapshot) and self.session.is_stopping and (
+            self._terms.cancels_on_stop and self.session.uncanceled_orders
+        ):  # fmt: skip
+            self.tell(OperatorCommand(OperatorAction.STOP, "", "a cancel did not come through"))
+
+    def _begin_stop(self) -> None:
+        if self._stop_by is None:
             self._stop_by = self._clock.now() + int(self._terms.stop_seconds * NS_PER_SECOND)
 
     def _run_clock(self) -> None:
         """What time alone makes due: slices that have waited, timers, simulated arrivals."""
         now = self._clock.now()
-        for bars in self._slices.expire(now):
-            self._take_bars(bars)
-        if self.session.next_due <= now:
-            self.session.advance(now)
-        self._send(perf_counter_ns())
+        with self.watched():
+            for bars in self._slices.expire(now):
+                self._take_bars(bars)
+            if self.session.next_due <= now:
+                self.session.advance(now)
+            self._send(perf_counter_ns())
 
     def _send(self, came: int) -> None:
         """Commands leave once the tape has them."""
-        commands = self.session.outbox.waiting
-        if not commands or self.dispatcher is None:
+        outbox = self.session.outbox
+        if self.dispatcher is None or not (outbox.waiting or outbox.strays):
             return
         self._tape.commit()
-        self.dispatcher.send(self.session.outbox.take(), came)
+        self.dispatcher.send(outbox.take(), came)
+        for each in outbox.take_strays():
+            self.dispatcher.cancel_stray(each, came)
 
     def _commit(self) -> None:
         self._tape.commit()
+        if self.dispatcher is not None and (
+            len(self.dispatcher.submitted) > self.session.open_orders
+        ):
+            self.dispatcher.forget_closed(self.session.is_open)
         if self.session.events - self._snapshot_events >= self._terms.snapshot_events:
             self.keep_state()
 

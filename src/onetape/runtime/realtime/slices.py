@@ -75,10 +75,6 @@ class BarSlices:
         self._gone = max(self._gone, ts_close)
         return found
 
-    def is_open(self, ts: int) -> bool:
-        """Whether a session of any of the instruments is on."""
-        return any(each.is_open(ts) for each in self._closes.values())
-
     def _session_close(self, bar: BarClosed) -> int:
         calendar = self._instruments[bar.instrument].calendar
         return self._closes[calendar].close_of(bar.ts_open, bar.ts_close)

@@ -4,7 +4,7 @@ Callbacks run in the one thread that also runs everything else, so a strategy th
 would stop the session, and no operator could reach it. A thread looks at how long the core has been
 busy; after too long it interrupts the main thread. Where a callback of a strategy is on the stack
 then, it raises there, and the strategy is quarantined like one that raised by itself. Our own code
-is never interrupted.
+is never interrupted: where the strategy waits for an answer of `ctx`, it raises when it has got it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import threading
 from collections.abc import Iterable
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 from onetape.domain.errors import StrategyStuck
+from onetape.strategy.sdk import Strategy
 
 _SIGNAL = signal.SIGUSR1
+_OURS = __name__.partition(".")[0]
 
 
 class Watchdog:
@@ -71,16 +74,41 @@ class Watchdog:
                 self.interrupt()
 
     def _interrupt(self, _number: int, frame: FrameType | None) -> None:
+        is_ours = False
         while frame is not None:
-            if frame.f_globals.get("__name__") in self._modules:
-                self._began = monotonic()  # what it does next has time of its own
-                raise StrategyStuck(
-                    f"did not come back within {self._seconds:g} s",
-                    remedy="look for a loop without an end",
-                )
+            module = str(frame.f_globals.get("__name__"))
+            if module in self._modules:
+                break
+            is_ours = is_ours or module.partition(".")[0] == _OURS
             frame = frame.f_back
+        if frame is None:
+            return
+        if not is_ours:
+            self._raise_stuck()
+        frame.f_trace = self._trace  # our code comes back first: it may have begun to change things
+        sys.settrace(_trace_nothing)
+
+    def _trace(self, _frame: FrameType, _event: str, _argument: Any) -> None:
+        """The next thing that the strategy itself does."""
+        sys.settrace(None)
+        self._raise_stuck()
+
+    def _raise_stuck(self) -> None:
+        self._began = monotonic()  # what is done next has time of its own
+        raise StrategyStuck(
+            f"did not come back within {self._seconds:g} s (look for a loop without an end)"
+        )
 
 
-def list_modules(strategies: Iterable[object]) -> list[str]:
-    """The modules of strategies, by their objects."""
-    return sorted({type(each).__module__ for each in strategies} & set(sys.modules))
+def _trace_nothing(_frame: FrameType, _event: str, _argument: Any) -> None:
+    """Functions that are called meanwhile are not traced."""
+
+
+def list_modules(strategies: Iterable[Strategy]) -> list[str]:
+    """The modules of strategies and of the strategies that they extend, by their objects."""
+    return sorted(
+        owner.__module__
+        for each in strategies
+        for owner in type(each).__mro__
+        if issubclass(owner, Strategy) and owner is not Strategy
+    )

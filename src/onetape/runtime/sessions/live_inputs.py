@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import get_args
 
 import msgspec
 
 from onetape.domain.events import SessionStarted, SessionStopped, StrategyQuarantined
 from onetape.domain.venue import BarClosed
-from onetape.runtime.live_pipeline import LiveInput, find_call
+from onetape.runtime.live_pipeline import LiveInput, StuckCall, find_call
 from onetape.runtime.sessions.realtime import RealtimeSession
 from onetape.tape.block import Record, decode_record
 
-_KINDS = frozenset(get_args(LiveInput))
 _QUARANTINED = str(StrategyQuarantined.__struct_config__.tag).encode()
 
 
 class Input(msgspec.Struct, frozen=True):
     """One input at its time (ns UTC): the bars of a slice, anything else, or only time.
 
-    `stuck` is a strategy that did not come back while it was processed.
+    `stuck` are the calls that did not come back while it was processed, or behind it, when time had
+    come for a timer or a report.
     """
 
     ts: int
     bars: tuple[BarClosed, ...] = ()
     given: LiveInput | SessionStarted | SessionStopped | None = None
-    stuck: StrategyQuarantined | None = None
+    stuck: tuple[tuple[StuckCall, StrategyQuarantined], ...] = ()
 
 
 def read_inputs(records: Iterable[bytes]) -> Iterator[Input]:
     """The inputs among the records of a tape, in order.
 
-    An input is the first event of its record, and nothing has caused it. The bars of one slice have
-    records of their own, with what each of them caused between them. The last one has nothing but
+    An input is the first event of its record, and nothing has caused it; but the stop is the last,
+    behind what strategies have done when they heard of it. The bars of one slice have records of
+    their own, with what each of them caused between them. The last one has nothing but
     the time of the last record, which may be of something that time alone has caused.
 
     Raises:
@@ -42,44 +42,53 @@ def read_inputs(records: Iterable[bytes]) -> Iterator[Input]:
     ts = 0
     bars: list[BarClosed] = []
     other: Input | None = None
-    stuck: StrategyQuarantined | None = None
+    stuck: list[tuple[StuckCall, StrategyQuarantined]] = []
 
     def finish() -> Iterator[Input]:
         if bars:
-            yield Input(bars[0].ts_known, tuple(bars), stuck=stuck)
+            yield Input(bars[0].ts_known, tuple(bars), stuck=tuple(stuck))
         elif other is not None:
-            yield msgspec.structs.replace(other, stuck=stuck)
+            yield msgspec.structs.replace(other, stuck=tuple(stuck))
+        elif stuck:  # the records begin behind an input, with what time has made due since then
+            yield Input(0, stuck=tuple(stuck))
 
     for data in records:
         record = decode_record(data)
-        given, _, cause = record.events[0]
-        is_bar = isinstance(given, BarClosed)
-        if (is_bar and not (bars and given.ts_known == bars[0].ts_known)) or (
-            not cause and _is_input(record)
-        ):
+        given = _find_input(record)
+        is_next_of_slice = (
+            isinstance(given, BarClosed) and bars and given.ts_known == bars[0].ts_known
+        )
+        if given is not None and not is_next_of_slice:
             yield from finish()
-            bars, other, stuck = [], None, None
-        if is_bar:
+            bars, other, stuck = [], None, []
+        if isinstance(given, BarClosed):
             bars.append(given)
-        elif not cause and _is_input(record):
-            other = Input(record.ts, given=given)  # pyright: ignore[reportArgumentType]
+        elif given is not None:
+            other = Input(record.ts, given=given)
         if _QUARANTINED in data:
             for payload, _, _ in record.events:
-                if isinstance(payload, StrategyQuarantined) and find_call(payload):
-                    stuck = payload
+                if isinstance(payload, StrategyQuarantined) and (number := find_call(payload)):
+                    call = (payload.strategy, record.first_seq, record.market_index, number)
+                    stuck.append((call, payload))
         ts = record.ts
     yield from finish()
     yield Input(ts)
 
 
-def _is_input(record: Record) -> bool:
-    kind = type(record.events[0][0])
-    return kind in _KINDS or kind in (SessionStarted, SessionStopped)
+def _find_input(record: Record) -> BarClosed | LiveInput | SessionStarted | SessionStopped | None:
+    """The input that a record begins with, or the stop that it ends with."""
+    last = record.events[-1][0]
+    if isinstance(last, SessionStopped):
+        return last
+    first, _, cause = record.events[0]
+    if isinstance(first, BarClosed | SessionStarted):
+        return first
+    return first if not cause and isinstance(first, LiveInput) else None
 
 
 def give(session: RealtimeSession, each: Input) -> None:
     """Give one input to a session."""
-    session.pipeline.stuck = each.stuck
+    session.pipeline.stuck.update(each.stuck)
     if each.bars:
         session.take_bars(each.bars)
     elif isinstance(each.given, SessionStarted):
@@ -90,4 +99,3 @@ def give(session: RealtimeSession, each: Input) -> None:
         session.take(each.given, each.ts)
     else:
         session.advance(each.ts)
-    session.pipeline.stuck = None

@@ -215,6 +215,7 @@ class _Run:
         tape.check_over()
         reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
+        session.outbox.take_strays()
         return await self._drive(session, tape, store, header.instruments, begins=False)
 
     async def _drive(
@@ -281,7 +282,8 @@ class _Run:
         for each in history:
             clock.hear(each.ts_close)
         if begins:
-            session.start(max(clock.now(), 1))
+            with self._shell.watched():
+                session.start(max(clock.now(), 1))
         else:
             session.take(
                 SessionResumed(

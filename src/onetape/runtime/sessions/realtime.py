@@ -54,6 +54,7 @@ from onetape.strategy.context import Context
 from onetape.strategy.slice_features import check_slice_features
 
 _WAITING = (OrderStatus.SUBMITTED, OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING)
+_NOT_CANCELED = (OrderStatus.CANCEL_PENDING, OrderStatus.UNKNOWN)
 
 STATE_VERSION = 1
 """Version of everything below; a session goes on from its own version only."""
@@ -192,8 +193,9 @@ class RealtimeSession:
         self._venue_desk: VenueDesk | None = None
         if not policy.is_simulated:
             self._venue_desk = self.pipeline.correspondence = VenueDesk(
-                instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation
-            )
+                instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation,
+                self.outbox.strays.append,
+            )  # fmt: skip
         self.pipeline.attach(
             self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
             cancels_on_stop=policy.cancels_on_stop,
@@ -367,6 +369,20 @@ class RealtimeSession:
     def open_orders(self) -> int:
         """How many orders are open."""
         return len(self._oms.open)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.pipeline.is_stopping
+
+    @property
+    def uncanceled_orders(self) -> int:
+        """How many orders are open that could be asked to be canceled."""
+        return sum(each.status not in _NOT_CANCELED for each in self._oms.open.values())
+
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether an order of ours is open."""
+        return client_order_id in self._oms.open
 
     # State.
 

@@ -1,0 +1,222 @@
+"""A live session through seeded faults of its venue: the books are equal, and limits hold always.
+
+Replaces make orders smaller here. Alpaca counts a replacement's quantity from its own start, so one
+to more that meets a fill on its way comes out larger by that fill, which no limit can foresee.
+
+`ONETAPE_FAULTS` says how many schedules are tried (`make soak`: 200). A failure prints its seed and
+what went wrong at the venue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from onetape.domain.errors import TryAgain
+from onetape.domain.events import OrderSubmitted
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.numbers import E8
+from onetape.execution.binance.gateway import BinanceGateway
+from onetape.marketdata.feeds.binance import BinanceFeed
+from onetape.runtime.config import SessionConfig
+from onetape.runtime.local_venues.exchange import LocalExchange
+from onetape.runtime.local_venues.faults import FaultSchedule, make_plan
+from onetape.runtime.local_venues.messages import MarketRow, OrderUpdate
+from onetape.runtime.realtime.shell import RealtimeShell
+from onetape.runtime.sessions.live_run import LiveParts
+from tests.support.alpaca_venue import AAPL, ACCOUNT, MINUTE, MSFT, local_alpaca, make_minutes
+from tests.support.binance_live import COIN, World, make_settings
+from tests.support.live_books import check_session, held_lots, read_tape
+from tests.support.live_sessions import VenueClock, make_parts
+from tests.support.mortal_sessions import MortalSession, PlayedVenue, install, is_quiet
+from tests.support.runs import make_walks
+
+SEEDS = int(os.environ.get("ONETAPE_FAULTS", "5"))
+CASH = 200_000
+WARM_UP, BARS = 8, 24
+MAX_POSITION = 30
+"""Units of one instrument that the strategies may hold together; they want more."""
+
+STRATEGY = '''
+from onetape.domain.market import Bar
+from onetape.strategy.context import Context
+from onetape.strategy.sdk import Strategy, state
+
+
+class Greedy(Strategy):
+    """Wants more than it may have, changes its mind often, and sells all now and then."""
+
+    bars: int = state(0)
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        self.bars += 1
+        resting = ctx.open_orders(bar.instrument)
+        step = self.bars % 7
+        if step in (0, 1, 4):
+            ctx.buy(bar.instrument, 8)
+        if step in (1, 3):
+            ctx.buy(bar.instrument, 9, limit=ctx.round_price(bar.instrument, bar.close * 0.9998, 1))
+        if step in (2, 5) and resting:
+            ctx.replace(resting[0].client_order_id, bar.instrument, quantity=6)
+        if step == 4 and resting:
+            ctx.cancel(resting[-1].client_order_id)
+        if step == 6 and ctx.position(bar.instrument) > 0:
+            ctx.sell(bar.instrument, ctx.position(bar.instrument))
+'''
+
+
+class Worst:
+    """The most units that the account could come to hold of an instrument, at any time so far."""
+
+    def __init__(self, exchange: LocalExchange) -> None:
+        self._exchange = exchange
+        self._lot_sizes = {each.id: each.lot_size for each in exchange.instruments.values()}
+        self.units = Decimal(0)
+        self.where = ""
+        exchange.listen(self._hear)
+
+    def _hear(self, happening: OrderUpdate | MarketRow) -> None:
+        if isinstance(happening, MarketRow):
+            return
+        worst = Counter(held_lots(self._exchange, ACCOUNT))
+        for each in self._exchange.open_orders(ACCOUNT):
+            if each.side > 0:
+                worst[each.instrument] += each.lots - each.filled_lots
+        for name, lots in worst.items():
+            units = lots * self._lot_sizes[InstrumentId(name)]
+            if units > self.units:
+                self.units, self.where = units, f"{name} at {happening}"
+
+
+class Site(msgspec.Struct, kw_only=True):
+    """One venue of the schedules; see `MortalSession` for `make`."""
+
+    world: PlayedVenue
+    instruments: tuple[Instrument, ...]
+    currency: str
+    make: Callable[[], LiveParts]
+
+
+MODELS: dict[str, Any] = {"max_volume_ratio": 1e-5, "limit_reach": 0.0}
+
+
+@asynccontextmanager
+async def open_alpaca(faults: FaultSchedule) -> AsyncGenerator[Site]:
+    timeline = make_minutes(AAPL, MSFT, bars=WARM_UP + BARS + 60, seed=faults.seed + 1)
+    async with local_alpaca(
+        timeline, is_open=False, rows=2 * WARM_UP, cash=CASH, faults=faults, models=MODELS,
+        first_wait_s=0.002, longest_wait_s=0.02, answer_s=0.4, settle_s=0.06, heartbeat_s=0.5,
+    ) as world:  # fmt: skip
+        yield Site(world=world, instruments=(AAPL, MSFT), currency="USD",
+                   make=lambda: make_parts(world, "live"))  # fmt: skip
+
+
+@asynccontextmanager
+async def open_binance(faults: FaultSchedule) -> AsyncGenerator[Site]:
+    timeline = make_walks((COIN,), WARM_UP + BARS + 60, seed=faults.seed + 1, timeframe="1m",
+                          length_ns=MINUTE, ts_start="2024-03-11T13:31:00Z")  # fmt: skip
+    world = World(timeline=timeline, faults=faults, cash={"USDT": CASH * E8}, **MODELS)
+
+    def make() -> LiveParts:
+        settings = make_settings(world.server, timeout_s=0.5, recv_window_ms=1_000, silent_s=1.0)
+        return LiveParts(
+            feed=BinanceFeed(settings, clock=lambda: world.exchange.now),
+            clock=VenueClock(world),
+            gateway=BinanceGateway(settings, ("greedy",)),
+        )
+
+    async with world.serve():
+        await world.play(WARM_UP)
+        yield Site(world=world, instruments=(COIN,), currency="USDT", make=make)
+
+
+SITES = {"alpaca": open_alpaca, "binance": open_binance}
+
+
+async def run_faulty(
+    folder: Path, faults: FaultSchedule, venue: str = "alpaca"
+) -> tuple[MortalSession, Worst]:
+    """A session from start to stop, through the faults; its books are checked behind them."""
+    file = folder / "greedy.py"
+    file.write_text(STRATEGY)
+    async with SITES[venue](faults) as site:
+        world = site.world
+        worst = Worst(world.exchange)
+        names = [each.id for each in site.instruments]
+        config = SessionConfig.model_validate({
+            "mode": "live",
+            "clock": {"type": "live"},
+            "data": {"source": venue, "timeframe": "1m", "instruments": names},
+            "execution": {"venue": venue},
+            "strategies": [{"name": "greedy", "path": str(file), "capital": 100_000,
+                            "currency": site.currency}],
+            "risk": {"max_position_quantity": MAX_POSITION, "max_daily_loss_pct": 50},
+            "output": {"snapshot_events": 80},
+            "live": {"look_seconds": 0.2, "power_loss": False},
+        })  # fmt: skip
+        session = MortalSession(world, config, folder / "run", site.make)
+        await begin(session)
+        for _ in range(BARS):
+            rows = session.rows
+            await world.player.play_slice()
+            await session.wait(lambda shell, rows=rows: shell.session.rows > rows, 0.15)
+        faults.stop()
+        await asyncio.sleep(0.1)
+        for _ in range(10):  # an outage of the data lasts for some rows
+            await world.player.play_slice()
+            if await session.wait(lambda shell: is_settled(shell, world), 1.0):
+                break
+        await session.until(lambda shell: is_settled(shell, world))
+        result = await session.stop()
+        assert result is not None
+        assert result.reason == "stopped by an operator"
+        check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir, site.currency)
+        return session, worst
+
+
+def is_settled(shell: RealtimeShell, world: PlayedVenue) -> bool:
+    """Whether the session has every bar and nothing is unclear."""
+    session: Any = shell.session
+    newest = set(session.newest_closes().values())
+    return newest == {world.exchange.now} and is_quiet(shell)
+
+
+async def begin(session: MortalSession) -> None:
+    """A session that can't begin because the venue does not answer leaves nothing behind."""
+    for _ in range(30):
+        session.begin()
+        try:
+            await session.until(lambda shell: shell.session.rows >= 1)
+        except TryAgain:
+            continue
+        return
+    raise AssertionError("it never began")
+
+
+@pytest.mark.parametrize("venue", SITES)
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_books_are_equal_and_limits_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, venue: str
+) -> None:
+    install(monkeypatch)
+    faults = FaultSchedule(seed, make_plan(time_scale=0.01, often=2.0))
+    try:
+        session, worst = asyncio.run(run_faulty(tmp_path, faults, venue))
+        assert worst.units <= MAX_POSITION, worst.where
+        sent = [
+            1 for each in read_tape(session.run_dir) if isinstance(each.payload, OrderSubmitted)
+        ]
+        assert len(sent) >= 5
+        assert len(faults.decisions) >= 10
+    except BaseException as failure:
+        failure.add_note(faults.describe())
+        raise

@@ -1,0 +1,145 @@
+"""What must hold of any live session, however often its process was killed or its venue failed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from onetape.domain.events import (
+    Event,
+    OrderCanceled,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderSubmitted,
+    SessionStarted,
+    StrayFilled,
+)
+from onetape.domain.venue import ConnectionChanged, ConnectionPart, SessionResumed, VenueSnapshot
+from onetape.runtime.local_venues.accounts import is_pair, units_per_lot
+from onetape.runtime.local_venues.exchange import LocalExchange
+from onetape.runtime.sessions.recovery import FoldedState, fold_tape
+from onetape.runtime.verification import Verdict, verify_tape
+from onetape.tape.reader import SqliteTapeReader
+
+_FILLS = (OrderFilled, OrderPartiallyFilled, StrayFilled)
+
+
+def read_tape(run_dir: Path) -> list[Event]:
+    """Everything that a session has written."""
+    reader = SqliteTapeReader(run_dir / "tape.db")
+    try:
+        return list(reader.events())
+    finally:
+        reader.close()
+
+
+def fold_books(run_dir: Path) -> FoldedState:
+    """Books and orders by the tape alone, from its first event on."""
+    reader = SqliteTapeReader(run_dir / "tape.db")
+    try:
+        return fold_tape(reader, use_snapshots=False)
+    finally:
+        reader.close()
+
+
+def own_id(link_id: str) -> str:
+    """Our client order id of an order at the venue, which may have replaced another one."""
+    return re.sub(r"-r\d+$", "", link_id)
+
+
+def held_lots(exchange: LocalExchange, account: str) -> dict[str, int]:
+    """What an account holds of each instrument, signed lots; of pairs the whole ones."""
+    books = exchange.books(account)
+    held: dict[str, int] = {name: each.lots for name, each in books.positions.items()}
+    for each in exchange.instruments.values():
+        if is_pair(each) and each.base_currency in books.balances:
+            held[each.id] = books.balances[each.base_currency].total // units_per_lot(each)
+    return {name: lots for name, lots in held.items() if lots}
+
+
+def check_session(
+    exchange: LocalExchange, account: str, cash: int, run_dir: Path, currency: str = "USD"
+) -> None:
+    """A session that is over against the books of its venue, which is all the account did.
+
+    Args:
+        exchange: The venue.
+        account: There.
+        cash: What the account began with, minor units.
+        run_dir: Of the session.
+        currency: Of the cash.
+
+    Raises:
+        AssertionError: An order or fill was lost, doubled or orphaned; the books differ; something
+            opened before a look; or the session does not run again as it ran.
+    """
+    events = read_tape(run_dir)
+    check_orders(exchange, account, events)
+    check_totals(exchange, account, cash, fold_books(run_dir), currency)
+    check_looked_first(events)
+    found = verify_tape(run_dir / "tape.db")
+    assert found.verdict is Verdict.IDENTICAL, found.what
+
+
+def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> None:
+    """Each order and each fill stands on both sides once."""
+    submitted = [each.payload.client_order_id for each in events
+                 if isinstance(each.payload, OrderSubmitted)]  # fmt: skip
+    assert len(set(submitted)) == len(submitted)
+    books = exchange.books(account)
+    traded = {one.id for each in events if isinstance(each.payload, SessionStarted)
+              for one in each.payload.instruments}  # fmt: skip
+    there = {own_id(each.client_order_id) for each in exchange.orders(account)
+             if each.instrument in traded}  # fmt: skip
+    assert there <= set(submitted), "an order that the tape does not know"
+    ended = [each.payload for each in events
+             if isinstance(each.payload, OrderRejected | OrderCanceled)]  # fmt: skip
+    lost = {each.client_order_id for each in ended
+            if isinstance(each, OrderRejected) or "never had" in each.reason}  # fmt: skip
+    assert set(submitted) - there <= lost, "an order that the venue does not know"
+    at_venue = Counter[tuple[str, int]]()
+    for each in books.executions:
+        at_venue[own_id(each.client_order_id), each.ticks] += each.lots
+    ours = Counter[tuple[str, int]]()
+    for each in events:
+        if isinstance(each.payload, _FILLS):
+            ours[each.payload.client_order_id, each.payload.ticks] += each.payload.lots
+    assert ours == at_venue
+    assert not books.open_orders
+
+
+def check_totals(
+    exchange: LocalExchange, account: str, cash: int, state: FoldedState, currency: str
+) -> None:
+    """What the strategies hold together is what the account holds; cash to the last unit."""
+    assert not state.orders
+    books = exchange.books(account)
+    held = Counter[str]()
+    spent = 0
+    for ledger in state.ledgers.values():
+        for identity, position in ledger.held.items():
+            held[identity] += position.lots
+        spent += ledger.capital - ledger.cash
+    assert {name: lots for name, lots in held.items() if lots} == held_lots(exchange, account)
+    assert cash - spent == books.balances[currency].total
+
+
+def check_looked_first(events: list[Event]) -> None:
+    """Nothing opens a position between a doubt and the next look at the venue's books."""
+    is_in_doubt = True
+    held = Counter[tuple[str, str]]()
+    for each in events:
+        payload = each.payload
+        if isinstance(payload, SessionStarted | SessionResumed) or (
+            isinstance(payload, ConnectionChanged) and payload.part is ConnectionPart.VENUE
+        ):
+            is_in_doubt = True
+        elif isinstance(payload, VenueSnapshot):
+            is_in_doubt = False
+        elif isinstance(payload, _FILLS):
+            held[payload.strategy, payload.instrument] += payload.side * payload.lots
+        elif isinstance(payload, OrderSubmitted) and is_in_doubt:
+            lots = held[payload.strategy, payload.instrument] * -payload.side
+            assert 0 < payload.lots <= lots, f"{payload} before a look"
