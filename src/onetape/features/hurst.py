@@ -138,13 +138,14 @@ def update_hurst(state: HurstState, close: float) -> float:
     end = extend_hurst_path(state, change)
     at = state.at
     square = state.square
+    after = state.after
     if at == window:
+        total = start_hurst_block(state)
         end = 0.0
         square = 0.0
-        start_hurst_block(state)
         at = 0
-    after = state.after
-    total = end + after[at]
+    else:
+        total = end + after[at]
     mean = total / window
     square += state.squares[at] - total * mean
     if not square > 0.0:
