@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ Column = npt.NDArray[np.float64]
 ROWS = 700
 RNG = np.random.default_rng(31)
 STEPS = np.arange(ROWS) / ROWS
-PATHS: dict[str, Column] = {
+PATHS: dict[str, npt.NDArray[Any]] = {
     "walk": np.cumsum(RNG.normal(0, 0.01, ROWS)),
     "grid": np.cumsum(RNG.integers(-1, 2, ROWS)) * 0.5,
     "convex": 3 * STEPS**2,
