@@ -179,6 +179,7 @@ class LivePipeline(Pipeline):
                 self._correspond().take_report(given, self._settle_as(seq), seq)
             case VenueSnapshot():
                 self._correspond().take_snapshot(given, self._settle_as(seq), seq)
+                self._cancel_again(seq)
             case ConnectionChanged():
                 self._connect(given)
             case OperatorCommand():
@@ -196,6 +197,14 @@ class LivePipeline(Pipeline):
     def advance(self, ts: int) -> None:
         """Time has come to `ts`: what is due by then is processed."""
         self._deliver(ts, ts)
+
+    def _cancel_again(self, seq: int) -> None:
+        """What was to be canceled while nobody knew whether it was there, and is there now."""
+        for runner in self._runners.values():
+            if self.is_stopping and self._cancels_on_stop:
+                self._desk.cancel_orders(runner, seq)
+            elif runner.quarantined or self._desk.is_killed:
+                self._desk.cancel_entries(runner, seq)
 
     def _correspond(self) -> Correspondence:
         if self.correspondence is None:

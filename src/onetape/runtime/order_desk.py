@@ -728,6 +728,11 @@ class OrderDesk:
         if self._controls is not None:
             self._controls.pause(by, frozenset(strategies))
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether the kill switch is set."""
+        return self._kill_switch.active
+
     def is_paused(self, strategy: str) -> bool:
         """Whether a strategy may only reduce what it holds."""
         controls = self._controls

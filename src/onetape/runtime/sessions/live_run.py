@@ -113,7 +113,11 @@ async def drive_live(
     config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
 ) -> LiveResult:
     """`run_live` inside a loop that runs already."""
-    return await _Run(config, run_dir, parts, on_status).run()
+    try:
+        return await _Run(config, run_dir, parts, on_status).run()
+    finally:
+        if parts.gateway is not None:  # opened or not: its client may hold connections
+            await parts.gateway.close()
 
 
 class _Run:
@@ -252,14 +256,10 @@ class _Run:
             self._stop_on_signals(shell)
             if parts.gateway is not None:
                 await parts.gateway.open(instruments, shell.hear_venue)
-            try:
-                await self._begin(session, instruments, begins=begins)
-                store.commit()
-                reason = await shell.run()
-                shell.keep_state()
-            finally:
-                if parts.gateway is not None:
-                    await parts.gateway.close()
+            await self._begin(session, instruments, begins=begins)
+            store.commit()
+            reason = await shell.run()
+            shell.keep_state()
         return LiveResult(
             run_dir=self._run_dir,
             session=session.session,
