@@ -34,7 +34,7 @@ from tests.support.alpaca_venue import (
 from tests.support.live_books import check_session, read_tape
 from tests.support.live_processes import threaded_alpaca, write_config
 from tests.support.live_sessions import make_config, make_parts
-from tests.support.mortal_sessions import MortalSession, install, is_quiet
+from tests.support.mortal_sessions import MortalSession, install, is_quiet, run_to_end
 
 # Before it begins, through the command.
 
@@ -222,7 +222,7 @@ async def ask_for_more(world: LocalAlpaca, session: MortalSession) -> None:
 def test_refused_order_is_rejected_with_the_words_of_the_venue(
     tmp_path: Path, trouble: Trouble, code: RejectCode, said: str
 ) -> None:
-    session = asyncio.run(run_troubled(tmp_path, trouble))
+    session = run_to_end(run_troubled(tmp_path, trouble))
     found = rejected(session)
     assert len(found) == 2
     assert all(said in each.reason and each.code is code for each in found), found
@@ -242,7 +242,7 @@ def test_revoked_key_pauses_and_says_why(tmp_path: Path) -> None:
         world.server.admit(KEY, SECRET, ACCOUNT)
         await play(world, session, 2)
 
-    session = asyncio.run(run_troubled(tmp_path, revoke))
+    session = run_to_end(run_troubled(tmp_path, revoke))
     told = [each.payload.reason for each in read_tape(session.run_dir)
             if isinstance(each.payload, ConnectionChanged) and not each.payload.is_up]  # fmt: skip
     assert any("keys" in each for each in told), told
@@ -257,7 +257,7 @@ def test_tape_of_a_running_session_is_locked_for_others(tmp_path: Path) -> None:
         assert str(session.run_dir) in str(refused.value)
         await play(world, session, 2)
 
-    asyncio.run(run_troubled(tmp_path, intrude))
+    run_to_end(run_troubled(tmp_path, intrude))
 
 
 @pytest.mark.usefixtures("running")
@@ -284,7 +284,7 @@ def test_full_disk_ends_the_session_by_one_line_and_it_goes_on_behind(
         await session.until_quiet(1)
         await play(world, session, 2)
 
-    asyncio.run(run_troubled(tmp_path, fill_disk))
+    run_to_end(run_troubled(tmp_path, fill_disk))
 
 
 @pytest.mark.usefixtures("running")
@@ -303,7 +303,7 @@ def test_order_that_is_closed_here_and_open_there_is_canceled(tmp_path: Path) ->
         await play(world, session, 2)
         assert len(world.exchange.open_orders(ACCOUNT)) == 1  # another one, which both know
 
-    session = asyncio.run(run_troubled(tmp_path, lie, PATIENT))
+    session = run_to_end(run_troubled(tmp_path, lie, PATIENT))
     told = [(each.payload.is_resolved, each.payload.resolution)
             for each in read_tape(session.run_dir)
             if isinstance(each.payload, Discrepancy)]  # fmt: skip

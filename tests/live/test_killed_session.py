@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import threading
@@ -28,7 +27,7 @@ from tests.support.alpaca_venue import (
 from tests.support.live_books import check_session, read_tape
 from tests.support.live_processes import LiveProcess, threaded_alpaca, write_config
 from tests.support.live_sessions import make_config
-from tests.support.mortal_sessions import MortalSession, Point, install
+from tests.support.mortal_sessions import MortalSession, Point, install, run_to_end
 
 KILLS = int(os.environ.get("ONETAPE_KILLS", "20"))
 PROCESSES = 1 if KILLS < 100 else 10
@@ -166,7 +165,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Decisions:
     """What a session decides that nobody kills, over more bars than any other one hears."""
     with pytest.MonkeyPatch.context() as patch:
         install(patch)
-        session = asyncio.run(run_killed(tmp_path_factory.mktemp("whole"), 0, [], 2 * BARS + 30))
+        session = run_to_end(run_killed(tmp_path_factory.mktemp("whole"), 0, [], 2 * BARS + 30))
     return read_decisions(session.run_dir)
 
 
@@ -201,7 +200,7 @@ def test_session_that_is_killed_loses_nothing(
 ) -> None:
     points = choose_points(seed)
     print(f"seed {seed}, killed at {points}")
-    session = asyncio.run(run_killed(tmp_path, seed, points))
+    session = run_to_end(run_killed(tmp_path, seed, points))
     decided = read_decisions(session.run_dir)
     assert len(decided) >= BARS
     assert decided == {bar: uninterrupted[bar] for bar in decided}
@@ -265,4 +264,4 @@ def test_session_that_is_killed_while_it_stops_goes_on_stopping(tmp_path: Path) 
             check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir)
             return result.reason
 
-    assert asyncio.run(run()) == "stopped by an operator"
+    assert run_to_end(run()) == "stopped by an operator"

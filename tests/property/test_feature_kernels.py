@@ -50,7 +50,7 @@ from onetape.features.columns import compute_column, select_inputs
 from onetape.features.compiled import PackedState, compute_column_compiled, fill_column
 from onetape.features.estimator import Combined, CombinedWithNumber, Expression
 from onetape.features.kernels import KERNELS
-from onetape.features.kernels.memory import kernel
+from onetape.features.kernels.memory import WIDE_CHUNK, kernel
 from onetape.features.kernels.quotient import divide, is_extreme
 
 Column = npt.NDArray[np.float64]
@@ -200,6 +200,39 @@ def test_kernel_keeps_the_signs_of_zeros(kind: type[Estimator]) -> None:
             feature = CASES[kind](window)
             inputs = select_inputs("it", feature, columns)
             assert_same_bits(compute_column_compiled(feature, inputs), loop(feature, inputs))
+
+
+@pytest.mark.parametrize("kind", [RollingMax, RollingMin, Donchian, FastStochastic, WilliamsR])
+@pytest.mark.parametrize("odd", [(math.nan, 1.0), (0.0, -0.0), (-0.0, 0.0)], ids=str)
+def test_extremes_have_the_bits_of_the_loop_around_what_is_not_plain(
+    kind: type[Estimator], odd: tuple[float, float]
+) -> None:
+    """One pair of odd values, wherever it stands to a chunk and to its window."""
+    for window in (1, 2, 5, 6, 21, 100):
+        feature = CASES[kind](window)
+        chunk = WIDE_CHUNK // window * window
+        near = (1 - window, -window // 2, -4, -3, -1, 0, 1, window - 1)
+        for sign, spot in ((s, chunk + n) for s in (1.0, -1.0) for n in near):
+            columns = {name: sign * each for name, each in make_columns(2000, window).items()}
+            for column in columns.values():
+                column[spot], column[spot + 3] = odd
+            inputs = select_inputs("it", feature, columns)
+            assert_same_bits(compute_column_compiled(feature, inputs), loop(feature, inputs))
+
+
+@pytest.mark.parametrize("kind", [RollingMax, RollingMin, Donchian])
+def test_extremes_have_the_bits_of_the_loop_for_every_window_and_around_the_end_of_a_chunk(
+    kind: type[Estimator],
+) -> None:
+    columns = make_columns(1000, seed=3)
+    for window in (*range(1, 90), 255, 256, 257, 320, 321, 511, 512, 513):
+        feature = CASES[kind](window)
+        inputs = select_inputs("it", feature, columns)
+        expected = loop(feature, inputs)
+        end = max(1, WIDE_CHUNK // window) * window
+        for stop in (end - 1, end, end + 1, end + 2, 1000):
+            part = tuple(each[:stop].copy() for each in inputs)
+            assert_same_bits(compute_column_compiled(feature, part), expected[:stop])
 
 
 def test_subclass_that_computes_something_else_has_no_kernel() -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 import pytest
@@ -44,6 +44,7 @@ from tests.support.live_sessions import make_parts
 LOOK_PAUSE_SECONDS = 0.02
 _LIMIT_S = 30.0
 
+T = TypeVar("T")
 Point = tuple[str, int]
 """A place, and at which visit of it (from 1) the process ends."""
 
@@ -183,7 +184,8 @@ class _Shell(RealtimeShell):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         terms = msgspec.structs.replace(args[7], look_pause_seconds=LOOK_PAUSE_SECONDS)
-        super().__init__(*args[:7], terms, *args[8:], **settings)
+        given: list[Any] = [*args[:7], terms, *args[8:]]
+        super().__init__(*given, **settings)
         Life.current.shell = self
 
 
@@ -250,6 +252,7 @@ class MortalSession:
         self._config = config
         self._run_dir = run_dir
         self._task: asyncio.Task[LiveResult]
+        self._gateway: VenueGateway
         self.life: Life
         self.has_begun = False
 
@@ -275,6 +278,7 @@ class MortalSession:
             assert isinstance(self.world, LocalAlpaca)
             inner = make_parts(self.world, self._config.mode)
         assert inner.gateway is not None
+        self._gateway = inner.gateway
         parts = LiveParts(
             feed=MortalFeed(inner.feed, life),
             clock=inner.clock,
@@ -328,6 +332,7 @@ class MortalSession:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=0.2)
         assert self._task.done()
+        await self._gateway.close()  # its sockets end with it, wherever it was
         if not self._task.cancelled():
             self._task.exception()  # it is known how it ended
         self._run_dir = life.remains
@@ -373,6 +378,24 @@ class MortalSession:
             f"down {session.pipeline.down}, states {states}, {memory}, "
             f"venue: {self.world.exchange.books('me').open_orders}"
         )
+
+
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, where tasks of killed processes may need to be told twice that it is over."""
+
+    async def run() -> T:
+        try:
+            return await main
+        finally:
+            for _ in range(20):
+                others = asyncio.all_tasks() - {asyncio.current_task()}
+                if not others:
+                    break
+                for each in others:
+                    each.cancel()
+                await asyncio.wait(others, timeout=0.5)
+
+    return asyncio.run(run())
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

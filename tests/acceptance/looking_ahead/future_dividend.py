@@ -8,7 +8,7 @@ from onetape.domain.market import Bar
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 
-actions_of = attrgetter("_around._timeline.actions")
+actions_of = attrgetter("_around._market._timeline.actions")
 WEEK = 7 * 86_400 * 1_000_000_000
 
 

@@ -10,7 +10,7 @@ from onetape.domain.market import Bar
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 
-index_of = attrgetter("_around._timeline.instrument_index")
+index_of = attrgetter("_around._market._timeline.instrument_index")
 
 
 class Survivors(Strategy):

@@ -8,7 +8,7 @@ from onetape.domain.market import Bar
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, state
 
-columns_of = attrgetter("_around._timeline.columns")
+columns_of = attrgetter("_around._market._timeline.columns")
 
 
 class WholeTimeline(Strategy):

@@ -89,7 +89,7 @@ TWO = "strategies.1={name: buy_and_hold, capital: 1000}"
         (["fast=3"], {"where": "fats < 3"}, "did you mean 'fast'?"),
         (["fast=3"], {"config": (TWO,)}, "a sweep varies one strategy, and 2 are enabled: sma"),
         (["fast=3"], {"config": (TWO,)}, "--set strategies.1.enabled=false"),
-        (["fast=3"], {"config": ("mode=paper",)}, "a sweep runs backtests, and this is mode paper"),
+        (["fast=3"], {"config": ("mode=paper", "clock={type: live}", "data.source=alpaca")}, "a sweep runs backtests, and this is mode paper"),
         (["fast=3"], {"config": ("strategies.0.name=nope",)}, "'nope' is not installed"),
         (["fast=3"], {"config": ("strategies.0.version='9'",)}, "has version 1, not 9"),
     ],

@@ -103,7 +103,10 @@ def test_order_sized_at_the_fill_has_the_lots_of_the_fill() -> None:
     ("payloads", "words"),
     [
         ([OrderAccepted("s-9", "v9")], r"seq 5 of the tape: order s-9 is never submitted"),
-        ([OrderReplaced(ID, 1, 0, 0)], r"order s-1 is ACCEPTED and order.replaced can't follow"),
+        (
+            [OrderRejected(ID, RejectCode.UNSUPPORTED, "")],
+            r"order s-1 is ACCEPTED and order.rejected can't follow",
+        ),
     ],
 )
 def test_order_event_that_cannot_follow_is_refused(payloads, words) -> None:

@@ -1,9 +1,9 @@
 """The greatest and least of a window: `RollingMax`, `RollingMin`, and what stands on a channel.
 
-The greatest of a window is that of two parts of it that may overlap, and a part is made of parts:
-three looks at a chunk for a window of 20, each a vector at a time. It does not matter in which
-order numbers are compared, but for NaN and for zeros of both signs: a chunk with a NaN or a zero
-below zero goes the way of `update`, as does a long window.
+The greatest of a window is that of parts of it that may overlap, and a part is made of parts: two
+looks at a chunk for a window of 20, each a vector at a time. It does not matter in which order
+numbers are compared, but for NaN and for zeros of both signs: a chunk with a NaN or a zero below
+zero before or in it goes the way of `update`, as does a long window.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def is_plain(values: Any, bits: Any, first: int, rows: int) -> bool:
     """Whether there is neither a NaN nor a zero below zero among `rows` values."""
     odd = 0
     for row in range(first, first + rows):
-        odd |= int(not ((values[row] > 0.0) | (values[row] < 0.0)))
+        odd |= int(not abs(values[row]) > 0.0)
     if odd:
         odd = 0
         for row in range(first, first + rows):
@@ -45,43 +45,40 @@ def is_plain(values: Any, bits: Any, first: int, rows: int) -> bool:
 
 
 @kernel
-def compare_parts(
-    values: Any, sign: float, start: int, rows: int, window: int, one: Any, other: Any, top: Any
-) -> None:
-    """`sign` times the greatest of values times `sign`, of windows of plain values.
+def pick(one: float, other: float, is_max: bool) -> float:
+    """The greater or the lesser of two plain values."""
+    if is_max:
+        return other if other > one else one
+    return other if other < one else one
 
-    The first of `rows` windows ends at `start`.
-    """
+
+@kernel
+def compare_parts(
+    values: Any, is_max: bool, start: int, rows: int, window: int, one: Any, other: Any, top: Any
+) -> None:
+    """The greatest or least of windows of plain values, the first of `rows` ends at `start`."""
+    source = values
     first = start - window + 1
     left = rows + window - 1
-    for row in range(left):
-        one[row] = sign * values[first + row]
     span = 1
-    while 4 * span <= window:
+    while 5 * span < window:
         left -= 3 * span
         for row in range(left):
-            a = one[row]
-            b = one[row + span]
-            c = one[row + 2 * span]
-            d = one[row + 3 * span]
-            a = b if b > a else a
-            c = d if d > c else c
-            other[row] = c if c > a else a
+            a = pick(source[first + row], source[first + row + span], is_max)
+            b = pick(source[first + row + 2 * span], source[first + row + 3 * span], is_max)
+            one[row] = pick(a, b, is_max)
+        source = one
         one, other = other, one
+        first = 0
         span *= 4
-    if 2 * span <= window:
-        left -= span
-        for row in range(left):
-            a = one[row]
-            b = one[row + span]
-            other[row] = b if b > a else a
-        one, other = other, one
-        span *= 2
-    rest = window - span
+    second = first + min(span, window - span)
+    third = first + min(2 * span, window - span)
+    fourth = first + min(3 * span, window - span)
+    last = first + window - span
     for row in range(rows):
-        a = one[row]
-        b = one[row + rest]
-        top[row] = sign * (b if b > a else a)
+        a = pick(source[first + row], source[second + row], is_max)
+        b = pick(source[third + row], source[fourth + row], is_max)
+        top[row] = pick(pick(a, b, is_max), source[last + row], is_max)
 
 
 @kernel
@@ -122,17 +119,23 @@ def find_top(
     start: int,
     rows: int,
     window: int,
+    plain: int,
     one: Any,
     other: Any,
     top: Any,
-) -> None:
-    """As `scan_blocks`, in the faster way."""
-    if start >= window and window <= LONGEST:
-        first = start - window + 1
-        if is_plain(values, bits, first, rows + window - 1):
-            compare_parts(values, sign, start, rows, window, one, other, top)
-            return
+) -> int:
+    """As `scan_blocks`, in the faster way where all values are plain.
+
+    They are from row `plain` on, as far as they were looked at; the same is returned.
+    """
+    if window <= LONGEST and is_plain(values, bits, start, rows):
+        if plain <= start - window:
+            compare_parts(values, sign > 0.0, start, rows, window, one, other, top)
+            return plain
+    else:
+        plain = start + rows
     scan_blocks(values, sign, start, rows, window, one, top)
+    return plain
 
 
 @kernel
@@ -149,11 +152,12 @@ def fill_extreme(
     bits = slots_of(close.view(np.int64), 0)
     one = slots_of(scratch, 0)
     other = slots_of(scratch, chunk + window)
+    plain = 0
     start = 0
     while start < count:
         rows = min(chunk, count - start)
         top = slots_of(out, start)
-        find_top(values, bits, sign, start, rows, window, one, other, top)
+        plain = find_top(values, bits, sign, start, rows, window, plain, one, other, top)
         start += chunk
 
 
@@ -183,11 +187,17 @@ def fill_channel(
     top = slots_of(scratch, 2 * (chunk + window))
     bottom = slots_of(scratch, 3 * chunk + 2 * window)
     result = slots_of(out, 0)
+    plain_high = 0
+    plain_low = 0
     start = 0
     while start < count:
         rows = min(chunk, count - start)
-        find_top(highs, high_bits, 1.0, start, rows, window, one, other, top)
-        find_top(lows, low_bits, -1.0, start, rows, window, one, other, bottom)
+        plain_high = find_top(
+            highs, high_bits, 1.0, start, rows, window, plain_high, one, other, top
+        )
+        plain_low = find_top(
+            lows, low_bits, -1.0, start, rows, window, plain_low, one, other, bottom
+        )
         if output >= PERCENT:
             still = 50.0 if output == PERCENT else -50.0
             for row in range(rows):

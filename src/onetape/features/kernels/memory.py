@@ -24,6 +24,9 @@ CHAIN_CHUNK = 64
 """The same where each row waits for the one before: few enough rows that the processor begins with
 what the next chunk has to do while it waits."""
 
+WIDE_CHUNK = 900
+"""The same where a chunk is looked at again from a window before it on: more rows share that."""
+
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` when it is first called, and keep it on disk.

@@ -66,6 +66,59 @@ def sum_pairs(xs: Any, ys: Any, start: int, rows: int, window: int, parts: Any, 
 
 
 @kernel
+def find_slopes(parts: Any, chunk: int, rows: int, window: int, is_fast: bool, result: Any) -> bool:
+    """`Beta` from the parts of the sums.
+
+    Returns:
+        Whether no sum was too extreme for `divide`, which takes the place of `/` if `is_fast`.
+    """
+    divisor = float(window)
+    inverse = 1.0 / divisor
+    odd = 0
+    for row in range(rows):
+        x = parts[row] + parts[row + 5 * chunk]
+        y = parts[row + chunk] + parts[row + 6 * chunk]
+        yy = parts[row + 3 * chunk] + parts[row + 8 * chunk]
+        xy = parts[row + 4 * chunk] + parts[row + 9 * chunk]
+        odd |= int(is_extreme(x)) | int(is_extreme(y))
+        x_mean = divide(x, divisor, inverse) if is_fast else x / divisor
+        y_mean = divide(y, divisor, inverse) if is_fast else y / divisor
+        square = yy - y * y_mean
+        product = xy - x_mean * y
+        slope = product / square
+        result[row] = slope if (square > 0.0) & (product - product == 0.0) else NAN
+    return odd == 0
+
+
+@kernel
+def find_shares(parts: Any, chunk: int, rows: int, window: int, is_fast: bool, result: Any) -> bool:
+    """As `find_slopes`, for `Correlation`."""
+    divisor = float(window)
+    inverse = 1.0 / divisor
+    odd = 0
+    for row in range(rows):
+        x = parts[row] + parts[row + 5 * chunk]
+        y = parts[row + chunk] + parts[row + 6 * chunk]
+        xx = parts[row + 2 * chunk] + parts[row + 7 * chunk]
+        yy = parts[row + 3 * chunk] + parts[row + 8 * chunk]
+        xy = parts[row + 4 * chunk] + parts[row + 9 * chunk]
+        odd |= int(is_extreme(x)) | int(is_extreme(y))
+        x_mean = divide(x, divisor, inverse) if is_fast else x / divisor
+        y_mean = divide(y, divisor, inverse) if is_fast else y / divisor
+        square = xx - x * x_mean
+        square = 0.0 if square < 0.0 else square
+        other_square = yy - y * y_mean
+        other_square = 0.0 if other_square < 0.0 else other_square
+        product = xy - x_mean * y
+        scale = math.sqrt(square) * math.sqrt(other_square)
+        share = product / scale
+        share = 1.0 if share > 1.0 else share
+        share = -1.0 if share < -1.0 else share
+        result[row] = share if scale > 0.0 else NAN
+    return odd == 0
+
+
+@kernel
 def fill_pair(
     one: FloatColumn,
     other: FloatColumn,
@@ -74,56 +127,22 @@ def fill_pair(
     scratch: FloatColumn,
     out: FloatColumn,
 ) -> None:
-    """The column of `Correlation` or `Beta`. `scratch` has room for 17 chunks."""
+    """The column of `Correlation` or `Beta`. `scratch` has room for ten chunks."""
     count = len(one)
-    chunk = len(scratch) // 17
+    chunk = len(scratch) // 10
     xs = slots_of(one, 0)
     ys = slots_of(other, 0)
     parts = slots_of(scratch, 0)
-    result = slots_of(out, 0)
     for row in range(min(window - 1, count)):
-        result[row] = NAN
-    sums = slots_of(scratch, 10 * chunk)
-    x = slots_of(scratch, 10 * chunk)
-    y = slots_of(scratch, 11 * chunk)
-    xx = slots_of(scratch, 12 * chunk)
-    yy = slots_of(scratch, 13 * chunk)
-    xy = slots_of(scratch, 14 * chunk)
-    x_mean = slots_of(scratch, 15 * chunk)
-    y_mean = slots_of(scratch, 16 * chunk)
-    divisor = float(window)
-    inverse = 1.0 / divisor
+        out[row] = NAN
     start = window - 1
     while start < count:
         rows = min(chunk, count - start)
         sum_pairs(xs, ys, start, rows, window, parts, chunk)
-        for row in range(5 * chunk):
-            sums[row] = parts[row] + parts[row + 5 * chunk]
-        odd = 0
-        for row in range(rows):
-            odd |= int(is_extreme(x[row])) | int(is_extreme(y[row]))
-            x_mean[row] = divide(x[row], divisor, inverse)
-            y_mean[row] = divide(y[row], divisor, inverse)
-        if odd:
-            for row in range(rows):
-                x_mean[row] = x[row] / divisor
-                y_mean[row] = y[row] / divisor
+        result = slots_of(out, start)
         if is_beta:
-            for row in range(rows):
-                square = yy[row] - y[row] * y_mean[row]
-                product = xy[row] - x_mean[row] * y[row]
-                slope = product / square
-                result[start + row] = slope if (square > 0.0) & (product - product == 0.0) else NAN
-        else:
-            for row in range(rows):
-                square = xx[row] - x[row] * x_mean[row]
-                square = 0.0 if square < 0.0 else square
-                other_square = yy[row] - y[row] * y_mean[row]
-                other_square = 0.0 if other_square < 0.0 else other_square
-                product = xy[row] - x_mean[row] * y[row]
-                scale = math.sqrt(square) * math.sqrt(other_square)
-                share = product / scale
-                share = 1.0 if share > 1.0 else share
-                share = -1.0 if share < -1.0 else share
-                result[start + row] = share if scale > 0.0 else NAN
+            if not find_slopes(parts, chunk, rows, window, True, result):
+                find_slopes(parts, chunk, rows, window, False, result)
+        elif not find_shares(parts, chunk, rows, window, True, result):
+            find_shares(parts, chunk, rows, window, False, result)
         start += chunk

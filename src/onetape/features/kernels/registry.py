@@ -24,7 +24,7 @@ from onetape.features.kernels import (
     sums,
     totals,
 )
-from onetape.features.kernels.memory import CHAIN_CHUNK, CHUNK
+from onetape.features.kernels.memory import CHAIN_CHUNK, CHUNK, WIDE_CHUNK
 from onetape.features.returns import Lag, Momentum, RateOfChange, SimpleReturn
 from onetape.features.state import FloatColumn
 from onetape.features.volume import AccumulationDistribution, ChaikinOscillator, Mfi, Obv, Vwap
@@ -91,7 +91,9 @@ def _bollinger(each: Bollinger, inputs: Inputs, out: FloatColumn) -> bool:
 
 def _extreme(sign: float) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        extremes.fill_extreme(*inputs, each.window, sign, _scratch(each.window, 2, 2), out)
+        extremes.fill_extreme(
+            *inputs, each.window, sign, _scratch(each.window, 2, 2, rows=WIDE_CHUNK), out
+        )
         return True
 
     return fill
@@ -102,14 +104,16 @@ _ENDS = {"upper": extremes.UPPER, "lower": extremes.LOWER, "middle": extremes.MI
 
 def _donchian(each: Donchian, inputs: Inputs, out: FloatColumn) -> bool:
     high, low = inputs
-    output, scratch = _ENDS[each.output], _scratch(each.window, 4, 2)
+    output, scratch = _ENDS[each.output], _scratch(each.window, 4, 2, rows=WIDE_CHUNK)
     extremes.fill_channel(high, low, high, each.window, output, scratch, out)
     return True
 
 
 def _percent(output: int) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        extremes.fill_channel(*inputs, each.window, output, _scratch(each.window, 4, 2), out)
+        extremes.fill_channel(
+            *inputs, each.window, output, _scratch(each.window, 4, 2, rows=WIDE_CHUNK), out
+        )
         return True
 
     return fill
@@ -117,7 +121,7 @@ def _percent(output: int) -> Fill:
 
 def _pair(is_beta: bool) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        pairs.fill_pair(*inputs, each.window, is_beta, _scratch(each.window, 17), out)
+        pairs.fill_pair(*inputs, each.window, is_beta, _scratch(each.window, 10), out)
         return True
 
     return fill
