@@ -7,6 +7,7 @@ import argparse
 from benchmarks.calibration import ADDITIONS, REFERENCE_SECONDS, measure_calibration
 from benchmarks.data import print_data, run_data
 from benchmarks.features import print_features, run_features
+from benchmarks.live import print_live
 from benchmarks.python_host import run_python_host
 from benchmarks.tape import run_tape
 from benchmarks.ticks import print_ticks, run_ticks
@@ -38,6 +39,8 @@ def main() -> None:
     print_data(run_data(runs))
     print()
     print_ticks(run_ticks())
+    print()
+    print_live()
 
 
 if __name__ == "__main__":

@@ -180,17 +180,20 @@ async def measure(path: Path, durability: Durability, rate: int, seconds: int) -
 
 
 def main() -> None:
-    """Print a line for each durability."""
+    """What `python -m benchmarks.live` does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rate", type=int, default=1_000)
     chosen = parser.parse_args()
-    print("to reach: order p50 < 500 us, p99 < 5,000 us at 1,000 events/s, tape durable")
+    print_live(chosen.rate, chosen.seconds)
+
+
+def print_live(rate: int = 1_000, seconds: int = 10) -> None:
+    """Measure both durabilities, and print a line for each."""
+    print(f"live at {rate:,} events/s; to reach: order p50 < 500 us, p99 < 5,000 us, tape durable")
     for durability in (Durability.POWER_LOSS, Durability.PROCESS_END):
         with tempfile.TemporaryDirectory() as folder:
-            found = asyncio.run(
-                measure(Path(folder) / "tape.db", durability, chosen.rate, chosen.seconds)
-            )
+            found = asyncio.run(measure(Path(folder) / "tape.db", durability, rate, seconds))
         print(
             f"{durability.name:12} {found.inputs:,} inputs, {found.orders:,} orders: order p50 "
             f"{found.order_p50_us:,.0f} us, p99 {found.order_p99_us:,.0f} us; input p50 "
