@@ -112,7 +112,7 @@ class Looker:
         if state["status"] in CLOSED or state["status"] == "FILLED":
             self._ours.end(identity)
             if state["status"] == "FILLED":
-                return []  # its fills say it
+                return self._read_filled(order, instrument, trace, state)
             return [self.read_end(instrument, state, identity, trace.earlier_lots)]
         if tracked is None and self._ours.is_ended(identity):
             return []  # the stream was faster
@@ -139,6 +139,24 @@ class Looker:
                 ts_venue=int(state["updateTime"]) * NS_PER_MS, lots=tracked.lots,
                 limit_ticks=tracked.limit_ticks, stop_ticks=tracked.stop_ticks,
                 filled_lots=tracked.all_filled_lots,
+            )
+        ]  # fmt: skip
+
+    def _read_filled(
+        self, order: OrderSubmitted, instrument: Instrument, trace: _Trace, state: dict[str, Any]
+    ) -> list[VenueReport]:
+        """Its fills say that it is filled; but not that a change came through before them."""
+        lots = to_lots(instrument, state["origQty"]) + trace.earlier_lots
+        if lots == order.lots:
+            return []
+        return [
+            VenueReport(
+                kind=ReportKind.REPLACED, client_order_id=order.client_order_id,
+                instrument=instrument.id, side=order.side, venue_order_id=str(state["orderId"]),
+                ts_venue=int(state["updateTime"]) * NS_PER_MS, lots=lots,
+                limit_ticks=to_ticks(instrument, state["price"], order.side),
+                stop_ticks=to_ticks(instrument, state.get("stopPrice", "0"), order.side),
+                filled_lots=lots,
             )
         ]  # fmt: skip
 
