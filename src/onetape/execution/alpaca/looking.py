@@ -23,6 +23,7 @@ from onetape.execution.alpaca.chains import Chain, Chains
 from onetape.execution.alpaca.reports import (
     report_activity,
     report_end,
+    report_filled,
     report_missing_fill,
     report_replaced,
     to_venue_order,
@@ -103,7 +104,9 @@ class Looker:
                 reports.append(_report_not_found(order))
             else:
                 is_open = order.client_order_id in open_ids
-                reports.extend(await self._report_asked(chain, account.fills, is_open=is_open))
+                reports.extend(
+                    await self._report_asked(order, chain, account.fills, is_open=is_open)
+                )
         clock = await self._rest.get("/clock", WireClock)
         return VenueSnapshot(
             name=name,
@@ -193,7 +196,12 @@ class Looker:
         return reports
 
     async def _report_asked(
-        self, chain: Chain, fills: Sequence[WireActivity], *, is_open: bool
+        self,
+        order: OrderSubmitted,
+        chain: Chain,
+        fills: Sequence[WireActivity],
+        *,
+        is_open: bool,
     ) -> list[VenueReport]:
         """A replacement that was not heard of, what the history does not have yet, and the end."""
         reports: list[VenueReport] = []
@@ -209,6 +217,8 @@ class Looker:
             missing = report_missing_fill(link, chain, told)
             reports.extend([missing] if missing else [])
         end = None if is_open else report_end(chain.current, chain)
+        if end is None and not is_open:
+            end = report_filled(chain, order.lots)
         reports.extend([end] if end else [])
         return reports
 

@@ -127,6 +127,21 @@ def report_end(order: WireOrder, chain: Chain) -> VenueReport | None:
     )
 
 
+def report_filled(chain: Chain, lots: int) -> VenueReport | None:
+    """That an order is off the book, filled with other `lots` than it was submitted with.
+
+    Its fills alone don't say so to who has not heard of its change; None where they do.
+    """
+    current = chain.current
+    total = chain.total(current)
+    if current.status != "filled" or total == lots:
+        return None
+    return report(
+        ReportKind.CANCELED, current, chain, chain.instrument, ts_venue=to_ts(current.filled_at),
+        reason=f"filled as it was changed, to {total} lots",
+    )  # fmt: skip
+
+
 def report_replaced(order: WireOrder, chain: Chain, ts_venue: int) -> VenueReport:
     """The link has taken the place of the one before it."""
     instrument = chain.instrument

@@ -149,16 +149,9 @@ class Looker:
         lots = to_lots(instrument, state["origQty"]) + trace.earlier_lots
         if lots == order.lots:
             return []
-        return [
-            VenueReport(
-                kind=ReportKind.REPLACED, client_order_id=order.client_order_id,
-                instrument=instrument.id, side=order.side, venue_order_id=str(state["orderId"]),
-                ts_venue=int(state["updateTime"]) * NS_PER_MS, lots=lots,
-                limit_ticks=to_ticks(instrument, state["price"], order.side),
-                stop_ticks=to_ticks(instrument, state.get("stopPrice", "0"), order.side),
-                filled_lots=lots,
-            )
-        ]  # fmt: skip
+        end = self.read_end(instrument, state, order.client_order_id, trace.earlier_lots)
+        reason = f"filled as it was changed, to {lots} lots"
+        return [msgspec.structs.replace(end, kind=ReportKind.CANCELED, reason=reason)]
 
     def read_end(self, instrument: Instrument, state: dict[str, Any], identity: str,
                  earlier_lots: int) -> VenueReport:  # fmt: skip
