@@ -211,7 +211,7 @@ class VenueReports:
                 if is_newer and track.is_filled_unless_replaced:
                     self.finish(shadow)
                 elif is_newer and order.asked_lots:
-                    if report.code is not RejectCode.UNKNOWN_ORDER:
+                    if report.code not in _GONE:  # venues say one word of closed and of unheard of
                         _arrive(report, track, shadow)
                     shadow.emit(OrderReplaceRejected(identity, report.code, report.reason))
                 else:
