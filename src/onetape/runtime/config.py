@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.nearest import did_you_mean
+from onetape.domain.timestamps import has_length
 from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.membership import Filters, UniverseChoice
 from onetape.marketdata.side_files import SideFiles
@@ -491,6 +492,9 @@ class SessionConfig(Section):
         if self.mode == "live" and self.execution.venue == "simulated":
             raise RefusedError("must be a real venue in live", "name alpaca or binance, or use "
                                "mode: paper", ("execution", "venue"))  # fmt: skip
+        if not has_length(self.data.timeframe):
+            raise RefusedError(f"is {self.data.timeframe}, and paper and live run on bars",
+                               "give the length of a bar, such as 1m", ("data", "timeframe"))  # fmt: skip
         for key in (*PINNED_KEYS, "universe"):
             if getattr(self.data, key) is not None:
                 raise RefusedError("is not carried in paper and live", "leave it out",

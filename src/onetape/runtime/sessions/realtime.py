@@ -48,6 +48,7 @@ from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
+from onetape.runtime.sessions.venue_choice import check_fills
 from onetape.runtime.step_log import StepLogState
 from onetape.runtime.venue_desk import VenueDesk
 from onetape.strategy.context import Context
@@ -152,6 +153,7 @@ class RealtimeSession:
         self.session = identity.session or identity.session_id(instruments)
         self._log = LiveLog(tape)
         self._rows = LiveRows(instruments, timeframe, source)
+        check_fills(self._rows, terms)
         self._market = LiveMarket(self._rows, limits.trading_day, policy.history_bars)
         self._oms = Oms()
         self._view = SessionView(self._rows, self._market, self._oms, self._log)

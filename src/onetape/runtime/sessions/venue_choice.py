@@ -10,6 +10,7 @@ from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
+from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
 
@@ -30,7 +31,7 @@ def build_venue(
     return TickVenue(instruments, terms, market.newest_bar, account, market.standing, halts)
 
 
-def check_fills(timeline: Timeline, terms: VenueTerms) -> None:
+def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
     """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
     slippage = terms.slippage
     if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
