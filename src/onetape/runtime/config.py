@@ -494,7 +494,8 @@ class SessionConfig(Section):
                                "mode: paper", ("execution", "venue"))  # fmt: skip
         if not has_length(self.data.timeframe):
             raise RefusedError(f"is {self.data.timeframe}, and paper and live run on bars",
-                               "give the length of a bar, such as 1m", ("data", "timeframe"))  # fmt: skip
+                               "give the length of a bar, such as 1m",
+                               ("data", "timeframe"))  # fmt: skip
         for key in (*PINNED_KEYS, "universe"):
             if getattr(self.data, key) is not None:
                 raise RefusedError("is not carried in paper and live", "leave it out",

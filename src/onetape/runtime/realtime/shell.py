@@ -466,6 +466,8 @@ class RealtimeShell:
                 self._take(item.command)
             elif isinstance(item, ConnectionChanged | VenueReport | VenueSnapshot):
                 self._take(item)
+            else:
+                raise InvariantBroken(f"a feed of bars told a {type(item).__name__}")
             self._send(came)
         self._input_times.add_one(perf_counter_ns() - came)
 
