@@ -288,7 +288,7 @@ def test_session_whose_instruments_have_no_such_records_is_refused() -> None:
     assert "--kind corporate_actions" in refused.stderr
     refused = call("backtest", "catalog.json", "--quiet", "--set", "data.versions={funding: 99}")
     assert refused.exit_code == 2
-    assert "version 99 of the table" in refused.stderr
+    assert "there is no version 99: the newest is 3" in refused.stderr
 
 
 def test_list_and_show_tell_records_beside_bars() -> None:
@@ -310,7 +310,7 @@ def test_list_and_show_tell_records_beside_bars() -> None:
     assert "0.0001" in text
     refused = call("data", "show", "WAVE.SIM", "--timeframe", "funding")
     assert refused.exit_code == 2
-    assert "there are no funding of WAVE.SIM in the catalog" in refused.stderr
+    assert "the catalog has no funding of WAVE.SIM (did you mean" in refused.stderr
     assert "WAVE.SIM 1d" in done("data", "show", "WAVE.SIM")
 
 
