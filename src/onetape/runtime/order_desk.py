@@ -276,10 +276,16 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
+        reduce_only = intent.reduce_only
         if self.capabilities is not None:
             missing = self.capabilities.find_unsupported(intent)
             if missing:
                 return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
+            if reduce_only and not self.capabilities.has_reduce_only:
+                free = self._count_unclaimed(runner, line, side, replaced)
+                if lots > free:
+                    return self._denied(intent, DenialCode.REDUCE_ONLY, lots, free, "lots")
+                reduce_only = False  # nobody there trims it: it counts as what it is
         if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         if self._expired and line.instrument.id in self._expired:
@@ -299,7 +305,6 @@ class OrderDesk:
             own = intent.limit_ticks or intent.stop_ticks
             dearest = min(own, mark) if own and mark else own or mark
         position = line.position.lots
-        reduce_only = intent.reduce_only
         coming, group = 0, ""
         if intent.conditions is not None:
             if intent.order_type.is_trailing and intent.stop_ticks <= 0:
@@ -515,8 +520,10 @@ class OrderDesk:
 
         Returns:
             Leaves of its buys and of its sells in this instrument, the cash that all its buys bind,
-            and what a reduce-only order of this side could still reduce.
+            and what a reduce-only order of this side could still reduce. Where the venue has no
+            reduce-only they count as all others do.
         """
+        trims = self.capabilities is None or self.capabilities.has_reduce_only
         here = line.instrument.id
         name = runner.name
         position = line.position.lots
@@ -529,11 +536,11 @@ class OrderDesk:
                 continue
             leaves = each.leaves
             buying = each.side is _BUY
-            if buying and not each.reduce_only:
+            if buying and not (trims and each.reduce_only):
                 bound += leaves * each.worst_lot_cost
             if each.instrument != here:
                 continue
-            if each.reduce_only:  # takes the position to flat and not beyond
+            if trims and each.reduce_only:  # takes the position to flat and not beyond
                 if buying:
                     leaves = min(leaves, to_cover)
                     to_cover -= leaves
@@ -549,6 +556,21 @@ class OrderDesk:
                 sells += leaves
         free = to_cover if side_sign > 0 else to_close
         return buys, sells, bound, free + bound_together + max(0, -coming * side_sign)
+
+    def _count_unclaimed(
+        self, runner: Runner, line: DeskLine, side: Side, replaced: Order | None
+    ) -> int:
+        """Lots of a position that no open order of this side could close already."""
+        free = -line.position.lots * side
+        for each in self._oms.open.values():
+            if (
+                each is not replaced
+                and each.strategy == runner.name
+                and each.instrument == line.instrument.id
+                and each.side * side > 0
+            ):
+                free -= each.leaves
+        return max(0, free)
 
     def _other_instruments(
         self, runner: Runner, line: DeskLine, side_sign: int, replaced: Order | None
@@ -757,24 +779,37 @@ class OrderDesk:
         """Cancel every order of a strategy and close every position by a market order.
 
         Asked again it does what is still to do: a closing order that lives is left alone. What is
-        halted waits until it trades again.
+        halted waits until it trades again. Where the venue has no reduce-only an instrument
+        also waits until the orders of the strategy there are gone: nobody trims the closing order,
+        and a cancel and a fill may cross.
         """
         mark = f"{runner.order_prefix}{_CLOSE}"
+        trims = self.capabilities is None or self.capabilities.has_reduce_only
         closing = {
             each.instrument
             for each in self._oms.open.values()
-            if each.strategy == runner.name and each.client_order_id.startswith(mark)
+            if each.strategy == runner.name and (not trims or each.client_order_id.startswith(mark))
         }
         self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
             if identity not in closing | self._ended | self._expired | self.halted.keys():
                 self._close(runner, identity, position.lots, cause)
 
+    def is_closing(self, runner: Runner, client_order_id: str) -> bool:
+        """Whether an order is one that closes a position of a strategy."""
+        return client_order_id.startswith(f"{runner.order_prefix}{_CLOSE}")
+
+    def is_flat(self, runner: Runner) -> bool:
+        """Whether a strategy holds nothing, and no order of it could change that."""
+        return not runner.ledger.held and not any(
+            each.strategy == runner.name for each in self._oms.open.values()
+        )
+
     def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
         """A market order that brings a position to flat, which no limit may refuse.
 
-        It comes from risk itself and only reduces, so no gate is asked; the venue never lets it
-        take the position beyond flat.
+        It comes from risk itself and only reduces, so no gate is asked. The venue never lets
+        it take the position beyond flat, or nothing else is open there when it leaves.
         """
         log = self._log
         instrument = self._instruments[identity]
