@@ -10,6 +10,7 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     ExerciseIntent,
     Intent,
     OrderIntent,
@@ -126,6 +127,8 @@ def _describe_intent(intent: Intent, instruments: dict[InstrumentId, Instrument]
             return f"replace {intent.client_order_id}"
         case ExerciseIntent():
             return f"exercise {intent.lots} lots of {intent.instrument}"
+        case ConvertIntent():
+            return f"convert {show_minor(intent.amount)} {intent.source} into {intent.target}"
 
 
 def result_table(comparison: Comparison) -> Table:

@@ -69,5 +69,17 @@ def position_table(each: Balances) -> Table:
             for position in each.positions
         ],
         words=1,
-        remark=f"Equity {show_minor(each.equity)} {each.currency}.",
+        remark=f"Equity {show_minor(each.equity)} {each.currency}.{_translation(each)}",
     )  # fmt: skip
+
+
+def _translation(each: Balances) -> str:
+    """Foreign cash in the currency of the books: what moved it, and what the rate made of it."""
+    made = each.translation
+    if made is None:
+        return ""
+    return (
+        f" That is {show_minor(made.equity)} {made.home}. Cash in {made.home}: "
+        f"{show_minor(made.opening)} at the opening, {show_minor(made.moved, '+')} moved, "
+        f"{show_minor(made.revaluation, '+')} by the rate, {show_minor(made.closing)} at the close."
+    )
