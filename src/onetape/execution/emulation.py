@@ -486,14 +486,16 @@ class OrderEmulator:
         return order.leaves > -held * command.side
 
     def _reducible(self, order: EmulatedOrder) -> tuple[int, int]:
-        """Lots that a reduce-only order finds, and those that no other at the venue may take."""
+        """Lots that a reduce-only order finds, and those that no other at the venue may take.
+
+        The venue may not trim it, so whatever else is there of its side is taken off.
+        """
         command = order.command
         held = -self._account.position_lots(command.strategy, command.instrument) * command.side
         taken = sum(
             each.leaves
             for each in self._oms.open.values()
-            if each.reduce_only
-            and each.strategy == command.strategy
+            if each.strategy == command.strategy
             and each.instrument == command.instrument
             and each.side is command.side
             and (known := self._find(each.client_order_id)) is not None

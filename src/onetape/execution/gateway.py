@@ -48,6 +48,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         has_lists: Whether it holds groups of orders (OCO, brackets).
         has_post_only: Whether it can refuse to take liquidity.
         has_iceberg: Whether it can show a part only.
+        has_reduce_only: Whether it trims an order so that it takes no position beyond flat. Where
+            it does not, such an order must fit beside everything else that is open of its side,
+            unless it is held: then it is cut when it leaves.
         can_short: Whether a position may go below zero.
         has_fractions: Whether lots below one unit are whole to it for every order type.
     """
@@ -58,6 +61,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_lists: bool = False
     has_post_only: bool = False
     has_iceberg: bool = False
+    has_reduce_only: bool = False
     can_short: bool = False
     has_fractions: bool = False
 
@@ -89,6 +93,13 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         if kind not in self.order_types:
             return kind.name.lower()
         return "" if time_in_force in self.times_in_force else time_in_force.name.lower()
+
+    def trims(self, intent: OrderIntent) -> bool:
+        """Whether a reduce-only order can't go beyond flat: by the venue, or held and cut by us."""
+        terms = intent.conditions or OrderConditions()
+        return self.has_reduce_only or bool(
+            self.find_lacking(intent.order_type, intent.time_in_force, terms)
+        )
 
     def has_time(self, time_in_force: TimeInForce) -> bool:
         """Whether an order may live so long: the venue ends it by itself, or we cancel it."""
