@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderStatus
+from onetape.domain.venue import SessionResumed
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.faults import FaultSchedule, make_plan
@@ -41,6 +43,7 @@ from tests.live.test_faulty_sessions import (
     begin,
     is_settled,
 )
+from tests.live.test_killed_session import run_killed
 from tests.support.alpaca_venue import ACCOUNT
 from tests.support.live_books import check_session, held_lots, read_tape
 from tests.support.mortal_sessions import MortalSession, install, run_to_end
@@ -168,9 +171,10 @@ def count_groups(events: list[Event]) -> Counter[str]:
             happened["held"] += 1
         elif isinstance(payload, OrderReleased):
             happened["released"] += 1
-            terms = sent[payload.client_order_id].conditions
-            if terms is not None and terms.group:
-                group = there.setdefault(terms.group, set())
+            order = sent[payload.client_order_id]
+            if order.conditions is not None and order.conditions.group:
+                name = f"{order.strategy} {order.conditions.group}"
+                group = there.setdefault(name, set())
                 group.add(payload.client_order_id)
                 assert len(group) == 1, f"{group} at {event.seq}"
         elif isinstance(payload, OrderCanceled | OrderExpired | OrderRejected) or (
@@ -198,3 +202,44 @@ def test_exits_never_oversell_and_positions_are_managed(
     except BaseException as failure:
         failure.add_note(faults.describe())
         raise
+
+
+def make_settings(folder: Path) -> dict[str, object]:
+    """Two strategies that share the account, each with exits of its own."""
+    file = folder / "guarded.py"
+    file.write_text(STRATEGY)
+    return {
+        "strategies": [
+            {"name": name, "path": str(file), "capital": 90_000} for name in ("one", "two")
+        ],
+        "output": {"snapshot_events": 60},
+        "live": {"look_seconds": 0.05, "power_loss": False},
+    }
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_held_orders_survive_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Killed at four places, each in another process: books are equal, and the tape runs again."""
+    install(monkeypatch)
+    chance = random.Random(seed)
+    points = [("any", chance.randint(20, 150)) for _ in range(4)]
+    session = run_to_end(run_killed(tmp_path, seed, points, settings=make_settings))
+    events = read_tape(session.run_dir)
+    resumed = [each.seq for each in events if isinstance(each.payload, SessionResumed)]
+    assert resumed
+    happened = count_groups(events)
+    assert happened["held"] >= 8
+    assert happened["released"] >= 4
+    held: set[str] = set()
+    carried = 0
+    for event in events:
+        payload = event.payload
+        if isinstance(payload, OrderEmulated):
+            held.add(payload.client_order_id)
+        elif isinstance(payload, OrderReleased | OrderCanceled | OrderExpired):
+            held.discard(payload.client_order_id)
+        elif isinstance(payload, SessionResumed):
+            carried += len(held)
+    assert carried, f"nothing was held at a kill: {points}"
