@@ -26,6 +26,7 @@ from onetape.domain.market import (
 )
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     DenialCode,
     ExerciseIntent,
     LiquiditySide,
@@ -284,6 +285,24 @@ class OrderExpired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
 
     client_order_id: str
     reason: str
+
+
+class OrderEmulated(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.emulated"):
+    """The order is held by us, because its venue lacks what `lacking` names."""
+
+    client_order_id: str
+    lacking: str
+
+
+class OrderReleased(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.released"):
+    """An order that we held leaves for the venue, as a plain one of these fields."""
+
+    client_order_id: str
+    order_type: OrderType
+    time_in_force: TimeInForce
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
 
 
 class OrderUnknown(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.unknown"):
@@ -569,6 +588,8 @@ OrderReport = (
     | OrderReduced
     | OrderExpired
     | OrderUnknown
+    | OrderEmulated
+    | OrderReleased
 )
 """What can happen to an order that has been submitted."""
 
@@ -588,6 +609,7 @@ Payload = (
     | CancelIntent
     | ReplaceIntent
     | ExerciseIntent
+    | ConvertIntent
     | OrderApproved
     | OrderShrunk
     | OrderSubmitted

@@ -33,6 +33,7 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     ExerciseIntent,
     OrderConditions,
     OrderIntent,
@@ -325,6 +326,11 @@ class _Words:
                     f"{show_minor(payload.equity)} against a maintenance margin of "
                     f"{show_minor(payload.maintenance)}"
                 )
+            case ConvertIntent():
+                return (
+                    f"{payload.strategy} converts {show_minor(payload.amount)} {payload.source} "
+                    f"into {payload.target}"
+                )
             case ExerciseIntent():
                 instrument = self._instruments[payload.instrument]
                 quantity = _quantity(instrument, payload.lots)
@@ -364,6 +370,10 @@ class _Words:
                 if instrument is None:
                     return _fields(payload)
                 return f"down to {_quantity(instrument, payload.lots)}: {payload.reason}"
+            case on_tape.OrderEmulated():
+                return f"held here, because the venue lacks {payload.lacking}"
+            case on_tape.OrderReleased():
+                return f"leaves for the venue as {payload.order_type.name.lower()}"
             case on_tape.StrategyQuarantined():
                 return f"{payload.strategy} raised in {payload.callback}: {payload.error}"
             case CancelIntent():
