@@ -914,6 +914,12 @@ def compute_features(
                 merged[feature][rows] = values
         for feature, cross in crossing.items():
             merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+    except StrategyError as error:
+        if not error.where.startswith("feature "):
+            raise
+        raise StrategyError(
+            error.what, where=f"{name}: {error.where}", remedy=error.remedy
+        ) from error
     except OnetapeError:
         raise
     except Exception as error:
