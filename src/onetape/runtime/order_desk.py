@@ -281,7 +281,7 @@ class OrderDesk:
             missing = self.capabilities.find_unsupported(intent)
             if missing:
                 return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
-            if reduce_only and not self.capabilities.has_reduce_only:
+            if reduce_only and not self.capabilities.trims(intent):
                 free = self._count_unclaimed(runner, line, side, replaced)
                 if lots > free:
                     return self._denied(intent, DenialCode.REDUCE_ONLY, lots, free, "lots")
@@ -521,7 +521,7 @@ class OrderDesk:
         Returns:
             Leaves of its buys and of its sells in this instrument, the cash that all its buys bind,
             and what a reduce-only order of this side could still reduce. Where the venue has no
-            reduce-only they count as all others do.
+            reduce-only those that are there count as all others do.
         """
         trims = self.capabilities is None or self.capabilities.has_reduce_only
         here = line.instrument.id
@@ -536,17 +536,19 @@ class OrderDesk:
                 continue
             leaves = each.leaves
             buying = each.side is _BUY
-            if buying and not (trims and each.reduce_only):
+            trimmed = each.reduce_only and (trims or each.status is S.EMULATED)
+            if buying and not trimmed:
                 bound += leaves * each.worst_lot_cost
             if each.instrument != here:
                 continue
-            if trims and each.reduce_only:  # takes the position to flat and not beyond
+            if each.reduce_only:  # one that is trimmed takes the position to flat and not beyond
+                left = to_cover if buying else to_close
+                reducing = min(leaves, left)
                 if buying:
-                    leaves = min(leaves, to_cover)
-                    to_cover -= leaves
+                    to_cover -= reducing
                 else:
-                    leaves = min(leaves, to_close)
-                    to_close -= leaves
+                    to_close -= reducing
+                leaves = reducing if trimmed else leaves
             if group and each.conditions is not None and each.conditions.group == group:
                 bound_together = max(bound_together, leaves if each.reduce_only else 0)
                 continue
@@ -789,7 +791,9 @@ class OrderDesk:
         closing = {
             each.instrument
             for each in self._oms.open.values()
-            if each.strategy == runner.name and (not trims or each.client_order_id.startswith(mark))
+            if each.strategy == runner.name
+            and each.status is not S.EMULATED  # gone as soon as its cancel is asked for
+            and (not trims or each.client_order_id.startswith(mark))
         }
         self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):

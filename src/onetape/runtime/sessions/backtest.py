@@ -87,7 +87,12 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
-from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
+    build_venue,
+    capabilities_of,
+    check_fills,
+)
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch
@@ -326,6 +331,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         ),
         margin=build_agreement(config.margin, timeline.instruments),
         holds_in_halts=config.while_halted == "hold",
+        capabilities=capabilities_of(config.capabilities or config.venue),
     )
 
 
@@ -431,6 +437,9 @@ class BacktestSession:
         )
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
+        self._emulator = build_emulator(
+            self._venue, timeline, terms.capabilities, self._oms, self.desk, self._log
+        )
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
@@ -447,8 +456,9 @@ class BacktestSession:
             _refuse_currencies(terms)
         _refuse_option_actions(timeline)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts, self._margin, self._build_breakers(limits),
+            timeline, self._market, list(self.runners.values()), self.desk,
+            self._emulator or self._venue, self._log, self._contracts, self._margin,
+            self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
@@ -654,6 +664,7 @@ class BacktestSession:
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
             options=self._contracts.save(),
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: SessionState) -> None:
@@ -696,6 +707,8 @@ class BacktestSession:
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
 

@@ -20,7 +20,7 @@ from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import timeframe_ns, to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
-from onetape.execution.gateway import Capabilities, VenueGateway
+from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.marketdata.feeds.port import Feed
 from onetape.marketdata.session_rows import LiveRows
@@ -438,7 +438,6 @@ def open_session(
         cancels_on_stop=live.on_stop == "cancel",
         is_simulated=simulated,
         drift=config.drift.settings() if config.drift else None,
-        capabilities=None if simulated else capabilities_of(config.execution.venue),
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],
             positions=_POLICIES[live.foreign_positions],
@@ -450,16 +449,3 @@ def open_session(
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
-
-
-def capabilities_of(venue: str) -> Capabilities | None:
-    """What a real venue can do with an order, by its name in a configuration."""
-    if venue == "alpaca":
-        from onetape.execution.alpaca.translation import CAPABILITIES
-
-        return CAPABILITIES
-    if venue == "binance":
-        from onetape.execution.binance.gateway import BinanceGateway
-
-        return BinanceGateway.capabilities
-    return None
