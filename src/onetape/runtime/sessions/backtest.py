@@ -25,6 +25,7 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
@@ -46,6 +47,7 @@ from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.option_adjustment import find_options
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
 from onetape.risk.gates.gate import Gate
@@ -442,6 +444,7 @@ class BacktestSession:
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
@@ -452,6 +455,7 @@ class BacktestSession:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
             _refuse_currencies(terms)
+        _refuse_option_actions(timeline)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk,
             self._emulator or self._venue, self._log, self._contracts, self._margin,
@@ -660,6 +664,7 @@ class BacktestSession:
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
+            options=self._contracts.save(),
             emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
@@ -691,6 +696,7 @@ class BacktestSession:
         self._alerts.done = self._alerts.count_before(state.row + 1)
         self._actions.done = state.actions
         self._steps.done = state.steps
+        self._contracts.restore(state.options)
         if self._margin is not None:
             self._margin.restore(state.margin)
         self._day_ends.done = state.day_ends
@@ -858,6 +864,19 @@ def _refuse_currencies(terms: VenueTerms) -> None:
             where="execution.margin.mode",
             remedy="set mode: cross, or leave out execution.currencies",
         )
+
+
+def _refuse_option_actions(timeline: Timeline) -> None:
+    for action in timeline.actions:
+        if action.kind is CorporateActionKind.SPIN_OFF or action.kind.ends:
+            for _, option in find_options(timeline.instruments, action):
+                raise ConfigError(
+                    f"{option.id} is on {action.instrument}, of which there is a "
+                    f"{action.kind.value.replace('_', ' ')} before it expires, and what it would "
+                    "deliver then is not carried",
+                    where="data.corporate_actions",
+                    remedy="leave the option out, or end the run before it",
+                )
 
 
 def _refuse_unmargined(timeline: Timeline) -> None:
