@@ -445,12 +445,12 @@ class BacktestSession:
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options, self.desk.halted,
+                self._contracts.options, self.desk.halted, self.desk,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
-            _refuse_currencies(timeline, terms)
+            _refuse_currencies(terms)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk,
             self._emulator or self._venue, self._log, self._contracts, self._margin,
@@ -844,26 +844,19 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
             )
 
 
-def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+def _refuse_currencies(terms: VenueTerms) -> None:
     if terms.holds_currencies and terms.settlement_days:
         raise ConfigError(
             "proceeds settle in one currency, and foreign cash is held",
             where="execution.settlement_days",
             remedy="leave it out, or set execution.currencies.foreign_cash: convert",
         )
-    if terms.margin is not None:
+    if terms.margin is not None and terms.margin.is_isolated:
         raise ConfigError(
-            "margin is measured in one currency",
-            where="execution.currencies",
-            remedy="leave out execution.currencies or execution.margin",
+            "is isolated, which is measured in one currency",
+            where="execution.margin.mode",
+            remedy="set mode: cross, or leave out execution.currencies",
         )
-    for each in timeline.instruments:
-        if each.is_contract:
-            raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
-                where="execution.currencies",
-                remedy="leave out execution.currencies",
-            )
 
 
 def _refuse_unmargined(timeline: Timeline) -> None:
