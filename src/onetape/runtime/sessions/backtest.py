@@ -96,6 +96,9 @@ from onetape.strategy.slice_features import check_slice_features
 
 BLOCK_ROWS = 4096
 
+RELEASE_ROWS = 1 << 17
+"""Rows after which the memory of those behind is free again, where they lie on disk."""
+
 SNAPSHOT_EVENTS = 50_000
 """Events between two snapshots: about a second of work, which is what a kill loses."""
 
@@ -533,9 +536,8 @@ class BacktestSession:
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
-        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-        ends = timeline.slice_end.tolist()
-        return EquityWatch(books, self._market, index, rows_index, ends, account)
+        rows_index = None if len(index) == 1 else timeline.row_owners
+        return EquityWatch(books, self._market, index, rows_index, timeline.row_ends, account)
 
     def _build_runner(
         self,
@@ -580,8 +582,8 @@ class BacktestSession:
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
-                    ledger, self._market, index, timeline.instrument_index.tolist(),
-                    timeline.slice_end.tolist(), currencies, pairs,
+                    ledger, self._market, index, timeline.row_owners, timeline.row_ends,
+                    currencies, pairs,
                 )  # fmt: skip
         elif self._is_watched:
             watch = self._build_watch(ledger, account)
@@ -700,10 +702,14 @@ class BacktestSession:
         self.expect(controls)
         paced = pacer is not None and pacer.is_paced
         ts_known = self._timeline.columns["ts_known"]
+        released = 0
         for start, stop in self.cut_blocks(1 if paced else BLOCK_ROWS):
             if pacer is not None:
                 pacer.wait_until(int(ts_known[start]))
             self.advance(stop, snapshots)
+            if stop - released >= RELEASE_ROWS:
+                self._timeline.release()
+                released = stop
             if on_progress is not None:
                 equity = sum(self._view.equity(name) for name in self.runners)
                 on_progress(Progress(stop, len(ts_known), int(ts_known[stop - 1]), equity))
@@ -719,8 +725,7 @@ class BacktestSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        ts_first = int(self._timeline.columns["ts_open"].min())
-        self.pipeline.start(self._header(), deposits, ts or ts_first)
+        self.pipeline.start(self._header(), deposits, ts or self._timeline.ts_first)
         self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
@@ -769,7 +774,7 @@ class BacktestSession:
 
         They end at the same rows wherever the session stands.
         """
-        for start, stop in cut_blocks(self._timeline.slice_end, rows):
+        for start, stop in cut_blocks(self._timeline, rows):
             if stop > self.row:
                 yield max(start, self.row), stop
 
@@ -894,11 +899,10 @@ def compute_features(
     return merged
 
 
-def cut_blocks(slice_end: npt.NDArray[np.bool_], rows: int) -> Iterator[tuple[int, int]]:
+def cut_blocks(timeline: Timeline, rows: int) -> Iterator[tuple[int, int]]:
     """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
-    ends = np.flatnonzero(slice_end) + 1
-    start, total = 0, len(slice_end)
+    start, total = 0, len(timeline)
     while start < total:
-        at = min(int(np.searchsorted(ends, start + rows)), len(ends) - 1)
-        yield start, int(ends[at])
-        start = int(ends[at])
+        stop = timeline.find_slice_end(min(start + rows, total) - 1) + 1
+        yield start, stop
+        start = stop
