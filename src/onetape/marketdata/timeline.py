@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -209,11 +209,20 @@ class Timeline:
         """A further column, which `compute` gives for rows [first, stop), one of `spans` each."""
         if self.kind == "bars":
             return compute(0, len(self))
-        file = ColumnFile({"": dtype}, len(self))
-        for first, stop in self.spans():
-            file.append({"": compute(first, stop)})
+        parts = ({"": compute(first, stop)} for first, stop in self.spans())
+        return self.lay_aside({"": dtype}, parts)[""]
+
+    def lay_aside(
+        self,
+        types: Mapping[str, npt.DTypeLike],
+        parts: Iterable[Mapping[str, npt.NDArray[Any]]],
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Further columns, which come in parts; they lie where those of ticks do."""
+        file = ColumnFile(types, len(self))
+        for each in parts:
+            file.append(each)
         self._files += (file,)
-        return file.read()[""]
+        return file.read()
 
     def _find_slice_ends(self, first: int, stop: int) -> BoolArray:
         """True on the last row of each equal run of `ts_known`."""
@@ -227,6 +236,14 @@ class Timeline:
         while not (found := self.slice_end[row : row + BLOCK_ROWS]).any():
             row += BLOCK_ROWS
         return row + int(found.argmax())
+
+    def cut(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
+        start, total = 0, len(self)
+        while start < total:
+            stop = self.find_slice_end(min(start + rows, total) - 1) + 1
+            yield start, stop
+            start = stop
 
     @property
     def ts_first(self) -> int:

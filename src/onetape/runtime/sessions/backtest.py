@@ -84,6 +84,7 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
+from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import build_venue, check_fills
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -774,7 +775,7 @@ class BacktestSession:
 
         They end at the same rows wherever the session stands.
         """
-        for start, stop in cut_blocks(self._timeline, rows):
+        for start, stop in self._timeline.cut(rows):
             if stop > self.row:
                 yield max(start, self.row), stop
 
@@ -874,6 +875,8 @@ def compute_features(
             return {}
         check_slice_features(strategy, features)
         single, crossing = split_cross_sections(dict(features))
+        if timeline.kind != "bars":
+            return compute_tick_features(timeline, single, crossing, instruments)
         if len(timeline.instruments) == 1:
             merged = compute_feature_columns(single, timeline.columns)
             for feature, cross in crossing.items():
@@ -897,12 +900,3 @@ def compute_features(
             remedy="run the estimator on a few bars by hand: Estimator.start().update(...)",
         ) from error
     return merged
-
-
-def cut_blocks(timeline: Timeline, rows: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
-    start, total = 0, len(timeline)
-    while start < total:
-        stop = timeline.find_slice_end(min(start + rows, total) - 1) + 1
-        yield start, stop
-        start = stop
