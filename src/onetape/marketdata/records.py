@@ -359,9 +359,7 @@ def _make_frame(
     )
 
 
-def compute_records_hash(
-    columns: RecordColumns, release: Callable[[], None] | None = None
-) -> str:
+def compute_records_hash(columns: RecordColumns, release: Callable[[], None] | None = None) -> str:
     """SHA-256 (hex) of the rows: names and little-endian bytes of the columns; texts as UTF-8.
 
     `release` is called now and then; see `ColumnFile.release`.

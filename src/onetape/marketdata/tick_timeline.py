@@ -161,8 +161,7 @@ def build_ticks(
     instruments = check_instruments([each.instrument for each in main])
     between = prints or {}
     records = [
-        [each for each in (between.get(own.instrument.id), own) if each is not None]
-        for own in main
+        [each for each in (between.get(own.instrument.id), own) if each is not None] for own in main
     ]
     flags = (QUALITY,) if any(each.is_flagged for own in records for each in own) else ()
     step = piece_rows(sum(map(len, records)))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
 from onetape.features.blocks import BlockFeatures
+from onetape.features.columns import select_inputs
 from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator, FloatColumn
 from onetape.marketdata.column_file import BLOCK_ROWS
@@ -41,7 +42,10 @@ def compute_tick_features(
         for at, each in enumerate(timeline.instruments)
         if each.id in instruments
     }
-    names = {name for each in single.values() for name in each.inputs} & timeline.columns.keys()
+    nothing = {name: column[:0] for name, column in timeline.columns.items()}
+    for name, each in single.items():
+        select_inputs(name, each, nothing)  # which tells of a column that is not there
+    names = {name for each in single.values() for name in each.inputs}
 
     def select(first: int, stop: int) -> Iterator[Own]:
         owners = timeline.instrument_index[first:stop]
