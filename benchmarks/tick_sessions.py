@@ -1,4 +1,4 @@
-"""A session on prints of the catalog, of one length and of three: how fast, in how much memory."""
+"""Sessions on prints of the catalog, a short one and a long one: how fast, in how much memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from onetape.runtime.config import SessionConfig
 from onetape.runtime.sessions.backtest import run_backtest
 
 DAYS = (2, 6)
-"""Half a million prints, and three times as many."""
+"""Half a million prints, and three times as many. `--days 20 80`, 5 and 20 million, took 290 and 299 MB
+at the peak, at 450,000 prints/s on two busy cores of a Xeon."""
 
 _STRATEGY = Path(__file__).parent / "tick_strategy.py"
 

@@ -116,8 +116,9 @@ def _rows_before(
 
 
 def _find_met(timeline: Timeline, instrument: str, times: Ints) -> Ints:
-    """Places among an instrument's rows: where it stood at each time, and where an order that
-    arrives then meets it, each with the place before.
+    """Places among an instrument's rows that a time asks for, each with the one before.
+
+    That is where it stood then, and where an order that arrives then meets it.
     """
     own = memoryview(timeline.rows_of(instrument))
     known, closes = (timeline.columns[name] for name in ("ts_known", "ts_close"))

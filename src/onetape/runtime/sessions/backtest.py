@@ -439,7 +439,7 @@ class BacktestSession:
             self._contracts, self._margin, self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
-        self._snapshot_rows = self._snapshot_events = 0
+        self._snapshot_rows = self._snapshot_events = self._released = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
@@ -703,14 +703,10 @@ class BacktestSession:
         self.expect(controls)
         paced = pacer is not None and pacer.is_paced
         ts_known = self._timeline.columns["ts_known"]
-        released = 0
         for start, stop in self.cut_blocks(1 if paced else BLOCK_ROWS):
             if pacer is not None:
                 pacer.wait_until(int(ts_known[start]))
             self.advance(stop, snapshots)
-            if stop - released >= RELEASE_ROWS:
-                self._timeline.release()
-                released = stop
             if on_progress is not None:
                 equity = sum(self._view.equity(name) for name in self.runners)
                 on_progress(Progress(stop, len(ts_known), int(ts_known[stop - 1]), equity))
@@ -756,6 +752,9 @@ class BacktestSession:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
             until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            if row - self._released >= RELEASE_ROWS:
+                self._timeline.release()
+                self._released = row
             if snapshots is not None:
                 self._keep(snapshots)
 
