@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmarks.ticks import NAME, PER_DAY, RSS_MB_MAX, T0, peak_mb, write_prints
+from benchmarks.ticks import NAME, RSS_MB_MAX, T0, peak_mb, write_prints
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.marketdata.catalog import Catalog

@@ -81,7 +81,7 @@ class ColumnFile:
             if self._memory is not None:
                 self._memory[name][first : first + len(values)] = values
             elif len(values):
-                self._write(name, first, memoryview(values).cast("B"))
+                self._write(name, first, values.data.cast("B"))
 
     def _write(self, name: str, first: int, left: memoryview) -> None:
         # Written and not assigned through a map: a full disk is an error then, not a signal.

@@ -59,7 +59,7 @@ class Depth:
             columns = {**columns, **same, "side": columns["aggressor"]}
         self._instrument = instrument
         self._columns: Mapping[str, npt.NDArray[Any]] = columns
-        self._rows: Sequence[int] = memoryview(rows)
+        self._rows: Sequence[int] = rows.data
         self._book = OrderBook() if has_levels else None
         self._quote = (-1, -1)
         self._rest: dict[tuple[bool, int], int] = {}

@@ -186,7 +186,7 @@ class Timeline:
 
     def values(self, column: npt.NDArray[Any]) -> Sequence[Any]:
         """A column as Python values. Those of ticks stay where they are."""
-        return column.tolist() if self.kind == "bars" else memoryview(column)
+        return column.tolist() if self.kind == "bars" else column.data
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """Ranges that all rows are looked at in; behind each the memory of those of ticks is free.

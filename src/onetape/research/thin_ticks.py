@@ -120,7 +120,7 @@ def _find_met(timeline: Timeline, instrument: str, times: Ints) -> Ints:
 
     That is where it stood then, and where an order that arrives then meets it.
     """
-    own = memoryview(timeline.rows_of(instrument))
+    own = timeline.rows_of(instrument).data
     known, closes = (timeline.columns[name] for name in ("ts_known", "ts_close"))
     found: set[int] = set()
     for ts in times.tolist():

@@ -84,8 +84,8 @@ def _picture(links: list[Link], timeline: Timeline) -> str:
     instrument = timeline.instruments[int(timeline.instrument_index[rows[0]])].id
     own = timeline.rows_of(instrument)
     known, moments_of = columns["ts_known"].item, [link.ts for link in links]
-    first = bisect_left(memoryview(own), min(moments_of), key=known)
-    last = bisect_right(memoryview(own), max(moments_of), key=known)
+    first = bisect_left(own.data, min(moments_of), key=known)
+    last = bisect_right(own.data, max(moments_of), key=known)
     shown = own[max(0, first - _AROUND_ROWS) : last + _AROUND_ROWS]
     shown = shown[:: max(1, -(-len(shown) // _POINTS_MAX))]
     ts, close = columns["ts_known"][shown], columns["close"][shown]
