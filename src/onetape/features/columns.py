@@ -55,17 +55,19 @@ def compute_feature_columns(
             each.start_state()  # says why it can't be
     inputs = {name: select_inputs(name, each, columns) for name, each in features.items()}
     rows = max((len(each[0]) for each in inputs.values()), default=0)
-    if pays_to_compile(features, rows if rows_total is None else rows_total):
+    updates = sum(map(count_updates, features.values())) * (
+        rows if rows_total is None else rows_total
+    )
+    if pays_to_compile(updates):
         from onetape.features.compiled import compute_column_compiled as compute
     else:
         compute = compute_column
     return {name: compute(features[name], each) for name, each in inputs.items()}
 
 
-def pays_to_compile(features: FeatureMap, rows: int) -> bool:
-    """Whether the compiled host is quicker for so many rows; the result is the same."""
+def pays_to_compile(updates: int) -> bool:
+    """Whether so many updates are worth the compiled host: it decides the time, not the result."""
     warm = "onetape.features.compiled" in sys.modules
-    updates = sum(map(count_updates, features.values())) * rows
     return updates >= (WARM_UPDATES_MIN if warm else COLD_UPDATES_MIN)
 
 

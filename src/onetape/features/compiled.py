@@ -74,38 +74,19 @@ def _fill(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None
         row += 1  # noqa: SIM113  (`enumerate` over a star-zip does not compile)
 
 
+def _fill_piece(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None:
+    row = 0
+    for values in zip(*inputs):  # noqa: B905  (as above)
+        out[row] = advance(state, *values)
+        row += 1  # noqa: SIM113  (as above)
+
+
 try:
     fill_column = njit(cache=True, nogil=True)(_fill)
+    fill_piece = njit(cache=True, nogil=True)(_fill_piece)
 except RuntimeError:  # no folder to cache in is writable
     fill_column = njit(nogil=True)(_fill)
-
-
-def _fill_on(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None:
-    row = 0
-    for values in zip(*inputs):  # noqa: B905
-        out[row] = advance(state, *values)
-        row += 1  # noqa: SIM113
-
-
-try:
-    fill_block = njit(cache=True, nogil=True)(_fill_on)
-except RuntimeError:  # no folder to cache in is writable
-    fill_block = njit(nogil=True)(_fill_on)
-
-
-def start_compiled(estimator: Estimator) -> Callable[[tuple[FloatColumn, ...]], FloatColumn]:
-    """What gives the estimator's values at the next rows of its inputs, each time it is called.
-
-    The inputs are as `compute_column_compiled` takes them.
-    """
-    state = PackedState(estimator)
-
-    def compute(inputs: tuple[FloatColumn, ...]) -> FloatColumn:
-        out = np.empty(len(inputs[0]))
-        fill_block(state, inputs, out)
-        return out
-
-    return compute
+    fill_piece = njit(nogil=True)(_fill_piece)
 
 
 def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...]) -> FloatColumn:

@@ -135,11 +135,12 @@ def load_ticks(
                 ts_last=int(first[-1]),
             )
         )
-    defined = catalog.instruments()
     return build_ticks(
         main, prints, kind=_KINDS[kinds[0]], source=_SOURCE, datasets=pins,
         place=(
-            None if files == NO_FILES else lambda bars: place_files(files, defined, bars, ts_end)
+            None
+            if files == NO_FILES
+            else lambda bars: place_files(files, catalog, bars, ts_end, versions)
         ),
     )  # fmt: skip
 

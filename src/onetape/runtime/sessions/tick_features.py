@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
-from onetape.features.blocks import BlockFeatures
-from onetape.features.columns import select_inputs
+from onetape.features.columns import count_updates, pays_to_compile, select_inputs
 from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator, FloatColumn
+from onetape.features.pieces import ColumnPieces
 from onetape.marketdata.column_file import BLOCK_ROWS
 from onetape.marketdata.timeline import Timeline
 
-Own = tuple[BlockFeatures, npt.NDArray[np.int64], dict[str, npt.NDArray[Any]]]
+Own = tuple[Mapping[str, ColumnPieces], npt.NDArray[np.int64], dict[str, npt.NDArray[Any]]]
 """The features of an instrument, its rows in a block, and their columns."""
 
 
@@ -37,8 +37,12 @@ def compute_tick_features(
     Raises:
         StrategyError: A feature needs a column that is not there.
     """
+    is_compiled = pays_to_compile(sum(map(count_updates, single.values())) * len(timeline))
     running = {
-        at: BlockFeatures(single, len(timeline))
+        at: {
+            name: ColumnPieces(feature, is_compiled=is_compiled, twice=True)
+            for name, feature in single.items()
+        }
         for at, each in enumerate(timeline.instruments)
         if each.id in instruments
     }
@@ -53,19 +57,24 @@ def compute_tick_features(
             rows = np.flatnonzero(owners == at)
             yield each, rows, {name: timeline.columns[name][first:stop][rows] for name in names}
 
-    if any(each.looks_ahead for each in running.values()):
+    timed = dict.fromkeys(
+        name for own in running.values() for name, each in own.items() if each.is_timed
+    )
+    if timed:
         for first, stop in timeline.spans():
-            for each, _, columns in select(first, stop):
-                each.prepare(columns)
-        for each in running.values():
-            each.close()
+            for own, _, columns in select(first, stop):
+                for name in timed:
+                    own[name].prepare(select_inputs(name, single[name], columns))
+        for own in running.values():
+            for each in own.values():
+                each.begin()
 
     def compute() -> Iterator[dict[str, FloatColumn]]:
         for first, stop in timeline.cut(BLOCK_ROWS):
             found = {name: np.full(stop - first, np.nan) for name in single}
-            for each, rows, columns in select(first, stop):
-                for name, values in each.compute(columns).items():
-                    found[name][rows] = values
+            for own, rows, columns in select(first, stop):
+                for name, each in own.items():
+                    found[name][rows] = each.take(select_inputs(name, single[name], columns))
             for name, cross in crossing.items():
                 ends = timeline.slice_end[first:stop]
                 found[name] = cross.compute_slices(found[name], ends)
