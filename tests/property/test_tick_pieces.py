@@ -26,7 +26,6 @@ from onetape.marketdata.tick_pieces import TickSeries
 from onetape.marketdata.tick_timeline import build_ticks
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
-from onetape.runtime.sessions import tick_features
 from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.trading_day import find_day_starts
 from tests.parity.test_fill_snapshots import Restless
@@ -153,12 +152,21 @@ def test_rows_in_pieces_are_the_rows_all_at_once(
     assert small == (whole.day_ends, find_day_starts(whole).tolist())
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(KINDS), SIZES, st.booleans())
-def test_features_in_blocks_are_those_of_the_whole_columns(
-    seed: int, what: str, size: int, is_compiled: bool
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(KINDS), SIZES)
+def test_features_in_blocks_are_those_of_the_whole_columns(seed: int, what: str, size: int) -> None:
+    check_features(build(what, make_series(seed, what, 60)), size)
+
+
+def test_compiled_features_in_blocks_are_those_of_the_whole_columns(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    timeline = build(what, make_series(seed, what, 60))
+    monkeypatch.setattr("onetape.features.columns.COLD_UPDATES_MIN", 0)
+    monkeypatch.setattr("onetape.features.columns.WARM_UPDATES_MIN", 0)
+    check_features(build("quotes+trades", make_series(3, "quotes+trades", 60)), 7)
+
+
+def check_features(timeline: Timeline, size: int) -> None:
     ids = [each.id for each in timeline.instruments]
     crossing = {"fast": CrossSection(Ema(3))}
     expected = {name: np.full(len(timeline), np.nan) for name in FEATURES}
@@ -168,12 +176,8 @@ def test_features_in_blocks_are_those_of_the_whole_columns(
         for name, values in compute_feature_columns(FEATURES, own).items():
             expected[name][rows] = values
     ranks = crossing["fast"].compute_slices(expected["fast"], timeline.slice_end)
-    with pieces_of(size), pytest.MonkeyPatch.context() as patch:
-        if is_compiled:
-            patch.setattr("onetape.features.columns.COLD_UPDATES_MIN", 0)
-            patch.setattr("onetape.features.columns.WARM_UPDATES_MIN", 0)
+    with pieces_of(size):
         found = compute_tick_features(timeline, FEATURES, {}, ids)
-        assert size == tick_features.BLOCK_ROWS
         crossed = compute_tick_features(timeline, {"fast": Ema(3)}, crossing, ids)
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, name)

@@ -53,6 +53,36 @@ _INTS = (*TRADE_INT_COLUMNS, *TICK_INT_COLUMNS, "ts_open", QUALITY)
 _PLACED = ("ts_open", "ts_close", "ts_known", "session_close", "close")
 
 
+def build_trade_timeline(
+    series: Sequence[tuple[Instrument, Columns]],
+    *,
+    source: str,
+    actions: Sequence[CorporateAction] = (),
+    steps: Sequence[ContractStep] = (),
+    datasets: Sequence[DatasetPin] = (),
+    action_pins: Sequence[DatasetPin] = (),
+) -> Timeline:
+    """Merges trade prints that are in memory, as `build_timeline` does bars.
+
+    Args:
+        series: Each instrument with its prints in time order, as `complete_trades` takes them; the
+            order breaks ties, and prints of one instrument and time keep theirs.
+        source: Provenance, as prints tell it.
+        actions: Corporate actions, as `build_timeline` takes them.
+        steps: Funding and mark prices, as `build_timeline` takes them.
+        datasets: Pins of what `series` was read from.
+        action_pins: Pins of what `actions` and `steps` were read from.
+
+    Raises:
+        DataError: There is no instrument, one comes twice, columns are no prints in time order, or
+            an action or step does not fit (see `order_actions` and `order_steps`).
+    """
+    return build_ticks(
+        [TickSeries(instrument, "trades", columns) for instrument, columns in series],
+        source=source, actions=actions, steps=steps, datasets=datasets, action_pins=action_pins,
+    )  # fmt: skip
+
+
 def build_quote_timeline(
     series: Sequence[tuple[Instrument, Columns]],
     *,

@@ -349,40 +349,6 @@ def build_timeline(
     )
 
 
-def build_trade_timeline(
-    series: Sequence[tuple[Instrument, Mapping[str, npt.NDArray[Any]]]],
-    *,
-    source: str,
-    actions: Sequence[CorporateAction] = (),
-    steps: Sequence[ContractStep] = (),
-    datasets: Sequence[DatasetPin] = (),
-    action_pins: Sequence[DatasetPin] = (),
-) -> Timeline:
-    """Merges trade prints that are in memory, as `build_timeline` does bars.
-
-    Args:
-        series: Each instrument with its prints in time order, as `complete_trades` takes them; the
-            order breaks ties, and prints of one instrument and time keep theirs.
-        source: Provenance, as prints tell it.
-        actions: Corporate actions, as `build_timeline` takes them.
-        steps: Funding and mark prices, as `build_timeline` takes them.
-        datasets: Pins of what `series` was read from.
-        action_pins: Pins of what `actions` and `steps` were read from.
-
-    Raises:
-        DataError: There is no instrument, one comes twice, columns are no prints in time order, or
-            an action or step does not fit (see `order_actions` and `order_steps`).
-    """
-    from onetape.marketdata.tick_pieces import TickSeries
-    from onetape.marketdata.tick_timeline import build_ticks
-
-    check_instruments([instrument for instrument, _ in series])
-    return build_ticks(
-        [TickSeries(instrument, "trades", columns) for instrument, columns in series],
-        source=source, actions=actions, steps=steps, datasets=datasets, action_pins=action_pins,
-    )  # fmt: skip
-
-
 def check_instruments(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
     """They are what a timeline needs: one at least, and each once; raises `DataError`."""
     ids = [each.id for each in instruments]
