@@ -203,7 +203,7 @@ class TransferConfig(Section):
 class ExecutionConfig(Section):
     """How orders become fills."""
 
-    venue: Literal["simulated", "alpaca", "binance"] = "simulated"
+    venue: Literal["simulated", "alpaca", "binance", "ibkr"] = "simulated"
     """Who fills; a real one in live only."""
     connection: Connection | None = None
     """How a real venue is reached; null: as the provider's client does."""
