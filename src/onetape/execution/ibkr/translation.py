@@ -39,7 +39,7 @@ CAPABILITIES = Capabilities(
 )  # fmt: skip
 
 ORDER_REF_MAX = 40
-"""Characters of our order id. IB does not say how many it keeps, and a cut one is not found again."""
+"""Characters of our order id: IB does not say how many it keeps, and a cut one is lost."""
 
 _TYPES = {
     OrderType.MARKET: "MKT",
@@ -205,7 +205,7 @@ def to_reject_code(code: int, message: str) -> RejectCode:
 
 
 def get_fields(order: Order, kind: OrderType, instrument: Instrument) -> tuple[int, int, int]:
-    """(lots, limit ticks, stop ticks) of an order of the wire; of a trailing one where it stands."""
+    """(lots, limit ticks, stop ticks) of an order of the wire; a trailing stop stands there now."""
     side = to_side(order.action)
     lots = to_lots(order.totalQuantity, instrument)
     limit = to_ticks(order.lmtPrice, instrument, side) if kind.has_limit else 0
