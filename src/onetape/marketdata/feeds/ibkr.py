@@ -87,7 +87,7 @@ class IbkrFeed(TwsListener):
         self._last_open: dict[InstrumentId, int] = {}
         self._builders: dict[InstrumentId, BarBuilder] = {}
         self._unchecked: set[InstrumentId] = set()
-        self._known = 0
+        self._known: dict[InstrumentId, int] = {}
         self._heard_s = 0.0
         self._refusal: TwsRefusal | None = None
         self._has_been_up = False
@@ -266,7 +266,8 @@ class IbkrFeed(TwsListener):
         instrument, end = piece.instrument, piece.ts_open + PIECE_S * NS_PER_SECOND
         opened, high, low, close, volume = piece.values
         builder = self._builders[instrument.id]
-        known = self._known = max(piece.ts_ingest, end, self._known)
+        # By its own time: whoever is behind in reading has not come too late.
+        known = self._known[instrument.id] = max(end, self._known.get(instrument.id, 0))
         try:
             over = builder.push(
                 Piece(
@@ -283,6 +284,7 @@ class IbkrFeed(TwsListener):
     async def _finish(self, now: int) -> None:
         """Bars whose last seconds never came are over all the same."""
         for each in self._instruments:
+            self._known[each.id] = max(now, self._known.get(each.id, 0))
             for bar in self._builders[each.id].advance(now):
                 await self._tell_fresh(bar, each, now)
 

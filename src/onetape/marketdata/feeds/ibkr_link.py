@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,9 @@ CLIENT_ID_TAKEN = 326
 NO_SECURITY = 200
 NO_HISTORY = 162
 _NOT_CONNECTED = (502, 504)
+_PASSING = frozenset({322})
+"""Codes behind which a question may be asked again."""
+_ATTEMPTS = 3
 
 
 class TwsAccess(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +117,10 @@ class OrderStanding(NamedTuple):
 def order_key(perm_id: int, client_id: int, order_id: int) -> tuple[int, int]:
     """What tells orders of all clients from each other."""
     return (perm_id, 0) if perm_id else (-1 - client_id, order_id)
+
+
+class TwsSilent(TwsGone):
+    """No answer came in time, though the connection stands."""
 
 
 class TwsListener:
@@ -244,19 +251,36 @@ class TwsLink:
         return self._highest_id
 
     async def ask(self, send: Callable[[int], None]) -> list[Any]:
-        """Send a request under a number, and wait for all of its answer.
+        """Ask a question under a number, again where it was not answered; all of the answer.
 
         Raises:
             TwsRefusal: TWS refuses it.
             TwsGone: No answer came.
         """
-        number = self.next_id()
-        return await self._wait(number, lambda: send(number))
+
+        async def once() -> list[Any]:
+            number = self.next_id()
+            return await self._wait(number, lambda: send(number))
+
+        return await self._insist(once)
 
     async def ask_named(self, name: str, send: Callable[[], None]) -> list[Any]:
         """The same for one without a number, of which one at a time is under way."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            return await self._wait(name, send)
+            return await self._insist(lambda: self._wait(name, send))
+
+    async def _insist(self, once: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await once()
+            except TwsSilent:
+                if attempt == _ATTEMPTS:
+                    raise
+            except TwsRefusal as refusal:
+                if refusal.code not in _PASSING or attempt == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(self._access.first_wait_s / 10)
+        raise TwsGone("not asked")
 
     async def _wait(self, key: int | str, send: Callable[[], None]) -> list[Any]:
         if not self._is_up:
@@ -267,7 +291,7 @@ class TwsLink:
             async with asyncio.timeout(self._access.answer_s):
                 return await asked.done
         except TimeoutError:
-            raise TwsGone(f"no answer in {self._access.answer_s:g} s") from None
+            raise TwsSilent(f"no answer in {self._access.answer_s:g} s") from None
         except ConnectionError as error:
             raise TwsGone(str(error)) from None
         finally:
