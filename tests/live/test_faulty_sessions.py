@@ -34,9 +34,9 @@ from onetape.runtime.local_venues.faults import FaultSchedule, make_plan
 from onetape.runtime.local_venues.messages import MarketRow, OrderUpdate
 from onetape.runtime.realtime.shell import RealtimeShell
 from onetape.runtime.sessions.live_run import LiveParts
+from tests.support import ibkr_venue
 from tests.support.alpaca_venue import AAPL, ACCOUNT, MINUTE, MSFT, local_alpaca, make_minutes
 from tests.support.binance_live import COIN, World, make_settings
-from tests.support import ibkr_venue
 from tests.support.live_books import check_session, held_lots, read_tape
 from tests.support.live_sessions import VenueClock, make_parts
 from tests.support.mortal_sessions import MortalSession, PlayedVenue, install, is_quiet, run_to_end

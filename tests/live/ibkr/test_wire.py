@@ -130,7 +130,12 @@ def test_order_that_the_client_writes_is_read_as_it_was_meant() -> None:
         sent(to_order(wanted, AAPL, "DU1", lots=12, limit_ticks=0, stop_ticks=5_001))
     )
     assert (asked.order_id, asked.contract.con_id, asked.contract.currency) == (31, 4, "USD")
-    assert (asked.action, asked.quantity, asked.kind, asked.life) == ("SELL", "12.0", "TRAIL", "GTD")
+    assert (asked.action, asked.quantity, asked.kind, asked.life) == (
+        "SELL",
+        "12.0",
+        "TRAIL",
+        "GTD",
+    )
     assert (asked.account, asked.reference, asked.display) == ("DU1", wanted.client_order_id, "3")
     assert (asked.good_till, asked.trail_stop) == ("20240311-20:00:00", "50.01")
     assert Decimal(asked.trail_percent) == Decimal("1.25")

@@ -272,8 +272,7 @@ class IbkrFeed(TwsListener):
             over = builder.push(
                 Piece(
                     ts_from=piece.ts_open, ts_to=end, ts_known=known, quality=0, is_bar=True,
-                    session_close=self._times[instrument.id].close_of(piece.ts_open, end),
-                    values=(opened, high, low, close, volume),
+                    session_close=end, values=(opened, high, low, close, volume),
                 )
             )  # fmt: skip
         except DataError:

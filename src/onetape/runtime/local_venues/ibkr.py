@@ -204,9 +204,9 @@ class IbkrServer:
         finally:
             if self._connections.get(connection.client_id) is connection:
                 del self._connections[connection.client_id]
-            self._all.pop(connection, None)
             connection.cut()
             await sender
+            self._all.pop(connection, None)
 
     async def _log_in(self, connection: TwsConnection) -> bool:
         """Handshake and login; False where the client can't be served."""

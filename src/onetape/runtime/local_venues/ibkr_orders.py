@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from onetape.domain.instrument import Instrument
 from onetape.domain.orders import Side
+from onetape.domain.timestamps import NS_PER_DAY
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.ibkr_connection import TwsConnection
 from onetape.runtime.local_venues.ibkr_shapes import (
@@ -70,6 +71,7 @@ class OrderDesk:
         self._given: dict[str, GivenOrder] = {}
         self._by_id: dict[tuple[int, int], GivenOrder] = {}
         self._highest: dict[int, int] = {}
+        self._shown: dict[str, tuple[int, ShownContract]] = {}
         self._instruments = {each.id: each for each in exchange.instruments.values()}
         self._con_ids = {each: CON_ID_FIRST + at for at, each in enumerate(exchange.instruments)}
 
@@ -89,8 +91,13 @@ class OrderDesk:
 
     def contract_of(self, instrument: Instrument) -> ShownContract:
         """A stock as IB shows it."""
-        con_id = self._con_ids[instrument.symbol]
-        return show_contract(instrument, con_id, self._exchange.now)
+        now = self._exchange.now
+        day = now // NS_PER_DAY
+        known = self._shown.get(instrument.symbol)
+        if known is None or known[0] != day:
+            con_id = self._con_ids[instrument.symbol]
+            known = self._shown[instrument.symbol] = (day, show_contract(instrument, con_id, now))
+        return known[1]
 
     # Requests.
 
