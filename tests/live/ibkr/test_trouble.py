@@ -84,7 +84,7 @@ def test_gateway_refuses_to_begin_by_one_error(case: str) -> None:
 def test_real_money_behind_the_endpoint_of_paper_is_refused() -> None:
     async def test(world: LocalTws) -> None:
         world.server._code = "U1234567"  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(ConfigError, match="U1234567 at .* is real money"):
+        with pytest.raises(ConfigError, match="is real money"):
             await begin(world)
 
     run_with(test, is_open=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onetape.domain.errors import ConfigError, VenueUnavailable
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 _LOST = frozenset({1100, 2110})
 _BACK = frozenset({1101, 1102})
+_Answer = TypeVar("_Answer")
+_ATTEMPTS = 3
 _FEE_ATTEMPTS = 3
 _SENDING_LIMIT_S = 3_600.0
 """An order's last command is remembered for so long."""
@@ -105,11 +107,11 @@ class IbkrGateway(TwsListener):
 
     async def define(self, instruments: Sequence[InstrumentId]) -> tuple[Instrument, ...]:
         """What IB says of instruments; see the port."""
-        try:
-            await self._connect()
+
+        async def ask() -> tuple[Instrument, ...]:
             return tuple([await read_instrument(self._link, each) for each in instruments])
-        except (TwsRefusal, TwsGone) as error:
-            raise self._explain(error) from None
+
+        return await self._insist(ask)
 
     async def open(self, instruments: Sequence[Instrument], hear: Hear) -> None:
         """Log in, check account and clock, and listen; see the port."""
@@ -117,20 +119,34 @@ class IbkrGateway(TwsListener):
         known = by_contract(instruments)
         self._orders = OrdersAtIb(known, self._access.client_id, self._clock, self._tell)
         self._hear = hear
-        try:
-            await self._connect()
+
+        async def ask() -> Looker:
             for each in instruments:
                 contract: Any = (await find_details(self._link, each.id)).contract
                 contract.exchange = "SMART"
                 self._contracts[each.id] = contract
-            self._looker = Looker(self._link, self._access, self._account, self._orders, known)
-            await self._check_clock(self._looker)
-            await self._learn(self._looker)
-        except (TwsRefusal, TwsGone) as error:
-            raise self._explain(error) from None
+            looker = Looker(self._link, self._access, self._account, self._orders, known)
+            await self._check_clock(looker)
+            await self._learn(looker)
+            return looker
+
+        self._looker = await self._insist(ask)
         self._spawn(self._pass_on())
         self._spawn(self._keep_up())
         self._tell_change(is_up=True, reason="logged in, reports are heard")
+
+    async def _insist(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """An answer at the beginning; what was lost on its way is asked again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._connect()
+                return await ask()
+            except (TwsRefusal, TwsGone) as error:
+                was_lost = self._link.has_been_up and not self._link.is_up
+                if attempt == _ATTEMPTS or not was_lost:
+                    raise self._explain(error) from None
+                await asyncio.sleep(self._waits.next_wait())
+        raise VenueUnavailable("IB was not asked")
 
     async def _connect(self) -> None:
         self._closed.clear()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,6 +32,8 @@ from onetape.marketdata.feeds.ibkr_link import (
 from onetape.marketdata.feeds.port import Take
 from onetape.marketdata.session_times import SessionTimes
 
+_Answer = TypeVar("_Answer")
+_ATTEMPTS = 3
 PIECE_S = 5
 _TICK_S = 1.0
 _DOWN = frozenset({1100, 2110})
@@ -96,41 +97,55 @@ class IbkrFeed(TwsListener):
 
     async def define(self, instruments: Sequence[InstrumentId]) -> tuple[Instrument, ...]:
         """What IB says of instruments; see the port."""
-        async with self._asking():
+
+        async def ask() -> tuple[Instrument, ...]:
             return tuple([await read_instrument(self._link, each) for each in instruments])
+
+        return await self._insist(ask)
 
     async def read_history(
         self, instruments: Sequence[Instrument], timeframe: str, bars: int
     ) -> list[BarClosed]:
         """The newest closed bars of each; see the port."""
-        found: list[BarClosed] = []
-        async with self._asking():
+
+        async def ask() -> list[BarClosed]:
+            found: list[BarClosed] = []
             for each in instruments:
                 own = await self._history.read_last(each, timeframe, bars)
                 found.extend(msgspec.structs.replace(bar, is_history=True) for bar in own)
                 if own:
                     self._last_open[each.id] = own[-1].ts_open
+            return found
+
+        found = await self._insist(ask)
         place = {each.id: at for at, each in enumerate(instruments)}
         return sorted(found, key=lambda bar: (bar.ts_close, place[bar.instrument]))
 
-    @asynccontextmanager
-    async def _asking(self) -> AsyncGenerator[None]:
-        """Connected, and what went wrong in our words; `run` goes on with the connection."""
-        try:
-            await self._link.connect()
-            yield
-        except TwsRefusal as refusal:
-            await self._link.close()
-            raise _explain(refusal, self._access) from None
-        except TwsGone as gone:
-            await self._link.close()
-            raise SourceUnavailable(
-                f"IB can't be reached: {gone}",
-                remedy="start TWS or IB Gateway, log in, and let its API settings allow sockets",
-            ) from None
-        except BaseException:
-            await self._link.close()
-            raise
+    async def _insist(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """The answer, over a connection that `run` goes on with; what was lost is asked again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._link.connect()
+                return await ask()
+            except TwsRefusal as refusal:
+                await self._link.close()
+                raise _explain(refusal, self._access) from None
+            except (TwsGone, SourceUnavailable) as failure:
+                was_lost = self._link.has_been_up and not self._link.is_up
+                await self._link.close()
+                if attempt < _ATTEMPTS and was_lost:
+                    await asyncio.sleep(self._waits.next_wait())
+                    continue
+                if isinstance(failure, SourceUnavailable):
+                    raise
+                raise SourceUnavailable(
+                    f"IB can't be reached: {failure}", remedy="start TWS or IB Gateway, log in, "
+                    "and let its API settings allow sockets",
+                ) from None  # fmt: skip
+            except BaseException:
+                await self._link.close()
+                raise
+        raise SourceUnavailable("IB was not asked")
 
     async def close(self) -> None:
         """Give back the connection of a session that never ran."""

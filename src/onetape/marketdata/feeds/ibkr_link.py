@@ -177,6 +177,7 @@ class TwsLink:
     Attributes:
         client: ib_async's, for messages that have no answer of their own.
         accounts: Codes of the accounts of the login.
+        has_been_up: Whether there was a connection.
 
     Raises:
         ConfigError: ib_async is not installed.
@@ -191,7 +192,7 @@ class TwsLink:
         self._asked: dict[int | str, _Asked] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._highest_id = 0
-        self._is_up = False
+        self._is_up = self.has_been_up = False
         self._ended: asyncio.Future[None] | None = None
         self._reason = ""
         self.client: Client = Client(_Wrapper(self))
@@ -237,7 +238,7 @@ class TwsLink:
         # An id that was given once is given to no other order: TWS may not have seen the first.
         self.client.updateReqId(self._highest_id + 1)
         self.accounts = self.client.getAccounts()
-        self._is_up = True
+        self._is_up = self.has_been_up = True
 
     def next_id(self) -> int:
         """A number for an order or request that none had before.
