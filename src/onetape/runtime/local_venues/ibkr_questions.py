@@ -54,7 +54,7 @@ class Questions:
         self._code = code
         self._skew_s = skew_s
         self._answers: dict[int, Answer] = {
-            5: self._tell_open_orders, 7: self._tell_executions, 8: self._tell_next_id,
+            5: self._tell_open_orders, 6: self._tell_values, 7: self._tell_executions, 8: self._tell_next_id,
             9: self._tell_contract, 16: self._tell_all_open_orders, 20: self._tell_history,
             49: self._tell_time, 50: self._subscribe, 51: self._unsubscribe,
             61: self._tell_positions, 62: self._tell_summary, 81: self._tell_like,
@@ -207,6 +207,14 @@ class Questions:
                     [61, 3, self._code, *contract.fields, one.lots_to_quantity(held.lots), cost]
                 )
         connection.answer([62, 1])
+
+    def _tell_values(self, connection: TwsConnection, _message: list[str]) -> None:
+        """The account's cash, once: changes are not told."""
+        for currency, balance in self._exchange.books(self._account).balances.items():
+            for tag in ("CashBalance", "TotalCashBalance"):
+                amount = minor_to_decimal(balance.total)
+                connection.answer([6, 2, tag, amount, currency, self._code])
+        connection.answer([54, 1, self._code])
 
     def _tell_summary(self, connection: TwsConnection, message: list[str]) -> None:
         """The ledger of each currency."""
