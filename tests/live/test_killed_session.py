@@ -118,7 +118,12 @@ SITES = {"alpaca": open_alpaca, "ibkr": open_ibkr}
 
 
 async def run_killed(
-    folder: Path, seed: int, points: list[Point], bars: int = BARS, venue: str = "alpaca"
+    folder: Path,
+    seed: int,
+    points: list[Point],
+    bars: int = BARS,
+    settings: Callable[[Path], dict[str, object]] = make_settings,
+    venue: str = "alpaca",
 ) -> MortalSession:
     """A session that is killed at these points, one process after another, and then checked."""
     chance = random.Random(seed)
@@ -128,7 +133,7 @@ async def run_killed(
         data = {"source": venue, "timeframe": "1m",
                 "instruments": [each.id for each in world.instruments]}  # fmt: skip
         config = make_config(world, "live", data=data, execution={"venue": venue},
-                             **make_settings(folder))  # fmt: skip
+                             **settings(folder))  # fmt: skip
         session = MortalSession(world, config, folder / "run", make)
 
         async def go_on() -> None:

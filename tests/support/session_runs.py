@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
+from onetape.domain.events import (
+    Event,
+    KillSwitchSet,
+    OrderDenied,
+    OrderFilled,
+    StrategyQuarantined,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
+from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.fill_terms import FillTerms
@@ -75,6 +82,7 @@ def make_terms(
     fill: FillTerms | None = None,
     margin: MarginAgreement | None = None,
     holds_in_halts: bool = False,
+    capabilities: Capabilities | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -89,6 +97,7 @@ def make_terms(
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
         margin=margin,
         holds_in_halts=holds_in_halts,
+        capabilities=capabilities,
     )
 
 
@@ -100,6 +109,7 @@ def run_session(
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
+    controls: Sequence[tuple[int, KillSwitchSet]] = (),
     **models: Any,
 ) -> SessionRun:
     """Run `strategies` (named s0, s1, ...) with `capital` each; `models` go to `make_terms`."""
@@ -123,6 +133,6 @@ def run_session(
         SessionIdentity(),
     )
     with watching([type(each) for each in strategies]):
-        session.run()
+        session.run(controls=controls)
     tape.close()
     return SessionRun(session, list(MemoryTapeReader(tape).events()), tape.digest)

@@ -132,7 +132,10 @@ class OrderConditions(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class OrderStatus(IntEnum):
-    """Where an order stands; `execution/oms.py` holds the one table of moves between them."""
+    """Where an order stands; `execution/oms.py` holds the one table of moves between them.
+
+    EMULATED is the newest, and open: snapshots and compiled code count the others by their value.
+    """
 
     SUBMITTED = 0
     ACCEPTED = 1
@@ -145,6 +148,7 @@ class OrderStatus(IntEnum):
     EXPIRED = 8
     REJECTED = 9
     DENIED = 10
+    EMULATED = 11
 
 
 class QuantityBasis(IntEnum):
@@ -223,7 +227,17 @@ class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     lots: int
 
 
-Intent = OrderIntent | CancelIntent | ReplaceIntent | ExerciseIntent
+class ConvertIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.convert"):
+    """A strategy wants `amount` (minor units of `source`) of its cash converted into `target`."""
+
+    strategy: str
+    intent: int
+    source: str
+    target: str
+    amount: int
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent | ExerciseIntent | ConvertIntent
 
 
 class DenialCode(Enum):
@@ -273,6 +287,7 @@ class DenialCode(Enum):
     PAUSED = "paused"
     UNSUPPORTED = "unsupported"
     NOT_A_MEMBER = "not_a_member"
+    NO_CURRENCY = "no_currency"
 
 
 class RejectCode(Enum):

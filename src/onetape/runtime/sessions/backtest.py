@@ -25,8 +25,9 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import to_minor
+from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
@@ -40,12 +41,13 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.option_adjustment import find_options
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
 from onetape.risk.gates.gate import Gate
@@ -63,6 +65,7 @@ from onetape.runtime.config import (
 )
 from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.conversion_desk import ConversionDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.drift_watch import Watched
@@ -84,7 +87,12 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
-from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
+    build_venue,
+    capabilities_of,
+    check_fills,
+)
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch
@@ -204,6 +212,7 @@ def run_backtest(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
+    check_footings(timeline, config.data.files)
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
@@ -305,6 +314,12 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         conversion_e8=(
             int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
         ),
+        conversion_minimum=(
+            to_minor(config.currencies.minimum, "minimum") if config.currencies is not None else 0
+        ),
+        holds_currencies=(
+            config.currencies is not None and config.currencies.foreign_cash == "hold"
+        ),
         settlement_days=config.settlement_days,
         transfers=tuple(
             sorted(
@@ -317,6 +332,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         ),
         margin=build_agreement(config.margin, timeline.instruments),
         holds_in_halts=config.while_halted == "hold",
+        capabilities=capabilities_of(config.capabilities or config.venue),
     )
 
 
@@ -382,6 +398,7 @@ class BacktestSession:
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
         self._conversion_e8 = terms.conversion_e8
+        self._terms = terms
         self._log = StepLog(tape)
         self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
@@ -415,24 +432,34 @@ class BacktestSession:
             controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
+        leverage = limits.max_leverage
+        self.desk.conversions = ConversionDesk(
+            self._log, self.desk, None if leverage is None else to_ratio_e8(leverage, "leverage")
+        )
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
+        self._emulator = build_emulator(
+            self._venue, timeline, terms.capabilities, self._oms, self.desk, self._log
+        )
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options, self.desk.halted,
+                self._contracts.options, self.desk.halted, self.desk,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
-            _refuse_currencies(timeline, terms)
+            _refuse_currencies(terms)
+        _refuse_option_actions(timeline)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts, self._margin, self._build_breakers(limits),
+            timeline, self._market, list(self.runners.values()), self.desk,
+            self._emulator or self._venue, self._log, self._contracts, self._margin,
+            self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
@@ -520,7 +547,10 @@ class BacktestSession:
 
     def _build_gates(self, limits: RiskLimits, *, is_margin: bool) -> tuple[Gate[Any], ...]:
         has_universe = self._timeline.universe is not None
-        return build_gates(limits, is_margin=is_margin, has_universe=has_universe)
+        return build_gates(
+            limits, is_margin=is_margin, has_universe=has_universe,
+            holds_currencies=self._terms.holds_currencies,
+        )  # fmt: skip
 
     def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
         if not limits.breakers:
@@ -576,7 +606,10 @@ class BacktestSession:
         if isinstance(ledger, CurrencyLedger):
             currencies = {each.id: each.settlement_currency for each in instruments}
             pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
-            exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
+            exchange = CurrencyExchange(
+                ledger, pairs, self._market, self._conversion_e8 or 0,
+                self._terms.conversion_minimum, holds=self._terms.holds_currencies,
+            )  # fmt: skip
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
@@ -631,6 +664,8 @@ class BacktestSession:
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
+            options=self._contracts.save(),
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: SessionState) -> None:
@@ -661,6 +696,7 @@ class BacktestSession:
         self._alerts.done = self._alerts.count_before(state.row + 1)
         self._actions.done = state.actions
         self._steps.done = state.steps
+        self._contracts.restore(state.options)
         if self._margin is not None:
             self._margin.restore(state.margin)
         self._day_ends.done = state.day_ends
@@ -672,6 +708,8 @@ class BacktestSession:
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
 
@@ -813,20 +851,32 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
             )
 
 
-def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
-    if terms.margin is not None:
+def _refuse_currencies(terms: VenueTerms) -> None:
+    if terms.holds_currencies and terms.settlement_days:
         raise ConfigError(
-            "margin is measured in one currency",
-            where="execution.currencies",
-            remedy="leave out execution.currencies or execution.margin",
+            "proceeds settle in one currency, and foreign cash is held",
+            where="execution.settlement_days",
+            remedy="leave it out, or set execution.currencies.foreign_cash: convert",
         )
-    for each in timeline.instruments:
-        if each.is_contract:
-            raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
-                where="execution.currencies",
-                remedy="leave out execution.currencies",
-            )
+    if terms.margin is not None and terms.margin.is_isolated:
+        raise ConfigError(
+            "is isolated, which is measured in one currency",
+            where="execution.margin.mode",
+            remedy="set mode: cross, or leave out execution.currencies",
+        )
+
+
+def _refuse_option_actions(timeline: Timeline) -> None:
+    for action in timeline.actions:
+        if action.kind is CorporateActionKind.SPIN_OFF or action.kind.ends:
+            for _, option in find_options(timeline.instruments, action):
+                raise ConfigError(
+                    f"{option.id} is on {action.instrument}, of which there is a "
+                    f"{action.kind.value.replace('_', ' ')} before it expires, and what it would "
+                    "deliver then is not carried",
+                    where="data.corporate_actions",
+                    remedy="leave the option out, or end the run before it",
+                )
 
 
 def _refuse_unmargined(timeline: Timeline) -> None:
@@ -883,6 +933,12 @@ def compute_features(
                 merged[feature][rows] = values
         for feature, cross in crossing.items():
             merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+    except StrategyError as error:
+        if not error.where.startswith("feature "):
+            raise
+        raise StrategyError(
+            error.what, where=f"{name}: {error.where}", remedy=error.remedy
+        ) from error
     except OnetapeError:
         raise
     except Exception as error:

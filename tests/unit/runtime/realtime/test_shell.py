@@ -119,7 +119,8 @@ class World:
             (STOCK,), "1m", "fake",
             [StrategySpec(name="s", strategy=strategy or Buys(), capital=CAPITAL)],
             VenueTerms(fees=fees, slippage=SlippageTerms(), limit_reach=0.0,
-                       latency=build_latency(LatencyModel(), 0)),
+                       latency=build_latency(LatencyModel(), 0),
+                       capabilities=FakeVenue.capabilities),
             RiskLimits(), self.tape, RealtimeIdentity(mode="live"),
             RealtimePolicy(is_simulated=False),
         )  # fmt: skip
