@@ -24,6 +24,7 @@ from onetape.domain.events import (
     PositionSettled,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.market import ContractStep, CorporateAction, MarkPrice
 from onetape.domain.notional import compute_added_cost
 from onetape.domain.numbers import INT64_MAX, compute_ticks
@@ -48,6 +49,11 @@ class SlicedTimeline(Protocol):
     @property
     def instruments(self) -> Sequence[Instrument]:
         """Instruments, in the order that `instrument_index` counts."""
+        ...
+
+    @property
+    def tradable(self) -> Sequence[Instrument]:
+        """Everything of which there can be a position: `instruments`, then their legs."""
         ...
 
     @property
@@ -118,7 +124,8 @@ class Marks:
         self._slice_of_row: Ints = np.cumsum(ends, dtype=np.int64) - ends
         self._timeline = timeline
         self._ts_end = ts_end
-        self._instruments = {each.id: each for each in timeline.instruments}
+        self._instruments = {each.id: each for each in timeline.tradable}
+        self._index = index_of(timeline.tradable)
         self._adjusted = list_adjusted_marks(timeline)
         self._marks: dict[InstrumentId, InstrumentMarks] = {}
 
@@ -139,7 +146,7 @@ class Marks:
             found = self.of(instrument)
             return found.slices, found.ticks
 
-        instruments = self._timeline.instruments
+        instruments = self._timeline.tradable
         return HomeCurrency(home, instruments, self.slice_ts, marks_of)
 
     def time_of(self, ts: int, event: AccountEvent) -> int:
@@ -186,7 +193,7 @@ class Marks:
 
         Each counts before a bar of its slice, or last; a mark price only behind a first bar.
         """
-        index = list(self._instruments).index(instrument)
+        index = self._index[instrument]
         keys: list[int] = []
         added: list[int] = []
         for action, marks in zip(self._timeline.actions, self._adjusted, strict=True):
@@ -197,7 +204,7 @@ class Marks:
         for step in self._timeline.steps:
             if (
                 isinstance(step, MarkPrice)
-                and step.instrument == instrument
+                and step.instrument == market_of(instrument)
                 and step.ts_known <= self._ts_end
             ):
                 slot = int(np.searchsorted(self.slice_ts, step.ts_known))

@@ -220,6 +220,9 @@ class ExecutionConfig(Section):
     while_halted: Literal["reject", "hold"] = "reject"
     """What the venue does with orders while their instrument is halted: reject them, or hold them
     until it trades again."""
+    position_mode: Literal["netting", "hedging"] = "netting"
+    """Whether buys and sells of an instrument net to one position, or are held side by side as a
+    long and a short leg."""
     margin: Margin | None = None
     """What a broker asks for positions; null: they are paid for."""
 

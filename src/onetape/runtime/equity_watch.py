@@ -236,11 +236,22 @@ class EquityWatch:
         self.peak = max(self.peak, cash + position.worth(max(seen) if is_long else min(seen)))
         self._equity = cash + position.worth(ticks[row])
 
+    def _positions(self) -> Mapping[int, Holding]:
+        """What is held, by position of the instrument; its legs added up."""
+        held = self._ledger.held
+        positions: dict[int, Holding] = {self._index[name]: each for name, each in held.items()}
+        if len(positions) == len(held):
+            return positions
+        parts: dict[int, list[Holding]] = {}
+        for name, each in held.items():
+            parts.setdefault(self._index[name], []).append(each)
+        return {at: SummedHolding(each) for at, each in parts.items()}
+
     def _advance_many(self, row: int, rows_index: Sequence[int]) -> None:
         ticks = self._market.close_ticks
         marks = self._marks
         ends = self._slice_end
-        positions = {self._index[name]: each for name, each in self._ledger.held.items()}
+        positions = self._positions()
         inverse = {at: each for at, each in positions.items() if each.inverse_factor}
         held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
         equity = self._ledger.cash + self._ledger.receivable

@@ -8,6 +8,7 @@ import msgspec
 
 from onetape.domain.events import MarginStatus, MarginStatusChanged, SettlementKind
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.margin_rules import compute_short_option_margin
 from onetape.domain.notional import compute_fill_notional, compute_notional
@@ -62,7 +63,7 @@ class MarginDesk:
         self._log = log
         self._market = market
         self._instruments = {each.id: each for each in instruments}
-        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._index = index_of(instruments)
         self._options = options
         self._halted = halted
         self._status: dict[tuple[str, InstrumentId], MarginStatus] = {}
@@ -202,7 +203,9 @@ class MarginDesk:
     def _closable(self, runner: Runner, name: InstrumentId) -> list[InstrumentId]:
         """Positions, or (`name`) the one, that a liquidation can close."""
         return [
-            each for each in runner.ledger.held if name in ("", each) and each not in self._halted
+            each
+            for each in runner.ledger.held
+            if name in ("", each) and market_of(each) not in self._halted
         ]
 
     def _measure(self, runner: Runner, name: InstrumentId) -> tuple[int, int]:

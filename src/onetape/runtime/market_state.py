@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of
 from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
@@ -44,7 +45,7 @@ class MarketState:
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
         self._adjusted: dict[int, AdjustedMark] = {}
-        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._index = index_of(timeline.tradable)
         self._depths: dict[InstrumentId, Depth] = {}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         self._this_start = self._next_start = 0
@@ -132,22 +133,24 @@ class MarketState:
 
     def newest_bar(self, instrument: InstrumentId) -> Bar | None:
         """The newest row of an instrument as a bar; None before its first."""
-        row = self.last_row(self._index[instrument])
+        index, timeline = self._index[instrument], self._timeline
+        row = self.last_row(index)
         if row < 0:
             return None
-        timeline = self._timeline
-        block = BarBlock(instrument, timeline.columns, timeline.source, timeline.timeframe)
-        return Bar(instrument, block, row)
+        market = timeline.instruments[index].id
+        block = BarBlock(market, timeline.columns, timeline.source, timeline.timeframe)
+        return Bar(market, block, row)
 
     def standing(self, instrument: InstrumentId) -> Depth:
         """What stands at the newest row of an instrument; for quotes, depth and prints."""
         depth = self._depths.get(instrument)
         if depth is None:
-            index, timeline = self._index[instrument], self._timeline
-            depth = Depth(
-                timeline.instruments[index], timeline.columns, timeline.rows_of(instrument)
-            )
-            self._depths[instrument] = depth
+            timeline = self._timeline
+            market = timeline.instruments[self._index[instrument]]
+            depth = self._depths.get(market.id)
+            if depth is None:
+                depth = Depth(market, timeline.columns, timeline.rows_of(market.id))
+            self._depths[market.id] = self._depths[instrument] = depth
         depth.sync(self.row)
         return depth
 

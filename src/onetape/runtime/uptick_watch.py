@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from onetape.domain.legs import index_of
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.gates.uptick import UptickQuote, UptickSession, advance_uptick
 from onetape.risk.input import RiskInput
@@ -36,7 +37,7 @@ class UptickWatch:
 
     def __init__(self, timeline: Timeline, market: MarketState) -> None:
         self._market = market
-        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._index = index_of(timeline.tradable)
         self._rows_index: list[int] = timeline.instrument_index.tolist()
         self._session_close: list[int] = timeline.columns["session_close"].tolist()
         self._low_ticks = _find_lows(timeline, market.close_ticks)

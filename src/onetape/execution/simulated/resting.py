@@ -89,6 +89,7 @@ def follow_fill(book: Book, order: RestingOrder, lots: int) -> list[OrderCancele
             own.contingency is not Contingency.NONE
             and theirs.group == own.group
             and other.command.strategy == order.command.strategy
+            and other.command.instrument == order.command.instrument  # of one leg, where it has two
         ):
             if own.contingency is Contingency.OCO:
                 reports.append(OrderCanceled(other.identity, "one cancels the other"))

@@ -37,7 +37,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     trading days from a sale to its cash, 0: at once. `routes` are delays that go by the order;
     where they are given, `latency` is not used. Under `limit_slippage` a limit order that takes
     slips too, at most up to its limit. Under `holds_in_halts` an order that comes while its
-    instrument is halted waits until it trades again, instead of being rejected.
+    instrument is halted waits until it trades again, instead of being rejected. With `has_legs` the
+    long and the short leg of an instrument are held side by side, and the maps have both.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -54,6 +55,7 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     margin: MarginAgreement | None = None
     settlement_days: int = 0
     holds_in_halts: bool = False
+    has_legs: bool = False
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""

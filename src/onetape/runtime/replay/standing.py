@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.market import BAR_FLOAT_COLUMNS
 from onetape.domain.notional import compute_value
 from onetape.execution.oms import Order
@@ -156,8 +157,9 @@ class Surroundings:
         }
         self._currencies = {each.name: each.currency for each in specs}
         self.instruments: dict[InstrumentId, Instrument] = {
-            each.id: each for each in timeline.instruments
+            each.id: each for each in timeline.tradable
         }
+        self._index = index_of(timeline.tradable)
 
     def newest_row(self, instrument: InstrumentId, row: int) -> int:
         """The newest row of `instrument` at `row`; -1 before its first."""
@@ -191,7 +193,7 @@ class Surroundings:
     def mark_ticks(self, instrument: InstrumentId, standing: Standing) -> int:
         """The mark of an instrument: its newest close in ticks; 0 before its first."""
         newest = self.newest_row(instrument, standing.row)
-        index = list(self.instruments).index(instrument)
+        index = self._index[instrument]
         return compute_mark_ticks(self.timeline, index, newest, standing.actions, standing.steps)
 
     def holdings(self, standing: Standing, strategy: str | None = None) -> list[Holding]:
@@ -274,7 +276,7 @@ class Surroundings:
             count
             for ledger in standing.ledgers.values()
             for identity, count, _ in ledger.held
-            if identity == instrument
+            if instrument in (identity, market_of(identity))
         )
         return self.instruments[instrument].lots_to_float(lots)
 

@@ -163,7 +163,7 @@ class PythonHost:
         self._limits = limits
         self._identity = identity or SessionIdentity()
         self._controls = controls
-        self._marks = Marks(timeline)
+        self._marks = Marks(timeline.with_legs() if terms.has_legs else timeline)
         self._is_foreign = any(e.settlement_currency != spec.currency for e in timeline.instruments)
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onetape.domain.errors import ConfigError
+from onetape.domain.instrument import Instrument, OptionTerms
 from onetape.domain.market import TradingStatus
 from onetape.domain.ports import AccountView
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
@@ -12,6 +15,7 @@ from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
+from onetape.risk.limits import RiskLimits
 from onetape.runtime.market_state import MarketState
 
 
@@ -22,7 +26,7 @@ def build_venue(
 
     Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
     """
-    instruments = timeline.instruments
+    instruments = timeline.tradable
     statuses = [each for each in timeline.steps if isinstance(each, TradingStatus)]
     halts = TradingHalts(statuses) if statuses else None
     queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
@@ -64,3 +68,20 @@ def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
                 where="execution.fill",
                 remedy="leave market and path out",
             )
+
+
+def refuse_legs(instruments: Sequence[Instrument], limits: RiskLimits) -> None:
+    """Refuse by name what a session that holds legs does not carry; raises `ConfigError`."""
+    for each in instruments:
+        if isinstance(each.terms, OptionTerms):
+            raise ConfigError(
+                f"{each.id} is an option, whose exercise does not say into which leg it delivers",
+                where="execution.position_mode",
+                remedy="set position_mode: netting",
+            )
+    if limits.account.pattern_day_trader:
+        raise ConfigError(
+            "day trades are counted where buys and sells net, and positions are held as legs",
+            where="risk.account.pattern_day_trader",
+            remedy="leave it out, or set execution.position_mode: netting",
+        )
