@@ -8,7 +8,13 @@ from typing import Any
 
 import msgspec
 
-from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
+from onetape.domain.events import (
+    Event,
+    KillSwitchSet,
+    OrderDenied,
+    OrderFilled,
+    StrategyQuarantined,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.legs import make_legs, spread_to_legs
 from onetape.domain.margin import MarginAgreement
@@ -110,6 +116,7 @@ def run_session(
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
+    controls: Sequence[tuple[int, KillSwitchSet]] = (),
     **models: Any,
 ) -> SessionRun:
     """Run `strategies` (named s0, s1, ...) with `capital` each; `models` go to `make_terms`."""
@@ -133,6 +140,6 @@ def run_session(
         SessionIdentity(),
     )
     with watching([type(each) for each in strategies]):
-        session.run()
+        session.run(controls=controls)
     tape.close()
     return SessionRun(session, list(MemoryTapeReader(tape).events()), tape.digest)
