@@ -85,6 +85,7 @@ def make_terms(
     margin: MarginAgreement | None = None,
     holds_in_halts: bool = False,
     has_legs: bool = False,
+    marks_closing_side: bool = False,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -105,6 +106,7 @@ def make_terms(
         margin=margin,
         holds_in_halts=holds_in_halts,
         has_legs=has_legs,
+        marks_closing_side=marks_closing_side,
     )
 
 

@@ -122,6 +122,8 @@ class Timeline:
         step_rows: How many rows come before each of them.
         universe: Who may be bought or sold short, at each moment; None: every instrument.
         legs: Both legs of every instrument where positions are held as legs; else none.
+        marks_closing_side: Whether longs are marked at the bid and shorts at the ask; of quotes and
+            depth only.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
@@ -129,6 +131,7 @@ class Timeline:
 
     universe: Membership | None = None
     legs: tuple[Instrument, ...] = ()
+    marks_closing_side: bool = False
 
     def __init__(
         self,
@@ -187,6 +190,12 @@ class Timeline:
         hedged = copy(self)
         hedged.legs = make_legs(self.instruments)
         return hedged
+
+    def at_closing_side(self) -> Timeline:
+        """The same rows, for a session that marks positions at the side that would close them."""
+        marked = copy(self)
+        marked.marks_closing_side = True
+        return marked
 
     @property
     def row_ends(self) -> Sequence[bool]:

@@ -31,6 +31,7 @@ from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.adjusted_marks import list_adjusted_marks
+from onetape.portfolio.closing_marks import closing_prices
 from onetape.portfolio.home_currency import HomeCurrency
 from onetape.portfolio.ledger import compute_cost_fold
 
@@ -59,6 +60,11 @@ class SlicedTimeline(Protocol):
     @property
     def columns(self) -> Mapping[str, npt.NDArray[Any]]:
         """Bar columns, each of shape (rows,)."""
+        ...
+
+    @property
+    def marks_closing_side(self) -> bool:
+        """Whether longs are marked at the column `bid` and shorts at `ask`."""
         ...
 
     @property
@@ -94,13 +100,27 @@ class SlicedTimeline(Protocol):
 class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
     """The marks of one instrument: one a bar, an action and a mark price; slice number and ticks.
 
-    `ts_close` (ns UTC) is the end of each bar. See `onetape.portfolio.adjusted_marks`.
+    `ts_close` (ns UTC) is the end of each bar. See `onetape.portfolio.adjusted_marks`. Where
+    positions are marked at their closing side, `bids` are the marks of longs and `asks` of shorts.
     """
 
     instrument: Instrument
     slices: Ints
     ticks: Ints
     ts_close: Ints
+    bids: Ints | None = None
+    asks: Ints | None = None
+
+    def of_position(self, lots: int) -> Ints:
+        """The marks of a position of so many lots."""
+        side = self.asks if lots < 0 else self.bids
+        return self.ticks if side is None else side
+
+    def of_positions(self, lots: Ints, at: Ints) -> Ints:
+        """The marks with the numbers `at` of positions of so many lots each."""
+        if self.bids is None or self.asks is None:
+            return self.ticks[at]
+        return np.where(lots < 0, self.asks[at], self.bids[at])
 
 
 class Marks:
@@ -183,8 +203,14 @@ class Marks:
         rows = rows[: int(np.searchsorted(rows, self.rows))]
         ticks = mark_ticks(self._timeline.columns["close"][rows], terms)
         slices = self._slice_of_row[rows]
+        ts_close = self._timeline.columns["ts_close"][rows]
+        if self._timeline.marks_closing_side:  # of quotes and depth, whose marks nothing adjusts
+            names = ("close", "bid", "ask")
+            own = {name: self._timeline.columns[name][rows] for name in names}
+            bids, asks = (mark_ticks(each, terms) for each in closing_prices(own))
+            return InstrumentMarks(terms, slices, ticks, ts_close, bids, asks)
         slices, ticks = self._add_adjusted(instrument, slices, ticks)
-        return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
+        return InstrumentMarks(terms, slices, ticks, ts_close)
 
     def _add_adjusted(
         self, instrument: InstrumentId, slices: Ints, ticks: Ints
@@ -452,7 +478,7 @@ def _add_position(
             remedy="use the market data that the session ran on",
         )
     held = held_after[np.searchsorted(slots, points, side="right")]
-    price = marks.ticks[newest]
+    price = marks.of_positions(held, newest)
     factor, inverse_factor = marks.instrument.minor_per_tick_lot, marks.instrument.inverse_factor
     if inverse_factor:
         price = np.maximum(price, 1)

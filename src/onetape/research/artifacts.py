@@ -160,7 +160,9 @@ def load_pinned_timeline(
             remedy="bring back the file of the run",
         )
     if are_hedged(header.instruments):
-        return timeline.with_legs()
+        timeline = timeline.with_legs()
+    if config.get("execution", {}).get("marks") == "closing_side":
+        timeline = timeline.at_closing_side()
     return timeline
 
 

@@ -68,6 +68,11 @@ class SummedHolding:
         self._parts = parts
 
     @property
+    def parts(self) -> Sequence[Holding]:
+        """Each position of it."""
+        return self._parts
+
+    @property
     def lots(self) -> int:
         """Signed, added up."""
         return sum(each.lots for each in self._parts)
@@ -274,3 +279,41 @@ class EquityWatch:
                 peak = equity
         self._equity = equity
         self.peak = peak
+
+
+class ClosingSideWatch(EquityWatch):
+    """An `EquityWatch` of positions that are marked at the side that would close them.
+
+    Every slice is valued anew: two positions of one instrument may have different marks. `marks`
+    hold the newest row of each instrument instead, one more, so that 0 is none.
+    """
+
+    __slots__ = ()
+
+    def advance(self) -> None:
+        """Look at every row up to the market's current one, with the books as they stand."""
+        if self._account is not None:
+            self._account.advance()
+        row = self._market.row
+        if row <= self._row:
+            return
+        start = self._market.session_start_between(self._row, row)
+        owners, marks = self._rows_index, self._marks
+        for at in range(self._row + 1, row + 1):
+            if at == start:
+                self.session_start = self._equity
+            marks[owners[at] if owners is not None else 0] = at + 1
+            if self._slice_end[at] or at == row:
+                self._equity = self._value()
+                if self._slice_end[at]:
+                    self.peak = max(self.peak, self._equity)
+        self._row = row
+
+    def _value(self) -> int:
+        books, ticks_at = self._ledger, self._market.ticks_at
+        worth = books.cash + books.receivable
+        for name, holding in books.held.items():
+            row = self._marks[self._index[name]] - 1
+            parts = holding.parts if isinstance(holding, SummedHolding) else (holding,)
+            worth += sum(each.worth(ticks_at(row, each.lots)) for each in parts if row >= 0)
+        return worth

@@ -61,6 +61,7 @@ class LiveMarket(MarketState):
         self, rows: LiveRows, trading_day: str | None = None, history: int = HISTORY_BARS
     ) -> None:
         self._live = rows
+        self._sides = None
         self._days = (-(2**63), -1)
         self._trading_day = trading_day
         self._history = [deque[BarClosed](maxlen=history) for _ in rows.instruments]

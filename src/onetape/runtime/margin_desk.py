@@ -162,7 +162,7 @@ class MarginDesk:
         """Maintenance margin of all positions of a strategy at the marks, in minor units."""
         longs = shorts = 0
         for name, position in runner.ledger.held.items():
-            ticks = self._market.mark_ticks(self._index[name])
+            ticks = self._market.value_ticks(self._index[name], position.lots)
             required = self._require(name, position.lots, ticks, is_initial=False)
             longs += required if position.lots > 0 else 0
             shorts += required if position.lots < 0 else 0
@@ -216,7 +216,7 @@ class MarginDesk:
         position = runner.ledger.held.get(name)
         if position is None:
             return 0, 0
-        ticks = self._market.mark_ticks(self._index[name])
+        ticks = self._market.value_ticks(self._index[name], position.lots)
         required = self._require(name, position.lots, ticks, is_initial=False)
         return self._isolated(runner, name) + position.worth(ticks), required
 
@@ -259,15 +259,16 @@ class MarginDesk:
             self._close(runner, here, held[here], cause)
 
     def _requirement_of(self, runner: Runner, name: InstrumentId) -> int:
-        ticks = self._market.mark_ticks(self._index[name])
-        return self._require(name, runner.ledger.held[name].lots, ticks, is_initial=False)
+        lots = runner.ledger.held[name].lots
+        ticks = self._market.value_ticks(self._index[name], lots)
+        return self._require(name, lots, ticks, is_initial=False)
 
     def _close(self, runner: Runner, name: InstrumentId, lots_before: int, cause: int) -> None:
         position = runner.ledger.held[name]
         step = max(1, -(-abs(lots_before) * self._agreement.step_e8 // E8))
         lots = min(abs(position.lots), step)
         side = -1 if position.lots > 0 else 1
-        ticks = self._market.mark_ticks(self._index[name])
+        ticks = self._market.value_ticks(self._index[name], position.lots)
         notional = compute_fill_notional(
             lots, ticks, position.factor, position.inverse_factor, side
         )

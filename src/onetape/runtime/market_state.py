@@ -17,6 +17,7 @@ from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
+from onetape.portfolio.closing_marks import closing_prices
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.trading_day import find_day_starts
 
@@ -31,8 +32,8 @@ class MarketState:
     """
 
     __slots__ = (
-        "_adjusted", "_depths", "_index", "_last_row", "_next_start", "_rows", "_single", "_synced",
-        "_this_start", "_timeline", "close_ticks", "row", "session_starts",
+        "_adjusted", "_depths", "_index", "_last_row", "_next_start", "_rows", "_sides", "_single",
+        "_synced", "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
@@ -41,6 +42,11 @@ class MarketState:
         ticks = np.array([each.tick_float for each in timeline.instruments])
         exact = timeline.columns["close"] / ticks[timeline.instrument_index]
         self.close_ticks: Sequence[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
+        self._sides: tuple[Sequence[int], Sequence[int]] | None = None
+        if timeline.marks_closing_side:
+            bid, ask = closing_prices(timeline.columns)
+            sizes = ticks[timeline.instrument_index]
+            self._sides = (_to_ticks(bid, sizes), _to_ticks(ask, sizes))
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
@@ -107,6 +113,25 @@ class MarketState:
         if self._adjusted and index in self._adjusted and self._adjusted[index].row == row:
             return self._adjusted[index].ticks
         return self.close_ticks[row] if row >= 0 else 0
+
+    @property
+    def marks_closing_side(self) -> bool:
+        """Whether a position is valued at the side that would close it."""
+        return self._sides is not None
+
+    def value_ticks(self, index: int, lots: int) -> int:
+        """What a position of so many lots is valued at: the mark, or the side that would close it.
+
+        That is the bid of a long and the ask of a short, in ticks; 0 before the first row.
+        """
+        if self._sides is None:
+            return self.mark_ticks(index)
+        row = self.last_row(index)
+        return self.ticks_at(row, lots) if row >= 0 else 0
+
+    def ticks_at(self, row: int, lots: int) -> int:
+        """`value_ticks` as of a row of the instrument."""
+        return self.close_ticks[row] if self._sides is None else self._sides[lots < 0][row]
 
     def close(self, index: int) -> float:
         """Newest close, as it came or adjusted by a split since; NaN before the first bar."""
@@ -180,6 +205,10 @@ class MarketState:
         return start if start > after else -1
 
 
+def _to_ticks(prices: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> Sequence[int]:
+    return np.floor(prices / sizes + 0.5).astype(np.int64).tolist()
+
+
 class Valuation:
     """What a sub-ledger is worth at the marks of a `MarketState`: exact minor units.
 
@@ -211,8 +240,11 @@ class Valuation:
             return
         self.row = market.row
         gross = net = promised = 0
+        is_sided = market.marks_closing_side
         for identity, position in self._ledger.held.items():
             mark = market.mark_ticks(self._index[identity])
+            if is_sided:
+                mark = market.value_ticks(self._index[identity], position.lots)
             if position.is_margined:
                 notional = position.exposure(mark)
                 promised += notional - position.worth(mark)

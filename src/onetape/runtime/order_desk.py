@@ -588,7 +588,9 @@ class OrderDesk:
         here = line.instrument.id
         position = line.position
         mark_ticks = self._market.mark_ticks
-        exposure = position.exposure(mark_ticks(line.index)) if position.lots else 0
+        exposure = 0
+        if position.lots:
+            exposure = position.exposure(self._market.value_ticks(line.index, position.lots))
         gross = runner.valuation.gross - abs(exposure)
         net = runner.valuation.net - exposure
         buys: dict[InstrumentId, int] = {}
@@ -1078,7 +1080,7 @@ class OrderDesk:
         runner = self._runners[strategy]
         runner.valuation.refresh()
         position = runner.ledger.positions[instrument]
-        mark = self._market.mark_ticks(self._index[instrument])
+        mark = self._market.value_ticks(self._index[instrument], position.lots)
         equity = runner.valuation.equity
         if runner.exchange is not None:
             currency = self._instruments[instrument].settlement_currency

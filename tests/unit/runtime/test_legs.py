@@ -38,8 +38,6 @@ from onetape.execution.simulated.carrying import CarryingModel, build_carrying
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.breakers import BreakerLimits
 from onetape.risk.limits import AccountLimits, RiskLimits, ShortSaleLimits
-from onetape.runtime.compiled.host import CompiledHost
-from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
 from tests.support.actions import DIVIDEND, SPLIT, SYMBOL_CHANGE, make_action, with_actions
 from tests.support.contracts import (
@@ -506,11 +504,3 @@ def test_what_legs_do_not_carry_is_refused_before_the_run(
     with pytest.raises(ConfigError) as refused:
         run_legs(timeline, limits=limits)
     assert refused.value.where == where
-
-
-def test_compiled_host_refuses_legs_by_name() -> None:
-    timeline = make_timeline([flat(100)] * 2)
-    spec = StrategySpec(name="s0", strategy=at_rows({}), capital=E8)
-    with pytest.raises(ConfigError, match="long and short legs side by side") as refused:
-        CompiledHost(timeline, spec, make_terms(timeline, has_legs=True), RiskLimits())
-    assert refused.value.where == "execution.position_mode"

@@ -68,7 +68,7 @@ from onetape.runtime.conversion_desk import ConversionDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.drift_watch import Watched
-from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
+from onetape.runtime.equity_watch import AccountBooks, ClosingSideWatch, EquityWatch, WatchedBooks
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
@@ -86,7 +86,12 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
-from onetape.runtime.sessions.venue_choice import build_venue, check_fills, refuse_legs
+from onetape.runtime.sessions.venue_choice import (
+    build_venue,
+    check_fills,
+    refuse_closing_marks,
+    refuse_legs,
+)
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch
@@ -209,6 +214,8 @@ def run_backtest(
     terms = build_terms(config.execution, config.seed, timeline)
     if terms.has_legs:
         timeline = timeline.with_legs()
+    if terms.marks_closing_side:
+        timeline = timeline.at_closing_side()
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
@@ -333,6 +340,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         margin=margin,
         holds_in_halts=config.while_halted == "hold",
         has_legs=has_legs,
+        marks_closing_side=config.marks == "closing_side",
     )
 
 
@@ -395,6 +403,9 @@ class BacktestSession:
         if terms.has_legs:
             refuse_legs(timeline.instruments, limits)
             timeline = timeline.with_legs()
+        if terms.marks_closing_side:
+            refuse_closing_marks(timeline, terms)
+            timeline = timeline.at_closing_side()
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
@@ -562,7 +573,8 @@ class BacktestSession:
         index = index_of(timeline.tradable)
         rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
         ends = timeline.slice_end.tolist()
-        return EquityWatch(books, self._market, index, rows_index, ends, account)
+        watch = ClosingSideWatch if timeline.marks_closing_side else EquityWatch
+        return watch(books, self._market, index, rows_index, ends, account)
 
     def _build_runner(
         self,

@@ -492,6 +492,12 @@ def check_carried(
         )
     if terms.has_legs:
         refuse_legs(instruments, limits)
+    if terms.marks_closing_side:
+        raise ConfigError(
+            "paper and live run on bars, which have no bid and no ask to mark positions at",
+            where="execution.marks",
+            remedy="set marks: market",
+        )
     asked = {
         "execution.carrying": terms.carrying is not None,
         "execution.margin": terms.margin is not None,

@@ -438,6 +438,8 @@ def _load_pinned(
     changes += _compare_files(action_pins, timeline, files)
     if are_hedged(header.instruments):
         timeline = timeline.with_legs()
+    if config.execution.marks == "closing_side":
+        timeline = timeline.at_closing_side()
     defined = {each.id: each for each in timeline.tradable}
     for each in header.instruments:
         if each != defined[each.id]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, OptionTerms
-from onetape.domain.market import TradingStatus
+from onetape.domain.market import MarkPrice, TradingStatus
 from onetape.domain.ports import AccountView
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.halts import TradingHalts
@@ -84,4 +84,27 @@ def refuse_legs(instruments: Sequence[Instrument], limits: RiskLimits) -> None:
             "day trades are counted where buys and sells net, and positions are held as legs",
             where="risk.account.pattern_day_trader",
             remedy="leave it out, or set execution.position_mode: netting",
+        )
+
+
+def refuse_closing_marks(timeline: Timeline, terms: VenueTerms) -> None:
+    """Refuse by name where there are no two sides to mark at; raises `ConfigError`."""
+    if timeline.kind not in ("quotes", "book"):
+        raise ConfigError(
+            f"positions are to be marked at the bid and the ask, and the session runs on "
+            f"{timeline.kind}, which have neither",
+            where="execution.marks",
+            remedy="run it on quotes or book, or set marks: market",
+        )
+    if any(isinstance(each, MarkPrice) for each in timeline.steps):
+        raise ConfigError(
+            "positions are to be marked at the bid and the ask, and the venue tells mark prices",
+            where="execution.marks",
+            remedy="set marks: market",
+        )
+    if terms.conversion_e8 is not None:
+        raise ConfigError(
+            "marks at the closing side are not carried beside several currencies",
+            where="execution.marks",
+            remedy="set marks: market, or leave out execution.currencies",
         )

@@ -6,6 +6,7 @@ import pytest
 
 from onetape.domain.errors import ConfigError
 from onetape.execution.simulated.fill_terms import BarPath, FillTerms, MarketPrice
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
@@ -35,3 +36,17 @@ def test_session_that_is_not_carried_is_refused(
     spec = StrategySpec(name="cross", strategy=SmaCross(), capital=1_000_000)
     with pytest.raises(ConfigError, match=message):
         CompiledHost(timeline, spec, make_terms(timeline, fill=fill), RiskLimits())
+
+
+@pytest.mark.parametrize(
+    ("terms", "where"),
+    [
+        (make_terms(BARS, has_legs=True), "execution.position_mode"),
+        (make_terms(BARS, marks_closing_side=True), "execution.marks"),
+    ],
+)
+def test_books_that_are_not_carried_are_refused(terms: VenueTerms, where: str) -> None:
+    spec = StrategySpec(name="cross", strategy=SmaCross(), capital=1_000_000)
+    with pytest.raises(ConfigError, match="which the compiled host does not carry") as refused:
+        CompiledHost(BARS, spec, terms, RiskLimits())
+    assert refused.value.where == where

@@ -1,0 +1,24 @@
+"""Marks at the closing side: what a position is worth to whoever would take it over now.
+
+*Marks*: a long at the best bid, a short at the best ask that stand behind the row. *Ignores*: their
+sizes, and what closing costs. Where a side is empty, the middle of the newest row that had both
+stands for it. *Units*: prices. *Source*: IFRS 13, 70 and 71, which permit the bid for what is owned
+and the ask for what is owed, and the middle for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def closing_prices(columns: Mapping[str, npt.NDArray[Any]]) -> tuple[Floats, Floats]:
+    """What a long and what a short is marked at behind each row of quotes or depth."""
+    close = columns["close"]
+    bid, ask = (np.where(columns[name] > 0, columns[name], close) for name in ("bid", "ask"))
+    return bid, ask
