@@ -79,7 +79,8 @@ def run(timeline: Timeline, orders: list[Order], *, has_legs: bool) -> SessionRu
     margin = make_margin(timeline, "0.001", "0.0005") if instrument.is_margined else None
     return run_session(
         timeline, strategy, capital=1_000_000, currency=instrument.settlement_currency,
-        limits=RiskLimits(max_leverage=None if margin else 1_000), has_legs=has_legs,
+        limits=RiskLimits(max_leverage=None if margin else 1_000, max_drawdown_pct=99),
+        has_legs=has_legs,
         fees=BpsFees(maker_bps=1, taker_bps=4), margin=margin,
     )  # fmt: skip
 
@@ -117,6 +118,10 @@ def test_legs_come_to_what_netting_comes_to(instrument: Instrument) -> None:
         assert abs(curves[1].equity - curves[0].equity).max() <= slack, f"seed {seed}"
         assert (curves[1].net_exposure == curves[0].net_exposure).all() or slack
         assert (curves[1].gross_exposure >= curves[0].gross_exposure - slack).all()
+        watches = [each.session.runners["s0"].watch for each in (netted, hedged)]
+        for name in ("equity", "peak", "session_start"):
+            one, other = (getattr(each.save(), name) for each in watches if each is not None)
+            assert abs(one - other) <= slack, f"seed {seed}: {name}"
         results = [each.ledger().realized + unrealized(each) for each in (netted, hedged)]
         assert abs(results[1] - results[0]) <= slack, f"seed {seed}"
         assert hedged.ledger().fees == netted.ledger().fees

@@ -16,25 +16,30 @@ from onetape.domain.events import (
     MarginStatus,
     MarginStatusChanged,
     OrderCanceled,
+    OrderRejected,
     PositionAdjusted,
     PositionSettled,
     SettlementKind,
 )
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.legs import leg_of
-from onetape.domain.market import ContractExpiry, SessionSettlement
+from onetape.domain.market import ContractExpiry, MarkPrice, SessionSettlement
 from onetape.domain.numbers import E8
 from onetape.domain.orders import (
+    Contingency,
     DenialCode,
     OrderIntent,
     OrderType,
     PositionSide,
     QuantityBasis,
+    RejectCode,
     Side,
     TimeInForce,
 )
 from onetape.domain.postings import PostingKind
 from onetape.execution.simulated.carrying import CarryingModel, build_carrying
+from onetape.execution.simulated.fill_terms import FillTerms, MarketPrice
+from onetape.marketdata.membership import Membership
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.breakers import BreakerLimits
 from onetape.risk.limits import AccountLimits, RiskLimits, ShortSaleLimits
@@ -42,14 +47,16 @@ from onetape.strategy.context import Context
 from tests.support.actions import DIVIDEND, SPLIT, SYMBOL_CHANGE, make_action, with_actions
 from tests.support.contracts import (
     LINEAR,
+    check_whole,
     make_contract_timeline,
     make_funding,
     make_future,
     make_margin,
     make_option,
 )
+from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, make_terms, run_session
-from tests.support.timelines import AAPL, MINUTE, MSFT, at_rows, closes, make_timeline
+from tests.support.timelines import AAPL, MINUTE, MSFT, at_rows, closes, make_timeline, opens
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 PERP = LINEAR.id
@@ -504,3 +511,126 @@ def test_what_legs_do_not_carry_is_refused_before_the_run(
     with pytest.raises(ConfigError) as refused:
         run_legs(timeline, limits=limits)
     assert refused.value.where == where
+
+
+def test_group_of_one_name_binds_the_orders_of_one_leg() -> None:
+    """A fill of the long leg's order cancels the other of its leg, and none of the short leg."""
+
+    def group(ctx: Context) -> None:
+        for leg, side in ((LONG, Side.BUY), (SHORT, Side.SELL)):
+            for limit in (99.0, 101.0):
+                ctx.order(
+                    AAPL, side, 1, limit=limit if leg is LONG else limit + 10, leg=leg,
+                    group="one", contingency=Contingency.OCO,
+                )  # fmt: skip
+
+    run = run_legs(make_timeline([flat(100), flat(100), flat(100)]), (0, group))
+    assert [each.instrument for each in run.fills] == ["AAPL#LONG.XNAS"]
+    assert len(run.of_type(OrderCanceled)) == 1
+    assert [each.instrument for each in run.session.desk.save().orders] == ["AAPL#SHORT.XNAS"] * 2
+
+
+def test_expired_contract_is_denied_leg_by_leg() -> None:
+    future = make_future(closes(1))
+    timeline = make_contract_timeline(
+        (future, [flat(5_000)] * 2), (make_timeline([flat(1)]).instruments[0], [flat(100)] * 4)
+    )
+    run = run_legs(
+        timeline, (2, lambda ctx: ctx.sell(future.id, 1, leg=SHORT)),
+        margin=make_margin(timeline),
+    )  # fmt: skip
+    assert [each.code for each in run.denied] == [DenialCode.EXPIRED]
+
+
+def test_members_of_a_universe_are_instruments() -> None:
+    timeline = make_timeline([flat(100)] * 3, [flat(100)] * 3)
+    timeline.universe = Membership("few", {AAPL: [opens(0)], MSFT: []})
+    run = run_legs(
+        timeline,
+        (1, lambda ctx: (ctx.buy(AAPL, 1, leg=LONG), ctx.buy(MSFT, 1, leg=LONG))),
+    )
+    assert [(each.code, each.instrument) for each in run.denied] == [
+        (DenialCode.NOT_A_MEMBER, "MSFT#LONG.XNAS")
+    ]
+    assert list(held(run)) == ["AAPL#LONG.XNAS"]
+
+
+def test_proceeds_of_a_leg_settle_with_the_days_of_its_instrument() -> None:
+    timeline = make_timeline([flat(100)] * 5, session=1, step=24 * 60 * MINUTE)
+    terms = msgspec.structs.replace(make_terms(timeline, has_legs=True), settlement_days=1)
+    seen: list[float] = []
+    run_legs(
+        timeline,
+        (0, lambda ctx: ctx.buy(AAPL, 10, leg=LONG)),
+        (1, lambda ctx: ctx.sell(AAPL, 10, leg=LONG)),
+        (2, lambda ctx: seen.append(ctx.cash - ctx.settled_cash)),
+        (3, lambda ctx: seen.append(ctx.cash - ctx.settled_cash)),
+        terms=terms, limits=RiskLimits(),
+    )  # fmt: skip
+    assert seen == [1_000, 0]
+
+
+def test_halt_rejects_orders_of_both_legs_and_flattening_waits_for_its_end() -> None:
+    timeline = with_halts(
+        make_timeline([flat(100)] * 2 + [flat(80)] * 6),
+        make_halt(closes(1), opens(5)),
+    )
+    flatten = BreakerLimits(kind=BreakerKind.DAILY_LOSS, action=BreakerAction.FLATTEN, pct=3)
+    run = run_legs(
+        timeline,
+        (0, lambda ctx: (ctx.buy(AAPL, 1_000, leg=LONG), ctx.sell(AAPL, 400, leg=SHORT))),
+        (3, lambda ctx: ctx.close(AAPL)),
+        limits=RiskLimits(max_leverage=4, breakers=(flatten,)),
+    )
+    assert {each.code for each in run.of_type(OrderRejected)} == {RejectCode.HALTED}
+    assert all(each.client_order_id.count("close") == 0 for each in run.of_type(OrderRejected))
+    assert [each.client_order_id.rpartition("-")[2] for each in run.fills[2:]] == [
+        "close1", "close2"
+    ]  # fmt: skip
+    assert held(run) == {}
+
+
+def test_liquidation_of_a_halted_leg_waits() -> None:
+    timeline = with_halts(
+        make_contract_timeline((LINEAR, [flat(50_000), flat(50_000), flat(47_000), flat(47_000)])),
+        make_halt(closes(1), closes(9), instrument=PERP),
+    )
+    run = run_legs(
+        timeline, (0, lambda ctx: ctx.buy(PERP, 1, leg=LONG)),
+        instrument=PERP, margin=make_margin(timeline, is_isolated=True),
+    )  # fmt: skip
+    assert run.of_type(PositionSettled) == []
+    assert list(held(run)) == [leg_of(PERP, LONG)]
+
+
+def test_fills_at_one_close_share_what_its_bar_can_give() -> None:
+    """10 shares a bar: 8 of one leg leave 2 for the other at that close."""
+    thin = (100.0, 100.0, 100.0, 100.0, 10.0)
+    run = run_legs(
+        make_timeline([thin] * 3),
+        (0, lambda ctx: (ctx.buy(AAPL, 8, leg=LONG), ctx.sell(AAPL, 8, leg=SHORT))),
+        max_volume_ratio=1.0, fill=FillTerms(market=MarketPrice.SAME_CLOSE),
+    )  # fmt: skip
+    assert [(each.instrument, each.lots, each.ts_fill) for each in run.fills[:2]] == [
+        ("AAPL#LONG.XNAS", 8, closes(0)), ("AAPL#SHORT.XNAS", 2, closes(0)),
+    ]  # fmt: skip
+
+
+def test_venue_remembers_each_order_once() -> None:
+    run = run_legs(
+        make_timeline([flat(100)] * 2),
+        (0, lambda ctx: (ctx.buy(AAPL, 1, limit=1.0, leg=LONG),
+                         ctx.sell(AAPL, 1, limit=200.0, leg=SHORT))),
+    )  # fmt: skip
+    assert len(run.session.save().venue.orders) == 2
+
+
+def test_mark_price_of_the_venue_values_both_legs() -> None:
+    mark = MarkPrice(instrument=PERP, ts_event=closes(1), ts_known=closes(1), price=49_000.0)
+    timeline = make_contract_timeline((LINEAR, [flat(50_000)] * 2), steps=[mark])
+    run = run_legs(
+        timeline, (0, lambda ctx: (ctx.buy(PERP, 1, leg=LONG), ctx.sell(PERP, 0.5, leg=SHORT))),
+        instrument=PERP, margin=make_margin(timeline),
+    )  # fmt: skip
+    assert run.equity() == (100_000 - 1_000 + 500) * E8
+    check_whole(run, timeline.with_legs())
