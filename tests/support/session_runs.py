@@ -19,6 +19,7 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.legs import make_legs, spread_to_legs
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
+from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.fill_terms import FillTerms
@@ -84,6 +85,7 @@ def make_terms(
     fill: FillTerms | None = None,
     margin: MarginAgreement | None = None,
     holds_in_halts: bool = False,
+    capabilities: Capabilities | None = None,
     has_legs: bool = False,
     marks_closing_side: bool = False,
 ) -> VenueTerms:
@@ -105,6 +107,7 @@ def make_terms(
         fills=spread_to_legs(fills, legs) if fills else {},
         margin=margin,
         holds_in_halts=holds_in_halts,
+        capabilities=capabilities,
         has_legs=has_legs,
         marks_closing_side=marks_closing_side,
     )

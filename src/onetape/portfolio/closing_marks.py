@@ -8,17 +8,12 @@ and the ask for what is owed, and the middle for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
 
-def closing_prices(columns: Mapping[str, npt.NDArray[Any]]) -> tuple[Floats, Floats]:
-    """What a long and what a short is marked at behind each row of quotes or depth."""
-    close = columns["close"]
-    bid, ask = (np.where(columns[name] > 0, columns[name], close) for name in ("bid", "ask"))
-    return bid, ask
+def closing_prices(side: Floats, close: Floats) -> Floats:
+    """What positions are marked at behind each row: its bid (or ask), 0 where there is none."""
+    return np.where(side > 0, side, close)

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from onetape.domain.corporate_actions import ActionTerms, compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
@@ -159,6 +160,15 @@ class Marks:
             self._marks[instrument] = self._compute(instrument)
         return self._marks[instrument]
 
+    @property
+    def scalings(self) -> list[tuple[CorporateAction, ActionTerms]]:
+        """The splits and dividends in shares of the run, with their terms."""
+        return [
+            (each, compute_terms(each, self._instruments[each.instrument]))
+            for each in self._timeline.actions
+            if each.kind.scales and each.ts_known <= self._ts_end
+        ]
+
     def currencies(self, home: str) -> HomeCurrency:
         """What converts amounts into `home` at these marks."""
 
@@ -205,9 +215,11 @@ class Marks:
         slices = self._slice_of_row[rows]
         ts_close = self._timeline.columns["ts_close"][rows]
         if self._timeline.marks_closing_side:  # of quotes and depth, whose marks nothing adjusts
-            names = ("close", "bid", "ask")
-            own = {name: self._timeline.columns[name][rows] for name in names}
-            bids, asks = (mark_ticks(each, terms) for each in closing_prices(own))
+            close = self._timeline.columns["close"][rows]
+            bids, asks = (
+                mark_ticks(closing_prices(self._timeline.columns[name][rows], close), terms)
+                for name in ("bid", "ask")
+            )
             return InstrumentMarks(terms, slices, ticks, ts_close, bids, asks)
         slices, ticks = self._add_adjusted(instrument, slices, ticks)
         return InstrumentMarks(terms, slices, ticks, ts_close)

@@ -22,6 +22,24 @@ from onetape.portfolio.ledger import Ledger
 from onetape.runtime.trading_day import find_day_starts
 
 
+def list_ticks(timeline: Timeline, column: str) -> Sequence[int]:
+    """A column of prices in ticks of the instrument of each row, rounded to the nearest.
+
+    Of `bid` and `ask` what a position is marked at; see `closing_prices`.
+    """
+    sizes = np.array([each.tick_float for each in timeline.instruments])
+    columns, owners = timeline.columns, timeline.instrument_index
+
+    def compute(first: int, stop: int) -> npt.NDArray[np.int64]:
+        prices = columns[column][first:stop]
+        if column in ("bid", "ask"):
+            prices = closing_prices(prices, columns["close"][first:stop])
+        exact = prices / sizes[owners[first:stop]]
+        return np.floor(exact + 0.5).astype(np.int64)
+
+    return timeline.values(timeline.derive(np.int64, compute))
+
+
 class MarketState:
     """Marks, exposures and history as of `row` (the newest row that is known; -1 before any).
 
@@ -39,14 +57,10 @@ class MarketState:
     def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
         self._timeline = timeline
         self._single = len(timeline.instruments) == 1
-        ticks = np.array([each.tick_float for each in timeline.instruments])
-        exact = timeline.columns["close"] / ticks[timeline.instrument_index]
-        self.close_ticks: Sequence[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
+        self.close_ticks: Sequence[int] = list_ticks(timeline, "close")
         self._sides: tuple[Sequence[int], Sequence[int]] | None = None
         if timeline.marks_closing_side:
-            bid, ask = closing_prices(timeline.columns)
-            sizes = ticks[timeline.instrument_index]
-            self._sides = (_to_ticks(bid, sizes), _to_ticks(ask, sizes))
+            self._sides = (list_ticks(timeline, "bid"), list_ticks(timeline, "ask"))
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
@@ -60,10 +74,10 @@ class MarketState:
     def restore(self, row: int, actions: int = 0, steps: int = 0) -> None:
         """Stand at `row`, after so many of the timeline's corporate actions and contract steps."""
         self.row = self._synced = row
-        rows = np.arange(row + 1)
-        last = np.full(len(self._last_row), -1)
-        np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
-        self._last_row = last.tolist()
+        for at, each in enumerate(self._timeline.instruments):
+            rows = self._timeline.rows_of(each.id)
+            before = int(np.searchsorted(rows, row, side="right"))
+            self._last_row[at] = int(rows[before - 1]) if before else -1
         self._adjusted = fold_marks(self._timeline, actions, steps)
 
     def adjust(self, action: CorporateAction) -> list[int]:
@@ -174,7 +188,10 @@ class MarketState:
             market = timeline.instruments[self._index[instrument]]
             depth = self._depths.get(market.id)
             if depth is None:
-                depth = Depth(market, timeline.columns, timeline.rows_of(market.id))
+                depth = Depth(
+                    market, timeline.columns, timeline.rows_of(market.id),
+                    has_levels=timeline.kind == "book",
+                )  # fmt: skip
             self._depths[market.id] = self._depths[instrument] = depth
         depth.sync(self.row)
         return depth
@@ -203,10 +220,6 @@ class MarketState:
         self._this_start = start = self.session_starts[at - 1]
         self._next_start = self.session_starts[at] if at < len(self.session_starts) else INT64_MAX
         return start if start > after else -1
-
-
-def _to_ticks(prices: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> Sequence[int]:
-    return np.floor(prices / sizes + 0.5).astype(np.int64).tolist()
 
 
 class Valuation:

@@ -200,11 +200,10 @@ class Surroundings:
         newest = self.newest_row(instrument, standing.row)
         index = self._index[instrument]
         if self.timeline.marks_closing_side and lots and newest >= 0:
-            columns = {
-                name: self.timeline.columns[name][newest : newest + 1]
-                for name in ("close", "bid", "ask")
-            }
-            price = float(closing_prices(columns)[lots < 0][0])
+            side = "ask" if lots < 0 else "bid"
+            here = slice(newest, newest + 1)
+            columns = self.timeline.columns
+            price = float(closing_prices(columns[side][here], columns["close"][here])[0])
             return compute_ticks(price, self.instruments[instrument].tick_float, 0)
         return compute_mark_ticks(self.timeline, index, newest, standing.actions, standing.steps)
 

@@ -26,6 +26,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.legs import index_of, make_legs, spread_to_legs
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
@@ -41,12 +42,13 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.option_adjustment import find_options
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
 from onetape.risk.gates.gate import Gate
@@ -86,8 +88,11 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
+from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
     build_venue,
+    capabilities_of,
     check_fills,
     refuse_closing_marks,
     refuse_legs,
@@ -102,6 +107,9 @@ from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
 
 BLOCK_ROWS = 4096
+
+RELEASE_ROWS = 1 << 17
+"""Rows after which the memory of those behind is free again, where they lie on disk."""
 
 SNAPSHOT_EVENTS = 50_000
 """Events between two snapshots: about a second of work, which is what a kill loses."""
@@ -211,6 +219,7 @@ def run_backtest(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
+    check_footings(timeline, config.data.files)
     terms = build_terms(config.execution, config.seed, timeline)
     if terms.has_legs:
         timeline = timeline.with_legs()
@@ -339,6 +348,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         ),
         margin=margin,
         holds_in_halts=config.while_halted == "hold",
+        capabilities=capabilities_of(config.capabilities or config.venue),
         has_legs=has_legs,
         marks_closing_side=config.marks == "closing_side",
     )
@@ -401,7 +411,7 @@ class BacktestSession:
             )
         check_fills(timeline, terms)
         if terms.has_legs:
-            refuse_legs(timeline.instruments, limits)
+            refuse_legs(timeline.instruments, limits, terms)
             timeline = timeline.with_legs()
         if terms.marks_closing_side:
             refuse_closing_marks(timeline, terms)
@@ -452,25 +462,31 @@ class BacktestSession:
         )
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
+        self._emulator = build_emulator(
+            self._venue, timeline, terms.capabilities, self._oms, self.desk, self._log
+        )
         self._contracts = ContractDesk(
             self._log, self._market, timeline.tradable, self.runners, self.desk
         )
+        self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.tradable,
-                self._contracts.options, self.desk.halted,
+                self._contracts.options, self.desk.halted, self.desk,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
-            _refuse_currencies(timeline, terms)
+            _refuse_currencies(terms)
+        _refuse_option_actions(timeline)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts, self._margin, self._build_breakers(limits),
+            timeline, self._market, list(self.runners.values()), self.desk,
+            self._emulator or self._venue, self._log, self._contracts, self._margin,
+            self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
-        self._snapshot_rows = self._snapshot_events = 0
+        self._snapshot_rows = self._snapshot_events = self._released = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
@@ -571,10 +587,9 @@ class BacktestSession:
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         timeline = self._timeline
         index = index_of(timeline.tradable)
-        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-        ends = timeline.slice_end.tolist()
+        rows_index = None if len(index) == 1 else timeline.row_owners
         watch = ClosingSideWatch if timeline.marks_closing_side else EquityWatch
-        return watch(books, self._market, index, rows_index, ends, account)
+        return watch(books, self._market, index, rows_index, timeline.row_ends, account)
 
     def _build_runner(
         self,
@@ -624,8 +639,8 @@ class BacktestSession:
             valuation = CurrencyValuation(ledger, self._market, marks, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
-                    ledger, self._market, marks, timeline.instrument_index.tolist(),
-                    timeline.slice_end.tolist(), currencies, pairs,
+                    ledger, self._market, marks, timeline.row_owners, timeline.row_ends,
+                    currencies, pairs,
                 )  # fmt: skip
         elif self._is_watched:
             watch = self._build_watch(ledger, account)
@@ -675,6 +690,8 @@ class BacktestSession:
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
+            options=self._contracts.save(),
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: SessionState) -> None:
@@ -705,6 +722,7 @@ class BacktestSession:
         self._alerts.done = self._alerts.count_before(state.row + 1)
         self._actions.done = state.actions
         self._steps.done = state.steps
+        self._contracts.restore(state.options)
         if self._margin is not None:
             self._margin.restore(state.margin)
         self._day_ends.done = state.day_ends
@@ -716,6 +734,8 @@ class BacktestSession:
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
 
@@ -763,8 +783,7 @@ class BacktestSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        ts_first = int(self._timeline.columns["ts_open"].min())
-        self.pipeline.start(self._header(), deposits, ts or ts_first)
+        self.pipeline.start(self._header(), deposits, ts or self._timeline.ts_first)
         self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
@@ -794,6 +813,9 @@ class BacktestSession:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
             until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            if row - self._released >= RELEASE_ROWS:
+                self._timeline.release()
+                self._released = row
             if snapshots is not None:
                 self._keep(snapshots)
 
@@ -813,7 +835,7 @@ class BacktestSession:
 
         They end at the same rows wherever the session stands.
         """
-        for start, stop in cut_blocks(self._timeline.slice_end, rows):
+        for start, stop in self._timeline.cut(rows):
             if stop > self.row:
                 yield max(start, self.row), stop
 
@@ -857,26 +879,32 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
             )
 
 
-def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+def _refuse_currencies(terms: VenueTerms) -> None:
     if terms.holds_currencies and terms.settlement_days:
         raise ConfigError(
             "proceeds settle in one currency, and foreign cash is held",
             where="execution.settlement_days",
             remedy="leave it out, or set execution.currencies.foreign_cash: convert",
         )
-    if terms.margin is not None:
+    if terms.margin is not None and terms.margin.is_isolated:
         raise ConfigError(
-            "margin is measured in one currency",
-            where="execution.currencies",
-            remedy="leave out execution.currencies or execution.margin",
+            "is isolated, which is measured in one currency",
+            where="execution.margin.mode",
+            remedy="set mode: cross, or leave out execution.currencies",
         )
-    for each in timeline.instruments:
-        if each.is_contract:
-            raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
-                where="execution.currencies",
-                remedy="leave out execution.currencies",
-            )
+
+
+def _refuse_option_actions(timeline: Timeline) -> None:
+    for action in timeline.actions:
+        if action.kind is CorporateActionKind.SPIN_OFF or action.kind.ends:
+            for _, option in find_options(timeline.instruments, action):
+                raise ConfigError(
+                    f"{option.id} is on {action.instrument}, of which there is a "
+                    f"{action.kind.value.replace('_', ' ')} before it expires, and what it would "
+                    "deliver then is not carried",
+                    where="data.corporate_actions",
+                    remedy="leave the option out, or end the run before it",
+                )
 
 
 def _refuse_unmargined(timeline: Timeline) -> None:
@@ -919,6 +947,8 @@ def compute_features(
             return {}
         check_slice_features(strategy, features)
         single, crossing = split_cross_sections(dict(features))
+        if timeline.kind != "bars":
+            return compute_tick_features(timeline, single, crossing, instruments)
         if len(timeline.instruments) == 1:
             merged = compute_feature_columns(single, timeline.columns)
             for feature, cross in crossing.items():
@@ -933,6 +963,12 @@ def compute_features(
                 merged[feature][rows] = values
         for feature, cross in crossing.items():
             merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+    except StrategyError as error:
+        if not error.where.startswith("feature "):
+            raise
+        raise StrategyError(
+            error.what, where=f"{name}: {error.where}", remedy=error.remedy
+        ) from error
     except OnetapeError:
         raise
     except Exception as error:
@@ -942,13 +978,3 @@ def compute_features(
             remedy="run the estimator on a few bars by hand: Estimator.start().update(...)",
         ) from error
     return merged
-
-
-def cut_blocks(slice_end: npt.NDArray[np.bool_], rows: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
-    ends = np.flatnonzero(slice_end) + 1
-    start, total = 0, len(slice_end)
-    while start < total:
-        at = min(int(np.searchsorted(ends, start + rows)), len(ends) - 1)
-        yield start, int(ends[at])
-        start = int(ends[at])

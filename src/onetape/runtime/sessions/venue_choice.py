@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, OptionTerms
 from onetape.domain.market import MarkPrice, TradingStatus
-from onetape.domain.ports import AccountView
+from onetape.domain.ports import AccountView, SimulatedExchange
+from onetape.execution.emulation import OrderEmulator
+from onetape.execution.gateway import Capabilities
+from onetape.execution.oms import Oms
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.terms import VenueTerms
@@ -17,6 +20,8 @@ from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.step_log import StepLog
 
 
 def build_venue(
@@ -33,6 +38,51 @@ def build_venue(
     if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
         return SimulatedVenue(instruments, terms, market.newest_bar, account, halts)
     return TickVenue(instruments, terms, market.newest_bar, account, market.standing, halts)
+
+
+def capabilities_of(venue: str) -> Capabilities | None:
+    """What a real venue can do with an order, by its name; None: everything, it is simulated."""
+    if venue == "alpaca":
+        from onetape.execution.alpaca.translation import CAPABILITIES
+
+        return CAPABILITIES
+    if venue == "binance":
+        from onetape.execution.binance.gateway import BinanceGateway
+
+        return BinanceGateway.capabilities
+    if venue == "ibkr":
+        from onetape.execution.ibkr.translation import CAPABILITIES
+
+        return CAPABILITIES
+    return None
+
+
+def build_emulator(
+    venue: SimulatedExchange,
+    rows: SessionRows,
+    capabilities: Capabilities | None,
+    oms: Oms,
+    desk: OrderDesk,
+    log: StepLog,
+) -> OrderEmulator | None:
+    """What stands before a venue that lacks something; None: it can everything.
+
+    The desk denies from then on what neither the venue nor the emulator can.
+
+    Raises:
+        ConfigError: The rows are none that an order can be held on.
+    """
+    if capabilities is None:
+        return None
+    if rows.kind not in ("bars", "trades"):
+        raise ConfigError(
+            f"orders that a venue lacks wait for bars or prints, and the session runs on "
+            f"{rows.kind}",
+            where="execution.capabilities",
+            remedy="leave it out",
+        )
+    desk.capabilities = capabilities
+    return OrderEmulator(venue, rows.instruments, capabilities, oms, desk, lambda: log.now)
 
 
 def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
@@ -70,8 +120,15 @@ def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
             )
 
 
-def refuse_legs(instruments: Sequence[Instrument], limits: RiskLimits) -> None:
+def refuse_legs(instruments: Sequence[Instrument], limits: RiskLimits, terms: VenueTerms) -> None:
     """Refuse by name what a session that holds legs does not carry; raises `ConfigError`."""
+    if terms.capabilities is not None:
+        raise ConfigError(
+            "a venue that lacks something is emulated, and positions are held as legs, which no "
+            "venue here has",
+            where="execution.capabilities",
+            remedy="leave it out, or set execution.position_mode: netting",
+        )
     for each in instruments:
         if isinstance(each.terms, OptionTerms):
             raise ConfigError(
