@@ -15,6 +15,7 @@ import msgspec
 from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
@@ -96,7 +97,7 @@ class RiskControls:
         self._log = log
         self._market = market
         self._oms = oms
-        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._index = index_of(instruments)
         self._runners = runners
         self._watch = watch
         self._engines = engines or {}
@@ -191,7 +192,7 @@ class RiskControls:
                     if quote is not None:
                         self._uptick.show(order, quote)
         if self._universe is not None:
-            is_member = self._universe.is_member(order.instrument.id, order.ts)
+            is_member = self._universe.is_member(market_of(order.instrument.id), order.ts)
             for gate in engine.gates:
                 if isinstance(gate, MembershipGate):
                     gate.limit_for(order.instrument).is_member = is_member

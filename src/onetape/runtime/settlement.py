@@ -14,6 +14,7 @@ import msgspec
 
 from onetape.domain.events import CashSettling, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import market_of
 from onetape.domain.orders import Side
 from onetape.marketdata.timeline import DayEnd
 from onetape.runtime.runner import Runner
@@ -75,7 +76,7 @@ class Settlement:
         """Settle what is due."""
         ended = {self._instruments[index].id for index in day_end.instruments}
         for each in self._pending:
-            each.days -= each.instrument in ended
+            each.days -= market_of(each.instrument) in ended
         for each in self._pending:
             if not each.days:
                 runner = self._runners[each.strategy]
