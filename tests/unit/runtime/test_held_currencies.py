@@ -22,7 +22,7 @@ from onetape.portfolio.equity_curve import Marks
 from onetape.portfolio.journal import read_journal
 from onetape.portfolio.statement import days_of, state_day
 from onetape.research.run_summary import summarize_run
-from onetape.risk.limits import RiskLimits
+from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.config_execution import Currencies
 from onetape.runtime.sessions.backtest import StrategySpec
@@ -308,3 +308,28 @@ def test_what_is_not_carried_is_refused_by_name() -> None:
     model = CarryingModel(margin_interest_pct_of={"GBP": Decimal(1)})
     with pytest.raises(ConfigError, match="a rate of GBP"):
         build_carrying(model, WORLD.instruments)
+
+
+# Two strategies with 100,000 each. The first holds 100 at 110 EUR, 13,750 USD at 1.25, and has a
+# buy of 20 open; the second wants 100 for 13,750: with 2,750 more that is 15.125 % of 200,000.
+@pytest.mark.parametrize(("limit", "refused"), [(15.2, 0), (15.1, 1)])
+def test_exposure_of_the_account_is_added_up_in_the_currency_of_the_books(
+    limit: float, refused: int
+) -> None:
+    first = at_rows(
+        {1: lambda ctx: ctx.buy(SAP, 100), 2: lambda ctx: ctx.buy(SAP, 20, limit=1)},
+        instrument=SAP,
+    )  # fmt: skip
+    second = at_rows({2: lambda ctx: ctx.buy(SAP, 100)}, instrument=SAP)
+    terms = msgspec.structs.replace(make_terms(WORLD), conversion_e8=0)
+    account = AccountLimits(max_gross_exposure_pct=limit)
+    run = run_session(WORLD, first, second, limits=RiskLimits(account=account), terms=terms)
+    assert [(e.code.value, e.actual, e.unit) for e in run.of_type(OrderDenied)] == [
+        ("account_gross_exposure", 30_250, "USD")
+    ] * refused
+
+
+def test_losses_of_an_account_in_several_currencies_are_refused_by_name() -> None:
+    limits = RiskLimits(account=AccountLimits(max_drawdown_pct=5))
+    with pytest.raises(ConfigError, match="losses of the account are watched in one"):
+        hold(WORLD, {}, limits=limits)
