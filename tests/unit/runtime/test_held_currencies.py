@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from onetape.domain.errors import ConfigError, StrategyError
-from onetape.domain.events import CashPosted, KillSwitchSet, OrderDenied
+from onetape.domain.events import CashPosted, CashSettling, KillSwitchSet, OrderDenied
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import E8, minor_to_decimal
 from onetape.domain.orders import ConvertIntent
@@ -274,6 +274,32 @@ def test_borrowed_currencies_pay_their_own_rate_and_income_stays_where_it_is() -
     assert cash(run)["EUR"] == Decimal("-10000") - Decimal("2.50015625") + 200
 
 
+# Shares for 10,000 EUR are sold on the second day, T+1: until the third ends they buy nothing and
+# are not converted.
+def test_proceeds_settle_in_their_own_currency() -> None:
+    days = make_world(
+        (EURO, flat(*[1.25] * 5)), (EURO_SHARE, flat(*[100] * 5)), step=NS_PER_DAY, session=1
+    )
+
+    def ask(ctx: Context) -> None:
+        ctx.buy(SAP, 1)
+        ctx.convert(1, "EUR", "USD")
+
+    run = hold(
+        days,
+        {0: lambda ctx: (ctx.convert(12_500, "USD", "EUR"), ctx.buy(SAP, 100)),
+         1: lambda ctx: ctx.sell(SAP, 100), 2: ask, 3: ask},
+        settlement_days=1,
+    )  # fmt: skip
+    assert [(e.amount / E8, e.currency, e.unsettled / E8) for e in run.of_type(CashSettling)] == [
+        (10_000, "EUR", 10_000), (-10_000, "EUR", 0)
+    ]  # fmt: skip
+    assert denials(run) == [
+        ("buying_power", 100, 0, "EUR cash"), ("buying_power", 1, 0, "EUR cash")
+    ]  # fmt: skip
+    assert cash(run) == {"USD": Decimal("87501.25"), "EUR": 9_899}
+
+
 # 10,000 EUR come at 1.2. On the second day they are at 1.25, then at 1.3: 500 USD each.
 def test_a_statement_tells_what_the_rate_made_of_held_cash() -> None:
     days = make_world(
@@ -297,8 +323,6 @@ def test_a_statement_tells_what_the_rate_made_of_held_cash() -> None:
 
 
 def test_what_is_not_carried_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="proceeds settle in one currency"):
-        hold(WORLD, {}, settlement_days=1)
     with pytest.raises(ValueError, match="it asks for none"):
         Currencies.model_validate({"minimum": 2})
     spec = StrategySpec(name="s0", strategy=BuyAndHold(), capital=10**12)
