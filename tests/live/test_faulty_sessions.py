@@ -1,7 +1,7 @@
 """A live session through seeded faults of its venue: the books are equal, and limits hold always.
 
-Replaces make orders smaller here. Alpaca counts a replacement's quantity from its own start, so one
-to more that meets a fill on its way comes out larger by that fill, which no limit can foresee.
+Replaces make orders smaller and larger. Alpaca counts a replacement's quantity from its own start,
+so what fills on its way comes on top: risk counts both.
 
 `ONETAPE_FAULTS` says how many schedules are tried (`make soak`: 200). A failure prints its seed and
 what went wrong at the venue.
@@ -67,7 +67,8 @@ class Greedy(Strategy):
         if step in (1, 3):
             ctx.buy(bar.instrument, 9, limit=ctx.round_price(bar.instrument, bar.close * 0.9998, 1))
         if step in (2, 5) and resting:
-            ctx.replace(resting[0].client_order_id, bar.instrument, quantity=6)
+            quantity = 6 if self.bars % 2 else 12
+            ctx.replace(resting[0].client_order_id, bar.instrument, quantity=quantity)
         if step == 4 and resting:
             ctx.cancel(resting[-1].client_order_id)
         if step == 6 and ctx.position(bar.instrument) > 0:

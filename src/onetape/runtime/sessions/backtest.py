@@ -41,7 +41,7 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
@@ -212,6 +212,7 @@ def run_backtest(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
+    check_footings(timeline, config.data.files)
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
@@ -926,6 +927,12 @@ def compute_features(
                 merged[feature][rows] = values
         for feature, cross in crossing.items():
             merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+    except StrategyError as error:
+        if not error.where.startswith("feature "):
+            raise
+        raise StrategyError(
+            error.what, where=f"{name}: {error.where}", remedy=error.remedy
+        ) from error
     except OnetapeError:
         raise
     except Exception as error:
