@@ -309,7 +309,7 @@ class Runner:
             self.decided.remove(self.decided_to)
 
     def wait_for(self, amount: int, currency: str = "") -> int:
-        """So much more (or less) of a currency (empty: that of the books) waits; returns all of it."""
+        """So much more (or less) waits, of a currency or (empty) that of the books; all of it."""
         if not currency:
             self.unsettled += amount
             return self.unsettled
