@@ -183,6 +183,22 @@ def test_a_cash_account_may_not_borrow_and_its_open_buys_are_bound() -> None:
     assert cash(run) == {"USD": 95_500, "EUR": 4_000, "JPY": 0}
 
 
+def test_what_a_conversion_costs_must_be_there_too() -> None:
+    """Of 100,000 dollars 99,998 can go: the minimum of 2 is paid in dollars. So it is by euros."""
+
+    def ask(ctx: Context) -> None:
+        ctx.convert(100_000, "USD", "EUR")
+        ctx.convert(99_998, "USD", "EUR")
+        ctx.convert(1_000, "EUR", "JPY")
+        ctx.convert(1_000, "EUR", "USD")
+
+    run = hold(WORLD, {2: ask}, minimum=2)
+    assert denials(run) == [
+        ("buying_power", 100_002, 100_000, "USD cash"), ("buying_power", 2, 0, "USD cash")
+    ]  # fmt: skip
+    assert cash(run) == {"USD": 1_248, "EUR": Decimal("78998.4"), "JPY": 0}
+
+
 # On a leverage of 1.5 half the equity of 100,000 may be borrowed: 50,000 EUR at 1.25 are 62,500.
 # 40,000 EUR are exactly as much. What is repaid passes at any time, a little more does not.
 def test_leverage_bounds_what_is_borrowed_and_repaying_passes() -> None:
