@@ -87,6 +87,7 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
+from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import (
     build_emulator,
     build_venue,
@@ -103,6 +104,9 @@ from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
 
 BLOCK_ROWS = 4096
+
+RELEASE_ROWS = 1 << 17
+"""Rows after which the memory of those behind is free again, where they lie on disk."""
 
 SNAPSHOT_EVENTS = 50_000
 """Events between two snapshots: about a second of work, which is what a kill loses."""
@@ -462,7 +466,7 @@ class BacktestSession:
             self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
-        self._snapshot_rows = self._snapshot_events = 0
+        self._snapshot_rows = self._snapshot_events = self._released = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
@@ -563,9 +567,8 @@ class BacktestSession:
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
-        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-        ends = timeline.slice_end.tolist()
-        return EquityWatch(books, self._market, index, rows_index, ends, account)
+        rows_index = None if len(index) == 1 else timeline.row_owners
+        return EquityWatch(books, self._market, index, rows_index, timeline.row_ends, account)
 
     def _build_runner(
         self,
@@ -613,8 +616,8 @@ class BacktestSession:
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
-                    ledger, self._market, index, timeline.instrument_index.tolist(),
-                    timeline.slice_end.tolist(), currencies, pairs,
+                    ledger, self._market, index, timeline.row_owners, timeline.row_ends,
+                    currencies, pairs,
                 )  # fmt: skip
         elif self._is_watched:
             watch = self._build_watch(ledger, account)
@@ -757,8 +760,7 @@ class BacktestSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        ts_first = int(self._timeline.columns["ts_open"].min())
-        self.pipeline.start(self._header(), deposits, ts or ts_first)
+        self.pipeline.start(self._header(), deposits, ts or self._timeline.ts_first)
         self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
@@ -788,6 +790,9 @@ class BacktestSession:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
             until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            if row - self._released >= RELEASE_ROWS:
+                self._timeline.release()
+                self._released = row
             if snapshots is not None:
                 self._keep(snapshots)
 
@@ -807,7 +812,7 @@ class BacktestSession:
 
         They end at the same rows wherever the session stands.
         """
-        for start, stop in cut_blocks(self._timeline.slice_end, rows):
+        for start, stop in self._timeline.cut(rows):
             if stop > self.row:
                 yield max(start, self.row), stop
 
@@ -913,6 +918,8 @@ def compute_features(
             return {}
         check_slice_features(strategy, features)
         single, crossing = split_cross_sections(dict(features))
+        if timeline.kind != "bars":
+            return compute_tick_features(timeline, single, crossing, instruments)
         if len(timeline.instruments) == 1:
             merged = compute_feature_columns(single, timeline.columns)
             for feature, cross in crossing.items():
@@ -942,13 +949,3 @@ def compute_features(
             remedy="run the estimator on a few bars by hand: Estimator.start().update(...)",
         ) from error
     return merged
-
-
-def cut_blocks(slice_end: npt.NDArray[np.bool_], rows: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
-    ends = np.flatnonzero(slice_end) + 1
-    start, total = 0, len(slice_end)
-    while start < total:
-        at = min(int(np.searchsorted(ends, start + rows)), len(ends) - 1)
-        yield start, int(ends[at])
-        start = int(ends[at])
