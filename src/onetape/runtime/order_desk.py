@@ -1053,6 +1053,8 @@ class OrderDesk:
         cash = self.cash_in(runner, currency)
         if currency == runner.ledger.currency:
             cash -= runner.unsettled
+        else:
+            cash -= runner.unsettled_in.get(currency, 0)
         return cash - sum(
             each.leaves * each.worst_lot_cost
             for each in self._oms.open.values()

@@ -152,7 +152,7 @@ class Runner:
     which it has used as well; `rounds` counts how often the
     strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
     opened for it; `unsettled` are proceeds of sales (minor units) that a cash account may not spend
-    yet.
+    yet, `unsettled_in` those in foreign currencies that are held.
     """
 
     __slots__ = (
@@ -160,7 +160,7 @@ class Runner:
         "failure", "generate", "ledger", "lines", "name", "on_connection", "on_corporate_action",
         "on_margin", "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
         "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed",
-        "ts_rounds", "unsettled", "valuation", "watch",
+        "ts_rounds", "unsettled", "unsettled_in", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -187,6 +187,7 @@ class Runner:
         self.watch = watch
         self.exchange = exchange
         self.unsettled = 0
+        self.unsettled_in: dict[str, int] = {}
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix
@@ -310,6 +311,14 @@ class Runner:
         while self.decided_to + 1 in self.decided:
             self.decided_to += 1
             self.decided.remove(self.decided_to)
+
+    def wait_for(self, amount: int, currency: str = "") -> int:
+        """So much more (or less) waits, of a currency or (empty) that of the books; all of it."""
+        if not currency:
+            self.unsettled += amount
+            return self.unsettled
+        self.unsettled_in[currency] = self.unsettled_in.get(currency, 0) + amount
+        return self.unsettled_in[currency]
 
     def wants(self, index: int) -> bool:
         """Whether it is subscribed to the instrument at `index`."""

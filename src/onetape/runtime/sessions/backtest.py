@@ -880,12 +880,6 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
 
 
 def _refuse_currencies(terms: VenueTerms) -> None:
-    if terms.holds_currencies and terms.settlement_days:
-        raise ConfigError(
-            "proceeds settle in one currency, and foreign cash is held",
-            where="execution.settlement_days",
-            remedy="leave it out, or set execution.currencies.foreign_cash: convert",
-        )
     if terms.margin is not None and terms.margin.is_isolated:
         raise ConfigError(
             "is isolated, which is measured in one currency",
