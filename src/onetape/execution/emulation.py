@@ -279,6 +279,9 @@ class OrderEmulator:
             order.leaves = report.leaves
             if not report.leaves:
                 del book[order.identity]
+            for each in book.values():  # a child uses nothing that was before its parent's fill
+                if each.held and each.conditions.parent == order.identity:
+                    each.arrival = max(each.arrival, report.ts_fill)
             self._bind(book, follow_fill(book, order, report.lots))
             if not report.leaves:
                 self._bind(book, follow_end(book, order))

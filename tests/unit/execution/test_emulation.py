@@ -351,3 +351,17 @@ def test_child_of_a_canceled_order_of_the_group_goes_once() -> None:
         "2 1 filled 10 at 95", "2 2 canceled: one cancels the other",
         "2 3 canceled: its parent has ended",
     ]  # fmt: skip
+
+
+def test_child_is_not_met_by_prices_before_its_parent_filled() -> None:
+    """The entry fills inside bar 1, whose open is above what the exit waits to be touched."""
+
+    def enter(ctx: Context) -> None:
+        entry = ctx.order(AAPL, BUY, 10, limit=95)
+        ctx.order(AAPL, SELL, 10, touch=99, parent=entry)
+
+    bars: list[Prices] = [(100,), (100, 100, 94, 96), (96,), (96, 99, 96, 98), (98,)]
+    assert tell(run(bars, {0: enter})) == [
+        "0 2 held for order lists", "1 1 filled 10 at 95", "3 2 triggered",
+        "3 2 leaves as MARKET 10", "4 2 filled 10 at 98",
+    ]  # fmt: skip
