@@ -91,8 +91,9 @@ class CatalogSource:
                 bid, ask, bid_size, ask_size = (float(rows[name][at]) for name in _QUOTE)
                 return QuoteTick(
                     instrument=InstrumentId(instrument), ts_event=int(rows["ts_event"][at]),
-                    ts_known=int(rows["ts_known"][at]), bid=bid, ask=ask, bid_size=bid_size,
-                    ask_size=ask_size, source="catalog", quality=int(rows["quality"][at]),
+                    ts_known=int(rows["ts_known"][at]), source="catalog",
+                    quality=int(rows["quality"][at]), bid=bid, ask=ask,
+                    bid_size=bid_size, ask_size=ask_size,
                 )  # fmt: skip
         return None
 

@@ -40,6 +40,10 @@ class SessionRows(Protocol):
         """Position of the instrument of each row."""
         ...
 
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice."""
+        ...
+
 
 class SliceWindow(Sequence[T]):
     """Values of the rows of the newest slice, found by the number of the row in the session."""
@@ -97,6 +101,10 @@ class LiveRows:
     def order(self, bars: Sequence[BarClosed]) -> list[BarClosed]:
         """Bars of one slice in the order of their rows."""
         return sorted(bars, key=lambda each: self._index[each.instrument])
+
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice."""
+        return self.row_ends.index(True, row)
 
     def add(self, bars: Sequence[BarClosed]) -> tuple[BarBlock, list[int]]:
         """Take the bars of the next slice, at least one, ordered; their block and owners."""
