@@ -29,6 +29,7 @@ from onetape.domain.venue import (
 )
 from onetape.execution.alpaca.rest import AlpacaRest
 from onetape.execution.gateway import Capabilities, Hear, Heard, VenueGateway
+from onetape.marketdata.feeds.ibkr_link import TwsLink
 from onetape.marketdata.feeds.port import Feed, FeedEvent, Take
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.local_venues.exchange import LocalExchange
@@ -204,6 +205,16 @@ def install(patch: pytest.MonkeyPatch) -> None:
         return answer
 
     patch.setattr(AlpacaRest, "ask", ask_or_die)
+    wait = TwsLink._wait
+
+    async def wait_or_die(self: TwsLink, *args: Any) -> Any:
+        life = Life.current
+        life.visit("request, before")
+        answer = await wait(self, *args)
+        life.visit("request, after")
+        return answer
+
+    patch.setattr(TwsLink, "_wait", wait_or_die)
 
 
 def _mortal(write: Callable[..., None], place: str) -> Callable[..., None]:
@@ -337,6 +348,11 @@ class MortalSession:
             self._task.exception()  # it is known how it ended
         self._run_dir = life.remains
 
+    def flatten(self) -> None:
+        """What `onetape flatten` does."""
+        assert self.life.shell is not None
+        self.life.shell.tell(OperatorCommand(OperatorAction.FLATTEN, "", "the test flattens"))
+
     async def stop(self) -> LiveResult | None:
         """Ask it to stop; None: it was killed before it had."""
         shell = self.life.shell
@@ -404,13 +420,14 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-def is_quiet(shell: RealtimeShell) -> bool:
-    """Whether nothing waits, nothing is unclear, and entries are free."""
+def is_quiet(shell: RealtimeShell, state: str = "running") -> bool:
+    """Whether nothing waits, nothing is unclear, and every strategy is in this state."""
     session: Any = shell.session
     return (
         not shell.inbox
         and not session.wants_look
         and not session.unanswered()
         and not session.pipeline.down
-        and all(session.state_of(each) == "running" for each in session.strategies)
+        and not session._venue_desk.save().is_blocked
+        and all(session.state_of(each) == state for each in session.strategies)
     )

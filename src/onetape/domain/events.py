@@ -287,6 +287,24 @@ class OrderExpired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     reason: str
 
 
+class OrderEmulated(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.emulated"):
+    """The order is held by us, because its venue lacks what `lacking` names."""
+
+    client_order_id: str
+    lacking: str
+
+
+class OrderReleased(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.released"):
+    """An order that we held leaves for the venue, as a plain one of these fields."""
+
+    client_order_id: str
+    order_type: OrderType
+    time_in_force: TimeInForce
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+
+
 class OrderUnknown(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.unknown"):
     """A command left and no answer came; counted at its worst until resolved."""
 
@@ -406,6 +424,25 @@ class PositionSettled(
     amount: int
     realized: int
     fee: int
+    cash: int
+
+
+class ContractAdjusted(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="contract.adjusted"
+):
+    """What an action of its underlying made of an option: what a contract is exercised for now.
+
+    `contracts` new ones stand for an old one. `strike` is minor units of a unit; `top / bottom`
+    units of the underlying and `cash` minor units in lieu of fractions are delivered a lot.
+    """
+
+    instrument: InstrumentId
+    underlying: InstrumentId
+    kind: CorporateActionKind
+    contracts: int
+    strike: int
+    top: int
+    bottom: int
     cash: int
 
 
@@ -570,6 +607,8 @@ OrderReport = (
     | OrderReduced
     | OrderExpired
     | OrderUnknown
+    | OrderEmulated
+    | OrderReleased
 )
 """What can happen to an order that has been submitted."""
 
@@ -601,6 +640,7 @@ Payload = (
     | TransferOrdered
     | TransferRefused
     | PositionSettled
+    | ContractAdjusted
     | MarginStatusChanged
     | TimerFired
     | KillSwitchSet

@@ -14,11 +14,13 @@ from onetape.domain.events import (
     OrderCanceled,
     OrderCancelPending,
     OrderCancelRejected,
+    OrderEmulated,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderReduced,
     OrderRejected,
+    OrderReleased,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -40,7 +42,10 @@ from onetape.risk.approval import RiskApproved
 
 S = OrderStatus
 
-OPEN = (S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.UNKNOWN)
+OPEN = (
+    S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.UNKNOWN,
+    S.EMULATED,
+)  # fmt: skip
 
 _ON_BOOK = {
     OrderPartiallyFilled: S.PARTIALLY_FILLED,
@@ -96,6 +101,23 @@ MOVES: dict[tuple[OrderStatus, type[OrderReport]], OrderStatus] = {
         for status in (S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN)
         for event in (OrderReplaced, OrderReplaceRejected)
     },
+    (S.SUBMITTED, OrderEmulated): S.EMULATED,
+    (S.REPLACE_PENDING, OrderEmulated): S.EMULATED,
+    (S.CANCEL_PENDING, OrderEmulated): S.CANCEL_PENDING,
+    (S.EMULATED, OrderReleased): S.SUBMITTED,
+    (S.EMULATED, OrderCancelPending): S.CANCEL_PENDING,
+    (S.EMULATED, OrderCanceled): S.CANCELED,
+    (S.EMULATED, OrderExpired): S.EXPIRED,
+    **{
+        (S.EMULATED, event): S.EMULATED
+        for event in (
+            OrderTriggered,
+            OrderReduced,
+            OrderReplacePending,
+            OrderReplaced,
+            OrderReplaceRejected,
+        )
+    },
 }
 
 _MOVES_FROM: tuple[dict[type[OrderReport], OrderStatus], ...] = tuple(
@@ -115,6 +137,7 @@ CLASSIC = {
     S.EXPIRED: "canceled",
     S.REJECTED: "rejected",
     S.DENIED: "rejected",
+    S.EMULATED: "submitted",
 }
 """The classic six statuses, as a projection of ours."""
 
@@ -123,16 +146,19 @@ _ACCEPTED = S.ACCEPTED
 _FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
 _EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
-_OF_A_CHANGE = frozenset(
-    {OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered}
-)
+_EMULATED = S.EMULATED
+_OF_A_CHANGE = frozenset({
+    OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered,
+    OrderReleased,
+})  # fmt: skip
 
 
 class Order(msgspec.Struct, gc=False):
     """An order as we track it. Only `Oms` changes it.
 
     `lots` 0 means that the venue sizes it at the fill. `lot_cost` is what a lot can cost at the
-    most as far as we know (minor units); `asked_*` is what a replace under way would make of it.
+    most as far as we know (minor units); `asked_*` is what a replace under way would make of it,
+    `beside_lots` what may fill beside that, where the venue counts a replacement from its start.
     `correlation_id` is the seq of the market event or command that started it, `causation_id` the
     seq of its newest event.
     """
@@ -161,12 +187,13 @@ class Order(msgspec.Struct, gc=False):
     conditions: OrderConditions | None = None
     asked_limit_ticks: int = 0
     asked_stop_ticks: int = 0
+    beside_lots: int = 0
 
     @property
     def leaves(self) -> int:
         """Lots that may still fill, at the worst: a replace under way may or may not succeed."""
         ordered = self.lots or self.estimated_lots
-        asked = self.asked_lots
+        asked = self.asked_lots + self.beside_lots
         return (asked if asked > ordered else ordered) - self.filled_lots
 
     @property
@@ -251,7 +278,7 @@ class Oms:
         if after is _ACCEPTED and order.filled_lots:
             after = S.PARTIALLY_FILLED
         order.status = after
-        if after >= _FIRST_CLOSED:
+        if after >= _FIRST_CLOSED and after is not _EMULATED:
             del self.open[order.client_order_id]
 
     def _change(self, order: Order, event: OrderReport) -> None:
@@ -272,6 +299,12 @@ class Oms:
         elif isinstance(event, OrderTriggered):
             order.stop_ticks = event.stop_ticks
             order.order_type = order.order_type.triggered
+        elif isinstance(event, OrderReleased):
+            order.order_type = event.order_type
+            order.time_in_force = event.time_in_force
+            order.lots = event.lots
+            order.limit_ticks = event.limit_ticks
+            order.stop_ticks = event.stop_ticks
 
 
 def _cost_after(order: Order, limit_ticks: int) -> int:
@@ -288,5 +321,5 @@ def _cost_after(order: Order, limit_ticks: int) -> int:
 
 
 def _forget_asked(order: Order) -> None:
-    order.asked_lots = order.asked_lot_cost = 0
+    order.asked_lots = order.asked_lot_cost = order.beside_lots = 0
     order.asked_limit_ticks = order.asked_stop_ticks = 0

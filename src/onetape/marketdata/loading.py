@@ -12,10 +12,11 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.market import BOOK, QUOTES, TRADES
 from onetape.domain.timestamps import to_iso
+from onetape.marketdata.adjustment import check_raw
 from onetape.marketdata.column_file import ColumnFile
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, shape_of, to_record_kind
 from onetape.marketdata.records import RecordStream, compute_records_hash
-from onetape.marketdata.side_files import NO_FILES, SideFiles
+from onetape.marketdata.side_files import IN_CATALOG, NO_FILES, SideFiles
 from onetape.marketdata.tick_pieces import QUALITY, TickSeries
 from onetape.marketdata.tick_timeline import build_ticks
 from onetape.marketdata.timeline import (
@@ -65,6 +66,18 @@ def load_market_data(
     if choice is not None:
         timeline.universe = place_universe(catalog, choice, timeline, (), ts_start, versions)
     return timeline
+
+
+def check_footings(timeline: Timeline, files: SideFiles) -> None:
+    """That a session about to begin has no action twice; see `adjustment.check_raw`.
+
+    One that ran is run again as it was, so loading does not ask.
+
+    Raises:
+        DataError: It has.
+    """
+    footings = {each.instrument: each.adjustment for each in timeline.datasets}
+    check_raw(footings, timeline.actions, as_paid=files.actions == IN_CATALOG)
 
 
 def load_ticks(

@@ -110,7 +110,7 @@ class UniverseConfig(Section):
 class DataConfig(Section):
     """Which market data."""
 
-    source: Literal["catalog", "alpaca", "binance"] = "catalog"
+    source: Literal["catalog", "alpaca", "binance", "ibkr"] = "catalog"
     """Where the rows come from: history, or in paper and live a feed."""
     connection: Connection | None = None
     """How the feed is reached; null: as the provider's client does."""
@@ -482,11 +482,11 @@ class SessionConfig(Section):
         if isinstance(self.clock, HistoricalClock):
             raise RefusedError("must be live in paper and live", at=("clock", "type"))
         if self.data.source == "catalog":
-            raise RefusedError("must be a feed in paper and live", "name alpaca or binance",
+            raise RefusedError("must be a feed in paper and live", "name alpaca, binance or ibkr",
                                ("data", "source"))  # fmt: skip
         if self.mode == "live" and self.execution.venue == "simulated":
-            raise RefusedError("must be a real venue in live", "name alpaca or binance, or use "
-                               "mode: paper", ("execution", "venue"))  # fmt: skip
+            raise RefusedError("must be a real venue in live", "name alpaca, binance or ibkr, or "
+                               "use mode: paper", ("execution", "venue"))  # fmt: skip
         if not has_length(self.data.timeframe):
             raise RefusedError(f"is {self.data.timeframe}, and paper and live run on bars",
                                "give the length of a bar, such as 1m",
@@ -554,7 +554,12 @@ def decision_json(config: SessionConfig) -> str:
         del values["data"][key]
     values["clock"].pop("speed", None)
     del values["data"]["connection"], values["execution"]["connection"]
-    for section, key in (("", "drift"), ("", "live"), ("data", "history_bars")):
+    for section, key in (
+        ("", "drift"),
+        ("", "live"),
+        ("data", "history_bars"),
+        ("execution", "capabilities"),
+    ):
         place = values[section] if section else values
         if place[key] is None:
             del place[key]  # as in sessions from before there was any

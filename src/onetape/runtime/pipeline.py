@@ -248,7 +248,12 @@ class Pipeline:
         self._deliver(ts, ts - 1)
         log.begin(ts, self._market.row)
         log.origin = log.cause = seq = log.emit(action, 0, 0)
+        adjusted = self._contracts.adjust(action, seq)
         self._desk.adjust(action, seq)
+        for name in adjusted:
+            text = f"its contract is adjusted: {action.kind.value} of {action.instrument}"
+            for report in self._venue.cancel_all(name, text):
+                self._settle(report, seq)
         reason = _CANCEL_REASONS.get(action.kind)
         if reason is not None:
             text = reason.format(new=action.new_instrument or "cash")

@@ -319,6 +319,13 @@ class _Words:
                 )
             case on_tape.PositionSettled():
                 return self._settled(payload)
+            case on_tape.ContractAdjusted():
+                return (
+                    f"{payload.contracts} contracts of {payload.instrument} for one after a "
+                    f"{payload.kind.value} of {payload.underlying}: strike "
+                    f"{show_minor(payload.strike)}, {payload.top / payload.bottom:,.10g} units and "
+                    f"{show_minor(payload.cash)} in cash each"
+                )
             case on_tape.MarginStatusChanged():
                 whose = f" in {payload.instrument}" if payload.instrument else ""
                 return (
@@ -370,6 +377,10 @@ class _Words:
                 if instrument is None:
                     return _fields(payload)
                 return f"down to {_quantity(instrument, payload.lots)}: {payload.reason}"
+            case on_tape.OrderEmulated():
+                return f"held here, because the venue lacks {payload.lacking}"
+            case on_tape.OrderReleased():
+                return f"leaves for the venue as {payload.order_type.name.lower()}"
             case on_tape.StrategyQuarantined():
                 return f"{payload.strategy} raised in {payload.callback}: {payload.error}"
             case CancelIntent():

@@ -101,7 +101,7 @@ class UsesBroken(BuysTwice):
 
 
 def test_session_with_a_feature_that_raises_is_refused_by_name() -> None:
-    with pytest.raises(StrategyError, match="UsesBroken: its features raise ZeroDivisionError"):
+    with pytest.raises(StrategyError, match="UsesBroken: feature broken: raises ZeroDivisionError"):
         build(spec(UsesBroken()))
 
 

@@ -82,8 +82,18 @@ class SellsTwice(Strategy):
             ctx.sell(bar.instrument, 2, limit=112.0, reduce_only=True)
 
 
+CAN = Capabilities(
+    order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+    times_in_force=frozenset(TimeInForce),
+    can_short=True,
+)
+
+
 class Venue:
     """A session, and what a test says to it; `sent` are the commands that left since asked last."""
+
+    can = CAN
+    limits = RiskLimits()
 
     def __init__(self, strategy: Strategy) -> None:
         self.tape = MemoryTape()
@@ -99,27 +109,21 @@ class Venue:
         return RealtimeSession(
             (STOCK,), "1m", "fake", [StrategySpec(name="s", strategy=strategy, capital=CAPITAL)],
             VenueTerms(fees=fees, slippage=SlippageTerms(), limit_reach=0.0,
-                       latency=build_latency(LatencyModel(), 0)),
-            RiskLimits(), self.tape, RealtimeIdentity(mode="live"),
-            RealtimePolicy(
-                is_simulated=False,
-                capabilities=Capabilities(
-                    order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
-                    times_in_force=frozenset(TimeInForce), can_short=True,
-                ),
-            ),
+                       latency=build_latency(LatencyModel(), 0), capabilities=self.can),
+            self.limits, self.tape, RealtimeIdentity(mode="live"),
+            RealtimePolicy(is_simulated=False),
         )  # fmt: skip
 
     def now(self) -> int:
         self.ts += 1_000_000
         return self.ts
 
-    def bar(self) -> list[VenueCommand]:
-        """The next minute; returns what left for the venue."""
+    def bar(self, price: float = 100.0) -> list[VenueCommand]:
+        """The next minute at one price; returns what left for the venue."""
         close = (self.ts // MINUTE + 1) * MINUTE
         self.ts = close
         self.session.take_bars(
-            [BarClosed(STOCK.id, close - MINUTE, close, self.now(), 0, 100.0, 100.0, 100.0, 100.0,
+            [BarClosed(STOCK.id, close - MINUTE, close, self.now(), 0, price, price, price, price,
                        1.0)]
         )  # fmt: skip
         return self.sent()

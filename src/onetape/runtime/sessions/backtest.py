@@ -25,6 +25,7 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
@@ -40,12 +41,13 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.option_adjustment import find_options
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
 from onetape.risk.gates.gate import Gate
@@ -86,7 +88,12 @@ from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
 from onetape.runtime.sessions.tick_features import compute_tick_features
-from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
+    build_venue,
+    capabilities_of,
+    check_fills,
+)
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch
@@ -209,6 +216,7 @@ def run_backtest(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
+    check_footings(timeline, config.data.files)
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
@@ -328,6 +336,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         ),
         margin=build_agreement(config.margin, timeline.instruments),
         holds_in_halts=config.while_halted == "hold",
+        capabilities=capabilities_of(config.capabilities or config.venue),
     )
 
 
@@ -433,22 +442,28 @@ class BacktestSession:
         )
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
+        self._emulator = build_emulator(
+            self._venue, timeline, terms.capabilities, self._oms, self.desk, self._log
+        )
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options, self.desk.halted,
+                self._contracts.options, self.desk.halted, self.desk,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
-            _refuse_currencies(timeline, terms)
+            _refuse_currencies(terms)
+        _refuse_option_actions(timeline)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts, self._margin, self._build_breakers(limits),
+            timeline, self._market, list(self.runners.values()), self.desk,
+            self._emulator or self._venue, self._log, self._contracts, self._margin,
+            self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = self._released = 0
@@ -652,6 +667,8 @@ class BacktestSession:
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
+            options=self._contracts.save(),
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: SessionState) -> None:
@@ -682,6 +699,7 @@ class BacktestSession:
         self._alerts.done = self._alerts.count_before(state.row + 1)
         self._actions.done = state.actions
         self._steps.done = state.steps
+        self._contracts.restore(state.options)
         if self._margin is not None:
             self._margin.restore(state.margin)
         self._day_ends.done = state.day_ends
@@ -693,6 +711,8 @@ class BacktestSession:
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
 
@@ -836,26 +856,32 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
             )
 
 
-def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+def _refuse_currencies(terms: VenueTerms) -> None:
     if terms.holds_currencies and terms.settlement_days:
         raise ConfigError(
             "proceeds settle in one currency, and foreign cash is held",
             where="execution.settlement_days",
             remedy="leave it out, or set execution.currencies.foreign_cash: convert",
         )
-    if terms.margin is not None:
+    if terms.margin is not None and terms.margin.is_isolated:
         raise ConfigError(
-            "margin is measured in one currency",
-            where="execution.currencies",
-            remedy="leave out execution.currencies or execution.margin",
+            "is isolated, which is measured in one currency",
+            where="execution.margin.mode",
+            remedy="set mode: cross, or leave out execution.currencies",
         )
-    for each in timeline.instruments:
-        if each.is_contract:
-            raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
-                where="execution.currencies",
-                remedy="leave out execution.currencies",
-            )
+
+
+def _refuse_option_actions(timeline: Timeline) -> None:
+    for action in timeline.actions:
+        if action.kind is CorporateActionKind.SPIN_OFF or action.kind.ends:
+            for _, option in find_options(timeline.instruments, action):
+                raise ConfigError(
+                    f"{option.id} is on {action.instrument}, of which there is a "
+                    f"{action.kind.value.replace('_', ' ')} before it expires, and what it would "
+                    "deliver then is not carried",
+                    where="data.corporate_actions",
+                    remedy="leave the option out, or end the run before it",
+                )
 
 
 def _refuse_unmargined(timeline: Timeline) -> None:
@@ -914,6 +940,12 @@ def compute_features(
                 merged[feature][rows] = values
         for feature, cross in crossing.items():
             merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+    except StrategyError as error:
+        if not error.where.startswith("feature "):
+            raise
+        raise StrategyError(
+            error.what, where=f"{name}: {error.where}", remedy=error.remedy
+        ) from error
     except OnetapeError:
         raise
     except Exception as error:

@@ -20,8 +20,9 @@ from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import timeframe_ns, to_iso
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
-from onetape.execution.gateway import Capabilities, VenueGateway
+from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
+from onetape.features.estimator import Estimator
 from onetape.marketdata.feeds.port import Feed
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -31,7 +32,7 @@ from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.control_socket import ControlSocket
 from onetape.runtime.realtime.shell import RealtimeShell, ShellFigures, ShellTerms
 from onetape.runtime.realtime.slices import BarSlices
-from onetape.runtime.realtime.watchdog import Watchdog, list_modules
+from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.backtest import (
@@ -244,9 +245,9 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(store.close)
             stack.enter_context(watching([type(each) for each in strategies]))
-            watchdog = stack.enter_context(
-                Watchdog(list_modules(strategies), self._live.callback_seconds)
-            )
+            features = [one for each in self._specs for one in _list_features(each)]
+            modules = [*list_modules(strategies), *list_feature_modules(features)]
+            watchdog = stack.enter_context(Watchdog(modules, self._live.callback_seconds))
             shell = RealtimeShell(
                 session, tape, parts.clock, parts.feed, parts.gateway, instruments,
                 config.data.timeframe, terms, watchdog, self._tell_status,
@@ -296,7 +297,8 @@ class _Run:
                 for report in session.unanswered():
                     session.take(report, max(clock.now(), session.now + 1))
         for bars_of_slice in self._slice_history(session, instruments, history):
-            session.take_bars(bars_of_slice)
+            with self._shell.watched():
+                session.take_bars(bars_of_slice)
 
     def _count_missed(self, session: RealtimeSession) -> int:
         """Bars that may have closed since the newest that the session has."""
@@ -311,8 +313,7 @@ class _Run:
         """Bars that the features of the strategies need before their first value."""
         needed = [0]
         for spec in self._specs:
-            features = spec.features if spec.features is not None else spec.strategy.features()
-            needed += [each.warm_up for each in features.values()]
+            needed += [each.warm_up for each in _list_features(spec)]
         return max(needed)
 
     def _slice_history(
@@ -438,7 +439,6 @@ def open_session(
         cancels_on_stop=live.on_stop == "cancel",
         is_simulated=simulated,
         drift=config.drift.settings() if config.drift else None,
-        capabilities=None if simulated else capabilities_of(config.execution.venue),
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],
             positions=_POLICIES[live.foreign_positions],
@@ -452,14 +452,6 @@ def open_session(
     )  # fmt: skip
 
 
-def capabilities_of(venue: str) -> Capabilities | None:
-    """What a real venue can do with an order, by its name in a configuration."""
-    if venue == "alpaca":
-        from onetape.execution.alpaca.translation import CAPABILITIES
-
-        return CAPABILITIES
-    if venue == "binance":
-        from onetape.execution.binance.gateway import BinanceGateway
-
-        return BinanceGateway.capabilities
-    return None
+def _list_features(spec: StrategySpec) -> list[Estimator]:
+    features = spec.features if spec.features is not None else spec.strategy.features()
+    return list(features.values())

@@ -21,7 +21,7 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import BarClosed, ReportKind, VenueReport
-from onetape.execution.gateway import Capabilities
+from onetape.execution.emulation import EmulatorState
 from onetape.execution.oms import Oms
 from onetape.execution.outbox import VenueOutbox
 from onetape.execution.reconciliation import ReconciliationPolicy
@@ -48,7 +48,7 @@ from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
-from onetape.runtime.sessions.venue_choice import check_fills
+from onetape.runtime.sessions.venue_choice import build_emulator, check_fills
 from onetape.runtime.step_log import StepLogState
 from onetape.runtime.venue_desk import VenueDesk
 from onetape.strategy.context import Context
@@ -76,6 +76,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     venue: VenueState | None = None
     memory: VenueMemory | None = None
     drift: WatchState | None = None
+    emulator: EmulatorState | None = None
 
 
 class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
@@ -99,7 +100,6 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
         cancels_on_stop: Whether open orders are canceled when the session is asked to stop.
         is_simulated: Whether the venue is the simulated one.
         reconciliation: What to do where a real venue's books differ from ours.
-        capabilities: What a real venue can do with an order; what it can't is denied.
         drift: How features are watched; None: not at all.
     """
 
@@ -108,7 +108,6 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
     cancels_on_stop: bool = True
     is_simulated: bool = True
     reconciliation: ReconciliationPolicy = ReconciliationPolicy()
-    capabilities: Capabilities | None = None
     drift: DriftSettings | None = None
 
 
@@ -175,11 +174,14 @@ class RealtimeSession:
             self._log, self._market, self._oms, instruments, terms.fees, self.runners,
             controls=controls, is_cash_account=limits.max_leverage is None,
         )  # fmt: skip
-        self.desk.capabilities = policy.capabilities
         self.outbox = VenueOutbox()
         self._simulated: SimulatedVenue | None = None
         if policy.is_simulated:
             self._simulated = SimulatedVenue(instruments, terms, self._market.newest_bar, self.desk)
+        venue = self._simulated or self.outbox
+        self._emulator = build_emulator(
+            venue, self._rows, terms.capabilities, self._oms, self.desk, self._log
+        )
         breakers = None
         if limits.breakers:
             breakers = Breakers(
@@ -188,7 +190,7 @@ class RealtimeSession:
             )  # fmt: skip
         self.pipeline = LivePipeline(
             self._rows, self._market, list(self.runners.values()), self.desk,
-            self._simulated or self.outbox, self._log,
+            self._emulator or venue, self._log,
             ContractDesk(self._log, self._market, instruments, self.runners, self.desk),
             None, breakers,
         )  # fmt: skip
@@ -198,6 +200,7 @@ class RealtimeSession:
                 instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation,
                 self.outbox.strays.append,
             )  # fmt: skip
+        self.pipeline.emulator = self._emulator
         self.pipeline.attach(
             self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
             cancels_on_stop=policy.cancels_on_stop,
@@ -342,7 +345,7 @@ class RealtimeSession:
         return {each.id: self._market.last_close(each.id) for each in self._instruments}
 
     def submitted_orders(self) -> list[OrderSubmitted]:
-        """The open orders as they would be submitted now."""
+        """The orders that are open at the venue, as they would be submitted now."""
         return [
             OrderSubmitted(
                 each.client_order_id, each.strategy, each.instrument, each.side, each.order_type,
@@ -350,6 +353,7 @@ class RealtimeSession:
                 reduce_only=each.reduce_only, conditions=each.conditions,
             )
             for each in self._oms.open.values()
+            if each.status is not OrderStatus.EMULATED
         ]  # fmt: skip
 
     def unanswered(self) -> list[VenueReport]:
@@ -403,6 +407,7 @@ class RealtimeSession:
             venue=self._simulated.save() if self._simulated is not None else None,
             memory=self._venue_desk.save() if self._venue_desk is not None else None,
             drift=self._drift.save() if self._drift is not None else None,
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: RealtimeState) -> None:
@@ -426,6 +431,8 @@ class RealtimeSession:
         self.desk.restore(state.desk)
         if self._simulated is not None and state.venue is not None:
             self._simulated.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         if self._venue_desk is not None and state.memory is not None:
             self._venue_desk.restore(state.memory)
         if self._drift is not None and state.drift is not None:

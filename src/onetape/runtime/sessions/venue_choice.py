@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.market import TradingStatus
-from onetape.domain.ports import AccountView
+from onetape.domain.ports import AccountView, SimulatedExchange
+from onetape.execution.emulation import OrderEmulator
+from onetape.execution.gateway import Capabilities
+from onetape.execution.oms import Oms
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.terms import VenueTerms
@@ -13,6 +16,8 @@ from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.step_log import StepLog
 
 
 def build_venue(
@@ -29,6 +34,51 @@ def build_venue(
     if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
         return SimulatedVenue(instruments, terms, market.newest_bar, account, halts)
     return TickVenue(instruments, terms, market.newest_bar, account, market.standing, halts)
+
+
+def capabilities_of(venue: str) -> Capabilities | None:
+    """What a real venue can do with an order, by its name; None: everything, it is simulated."""
+    if venue == "alpaca":
+        from onetape.execution.alpaca.translation import CAPABILITIES
+
+        return CAPABILITIES
+    if venue == "binance":
+        from onetape.execution.binance.gateway import BinanceGateway
+
+        return BinanceGateway.capabilities
+    if venue == "ibkr":
+        from onetape.execution.ibkr.translation import CAPABILITIES
+
+        return CAPABILITIES
+    return None
+
+
+def build_emulator(
+    venue: SimulatedExchange,
+    rows: SessionRows,
+    capabilities: Capabilities | None,
+    oms: Oms,
+    desk: OrderDesk,
+    log: StepLog,
+) -> OrderEmulator | None:
+    """What stands before a venue that lacks something; None: it can everything.
+
+    The desk denies from then on what neither the venue nor the emulator can.
+
+    Raises:
+        ConfigError: The rows are none that an order can be held on.
+    """
+    if capabilities is None:
+        return None
+    if rows.kind not in ("bars", "trades"):
+        raise ConfigError(
+            f"orders that a venue lacks wait for bars or prints, and the session runs on "
+            f"{rows.kind}",
+            where="execution.capabilities",
+            remedy="leave it out",
+        )
+    desk.capabilities = capabilities
+    return OrderEmulator(venue, rows.instruments, capabilities, oms, desk, lambda: log.now)
 
 
 def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
