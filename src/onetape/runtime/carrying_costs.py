@@ -96,7 +96,7 @@ class CarryingCosts:
     def _charge_short(self, name: str, runner: Runner, index: int, day: int) -> None:
         instrument = self._instruments[index]
         terms = self._terms.borrow[instrument.id]
-        if not terms.rate_e6:
+        if not terms.rate_e6 or instrument.is_contract:  # nobody lends a promise
             return
         night = self._shorts.pop((name, instrument.id), None)
         if night is not None:
