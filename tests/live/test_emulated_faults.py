@@ -227,17 +227,17 @@ def make_settings(folder: Path) -> dict[str, object]:
 def test_held_orders_survive_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Killed at four places, each in another process: books are equal, and the tape runs again."""
+    """Killed at six places, each in another process: books are equal, and the tape runs again."""
     install(monkeypatch)
     chance = random.Random(seed)
-    points = [("any", chance.randint(20, 150)) for _ in range(4)]
+    points = [("any", chance.randint(20, 150)) for _ in range(6)]
     session = run_to_end(run_killed(tmp_path, seed, points, settings=make_settings))
     events = read_tape(session.run_dir)
     resumed = [each.seq for each in events if isinstance(each.payload, SessionResumed)]
     assert resumed
     happened = count_groups(events)
-    assert happened["held"] >= 8
-    assert happened["released"] >= 4
+    assert happened["held"] >= 6
+    assert happened["released"] >= 2
     held: set[str] = set()
     carried = 0
     for event in events:
