@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, overload
 import numpy as np
 
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import make_legs
 from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, BarBlock
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.timeline import TimelineKind
@@ -25,10 +26,17 @@ class SessionRows(Protocol):
     Attributes:
         kind: What the rows are.
         instruments: In the order that breaks ties.
+        legs: Both legs of each where positions are held as legs; else none.
     """
 
     kind: TimelineKind
     instruments: tuple[Instrument, ...]
+    legs: tuple[Instrument, ...]
+
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        ...
 
     @property
     def row_ends(self) -> Sequence[bool]:
@@ -83,20 +91,34 @@ class LiveRows:
         instruments: In the order that breaks ties.
         timeframe: Length of the bars.
         source: Provenance, as bars tell it.
+        has_legs: Positions are held as legs.
 
     Attributes:
         total: How many rows have come.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], timeframe: str, source: str) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        timeframe: str,
+        source: str,
+        *,
+        has_legs: bool = False,
+    ) -> None:
         self.kind: TimelineKind = "bars"
         self.instruments = tuple(instruments)
+        self.legs = make_legs(instruments) if has_legs else ()
         self.timeframe = timeframe
         self.source = source
         self.total = 0
         self.row_ends = SliceWindow[bool]()
         self.row_owners = SliceWindow[int]()
         self._index = {each.id: at for at, each in enumerate(instruments)}
+
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        return (*self.instruments, *self.legs)
 
     def order(self, bars: Sequence[BarClosed]) -> list[BarClosed]:
         """Bars of one slice in the order of their rows."""
