@@ -88,11 +88,12 @@ class CatalogSource:
             known = np.flatnonzero(rows["ts_known"] <= ts_known)
             if len(known):
                 at = int(known[-1])
-                prices = {name: float(rows[name][at]) for name in _QUOTE}
+                bid, ask, bid_size, ask_size = (float(rows[name][at]) for name in _QUOTE)
                 return QuoteTick(
                     instrument=InstrumentId(instrument), ts_event=int(rows["ts_event"][at]),
                     ts_known=int(rows["ts_known"][at]), source="catalog",
-                    quality=int(rows["quality"][at]), **prices,
+                    quality=int(rows["quality"][at]), bid=bid, ask=ask,
+                    bid_size=bid_size, ask_size=ask_size,
                 )  # fmt: skip
         return None
 

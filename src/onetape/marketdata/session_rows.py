@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, overload
 import numpy as np
 
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import make_legs
 from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, BarBlock
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.timeline import TimelineKind
@@ -25,10 +26,17 @@ class SessionRows(Protocol):
     Attributes:
         kind: What the rows are.
         instruments: In the order that breaks ties.
+        legs: Both legs of each where positions are held as legs; else none.
     """
 
     kind: TimelineKind
     instruments: tuple[Instrument, ...]
+    legs: tuple[Instrument, ...]
+
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        ...
 
     @property
     def row_ends(self) -> Sequence[bool]:
@@ -38,6 +46,10 @@ class SessionRows(Protocol):
     @property
     def row_owners(self) -> Sequence[int]:
         """Position of the instrument of each row."""
+        ...
+
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice."""
         ...
 
 
@@ -79,14 +91,23 @@ class LiveRows:
         instruments: In the order that breaks ties.
         timeframe: Length of the bars.
         source: Provenance, as bars tell it.
+        has_legs: Positions are held as legs.
 
     Attributes:
         total: How many rows have come.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], timeframe: str, source: str) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        timeframe: str,
+        source: str,
+        *,
+        has_legs: bool = False,
+    ) -> None:
         self.kind: TimelineKind = "bars"
         self.instruments = tuple(instruments)
+        self.legs = make_legs(instruments) if has_legs else ()
         self.timeframe = timeframe
         self.source = source
         self.total = 0
@@ -94,9 +115,18 @@ class LiveRows:
         self.row_owners = SliceWindow[int]()
         self._index = {each.id: at for at, each in enumerate(instruments)}
 
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        return (*self.instruments, *self.legs)
+
     def order(self, bars: Sequence[BarClosed]) -> list[BarClosed]:
         """Bars of one slice in the order of their rows."""
         return sorted(bars, key=lambda each: self._index[each.instrument])
+
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice."""
+        return self.row_ends.index(True, row)
 
     def add(self, bars: Sequence[BarClosed]) -> tuple[BarBlock, list[int]]:
         """Take the bars of the next slice, at least one, ordered; their block and owners."""

@@ -13,6 +13,7 @@ import msgspec
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import CapitalDeposited, Event, OrderDenied, OrderFilled
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import market_of
 from onetape.domain.numbers import INT64_MAX, minor_to_decimal
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.equity_curve import (
@@ -38,6 +39,7 @@ from onetape.portfolio.round_trips import RoundTrip, pair_round_trips
 from onetape.research.run_execution import RunExecution, measure_run_execution
 from onetape.research.run_exposure import RunExposure, measure_run_exposure, newest_greeks
 from onetape.research.run_risk import RunRisk, measure_run_risk
+from onetape.research.thin_ticks import ThinTimeline, is_long, list_moments
 from onetape.telemetry.run_projection import RunProjection, project_run
 
 METRICS_VERSION = 1
@@ -261,7 +263,8 @@ def summarize_run(
     """Fold a tape over the market data that its session ran on, and measure it.
 
     Args:
-        timeline: The session's market data.
+        timeline: The session's market data; where it is long and of ticks, the slices that
+            `ThinTimeline` keeps are measured.
         events: The whole tape, in order.
         digest: Digest of the tape, hex.
 
@@ -271,6 +274,8 @@ def summarize_run(
         InvariantBroken: The curve and the books on the tape disagree, or leave int64.
     """
     projection = project_run(events)
+    if is_long(timeline):
+        timeline = ThinTimeline(timeline, list_moments(projection))
     marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
     currencies = marks.currencies(_currency(projection, timeline))
     curves = compute_equity_curves(marks, projection.account_events)
@@ -307,9 +312,9 @@ def summarize_run(
             projection.account_events,
             curves.account,
             currencies,
-            timeline.instruments,
+            timeline.tradable,
             clock,
-            _sectors(projection),
+            _sectors(projection, timeline),
         ),
         returns_by_month=compute_calendar_returns(marks.slice_ts, growth, "M"),
         returns_by_year=compute_calendar_returns(marks.slice_ts, growth, "Y"),
@@ -340,9 +345,11 @@ def _check_cash(
             )
 
 
-def _sectors(projection: RunProjection) -> dict[str, str]:
+def _sectors(projection: RunProjection, timeline: ReportedTimeline) -> dict[str, str]:
     config = json.loads(projection.header.config)
-    return config.get("data", {}).get("sectors", {})
+    sectors = config.get("data", {}).get("sectors", {})
+    names = {each.id: market_of(each.id) for each in timeline.tradable}
+    return {name: sectors[market] for name, market in names.items() if market in sectors}
 
 
 def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of
 from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, Bar, CorporateAction, make_bar
 from onetape.domain.nearest import nearest
 from onetape.domain.venue import BarClosed
@@ -60,13 +61,14 @@ class LiveMarket(MarketState):
         self, rows: LiveRows, trading_day: str | None = None, history: int = HISTORY_BARS
     ) -> None:
         self._live = rows
+        self._sides = None
         self._days = (-(2**63), -1)
         self._trading_day = trading_day
         self._history = [deque[BarClosed](maxlen=history) for _ in rows.instruments]
         self._newest = [-1] * len(rows.instruments)
         self._pending: deque[tuple[int, int, BarClosed]] = deque()
         self._starts: deque[int] = deque(maxlen=2)
-        self._index = {each.id: at for at, each in enumerate(rows.instruments)}
+        self._index = index_of(rows.tradable)
         self._ticks = [each.tick_float for each in rows.instruments]
         self.close_ticks = self._closes = SliceWindow[int]()
         self.row = -1
@@ -181,6 +183,7 @@ class LiveMarket(MarketState):
         bar = self._bar(self._index[instrument])
         if bar is None:
             return None
+        instrument = bar.instrument
         values = {name: getattr(bar, name) for name in _COLUMNS}
         return make_bar(
             instrument, **values, source=self._live.source, timeframe=self._live.timeframe

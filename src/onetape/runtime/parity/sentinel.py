@@ -16,6 +16,7 @@ import msgspec
 from onetape.domain.errors import ConfigError
 from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarantined
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import markets_among
 from onetape.domain.venue import (
     BarClosed,
     ConnectionChanged,
@@ -262,7 +263,7 @@ def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionP
     bars: list[BarClosed] = [bar for each in inputs for bar in each.bars]
     paths = SessionPaths(bars)
     series = [(each, to_columns([bar for bar in bars if bar.instrument == each.id]))
-              for each in recorded.header.instruments]  # fmt: skip
+              for each in markets_among(recorded.header.instruments)]  # fmt: skip
     timeline = build_timeline(
         series, source=recorded.config.data.source, timeframe=recorded.config.data.timeframe
     )

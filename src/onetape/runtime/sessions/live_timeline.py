@@ -9,6 +9,7 @@ import numpy as np
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import SessionStarted
+from onetape.domain.legs import are_hedged, markets_among
 from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.bars import BarColumns
@@ -44,8 +45,9 @@ def read_timeline(header: SessionStarted, records: Iterable[bytes]) -> Timeline:
         raise DataError("the tape holds no bar yet", remedy="wait for the first one")
     data = msgspec.json.decode(header.config)["data"]
     series = [(each, to_columns([bar for bar in bars if bar.instrument == each.id]))
-              for each in header.instruments]  # fmt: skip
-    return build_timeline(series, source=data["source"], timeframe=data["timeframe"])
+              for each in markets_among(header.instruments)]  # fmt: skip
+    timeline = build_timeline(series, source=data["source"], timeframe=data["timeframe"])
+    return timeline.with_legs() if are_hedged(header.instruments) else timeline
 
 
 def to_columns(bars: list[BarClosed]) -> BarColumns:
