@@ -396,9 +396,9 @@ def test_config_paper_and_live_modes_parse_with_a_live_clock(config_file: Path) 
     [
         (("mode=paper",), "clock.type must be live in paper and live"),
         (("mode=paper", "clock={type: live}"),
-         "data.source must be a feed in paper and live (name alpaca or binance)"),
+         "data.source must be a feed in paper and live (name alpaca, binance or ibkr)"),
         (("mode=live", "clock={type: live}", "data.source=alpaca"),
-         "execution.venue must be a real venue in live (name alpaca or binance, or use mode: "
+         "execution.venue must be a real venue in live (name alpaca, binance or ibkr, or use mode: "
          "paper)"),
         (("mode=paper", "clock={type: live}", "data.source=alpaca", "execution.venue=alpaca"),
          "execution.venue must be simulated unless the mode is live"),
