@@ -160,8 +160,8 @@ def test_a_conversion_on_margin_is_backed_by_its_share() -> None:
     assert cash(run) == {"USD": 20_000, "EUR": 0}
 
 
-# The same, with a euro that jumps to 3: 20,000 - 8,360 x 3 = -5,080, owed in dollars once converted,
-# of which 5 % were needed: nothing is left to close or convert, so it stays bankrupt, told once.
+# The same, with a euro that jumps to 3: 20,000 - 8,360 x 3 = -5,080, owed in dollars once it is
+# converted. Nothing is left then to close or convert: it stays bankrupt, which is told once.
 def test_a_debt_at_home_that_nothing_can_pay_is_told_once() -> None:
     run, _ = run_future([*RATES[:5], 3.0, 2.9, 2.8], [*POINTS, 3_600.0], BUY, holds=True,
                         fee_e8=500_000)  # fmt: skip
