@@ -44,6 +44,7 @@ from onetape.domain.venue import (
     Discrepancy,
     OperatorCommand,
     SessionResumed,
+    TickHeard,
     VenueReport,
     VenueSnapshot,
 )
@@ -617,6 +618,7 @@ Payload = (
     | CorporateAction
     | TradingStatus
     | BarClosed
+    | TickHeard
     | ConnectionChanged
     | VenueReport
     | VenueSnapshot

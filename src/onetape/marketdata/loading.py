@@ -143,11 +143,11 @@ def load_ticks(
             main, source=_SOURCE, trades=prints or None, datasets=pins, steps=steps,
             action_pins=pinned,
         )  # fmt: skip
-    _add_quality(timeline, flags)
+    add_quality(timeline, flags)
     return timeline
 
 
-def _add_quality(timeline: Timeline, flags: Sequence[Sequence[IntArray]]) -> None:
+def add_quality(timeline: Timeline, flags: Sequence[Sequence[IntArray]]) -> None:
     """Give the rows the quality flags of their records, where any has one.
 
     `flags` are those of the records of each instrument, in their order: of what the timeline is of,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyStuck
 from onetape.domain.events import KillSwitchSet, StrategyQuarantined
-from onetape.domain.market import BarBlock
 from onetape.domain.venue import (
-    BarClosed,
     ConnectionChanged,
     ConnectionPart,
     OperatorAction,
@@ -21,6 +19,7 @@ from onetape.domain.venue import (
     VenueReport,
     VenueSnapshot,
 )
+from onetape.marketdata.session_rows import RowSlice
 from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.live_runner import LiveRunner
@@ -32,7 +31,7 @@ LiveInput = (
     ConnectionChanged | KillSwitchSet | OperatorCommand | SessionResumed | VenueReport
     | VenueSnapshot
 )  # fmt: skip
-"""What comes besides bars: each is the first event of a step of its own."""
+"""What comes besides rows: each is the first event of a step of its own."""
 
 OPERATOR, OUTAGE = "operator", "outage"
 """Who may pause a session, besides its breakers."""
@@ -79,7 +78,7 @@ class Correspondence(Protocol):
 
 
 class LivePipeline(Pipeline):
-    """Takes bars, reports, commands and news of connections, each at a later time than the last.
+    """Takes rows, reports, commands and news of connections, each at a later time than the last.
 
     Attributes:
         correspondence: Who follows a real venue; None: the venue is simulated.
@@ -124,20 +123,18 @@ class LivePipeline(Pipeline):
         self._operator_pauses = set(state.operator_pauses)
         self.is_stopping = state.is_stopping
 
-    # Bars.
+    # Rows.
 
-    def take_slice(
-        self, block: BarBlock, bars: Sequence[BarClosed], owners: list[int], first_row: int
-    ) -> None:
-        """Process the bars of one time slice, the rows from `first_row` on."""
-        self._live_log.begin_slice(first_row, bars)
-        self._live_market.begin_slice(first_row, bars, owners)
+    def take_slice(self, given: RowSlice, first_row: int) -> None:
+        """Process the bars or ticks of one time slice, the rows from `first_row` on."""
+        self._live_log.begin_slice(first_row, given.heard)
+        self._live_market.begin_slice(first_row, given.rows, given.owners)
         for runner in self._runners.values():
-            self._live(runner).begin_slice(first_row, bars)
-        if bars[0].is_history:
-            self._warm_up(first_row, len(bars))
+            self._live(runner).begin_slice(first_row, given.rows)
+        if given.heard[0].is_history:
+            self._warm_up(first_row, len(given.rows))
         else:
-            self.run_block(block, first_row)
+            self.run_block(given.block, first_row)
         for runner in self._runners.values():
             if runner.watch is not None:
                 runner.watch.advance()
@@ -168,7 +165,7 @@ class LivePipeline(Pipeline):
     # What comes besides.
 
     def take(self, given: LiveInput, ts: int) -> None:
-        """Process an input that is no bar, as a step of its own."""
+        """Process an input that is no row, as a step of its own."""
         ts = max(ts, self._log.now)
         self._deliver(ts - 1, ts - 1)
         log = self._log

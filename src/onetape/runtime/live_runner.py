@@ -1,4 +1,4 @@
-"""A strategy in a live session: its features move bar by bar, by the rules that batches run."""
+"""A strategy in a live session: its features move row by row, by the rules that batches run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from onetape.domain.venue import BarClosed
 from onetape.features.columns import select_inputs
 from onetape.features.cross_section import CrossSection, split_cross_sections
 from onetape.features.estimator import FeatureMap, RunningEstimator
+from onetape.marketdata.session_rows import Row
 from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.runner import Runner, RunnerState
 
 NAN = float("nan")
-_ROW = tuple(each for each in BarClosed.__struct_fields__ if each not in ("instrument", "source"))
+BAR_FIELDS = tuple(
+    each for each in BarClosed.__struct_fields__ if each not in ("instrument", "source")
+)
 """Fields of a bar that a feature may read."""
 
 
@@ -31,23 +34,29 @@ class LiveFeaturesState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveFeatures:
-    """The features of one strategy over its instruments, moved by each bar once.
+    """The features of one strategy over its instruments, moved by each row once.
 
-    `values` are those of the newest bar of each instrument before the slice that was pushed last.
+    `values` are those of the newest row of each instrument before the slice that was pushed last.
 
     Args:
         features: By name.
         instruments: Those that it is subscribed to.
+        columns: What rows have.
 
     Raises:
-        StrategyError: A feature reads what bars don't have.
+        StrategyError: A feature reads what rows don't have.
     """
 
-    def __init__(self, features: FeatureMap, instruments: Sequence[InstrumentId]) -> None:
+    def __init__(
+        self,
+        features: FeatureMap,
+        instruments: Sequence[InstrumentId],
+        columns: Sequence[str] = BAR_FIELDS,
+    ) -> None:
         self.features = features
         single, self._crossing = split_cross_sections(dict(features))
         self.names = tuple(features)
-        empty = {name: np.zeros(0) for name in _ROW}
+        empty = {name: np.zeros(0) for name in columns}
         for name, each in single.items():
             select_inputs(name, each, empty)
         self._running: dict[InstrumentId, dict[str, RunningEstimator]] = {
@@ -57,8 +66,8 @@ class LiveFeatures:
         self.values: dict[InstrumentId, list[float]] = {}
         self._pushed: list[tuple[InstrumentId, list[float]]] = []
 
-    def push(self, bars: Sequence[BarClosed]) -> list[list[float] | None]:
-        """Take the bars of a slice; the feature row of each, None of one that is not subscribed."""
+    def push(self, bars: Sequence[Row]) -> list[list[float] | None]:
+        """Take the rows of a slice; the features of each, None of one that is not subscribed."""
         rows: list[list[float] | None] = []
         for bar in bars:
             running = self._running.get(bar.instrument)
@@ -136,15 +145,15 @@ class LiveRunner(Runner):
         self._first = 0
         self._rows: list[list[float] | None] = []
 
-    def begin_slice(self, first_row: int, bars: Sequence[BarClosed]) -> None:
-        """The bars of the next slice."""
+    def begin_slice(self, first_row: int, bars: Sequence[Row]) -> None:
+        """The rows of the next slice."""
         self._first = first_row
         if self.columns:
             self._rows = self.live.push(bars)
 
     @property
     def slice_values(self) -> Sequence[list[float] | None]:
-        """The feature row of each bar of the newest slice; empty without features."""
+        """The feature row of each row of the newest slice; empty without features."""
         return self._rows
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:

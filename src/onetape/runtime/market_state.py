@@ -13,6 +13,7 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
+from onetape.domain.ports import StandingMarket
 from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
@@ -139,7 +140,7 @@ class MarketState:
         block = BarBlock(instrument, timeline.columns, timeline.source, timeline.timeframe)
         return Bar(instrument, block, row)
 
-    def standing(self, instrument: InstrumentId) -> Depth:
+    def standing(self, instrument: InstrumentId) -> StandingMarket:
         """What stands at the newest row of an instrument; for quotes, depth and prints."""
         depth = self._depths.get(instrument)
         if depth is None:

@@ -235,7 +235,7 @@ def test_quotes_and_trades_keep_order_and_nanoseconds() -> None:
     async def run() -> None:
         async with (
             local_alpaca(rows=4, is_open=False) as world,
-            running(world, "quotes") as (_, heard),
+            running(world, "quotes+trades") as (_, heard),
         ):
             at = from_iso("2024-03-11T14:30:00.000000001Z")
             trade = {"i": 5, "x": "V", "p": 100.5, "s": 100, "c": ["@"], "z": "A"}

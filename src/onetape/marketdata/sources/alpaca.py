@@ -6,8 +6,9 @@ headers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from onetape.marketdata.timezones import utc_to_local_days
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
     from requests import Response
+
+_Row = dict[str, Any]
+T = TypeVar("T")
 
 _ADJUSTMENTS = {"none": "raw", "splits": "split", "dividends": "dividend", "all": "all"}
 _TIMEFRAMES = {
@@ -89,10 +93,42 @@ class AlpacaSource:
             query["adjustment"] = self._wire_adjustment
             if self._feed:
                 query["feed"] = self._feed
+        read = partial(_to_page, by_date=by_date)
+        yield from self._pages("bars", symbol, query, read, is_pair=is_pair)
+
+    def newest_trades(self, instrument: Instrument, start: int, end: int, limit: int) -> list[_Row]:
+        """The newest `limit` prints from `start` to `end` (ns UTC), oldest first, as they came.
+
+        Raises: As `pages`.
+        """
+        is_pair = instrument.kind is InstrumentKind.SPOT
+        pair = f"{instrument.base_currency}/{instrument.quote_currency}"
+        symbol = self._symbol or (pair if is_pair else instrument.symbol)
+        query = {
+            "symbols": symbol, "start": to_iso(start), "end": to_iso(end),
+            "limit": min(limit, _PAGE_ROWS), "sort": "desc",
+        }  # fmt: skip
+        if self._feed and not is_pair:
+            query["feed"] = self._feed
+        found: list[_Row] = []
+        for rows in self._pages("trades", symbol, query, list[_Row], is_pair=is_pair):
+            found += rows
+            if len(found) >= limit:
+                break
+        return found[:limit][::-1]
+
+    def _pages(
+        self,
+        what: str,
+        symbol: str,
+        query: dict[str, Any],
+        read: Callable[[list[_Row]], T],
+        *,
+        is_pair: bool,
+    ) -> Iterator[T]:
+        """What `read` makes of the rows of each answer, by its `next_page_token`."""
         while True:
-            page, token = self._ask(
-                lambda: self._get(symbol, query, is_pair=is_pair, by_date=by_date)
-            )
+            page, token = self._ask(lambda: self._get(what, symbol, query, read, is_pair=is_pair))
             if page is not None:
                 yield page
             if not token:
@@ -102,26 +138,33 @@ class AlpacaSource:
             query["page_token"] = token
 
     def _get(
-        self, symbol: str, query: dict[str, Any], *, is_pair: bool, by_date: bool
-    ) -> tuple[SourcePage | None, str]:
-        """The bars of one answer and the token of the next."""
+        self,
+        what: str,
+        symbol: str,
+        query: dict[str, Any],
+        read: Callable[[list[_Row]], T],
+        *,
+        is_pair: bool,
+    ) -> tuple[T | None, str]:
+        """What one answer holds and the token of the next."""
         import requests
         from alpaca.common.exceptions import APIError
 
         try:
             version = {"api_version": "v1beta3"} if is_pair else {}
-            path = "/crypto/us/bars" if is_pair else "/stocks/bars"
+            path = f"/crypto/us/{what}" if is_pair else f"/stocks/{what}"
             answer = cast(dict[str, Any], self._client.get(path, query, **version))
-            rows = (answer["bars"] or {}).get(symbol) or []
-            page = _to_page(rows, by_date=by_date) if rows else None
-            return page, answer.get("next_page_token") or ""
+            rows = (answer[what] or {}).get(symbol) or []
+            return read(rows) if rows else None, answer.get("next_page_token") or ""
         except APIError as error:
             raise self._refusal(cast("Response", error.response), symbol) from None
         except (requests.RequestException, ValueError) as error:  # also JSON that is cut off
-            what = f"alpaca can't be reached or read: {type(error).__name__}"
-            raise SourceUnavailable(what, where=symbol) from None
+            said = f"alpaca can't be reached or read: {type(error).__name__}"
+            raise SourceUnavailable(said, where=symbol) from None
         except (KeyError, TypeError, AttributeError):
-            raise SourceUnavailable("alpaca gave an answer that is no bars", where=symbol) from None
+            raise SourceUnavailable(
+                f"alpaca gave an answer that is no {what}", where=symbol
+            ) from None
 
     def _refusal(
         self, response: Response, symbol: str

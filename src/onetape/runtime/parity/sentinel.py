@@ -1,9 +1,9 @@
 """The parity sentinel: a session is verified, then run again as a backtest would have run it.
 
 What the venue said is left out, and the simulated one takes its place. Bars are known when they
-close, as in a backtest: that they came later is part of what reality costs. Operators' commands and
-connections stay as they were. Where nothing but bars drove the session, the real backtest runs over
-them too, and must say the same.
+close and ticks when they happen, as in a backtest: that they came later is part of what reality
+costs. Operators' commands and connections stay as they were. Where nothing but bars or ticks drove
+the session, the real backtest runs over them too, and must say the same.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.venue import (
-    BarClosed,
     ConnectionChanged,
     OperatorAction,
     OperatorCommand,
+    RowHeard,
     SessionResumed,
     VenueReport,
     VenueSnapshot,
 )
-from onetape.marketdata.timeline import build_timeline
 from onetape.runtime.live_pipeline import StuckCall, next_call
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.live_inputs import Input, give, read_inputs
 from onetape.runtime.sessions.live_run import open_session
-from onetape.runtime.sessions.live_timeline import to_columns
+from onetape.runtime.sessions.live_timeline import build_rows
 from onetape.runtime.sessions.recorded import RecordedSession, find_catalog, load_recorded
 from onetape.runtime.verification import Verdict, Verification, verify_tape
 from onetape.strategy.sdk import Strategy
@@ -158,9 +157,9 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
 
 
 def time_at_close(inputs: Iterable[Input]) -> list[Input]:
-    """The inputs without the venue's, and bars at the time of their close.
+    """The inputs without the venue's, and rows at the time of their close.
 
-    Bars keep their order, and never pass an operator's command. A strategy that did not come back
+    Rows keep their order, and never pass an operator's command. A strategy that did not come back
     while the venue reported does not come back in the next input.
     """
     timed: list[Input] = []
@@ -171,8 +170,8 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     def close_part() -> None:
         for wanted, each in sorted(part, key=lambda item: item[0]):
             ts = max(wanted, timed[-1].ts + 1 if timed else 0)
-            bars = tuple(msgspec.structs.replace(bar, ts_known=ts) for bar in each.bars)
-            timed.append(msgspec.structs.replace(each, ts=ts, bars=bars))
+            rows = tuple(row.known_at(ts) for row in each.rows)
+            timed.append(msgspec.structs.replace(each, ts=ts, rows=rows))
         part.clear()
 
     for each in inputs:
@@ -180,9 +179,9 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
             stuck += each.stuck
             continue
         kept, stuck = msgspec.structs.replace(each, stuck=stuck + each.stuck), ()
-        if kept.bars:
-            closed = max(bar.ts_close for bar in kept.bars)
-            newest = max(newest, kept.ts if kept.bars[0].is_history else closed)
+        if kept.rows:
+            closed = max(row.ts_close for row in kept.rows)
+            newest = max(newest, kept.ts if kept.rows[0].is_history else closed)
             part.append((newest, kept))
         elif isinstance(kept.given, ConnectionChanged):
             part.append((kept.ts, kept))
@@ -228,10 +227,10 @@ def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
     for each in inputs:
         if each.stuck:
             return "a strategy did not come back"
-        if each.bars:
-            if begun and each.bars[0].is_history:
-                return "bars were missed and came as history"
-            begun = begun or not each.bars[0].is_history
+        if each.rows:
+            if begun and each.rows[0].is_history:
+                return "bars or prints were missed and came as history"
+            begun = begun or not each.rows[0].is_history
         match each.given:
             case OperatorCommand() | KillSwitchSet():
                 return "an operator intervened"
@@ -243,7 +242,7 @@ def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
                 return "a strategy listens to connections"
             case _:
                 pass
-    return "" if begun else "no bar came"
+    return "" if begun else "no bar or tick came"
 
 
 def _hears_connections(recorded: RecordedSession) -> bool:
@@ -253,24 +252,21 @@ def _hears_connections(recorded: RecordedSession) -> bool:
 
 
 def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionPaths:
-    """A backtest of the bars among `inputs`, begun when the session was.
+    """A backtest of the rows among `inputs`, begun when the session was.
 
-    The bars from before it move features and marks, as in the session.
+    The rows from before it move features and marks, as in the session.
     """
-    bars: list[BarClosed] = [bar for each in inputs for bar in each.bars]
-    paths = SessionPaths(bars)
-    series = [(each, to_columns([bar for bar in bars if bar.instrument == each.id]))
-              for each in recorded.header.instruments]  # fmt: skip
-    timeline = build_timeline(
-        series, source=recorded.config.data.source, timeframe=recorded.config.data.timeframe
-    )
+    rows: list[RowHeard] = [row for each in inputs for row in each.rows]
+    paths = SessionPaths(rows)
+    data = recorded.config.data
+    timeline = build_rows(recorded.header.instruments, rows, data.timeframe, data.source)
     session = msgspec.structs.replace(recorded, timeline=timeline).open(paths)
-    history = sum(1 for each in bars if each.is_history)
+    history = sum(1 for each in rows if each.is_history)
     with recorded.watching():
         session.start(inputs[0].ts, history)
         for _, stop in session.cut_blocks(_BLOCK_ROWS):
-            session.advance(min(stop, len(bars)))
-            if stop >= len(bars):
+            session.advance(min(stop, len(rows)))
+            if stop >= len(rows):
                 break
         # What was due before the end, and a switch that is off already.
         session.pipeline.control(KillSwitchSet(active=False, reason="over"), inputs[-1].ts)

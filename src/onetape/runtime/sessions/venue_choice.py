@@ -11,14 +11,13 @@ from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.marketdata.session_rows import SessionRows
-from onetape.marketdata.timeline import Timeline
 from onetape.runtime.market_state import MarketState
 
 
 def build_venue(
-    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+    timeline: SessionRows, terms: VenueTerms, market: MarketState, account: AccountView
 ) -> SimulatedVenue:
-    """The simulated venue for the rows of a timeline.
+    """The simulated venue for the rows of a session.
 
     Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
     """
