@@ -22,6 +22,7 @@ from onetape.domain.venue import (
     OperatorCommand,
     RowHeard,
     SessionResumed,
+    TickHeard,
     VenueReport,
     VenueSnapshot,
 )
@@ -52,8 +53,9 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
         mode: `paper` or `live`.
         instruments: What it traded, for whoever shows prices.
         verification: Whether it decides the same again.
-        doubtful_bars: Bars that are flagged: late, repaired, behind a gap.
+        doubtful_bars: Bars or ticks that are flagged: late, repaired, behind a gap.
         bars: All of them.
+        rows: What they are: `bars` or `ticks`.
         comparison: The session beside its inputs at the simulated venue; None: it can't be run.
         backtest: The session at the simulated venue beside a backtest of its bars, which says the
             same; None: not compared.
@@ -66,6 +68,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification
     doubtful_bars: int = 0
     bars: int = 0
+    rows: str = "bars"
     comparison: Comparison | None = None
     backtest: Comparison | None = None
     no_backtest: str = ""
@@ -116,6 +119,7 @@ def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
         simulated = run_simulated(_load(reader, tape, catalog), inputs)
         found = msgspec.structs.replace(
             found, bars=len(session.bars),
+            rows="ticks" if isinstance(session.bars[0], TickHeard) else "bars",
             doubtful_bars=sum(1 for each in session.bars if each.quality),
             comparison=compare_paths(session, simulated, header.instruments),
         )  # fmt: skip

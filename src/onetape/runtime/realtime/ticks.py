@@ -9,18 +9,20 @@ import msgspec
 
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BookDelta, Quality, QuoteTick, TradeTick
-from onetape.domain.numbers import MAX_LOTS
 from onetape.domain.timestamps import NS_PER_DAY
 from onetape.domain.venue import Tick, TickHeard
 from onetape.marketdata.session_times import SessionTimes
+
+_WHOLE_MAX = 2.0**53
+"""Below it float64 tells whole ticks and lots apart."""
 
 
 class TickGate:
     """Ticks in, rows of a session out, each a slice of its own but the changes of one update.
 
     A tick that can't be is dropped, and the next one of its instrument is flagged `GAP_BEFORE`: a
-    price or size that is no number, negative or beyond what orders can have, a bid above its ask, a
-    first quote without any side. One from before the newest of its instrument gets the newest's
+    price or size that is no number, negative or beyond what float64 tells exactly, a bid above its
+    ask, a first quote without any side. One from before the newest of its instrument gets the newest's
     time and the flag `LATE`.
 
     Args:
@@ -81,7 +83,7 @@ class TickGate:
 
     def _is_sound(self, tick: Tick) -> bool:
         one = self._instruments[tick.instrument]
-        most = MAX_LOTS * one.lot_float
+        most = _WHOLE_MAX * one.lot_float
         match tick:
             case QuoteTick():
                 has_bid, has_ask = tick.bid_size > 0, tick.ask_size > 0
@@ -98,7 +100,7 @@ class TickGate:
                 return self._is_price(tick.price, one) and 0 <= tick.size < most
 
     def _is_price(self, price: float, one: Instrument) -> bool:
-        return math.isfinite(price) and 0 < price < MAX_LOTS * one.tick_float
+        return math.isfinite(price) and 0 < price < _WHOLE_MAX * one.tick_float
 
     def _hear(self, tick: Tick) -> TickHeard:
         name, ts, quality = tick.instrument, tick.ts_event, tick.quality
