@@ -44,6 +44,7 @@ class Busy(Strategy):
     """In and out by the count of ticks; a limit rests at the mark between."""
 
     every: int = param(15, ge=1)
+    quantity: float = param(0.01, gt=0)
     heard: int = state(0)
 
     def features(self):
@@ -62,9 +63,9 @@ class Busy(Strategy):
         if ctx.position(name):
             ctx.sell(name, ctx.position(name))
         elif self.heard // self.every % 2:
-            ctx.buy(name, 0.01)
+            ctx.buy(name, self.quantity)
         else:
-            ctx.buy(name, 0.01, limit=ctx.round_price(name, ctx.mark(name), Side.BUY))
+            ctx.buy(name, self.quantity, limit=ctx.round_price(name, ctx.mark(name), Side.BUY))
 '''
 
 SECONDS = 6.0
