@@ -75,11 +75,13 @@ from onetape.features.estimator import Expression
 
 Column = npt.NDArray[Any]
 Compute = Callable[[], object]
+Case = tuple[Estimator, Compute | None, Compute | None]
 
 BATCH_ROWS = 1_000_000
 LIVE_ROWS = 20_000
 BLOCK = 100
 WINDOW = 20
+WINDOWS = (5, 20, 100, 500)
 
 
 class FeatureSpeed(NamedTuple):
@@ -114,14 +116,11 @@ def make_bars(rows: int) -> dict[str, Column]:
     }
 
 
-def list_cases(
-    bars: dict[str, Column],
-) -> list[tuple[Estimator, Compute | None, Compute | None]]:
+def list_cases(bars: dict[str, Column], n: int) -> list[Case]:
     """Each feature with TA-Lib's and polars' function of it, where they have one."""
     h, l, c, v = (bars[name] for name in ("high", "low", "close", "volume"))  # noqa: E741
     close, volume = pl.Series(c), pl.Series(v)
     both = pl.DataFrame({"c": close, "v": volume}).lazy()
-    n = WINDOW
     return [
         (Sma(n), lambda: talib.SMA(c, n), lambda: close.rolling_mean(n)),
         (Wma(n), lambda: talib.WMA(c, n), None),
@@ -171,7 +170,7 @@ def list_cases(
         (ChaikinOscillator(), lambda: talib.ADOSC(h, l, c, v), None),
         (SessionVwap(), None, None),
         (TrendRegime(n), None, None),
-        (VolatilityRegime(n, 250), None, None),
+        (VolatilityRegime(n, max(250, 2 * n)), None, None),
         (Ema(12) - Ema(26), None, None),
     ]  # fmt: skip
 
@@ -258,13 +257,8 @@ def run_features(runs: int) -> list[FeatureSpeed]:
     """Every feature on the same random walk."""
     bars = make_bars(BATCH_ROWS)
     results: list[FeatureSpeed] = []
-    for feature, by_talib, by_polars in list_cases(bars):
-        inputs = select_inputs("it", feature, bars)
-
-        def compute(feature: Estimator = feature, inputs: Any = inputs) -> object:
-            return compute_column_compiled(feature, inputs)
-
-        rounds = measure_rounds([compute, by_talib, by_polars], runs)
+    for feature, by_talib, by_polars in list_cases(bars, WINDOW):
+        rounds = measure_rounds([make_compute(feature, bars), by_talib, by_polars], runs)
         ours, talibs, polars = zip(*rounds, strict=True)
         results.append(
             FeatureSpeed(
@@ -281,6 +275,27 @@ def run_features(runs: int) -> list[FeatureSpeed]:
     return results
 
 
+def make_compute(feature: Estimator, bars: dict[str, Column]) -> Compute:
+    """Its compiled column."""
+    inputs = select_inputs("it", feature, bars)
+    return lambda: compute_column_compiled(feature, inputs)
+
+
+def run_windows(runs: int) -> dict[str, list[float]]:
+    """How many times TA-Lib takes, by feature that has a window, for each of `WINDOWS`."""
+    bars = make_bars(BATCH_ROWS)
+    shown = {name_feature(each) for each, _, _ in list_cases(bars, WINDOW + 1)}
+    found: dict[str, list[float]] = {}
+    for window in WINDOWS:
+        for feature, by_talib, _ in list_cases(bars, window):
+            if by_talib is None or name_feature(feature) in shown:  # no window of ours
+                continue
+            rounds = measure_rounds([make_compute(feature, bars), by_talib], runs)
+            ratio = statistics.median(theirs / ours for ours, theirs in rounds)
+            found.setdefault(type(feature).__name__, []).append(ratio)
+    return found
+
+
 def print_features(results: list[FeatureSpeed]) -> None:
     """One line a feature; a ratio above 1 says that ours is faster."""
     print(f"{'features, ns of CPU a bar':<40}{'compiled':>10}{'TA-Lib':>10}{'ratio':>8}"
@@ -291,11 +306,18 @@ def print_features(results: list[FeatureSpeed]) -> None:
               f"{each.live_compiled:>12,.0f}{each.live:>12,.0f}".replace("nan", "  -"))  # fmt: skip
 
 
+def print_windows(results: dict[str, list[float]]) -> None:
+    """One line a feature, one ratio a window."""
+    print(f"\n{'TA-Lib / ours, by window':<40}" + "".join(f"{each:>10}" for each in WINDOWS))
+    for name, ratios in results.items():
+        print(f"{name:<40}" + "".join(f"{each:>10.2f}" for each in ratios))
+
+
 METHOD = Path(__file__).with_name("features_method.md")
 
 
-def make_page(results: list[FeatureSpeed], runs: int) -> str:
-    """`FEATURES.md`: the table and how it is measured."""
+def make_page(results: list[FeatureSpeed], by_window: dict[str, list[float]], runs: int) -> str:
+    """`FEATURES.md`: the tables and how they are measured."""
     rows = [
         f"| {each.name} | {each.ours:.2f} | {each.talib:.2f} | {each.by_talib:.2f} | "
         f"{each.polars:.2f} | {each.by_polars:.2f} | {each.live_compiled:,.0f} | {each.live:,.0f} |"
@@ -315,6 +337,15 @@ def make_page(results: list[FeatureSpeed], runs: int) -> str:
         "| --- | --: | --: | --: | --: | --: | --: | --: |",
         *rows,
         "",
+        "The ratio to TA-Lib by the length of the window:",
+        "",
+        f"| feature | {' | '.join(map(str, WINDOWS))} |",
+        f"| --- |{' --: |' * len(WINDOWS)}",
+        *(
+            f"| {name} | {' | '.join(f'{each:.2f}' for each in ratios)} |"
+            for name, ratios in by_window.items()
+        ),
+        "",
         METHOD.read_text(encoding="utf-8"),
     ])  # fmt: skip
 
@@ -325,10 +356,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=9, help="counted rounds (medians are told)")
     parser.add_argument("--markdown", type=Path, help="also write the page here")
     given = parser.parse_args()
-    results = run_features(given.runs)
+    results, by_window = run_features(given.runs), run_windows(given.runs)
     print_features(results)
+    print_windows(by_window)
     if given.markdown is not None:
-        given.markdown.write_text(make_page(results, given.runs), encoding="utf-8")
+        given.markdown.write_text(make_page(results, by_window, given.runs), encoding="utf-8")
 
 
 if __name__ == "__main__":

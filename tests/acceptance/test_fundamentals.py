@@ -127,7 +127,7 @@ def test_figures_of_the_catalog_decide_alike_and_are_pinned_by_version(run_dir: 
     Path("run.yaml").write_text(text, encoding="utf-8")
     code, _, error = call("backtest", "run.yaml", "--quiet")
     assert code == 2
-    assert "no instrument has figures that are known before the end" in error
+    assert "the catalog has no figures of these instruments" in error
 
     command = ("data", "import-records", "figures.csv", "--kind", "fundamentals")
     code, out, error = call(*command)

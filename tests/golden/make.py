@@ -16,13 +16,14 @@ there is never written again: later versions of onetape must read and verify it 
 |               | exercise, margin and liquidation; trading halts and what they reject           |
 | `shares`      | corporate actions, transfers, T+N settlement, limits that shrink, breakers,    |
 |               | drift of a feature                                                             |
+| `currencies`  | foreign cash that is held, borrowed and converted                              |
 
 Each has the catalog that it pins, its strategies, the run, and expected.json: the numbers that the
 onetape which wrote it has folded: money in minor units, positions in lots.
 
 The runs in `v1-first` are by the onetape before snapshots, before instruments' definitions stood on
 the tape, and before orders had conditions; those in `v1-conditions` have all three. `v1-contracts`
-has the two runs of what came after them.
+has the two runs of what came after them, `v1-currencies` the one of held cash.
 """
 
 from __future__ import annotations
@@ -46,13 +47,16 @@ from typer.testing import CliRunner
 import onetape
 from onetape.control.cli import app
 from onetape.domain.events import (
+    CapitalDeposited,
     CashPosted,
     Event,
     KillSwitchSet,
     PositionAdjusted,
     PositionChanged,
     PositionSettled,
+    SessionStarted,
 )
+from onetape.domain.instrument import InstrumentId
 from onetape.research.artifacts import load_run
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.sessions.backtest import BacktestSession, run_backtest
@@ -287,6 +291,31 @@ def make_shares() -> None:
     apart(run)
 
 
+def make_currencies() -> None:
+    """Shares in three currencies, and the pairs between."""
+    shutil.copy(STRATEGIES / "currencies.py", ".")
+    days = range(64)
+    pair = ["--kind", "fx", "--lot", "1000", "--tick", "0.01", "--base"]
+    import_bars("EURUSD.SIM", make_lines(days, center=1.25), *pair, "EUR")
+    import_bars("USDJPY.SIM", make_lines(days, phase=1.0, center=120.0), *pair, "USD", "--currency",
+                "JPY")  # fmt: skip
+    import_bars("EURO.SIM", make_lines(days, phase=2.0, center=40.0), "--currency", "EUR")
+    import_bars("YEN.SIM", make_lines(days, phase=3.0, center=90.0), "--currency", "JPY")
+    configure(
+        ["EURUSD.SIM", "USDJPY.SIM", "EURO.SIM", "YEN.SIM"],
+        [{"name": "currencies", "path": "currencies.py", "capital": 20_000}],
+        execution={
+            "fees": {"model": "per_share", "rate": 0.01, "minimum": 1},
+            "currencies": {"foreign_cash": "hold", "spread_bps": 0.2, "minimum": 2},
+            "carrying": {"borrow_pct": 3, "margin_interest_pct": 7, "credit_interest_pct": 1,
+                         "margin_interest_pct_of": {"JPY": 2}},
+        },
+        risk={"max_leverage": 2},
+        output={"snapshot_events": 100},
+    )  # fmt: skip
+    apart(run)
+
+
 def run(name: str = "run") -> None:
     """The session that was asked for, in a process of its own."""
     store.BLOCK_EVENTS = BLOCK_EVENTS
@@ -339,17 +368,39 @@ def apart(target: Callable[[], None], exit_code: int = 0) -> None:
         raise SystemExit(f"{target.__name__} ended with {process.exitcode}")
 
 
+class CashPlaces:
+    """Where the cash of an event belongs: its strategy, with the currency where it is foreign."""
+
+    def __init__(self, events: list[Event]) -> None:
+        headers = [each.payload for each in events if isinstance(each.payload, SessionStarted)]
+        given = [each.payload for each in events if isinstance(each.payload, CapitalDeposited)]
+        self._quotes = {each.id: each.settlement_currency for each in headers[0].instruments}
+        self._homes = {each.strategy: each.currency for each in given}
+
+    def name(self, strategy: str, currency: str) -> str:
+        """Of cash in a currency."""
+        return strategy if currency == self._homes[strategy] else f"{strategy} {currency}"
+
+    def of(self, strategy: str, instrument: InstrumentId) -> str:
+        """Of what a position moves; tapes of old don't define instruments and have one currency."""
+        return self.name(strategy, self._quotes.get(instrument, self._homes[strategy]))
+
+
 def find_ends(events: list[Event]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """Cash of each strategy and lots of each of its positions, as the tape told them last."""
+    """Cash of each strategy and lots of each of its positions, as the tape told them last.
+
+    Foreign cash stands under the strategy and the currency.
+    """
     cash: dict[str, int] = {}
+    place = CashPlaces(events)
     positions: dict[str, dict[str, int]] = {}
     for each in events:
         match each.payload:
             case PositionChanged() | PositionAdjusted() | PositionSettled() as change:
                 positions.setdefault(change.strategy, {})[change.instrument] = change.lots
-                cash[change.strategy] = change.cash
+                cash[place.of(change.strategy, change.instrument)] = change.cash
             case CashPosted() as posted:
-                cash[posted.strategy] = posted.cash
+                cash[place.name(posted.strategy, posted.currency)] = posted.cash
             case _:
                 pass
     return cash, positions
@@ -403,7 +454,8 @@ def main(name: str, *runs: str) -> None:
     if folder.exists():
         raise SystemExit(f"{folder} is there, and golden runs are never written again")
     every = (
-        make_orders, make_portfolio, make_killed, make_conditional, make_contracts, make_shares
+        make_orders, make_portfolio, make_killed, make_conditional, make_contracts, make_shares,
+        make_currencies,
     )  # fmt: skip
     for write in every:
         run_name = write.__name__.removeprefix("make_")

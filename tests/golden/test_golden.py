@@ -91,6 +91,7 @@ def test_every_golden_tape_folds_to_the_numbers_of_then(expected: dict[str, Any]
     (header,) = (each.payload for each in events if isinstance(each.payload, SessionStarted))
     margined = {each.id for each in header.instruments if each.is_margined}
     cash: dict[str, int] = defaultdict(int)
+    place = make.CashPlaces(events)
     lots: dict[tuple[str, str], int] = defaultdict(int)
     fee = 0
     for each in events:
@@ -100,25 +101,31 @@ def test_every_golden_tape_folds_to_the_numbers_of_then(expected: dict[str, Any]
             case OrderFilled() as fill:
                 fee = fill.fee
                 if fill.instrument not in margined:
-                    cash[fill.strategy] -= fill.side * fill.notional + fee
+                    cash[place.of(fill.strategy, fill.instrument)] -= (
+                        fill.side * fill.notional + fee
+                    )
                 lots[fill.strategy, fill.instrument] += fill.side * fill.lots
             case PositionChanged() as change:
+                key = place.of(change.strategy, change.instrument)
                 if change.instrument in margined:
-                    cash[change.strategy] += change.realized - fee
-                assert change.cash == cash[change.strategy]
+                    cash[key] += change.realized - fee
+                assert change.cash == cash[key]
                 assert change.lots == lots[change.strategy, change.instrument]
             case PositionAdjusted() as change:
-                cash[change.strategy] += change.amount
+                key = place.of(change.strategy, change.instrument)
+                cash[key] += change.amount
                 lots[change.strategy, change.instrument] = change.lots
-                assert change.cash == cash[change.strategy]
+                assert change.cash == cash[key]
             case PositionSettled() as change:
-                cash[change.strategy] += change.amount - change.fee
+                key = place.of(change.strategy, change.instrument)
+                cash[key] += change.amount - change.fee
                 lots[change.strategy, change.instrument] += change.traded
-                assert change.cash == cash[change.strategy]
+                assert change.cash == cash[key]
                 assert change.lots == lots[change.strategy, change.instrument]
             case CashPosted() as posted:
-                cash[posted.strategy] += posted.amount
-                assert posted.cash == cash[posted.strategy]
+                key = place.name(posted.strategy, posted.currency)
+                cash[key] += posted.amount
+                assert posted.cash == cash[key]
             case _:
                 pass
     assert {name: cash[name] for name in expected["cash"]} == expected["cash"]

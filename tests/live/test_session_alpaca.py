@@ -11,6 +11,7 @@ from onetape.domain.events import OrderFilled, OrderSubmitted
 from onetape.runtime.verification import Verdict, verify_tape
 from onetape.tape.reader import SqliteTapeReader
 from tests.support.alpaca_venue import AAPL, ACCOUNT, local_alpaca
+from tests.support.live_books import held_lots
 from tests.support.live_sessions import start
 
 BARS = 60
@@ -70,3 +71,29 @@ def test_paper_and_live_decide_and_fill_the_same(runs: dict[str, Path]) -> None:
     assert read_orders(runs["paper"]) == read_orders(runs["live"])
     assert read_fills(runs["paper"]) == read_fills(runs["live"])
     assert len(read_fills(runs["live"])) >= 5
+
+
+def test_flatten_cancels_closes_and_pauses(tmp_path: Path) -> None:
+    """Through the command's own socket; the session is paused behind it, and verifies."""
+
+    async def run() -> None:
+        async with local_alpaca() as world:
+            session = await start(world, "live", tmp_path / "run")
+            for _ in range(BARS):
+                await session.play(1)
+                if held_lots(world.exchange, ACCOUNT):
+                    break
+            await session.ask("flatten", strategy="", reason="enough")
+            await session.play(2)
+            assert not held_lots(world.exchange, ACCOUNT)
+            assert not world.exchange.open_orders(ACCOUNT)
+            orders = len(world.exchange.orders(ACCOUNT))
+            await session.play(30)
+            assert len(world.exchange.orders(ACCOUNT)) == orders
+            now = await session.ask("status")
+            assert [each["state"] for each in now["strategies"].values()] == ["paused"]
+            await session.stop()
+
+    asyncio.run(run())
+    found = verify_tape(tmp_path / "run" / "tape.db")
+    assert found.verdict is Verdict.IDENTICAL, found.what

@@ -208,6 +208,25 @@ def describe(depth: StandingMarket) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+def test_depth_of_a_session_that_goes_on_is_forgotten() -> None:
+    """The feed tells the levels again; what stood before must not stay among them."""
+    one = World(TICK_WORLDS[-1], 0)
+    session = one.open(MemoryTape())
+    session.start(1)
+    for heard in list(slice_ticks(one.timeline))[:9]:
+        session.take_rows(heard)
+    (changes,) = session.clear_depth()
+    assert len(changes) == len(session.save().standing[0].levels) > 2
+    before = session.save().standing[0]
+    now = session.now + 1
+    session.take_rows([TickHeard(each, now, is_history=True).known_at(now) for each in changes])
+    after = session.save()
+    assert (after.standing[0].levels, after.market.depths[0].levels) == ([], [])
+    assert after.standing[0].quote == (0.0, 0.0, 0.0, 0.0)
+    assert after.standing[0].mark == before.mark
+    assert session.clear_depth() == []
+
+
 def test_bar_among_ticks_is_our_mistake() -> None:
     session = World(TICK_WORLDS[1], 0).open(MemoryTape())
     session.start(1)

@@ -50,6 +50,8 @@ from onetape.features.columns import compute_column, select_inputs
 from onetape.features.compiled import PackedState, compute_column_compiled, fill_column
 from onetape.features.estimator import Combined, CombinedWithNumber, Expression
 from onetape.features.kernels import KERNELS
+from onetape.features.kernels.extremes import SHORT
+from onetape.features.kernels.lanes import LANES
 from onetape.features.kernels.memory import WIDE_CHUNK, kernel
 from onetape.features.kernels.quotient import divide, is_extreme
 
@@ -123,6 +125,12 @@ def loop(feature: Estimator, inputs: tuple[Column, ...]) -> Column:
     out = np.empty(len(inputs[0]))
     fill_column(PackedState(feature), inputs, out)
     return out
+
+
+def find_end_of_chunk(window: int) -> int:
+    """The row where the second chunk of an extreme ends; the first is one window."""
+    rows = WIDE_CHUNK // window * window if window <= SHORT else LANES * window
+    return window + rows
 
 
 def assert_same_bits(ours: Column, theirs: Column) -> None:
@@ -210,9 +218,9 @@ def test_extremes_have_the_bits_of_the_loop_around_what_is_not_plain(
     """One pair of odd values, wherever it stands to a chunk and to its window."""
     for window in (1, 2, 5, 6, 21, 100):
         feature = CASES[kind](window)
-        chunk = WIDE_CHUNK // window * window
+        end = find_end_of_chunk(window)
         near = (1 - window, -window // 2, -4, -3, -1, 0, 1, window - 1)
-        for sign, spot in ((s, chunk + n) for s in (1.0, -1.0) for n in near):
+        for sign, spot in ((s, end + n) for s in (1.0, -1.0) for n in near):
             columns = {name: sign * each for name, each in make_columns(2000, window).items()}
             for column in columns.values():
                 column[spot], column[spot + 3] = odd
@@ -224,15 +232,48 @@ def test_extremes_have_the_bits_of_the_loop_around_what_is_not_plain(
 def test_extremes_have_the_bits_of_the_loop_for_every_window_and_around_the_end_of_a_chunk(
     kind: type[Estimator],
 ) -> None:
-    columns = make_columns(1000, seed=3)
+    columns = make_columns(2700, seed=3)
     for window in (*range(1, 90), 255, 256, 257, 320, 321, 511, 512, 513):
         feature = CASES[kind](window)
         inputs = select_inputs("it", feature, columns)
         expected = loop(feature, inputs)
-        end = max(1, WIDE_CHUNK // window) * window
-        for stop in (end - 1, end, end + 1, end + 2, 1000):
+        end = find_end_of_chunk(window)
+        for stop in (end - 1, end, end + 1, end + 2, 2700):
             part = tuple(each[:stop].copy() for each in inputs)
             assert_same_bits(compute_column_compiled(feature, part), expected[:stop])
+
+
+@pytest.mark.parametrize(
+    "kind", [Sma, Wma, RollingVariance, RollingStd, Correlation, Beta, RollingMax, Donchian]
+)
+def test_blocks_abreast_have_the_bits_of_the_loop_wherever_one_value_is_extreme(
+    kind: type[Estimator],
+) -> None:
+    """One odd value in any lane, before them, or behind: that group goes block by block."""
+    for window in (2, 7, 20):
+        feature = CASES[kind](window)
+        for value in (math.nan, math.inf, -math.inf, 1e302, -1e308, 5e-324, 0.0, -0.0):
+            for spot in range(window - 1, 12 * window, 2 * window - 1):
+                columns = make_columns(13 * window, seed=spot)
+                for column in columns.values():
+                    column[spot] = value
+                inputs = select_inputs("it", feature, columns)
+                assert_same_bits(compute_column_compiled(feature, inputs), loop(feature, inputs))
+
+
+@pytest.mark.parametrize("kind", [Sma, Wma, RollingVariance, RollingStd, Correlation, Beta])
+def test_blocks_abreast_have_the_bits_of_the_loop_where_one_sum_is_too_small(
+    kind: type[Estimator],
+) -> None:
+    """Squares, or the second column alone, below what a fused rest can hold."""
+    for window in (3, 7, 20):
+        feature = CASES[kind](window)
+        for scale, other in ((1e-156, 1.0), (1e-158, 1e-158), (1.0, 1e-318), (1e-318, 1.0)):
+            columns = make_columns(400, seed=window)
+            columns["close"] = columns["close"] * scale
+            columns["volume"] = columns["volume"] * other
+            inputs = select_inputs("it", feature, columns)
+            assert_same_bits(compute_column_compiled(feature, inputs), loop(feature, inputs))
 
 
 def test_subclass_that_computes_something_else_has_no_kernel() -> None:

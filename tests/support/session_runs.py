@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onetape.domain.events import Event, OrderDenied, OrderFilled, StrategyQuarantined
+from onetape.domain.events import (
+    Event,
+    KillSwitchSet,
+    OrderDenied,
+    OrderFilled,
+    StrategyQuarantined,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
@@ -100,6 +106,7 @@ def run_session(
     limits: RiskLimits | None = None,
     instruments: Sequence[tuple[InstrumentId, ...] | None] = (),
     terms: VenueTerms | None = None,
+    controls: Sequence[tuple[int, KillSwitchSet]] = (),
     **models: Any,
 ) -> SessionRun:
     """Run `strategies` (named s0, s1, ...) with `capital` each; `models` go to `make_terms`."""
@@ -123,6 +130,6 @@ def run_session(
         SessionIdentity(),
     )
     with watching([type(each) for each in strategies]):
-        session.run()
+        session.run(controls=controls)
     tape.close()
     return SessionRun(session, list(MemoryTapeReader(tape).events()), tape.digest)

@@ -27,6 +27,7 @@ class FakeSurroundings:
     time: int = 0
     marks: dict[InstrumentId, float] = field(default_factory=dict)
     cash_minor: int = 0
+    foreign_minor: dict[str, int] = field(default_factory=dict)
     equity_minor: int = 0
     rows: dict[InstrumentId, Any] = field(default_factory=dict)
     closes: dict[InstrumentId, list[float]] = field(default_factory=dict)
@@ -41,6 +42,9 @@ class FakeSurroundings:
 
     def cash(self, strategy: str) -> int:
         return self.cash_minor
+
+    def cash_in(self, strategy: str, currency: str) -> int:
+        return self.foreign_minor.get(currency, 0)
 
     def equity(self, strategy: str) -> int:
         return self.equity_minor

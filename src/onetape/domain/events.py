@@ -26,6 +26,7 @@ from onetape.domain.market import (
 )
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     DenialCode,
     ExerciseIntent,
     LiquiditySide,
@@ -589,6 +590,7 @@ Payload = (
     | CancelIntent
     | ReplaceIntent
     | ExerciseIntent
+    | ConvertIntent
     | OrderApproved
     | OrderShrunk
     | OrderSubmitted

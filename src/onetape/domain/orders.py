@@ -223,7 +223,17 @@ class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     lots: int
 
 
-Intent = OrderIntent | CancelIntent | ReplaceIntent | ExerciseIntent
+class ConvertIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.convert"):
+    """A strategy wants `amount` (minor units of `source`) of its cash converted into `target`."""
+
+    strategy: str
+    intent: int
+    source: str
+    target: str
+    amount: int
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent | ExerciseIntent | ConvertIntent
 
 
 class DenialCode(Enum):
@@ -273,6 +283,7 @@ class DenialCode(Enum):
     PAUSED = "paused"
     UNSUPPORTED = "unsupported"
     NOT_A_MEMBER = "not_a_member"
+    NO_CURRENCY = "no_currency"
 
 
 class RejectCode(Enum):

@@ -40,6 +40,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         has_lists: Whether it holds groups of orders (OCO, brackets).
         has_post_only: Whether it can refuse to take liquidity.
         has_iceberg: Whether it can show a part only.
+        has_reduce_only: Whether it trims an order so that it takes no position beyond flat. Where
+            it does not, such an order must fit beside everything else that is open of its side.
         can_short: Whether a position may go below zero.
         has_fractions: Whether lots below one unit are whole to it for every order type.
     """
@@ -50,6 +52,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_lists: bool = False
     has_post_only: bool = False
     has_iceberg: bool = False
+    has_reduce_only: bool = False
     can_short: bool = False
     has_fractions: bool = False
 

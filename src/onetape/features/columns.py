@@ -58,12 +58,17 @@ def compute_feature_columns(
     updates = sum(map(count_updates, features.values())) * (
         rows if rows_total is None else rows_total
     )
-    warm = "onetape.features.compiled" in sys.modules
-    if updates >= (WARM_UPDATES_MIN if warm else COLD_UPDATES_MIN):
+    if pays_to_compile(updates):
         from onetape.features.compiled import compute_column_compiled as compute
     else:
         compute = compute_column
     return {name: compute(features[name], each) for name, each in inputs.items()}
+
+
+def pays_to_compile(updates: int) -> bool:
+    """Whether so many updates are worth the compiled host: it decides the time, not the result."""
+    warm = "onetape.features.compiled" in sys.modules
+    return updates >= (WARM_UPDATES_MIN if warm else COLD_UPDATES_MIN)
 
 
 def count_updates(estimator: Estimator) -> int:

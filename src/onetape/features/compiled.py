@@ -74,10 +74,19 @@ def _fill(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None
         row += 1  # noqa: SIM113  (`enumerate` over a star-zip does not compile)
 
 
+def _fill_piece(state: Any, inputs: tuple[FloatColumn, ...], out: FloatColumn) -> None:
+    row = 0
+    for values in zip(*inputs):  # noqa: B905  (as above)
+        out[row] = advance(state, *values)
+        row += 1  # noqa: SIM113  (as above)
+
+
 try:
     fill_column = njit(cache=True, nogil=True)(_fill)
+    fill_piece = njit(cache=True, nogil=True)(_fill_piece)
 except RuntimeError:  # no folder to cache in is writable
     fill_column = njit(nogil=True)(_fill)
+    fill_piece = njit(nogil=True)(_fill_piece)
 
 
 def compute_column_compiled(estimator: Estimator, inputs: tuple[FloatColumn, ...]) -> FloatColumn:

@@ -1,4 +1,4 @@
-"""Corporate actions of a session: read from a CSV file, put in time among the bars.
+"""Corporate actions of a session: rows of the catalog or a CSV file, put in time among the bars.
 
 | column           | is                                                                         |
 | ---------------- | -------------------------------------------------------------------------- |
@@ -58,7 +58,7 @@ _EPOCH = date(1970, 1, 1)
 
 
 class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the file: `day` (local, days since 1970) or `ts` (ns UTC). `where` is its place.
+    """A row: `day` (local, days since 1970) or `ts` (ns UTC). `where` is its place.
 
     `pay_day` is a day too; the rest is as `CorporateAction` has it.
     """
@@ -96,7 +96,7 @@ def read_actions(path: Path, known: Collection[str]) -> list[ActionRow]:
             seen: dict[ActionRow, str] = {}
             for record in reader:
                 where = f"{path}:{reader.line_num}"
-                row = _read_row(record, where, known)
+                row = to_action_row(record, where, known)
                 identity = msgspec.structs.replace(row, where="")
                 if identity in seen:
                     raise DataError(f"the same action stands at {seen[identity]}", where=where)
@@ -123,11 +123,18 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
         raise DataError(f"{what} is missing", where=where, remedy=f"columns: {', '.join(_COLUMNS)}")
 
 
-def _read_row(record: Mapping[str | None, object], where: str, known: Collection[str]) -> ActionRow:
+def to_action_row(
+    record: Mapping[str | None, object], where: str, known: Collection[str] | None
+) -> ActionRow:
+    """The action that the text of a row tells; `known` None: of any instrument.
+
+    Raises:
+        DataError: A field is wrong.
+    """
     if None in record or None in record.values():
         raise DataError("has not as many fields as the header", where=where)
     fields = {name: str(value).strip() for name, value in record.items()}
-    if fields["instrument"] not in known:
+    if known is not None and fields["instrument"] not in known:
         raise DataError(f"instrument {fields['instrument']!r} is unknown", where=where,
                         remedy=nearest(fields["instrument"], known))  # fmt: skip
     kind = _KINDS.get(fields["kind"])
@@ -135,7 +142,7 @@ def _read_row(record: Mapping[str | None, object], where: str, known: Collection
         raise DataError(f"kind {fields['kind']!r} is unknown", where=where,
                         remedy=nearest(fields["kind"], _KINDS))  # fmt: skip
     new = fields.get("new_instrument", "")
-    if new and new not in known:
+    if new and known is not None and new not in known:
         raise DataError(f"new_instrument {new!r} is unknown", where=where,
                         remedy=nearest(new, known))  # fmt: skip
     day, ts = fields.get("ex_date", ""), fields.get("ts", "")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote
 
 from onetape.domain.errors import DataError, SourceUnavailable, TryAgain
@@ -67,8 +67,15 @@ def list_files(table: DeltaTable, path: Path) -> pl.DataFrame:
     return files.with_columns(pl.Series("file", names, pl.String))
 
 
-def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.DataFrame:
+def read_files(
+    files: Sequence[str],
+    columns: Sequence[str],
+    path: Path,
+    schema: Mapping[str, pl.DataType | type[pl.DataType]] | None = None,
+) -> pl.DataFrame:
     """These columns of these files, one after the other.
+
+    With a `schema`, a column that a file does not have, since the table has grown, is null there.
 
     Raises:
         DataError: A file is gone or damaged.
@@ -79,6 +86,12 @@ def read_files(files: Sequence[str], columns: Sequence[str], path: Path) -> pl.D
         if not is_remote(path):  # a store compares checksums by itself
             for file in files:
                 check_pages(Path(file))
+        if schema is not None:
+            return pl.scan_parquet(
+                list(files), schema={name: schema[name] for name in columns}, glob=False,
+                hive_partitioning=False, missing_columns="insert", extra_columns="ignore",
+                storage_options=read_options(path),
+            ).collect()  # fmt: skip
         return pl.read_parquet(
             list(files), columns=list(columns), glob=False, hive_partitioning=False,
             storage_options=read_options(path),
@@ -110,6 +123,8 @@ def commit(
 ) -> None:
     """Adds the rows of `frame` in one new version, or leaves the table as it was.
 
+    A column that the table does not have is added to it; older rows have null there.
+
     Args:
         path: Folder of the table.
         table: The newest version as the caller has read it; None creates the table.
@@ -137,12 +152,20 @@ def commit(
                 storage_options=storage_options(path),
             )  # fmt: skip
         elif replace_where is None:
-            write_deltalake(table, frame, mode="append", commit_properties=properties)
+            write_deltalake(
+                table, frame, mode="append", commit_properties=properties,
+                schema_mode=_find_growth(table, frame),
+            )  # fmt: skip
         else:
             write_deltalake(
                 table, frame, mode="overwrite", predicate=replace_where,
-                commit_properties=properties,
+                commit_properties=properties, schema_mode=_find_growth(table, frame),
             )  # fmt: skip
+
+
+def _find_growth(table: DeltaTable, frame: pl.DataFrame) -> Literal["merge"] | None:
+    has_more = set(frame.columns) - {each.name for each in table.schema().fields}
+    return "merge" if has_more else None
 
 
 _ATTEMPTS = 20

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +40,10 @@ from onetape.domain.market import (
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, from_iso
 from onetape.marketdata.record_kinds import RecordKind
-from onetape.marketdata.side_files import SideFiles, pin_rows
+from onetape.marketdata.side_files import pin_rows
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog
-
-IN_CATALOG = Path("catalog")
-"""What stands for the file where figures are those of the catalog."""
 
 FUNDAMENTALS = "fundamentals"
 """What stands for the timeframe in the pin of an instrument's figures."""
@@ -118,31 +115,17 @@ def read_stored_figures(
     Raises:
         DataError: There is no such version, or a figure can't be a column.
     """
-    kept = {
-        each.dataset
-        for each in catalog.records.datasets(version)
-        if each.kind == RecordKind.FUNDAMENTALS.value
-    }
+    kept = catalog.records.read_all(RecordKind.FUNDAMENTALS, instruments, version)
     figures: list[Figure] = []
-    for name in instruments:
-        if name not in kept:
-            continue
-        rows = catalog.records.read(RecordKind.FUNDAMENTALS, name, version=version).columns
+    for name, rows in kept.items():
         for item in sorted(set(rows["name"].tolist())):
             _check_item(item, f"{name} fundamentals")
         keys = ("name", "ts_period", "ts_known", "value")
         figures += [
-            Figure(name, *row) for row in zip(*(rows[key].tolist() for key in keys), strict=True)
+            Figure(InstrumentId(name), *row)
+            for row in zip(*(rows[key].tolist() for key in keys), strict=True)
         ]
     return sorted(figures, key=lambda each: each.ts_known)
-
-
-def pinned_version(pins: Iterable[DatasetPin], files: SideFiles) -> dict[str, int]:
-    """By `FUNDAMENTALS` the version that a session read figures of the catalog at; else nothing."""
-    if files.fundamentals != IN_CATALOG:
-        return {}
-    versions = [each.table_version for each in pins if each.timeframe == FUNDAMENTALS]
-    return {FUNDAMENTALS: versions[0]} if versions else {}
 
 
 def _check_item(item: str, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Funding of perpetuals: read from a CSV file, put in time among the bars.
+"""Funding of perpetuals: rows of the catalog or a CSV file, put in time among the bars.
 
 | column       | is                                                                             |
 | ------------ | ------------------------------------------------------------------------------ |
@@ -34,7 +34,7 @@ _STEP = Decimal("1e-10")
 
 
 class FundingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the file; `mark` 0: none was given. `where` is its place."""
+    """A row; `mark` 0: none was given. `where` is its place."""
 
     where: str
     instrument: InstrumentId
@@ -57,7 +57,7 @@ def read_funding(path: Path, known: Collection[str]) -> list[FundingRow]:
     rows: list[FundingRow] = []
     seen: dict[tuple[str, int], str] = {}
     for where, fields in read_table(path, "funding rates", _NEEDED, _MORE, known):
-        row = _read_row(fields, where)
+        row = to_funding_row(fields, where)
         before = seen.setdefault((row.instrument, row.ts), where)
         if before != where:
             raise DataError(f"the same funding stands at {before}", where=where)
@@ -65,7 +65,8 @@ def read_funding(path: Path, known: Collection[str]) -> list[FundingRow]:
     return rows
 
 
-def _read_row(fields: Mapping[str, str], where: str) -> FundingRow:
+def to_funding_row(fields: Mapping[str, str], where: str) -> FundingRow:
+    """The funding that the text of a row tells; raises `DataError`."""
     try:
         mark = to_decimal(fields.get("mark") or "0", "mark", error=DataError)
         if mark < 0 or (fields.get("mark") and mark == 0):

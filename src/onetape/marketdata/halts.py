@@ -1,4 +1,4 @@
-"""Trading halts: read from a CSV file, put in time among the rows.
+"""Trading halts: rows of the catalog or a CSV file, put in time among the rows of a session.
 
 | column       | is                                                                             |
 | ------------ | ------------------------------------------------------------------------------ |
@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,7 +32,7 @@ _STATUSES = {"halted": True, "resumed": False}
 
 
 class HaltRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the file. `where` is its place."""
+    """A row. `where` is its place."""
 
     where: str
     instrument: InstrumentId
@@ -52,22 +52,30 @@ def read_halts(path: Path, known: Collection[str]) -> list[HaltRow]:
         DataError: There is no such file, its header is another one, or a row is wrong: two of one
             instrument and time, or a resumption of what was not halted; file and line are told.
     """
-    rows: list[HaltRow] = []
-    for where, fields in read_table(path, "trading halts", _NEEDED, _MORE, known):
-        if fields["status"] not in _STATUSES:
-            raise DataError(f"status {fields['status']!r} is unknown", where=where,
-                            remedy=nearest(fields["status"], _STATUSES))  # fmt: skip
-        try:
-            ts = read_time(fields["ts"])
-        except DataError as error:
-            raise DataError(error.what, where=where, remedy=error.remedy) from None
-        rows.append(
-            HaltRow(
-                where=where, instrument=InstrumentId(fields["instrument"]), ts=ts,
-                is_halted=_STATUSES[fields["status"]], reason=fields.get("reason", ""),
-            )
-        )  # fmt: skip
-    rows.sort(key=lambda each: each.ts)
+    return check_statuses(
+        to_halt_row(fields, where)
+        for where, fields in read_table(path, "trading halts", _NEEDED, _MORE, known)
+    )
+
+
+def to_halt_row(fields: Mapping[str, str], where: str) -> HaltRow:
+    """The status that the text of a row tells; raises `DataError`."""
+    if fields["status"] not in _STATUSES:
+        raise DataError(f"status {fields['status']!r} is unknown", where=where,
+                        remedy=nearest(fields["status"], _STATUSES))  # fmt: skip
+    try:
+        ts = read_time(fields["ts"])
+    except DataError as error:
+        raise DataError(error.what, where=where, remedy=error.remedy) from None
+    return HaltRow(
+        where=where, instrument=InstrumentId(fields["instrument"]), ts=ts,
+        is_halted=_STATUSES[fields["status"]], reason=fields.get("reason", ""),
+    )  # fmt: skip
+
+
+def check_statuses(given: Iterable[HaltRow]) -> list[HaltRow]:
+    """The rows by time; raises `DataError` for one that the one before it does not allow."""
+    rows = sorted(given, key=lambda each: each.ts)
     newest: dict[InstrumentId, HaltRow] = {}
     for row in rows:
         before = newest.get(row.instrument)

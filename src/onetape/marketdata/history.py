@@ -97,6 +97,14 @@ def find_version_at(catalog: Catalog, dataset: str, timeframe: str, ts: int) -> 
     return before[-1]
 
 
+def find_records_version_at(catalog: Catalog, ts: int) -> int | None:
+    """The version of the table of records that stood at a moment (ns UTC); None: there was none."""
+    table = open_table(catalog.records.path)
+    recorded = {} if table is None else read_metadata(table)
+    before = [version for version, each in recorded.items() if each.get("ts_ingest", ts + 1) <= ts]
+    return max(before, default=None)
+
+
 def list_differences(
     catalog: Catalog, dataset: str, timeframe: str, before: int, after: int
 ) -> list[RowDifference]:
@@ -123,13 +131,18 @@ def list_differences(
         names = [
             each
             for each in values
-            if each != "here" and (is_old != is_new or row[each] != row[f"{each} after"])
+            if each != "here" and (is_old != is_new or _differ(row[each], row[f"{each} after"]))
         ]
         if is_old != is_new or names:
             was = {each: row[each] for each in names} if is_old else None
             becomes = {each: row[f"{each} after"] for each in names} if is_new else None
             found.append(RowDifference(ts=ts, before=was, after=becomes))
     return sorted(found, key=lambda each: each.ts)
+
+
+def _differ(before: object, after: object) -> bool:
+    """Whether two values are not the same; NaN is the same as NaN."""
+    return before != after and (before == before or after == after)
 
 
 def _read_frame(catalog: Catalog, dataset: str, timeframe: str, version: int) -> pl.DataFrame:

@@ -131,14 +131,14 @@ def load_ticks(
         )
     if what == TRADES:
         series = [(one, add_bar_columns(complete_trades(columns, one.id))) for one, columns in main]
-        actions, steps, pinned = place_files(files, catalog.instruments(), series, ts_end)
+        actions, steps, pinned = place_files(files, catalog, series, ts_end, versions)
         timeline = build_trade_timeline(
             main, source=_SOURCE, actions=actions, steps=steps, datasets=pins, action_pins=pinned
         )
     else:
         build = build_quote_timeline if kinds[0].value == QUOTES else build_book_timeline
         opens = [(one, {"ts_open": columns["ts_event"] - 1}) for one, columns in main]
-        _, steps, pinned = place_files(files, catalog.instruments(), opens, ts_end)
+        _, steps, pinned = place_files(files, catalog, opens, ts_end, versions)
         timeline = build(
             main, source=_SOURCE, trades=prints or None, datasets=pins, steps=steps,
             action_pins=pinned,

@@ -1,4 +1,6 @@
-"""From a file to checked memberships and figures of many datasets. Nothing is written here.
+"""From a file to checked records of many datasets. Nothing is written here.
+
+Memberships and figures:
 
 | role         | of           | is                                                                |
 | ------------ | ------------ | ----------------------------------------------------------------- |
@@ -11,6 +13,9 @@
 | `item`       | fundamentals | what the figure is: `eps`, `shares`                               |
 | `period_end` | fundamentals | last day of the period that it is of                              |
 | `value`      | fundamentals | the figure; empty: withdrawn                                      |
+
+The columns of corporate actions, funding and halts are those of the files that sessions read; see
+`corporate_actions.py`, `funding.py` and `halts.py`.
 """
 
 from __future__ import annotations
@@ -24,10 +29,12 @@ import numpy as np
 from onetape.domain.timestamps import NS_PER_DAY
 from onetape.marketdata.bars import FloatArray, IntArray
 from onetape.marketdata.column_roles import assign_columns
+from onetape.marketdata.event_importer import import_events
 from onetape.marketdata.importer import read_numbers
 from onetape.marketdata.quality import RowFaults
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind
 from onetape.marketdata.source_file import SourceTable, read_source
+from onetape.marketdata.stored_events import EVENT_KINDS
 from onetape.marketdata.time_column import parse_times
 
 if TYPE_CHECKING:
@@ -52,7 +59,7 @@ _ALIASES: dict[RecordKind, dict[str, tuple[str, ...]]] = {
 _DAY = r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*$"
 _MEMBER = {"in": 1, "1": 1, "1.0": 1, "out": 0, "0": 0, "0.0": 0}
 
-LISTED_KINDS = {kind.value: kind for kind in _ALIASES}
+LISTED_KINDS = {kind.value: kind for kind in (*_ALIASES, *EVENT_KINDS)}
 """Kinds of which one file holds many datasets, by name."""
 
 
@@ -63,7 +70,7 @@ def import_records(
 
     Args:
         path: A file that `read_source` takes.
-        kind: `MEMBERSHIP` or `FUNDAMENTALS`.
+        kind: One of `LISTED_KINDS`.
         column_map: Column name to role; other columns are found by their usual names.
         ts_now: The caller's clock, ns UTC: what is known later is a fault.
 
@@ -72,6 +79,8 @@ def import_records(
             their lines.
     """
     table = read_source(path)
+    if kind in EVENT_KINDS:
+        return import_events(table, kind, column_map or {}, ts_now)
     is_member = kind is RecordKind.MEMBERSHIP
     optional = ("ts_known",) if is_member else ()
     roles = assign_columns(

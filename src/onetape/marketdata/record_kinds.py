@@ -6,6 +6,7 @@ All have `ts_event` (when it was true), `ts_known` (when it could be known) and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from enum import Enum
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError
+from onetape.domain.market import FUNDING_RATE_MAX, CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.marketdata.ticks import complete_deltas, complete_quotes
@@ -26,16 +28,22 @@ RecordColumns = dict[str, npt.NDArray[Any]]
 class RecordKind(Enum):
     """Kinds of records.
 
-    | kind           | dataset    | a row                                                        |
-    | -------------- | ---------- | ------------------------------------------------------------ |
-    | `trades`       | instrument | a public print: price, size, aggressor                       |
-    | `quotes`       | instrument | best bid and ask with sizes                                  |
-    | `book`         | instrument | new size of one price level                                  |
-    | `funding`      | instrument | rate that longs pay to shorts, as a fraction of notional     |
-    | `fundamentals` | instrument | `value` of the field `name`, of the period that ends at      |
-    |                |            | `ts_period`; NaN: withdrawn                                  |
-    | `membership`   | universe   | instrument `name` is in from `ts_event` on (`value` 1) or    |
-    |                |            | out (0)                                                      |
+    | kind                | dataset    | a row                                                   |
+    | ------------------- | ---------- | ------------------------------------------------------- |
+    | `trades`            | instrument | a public print: price, size, aggressor                  |
+    | `quotes`            | instrument | best bid and ask with sizes                             |
+    | `book`              | instrument | new size of one price level                             |
+    | `funding`           | instrument | rate that longs pay to shorts, as a fraction of         |
+    |                     |            | notional, and the venue's `mark` then (NaN: not told)   |
+    | `fundamentals`      | instrument | `value` of the field `name`, of the period that ends at |
+    |                     |            | `ts_period`; NaN: withdrawn                             |
+    | `membership`        | universe   | instrument `name` is in from `ts_event` on (`value` 1)  |
+    |                     |            | or out (0)                                              |
+    | `corporate_actions` | instrument | an action of the kind `name`; `is_date` 1: at the local |
+    |                     |            | date of `ts_event`, which is its midnight in UTC;       |
+    |                     |            | `pay_date` is empty or a date; NaN: not told            |
+    | `halts`             | instrument | trading is halted (`value` 1) or goes on (0); `name` is |
+    |                     |            | the reason                                              |
     """
 
     TRADES = "trades"
@@ -44,6 +52,8 @@ class RecordKind(Enum):
     FUNDING = "funding"
     FUNDAMENTALS = "fundamentals"
     MEMBERSHIP = "membership"
+    CORPORATE_ACTIONS = "corporate_actions"
+    HALTS = "halts"
 
     @property
     def by_day(self) -> bool:
@@ -75,6 +85,12 @@ class RecordShape(msgspec.Struct, frozen=True):
         return (*self.ints, *self.floats, *self.texts)
 
 
+_ACTIONS = {each.value for each in CorporateActionKind} - {
+    CorporateActionKind.DIVIDEND_PAYMENT.value  # follows from a pay_date
+}
+_TEXTS = ("name", "pay_date", "new_instrument")
+
+
 def _plain(
     columns: Mapping[str, npt.NDArray[Any]], where: str, numbers: tuple[str, ...], *more: str
 ) -> RecordColumns:
@@ -83,7 +99,7 @@ def _plain(
     complete: RecordColumns = dict(columns)
     complete.setdefault("ts_known", columns.get("ts_event", np.zeros(0, np.int64)))
     for name in ("ts_event", "ts_known", *numbers, *more):
-        dtype = "text" if name == "name" else "int64" if name.startswith("ts_") else "float64"
+        dtype = "text" if name in _TEXTS else "int64" if name.startswith("ts_") else "float64"
         column = complete.get(name)
         fits = column is not None and (column.dtype.kind in "OU" if dtype == "text"
                                        else column.dtype == np.dtype(dtype))  # fmt: skip
@@ -102,7 +118,41 @@ def _plain(
 
 
 def _complete_funding(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:
-    return _plain(columns, where, ("rate",))
+    unknown = np.full(len(columns.get("ts_event", ())), np.nan)
+    complete = _plain({"mark": unknown, **columns}, where, ("rate",), "mark")
+    if (np.abs(complete["rate"]) >= FUNDING_RATE_MAX).any():
+        raise DataError(f"a rate is not between -{FUNDING_RATE_MAX} and {FUNDING_RATE_MAX}",
+                        where=where)  # fmt: skip
+    if (complete["mark"] <= 0).any() or np.isinf(complete["mark"]).any():
+        raise DataError("a mark is not positive", where=where)
+    return complete
+
+
+def _complete_actions(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:
+    told = dict(columns)
+    is_date = told.pop("is_date", np.zeros(0))
+    complete = _plain(told, where, ("value", "divisor", "cash"), "price", "cost_ratio", *_TEXTS)
+    if is_date.dtype != np.int64 or is_date.shape != complete["ts_event"].shape:
+        raise DataError("column 'is_date' is not int64 of all rows", where=where)
+    off = (complete["ts_event"] % NS_PER_DAY != 0) & (is_date == 1)
+    if not np.isin(is_date, (0, 1)).all() or off.any():
+        raise DataError("a row of a date is not at its midnight in UTC", where=where)
+    for name, fits in (("name", _is_action), ("pay_date", _is_date)):
+        for text in dict.fromkeys(complete[name].tolist()):
+            if not fits(text):
+                raise DataError(f"{name} {text!r} can't be that of an action", where=where)
+    return {**complete, "is_date": is_date}
+
+
+def _is_action(text: str) -> bool:
+    return text in _ACTIONS
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return not text or date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _complete_fundamentals(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:
@@ -114,9 +164,19 @@ def _complete_fundamentals(columns: Mapping[str, npt.NDArray[Any]], where: str) 
 
 
 def _complete_membership(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:
+    return _complete_states(columns, where, "neither 1 (in) nor 0 (out)")
+
+
+def _complete_halts(columns: Mapping[str, npt.NDArray[Any]], where: str) -> RecordColumns:
+    return _complete_states(columns, where, "neither 1 (halted) nor 0 (resumed)")
+
+
+def _complete_states(
+    columns: Mapping[str, npt.NDArray[Any]], where: str, otherwise: str
+) -> RecordColumns:
     complete = _plain(columns, where, ("value",), "name")
     if not np.isin(complete["value"], (0.0, 1.0)).all():
-        raise DataError("a value is neither 1 (in) nor 0 (out)", where=where)
+        raise DataError(f"a value is {otherwise}", where=where)
     return complete
 
 
@@ -131,12 +191,17 @@ _SHAPES = {
     RecordKind.BOOK: RecordShape(
         (*_TIMES, "session_close", "is_bid", "update_id"), ("price", "size"), (), complete_deltas
     ),
-    RecordKind.FUNDING: RecordShape(_TIMES, ("rate",), (), _complete_funding),
+    RecordKind.FUNDING: RecordShape(_TIMES, ("rate", "mark"), (), _complete_funding),
     RecordKind.FUNDAMENTALS: RecordShape(
         (*_TIMES, "ts_period"), ("value",), ("name",), _complete_fundamentals
     ),
     RecordKind.MEMBERSHIP: RecordShape(_TIMES, ("value",), ("name",), _complete_membership),
-}
+    RecordKind.CORPORATE_ACTIONS: RecordShape(
+        (*_TIMES, "is_date"), ("value", "divisor", "cash", "price", "cost_ratio"), _TEXTS,
+        _complete_actions,
+    ),
+    RecordKind.HALTS: RecordShape(_TIMES, ("value",), ("name",), _complete_halts),
+}  # fmt: skip
 
 
 def shape_of(kind: RecordKind) -> RecordShape:

@@ -1,4 +1,4 @@
-"""Records of the catalog: trades, quotes, book deltas, funding, fundamentals, membership.
+"""Records of the catalog: all that is no bar; see `RecordKind`.
 
 One Delta table, `records`, partitioned by `kind`, `dataset` and `day` (UTC; -1 for kinds with few
 rows), so one version number stands for all kinds. Every row has `source`, `ts_event`, `ts_known`,
@@ -9,7 +9,7 @@ rows stand; files never change, and older versions stay readable.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from onetape.marketdata.delta_table import (
     open_table,
     quote_text,
     read_files,
+    read_metadata,
     retry_when_raced,
 )
 from onetape.marketdata.record_kinds import (
@@ -55,6 +56,7 @@ class RecordDataset(msgspec.Struct, frozen=True, kw_only=True):
     ts_first: int
     ts_last: int
     version: int
+    source: str
 
 
 class RecordOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +91,11 @@ class Records:
             pl.col("rows").sum(), pl.col("ts_first").min(), pl.col("ts_last").max(),
             pl.col("version").max(),
         )  # fmt: skip
-        return tuple(RecordDataset(**row) for row in facts.sort("kind", "dataset").rows(named=True))
+        recorded = read_metadata(table)
+        return tuple(
+            RecordDataset(**row, source=recorded.get(row["version"], {}).get("source", ""))
+            for row in facts.sort("kind", "dataset").rows(named=True)
+        )
 
     def newest(self) -> int | None:
         """The newest version; None where there is no table."""
@@ -113,6 +119,25 @@ class Records:
         table = open_table(self.path, version)
         files = None if table is None else self._list(table)
         return self._read(files, kind, dataset, ts_start, ts_end)
+
+    def read_all(
+        self, kind: RecordKind, datasets: Iterable[str], version: int | None
+    ) -> dict[str, RecordColumns]:
+        """All records of those of `datasets` that there are, at one version (None: the newest).
+
+        Raises:
+            DataError: There is no such version.
+        """
+        table = open_table(self.path, version)
+        if table is None:
+            return {}
+        files = self._list(table)
+        there = set(files.filter(kind=kind.value)["dataset"])
+        return {
+            each: self._read(files, kind, each, *ALWAYS).columns
+            for each in datasets
+            if each in there
+        }
 
     def stream(
         self,
@@ -147,6 +172,7 @@ class Records:
         source: str,
         ts_ingest: int,
         replace: bool = False,
+        whole: bool = False,
     ) -> RecordOutcome:
         """Adds records in one commit: afterwards all of them are there, or none.
 
@@ -162,6 +188,7 @@ class Records:
             source: Provenance.
             ts_ingest: When the caller took them in, ns UTC.
             replace: Whether other records of the same time are replaced.
+            whole: Whether these are all records of the dataset: others are removed.
 
         Raises:
             DataError: The columns are no such records, or differ from stored ones.
@@ -172,7 +199,9 @@ class Records:
         if not len(new["ts_event"]):
             raise DataError("there are no records to write", where=where)
         return retry_when_raced(
-            lambda: self._write(kind, dataset, new, source, ts_ingest, where, replace=replace)
+            lambda: self._write(
+                kind, dataset, new, source, ts_ingest, where, replace=replace, whole=whole
+            )
         )
 
     def _write(
@@ -185,21 +214,25 @@ class Records:
         where: str,
         *,
         replace: bool,
+        whole: bool,
     ) -> RecordOutcome:
         table = open_table(self.path)
         version = 0 if table is None else table.version() + 1
         first, last = int(new["ts_event"][0]), int(new["ts_event"][-1])
+        if whole:
+            first, last = ALWAYS[0], ALWAYS[1] - 1
         stored = self._find(table, kind, dataset, first, last)
         take = np.ones(len(new["ts_event"]), dtype=np.bool_)
         removed = 0
         if stored is not None:
             at = stored.columns["ts_event"]
             shared = (new["ts_event"] >= at[0]) & (new["ts_event"] <= at[-1])
+            shared |= whole
             if _is_same({name: column[shared] for name, column in new.items()}, stored.columns):
                 take = ~shared
                 if not take.any():
                     return RecordOutcome(version=stored.version, rows_written=0, rows_removed=0)
-            elif not replace:
+            elif not (replace or whole):
                 raise DataError(
                     f"the records from {to_iso(max(first, int(at[0])))} to "
                     f"{to_iso(min(last, int(at[-1])))} differ from those in the catalog, nothing "
@@ -279,7 +312,8 @@ class Records:
         names = shape_of(kind).columns
         if chosen.is_empty():
             chosen = here.head(1)
-        frame = read_files(chosen["file"].to_list(), (*names, "number"), self.path)
+        schema = None if kind.by_day else _schema()  # only the other kinds have grown
+        frame = read_files(chosen["file"].to_list(), (*names, "number"), self.path, schema)
         frame = frame.filter((pl.col("ts_event") >= ts_start) & (pl.col("ts_event") < ts_end))
         frame = frame.sort("ts_event", "number", maintain_order=True)
         return StoredRecords(
@@ -312,28 +346,38 @@ def _make_frame(
     """Rows of the table; `number` keeps the order of rows of one `ts_event`."""
     import polars as pl
 
-    schema = {
-        **dict.fromkeys(ALL_INTS, pl.Int64),
-        **dict.fromkeys(ALL_FLOATS, pl.Float64),
-        **dict.fromkeys(ALL_TEXTS, pl.String),
-    }
     rows = int(take.sum())
     series = [
         pl.Series(name, columns[name][take], dtype, strict=False)
         if name in columns
         else pl.Series(name, [None], dtype).new_from_index(0, rows)
-        for name, dtype in schema.items()
+        for name, dtype in _schema().items()
+        if name != "number"
     ]
     days = day_of(columns["ts_event"][take]) if kind.by_day else np.full(rows, -1, np.int64)
-    return pl.DataFrame(series).with_columns(
-        pl.Series("number", np.flatnonzero(take), pl.Int64),
-        pl.Series("day", days, pl.Int64),
+    own = pl.DataFrame(
+        [
+            pl.Series("number", np.flatnonzero(take), pl.Int64),
+            pl.Series("day", days, pl.Int64),
+        ]
+    ).with_columns(
         kind=pl.lit(kind.value),
         dataset=pl.lit(dataset),
         source=pl.lit(source),
         ts_ingest=pl.lit(ts_ingest, pl.Int64),
         version=pl.lit(version, pl.Int64),
     )
+    return own.with_columns(series)  # first what files are found by: Delta counts 32 columns
+
+
+def _schema() -> dict[str, type[pl.DataType]]:
+    import polars as pl
+
+    return {
+        **dict.fromkeys(("number", *ALL_INTS), pl.Int64),
+        **dict.fromkeys(ALL_FLOATS, pl.Float64),
+        **dict.fromkeys(ALL_TEXTS, pl.String),
+    }
 
 
 def compute_records_hash(columns: RecordColumns) -> str:

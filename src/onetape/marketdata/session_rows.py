@@ -189,6 +189,11 @@ class LiveRows:
         block = _BLOCKS[self.kind](ids, columns, self.source, self.timeframe)
         return RowSlice(heard, rows, block, owners)
 
+    def clear_depth(self, ts: int) -> list[tuple[BookDelta, ...]]:
+        """An update of each instrument at `ts` (ns UTC) that leaves no level of its depth."""
+        cleared = [each.clear(ts) for each in self._standing]
+        return [each for each in cleared if each]
+
     def save(self) -> list[StandingState]:
         """What stands behind the newest tick of each instrument; of bars nothing."""
         return [] if self.kind in ("bars", "trades") else [each.save() for each in self._standing]

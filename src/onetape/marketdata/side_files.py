@@ -1,4 +1,4 @@
-"""The files beside the catalog that a session reads."""
+"""What a session reads beside bars: records of the catalog, or files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_MS, from_iso
 
+IN_CATALOG = Path("catalog")
+"""What stands for a file where its rows are records of the catalog."""
+
+PINNED_KEYS = ("corporate_actions", "funding", "fundamentals", "halts")
+"""Their keys in `data` and `data.versions`, and their kinds of records; as `SideFiles` has them."""
+
+PINNED_FILES = ("actions", "funding", "fundamentals", "halts")
+"""`timeframe` of their pins, in the same order."""
+
 
 class SideFiles(NamedTuple):
-    """Where they are; None: it reads none of that kind.
+    """Where they are: a file, or `IN_CATALOG`; None: it reads none of that kind.
 
     See `read_actions`, `read_funding`, `read_fundamentals` and `read_halts`.
     """
@@ -28,6 +37,24 @@ class SideFiles(NamedTuple):
 
 
 NO_FILES = SideFiles()
+
+
+def pinned_versions(pins: Iterable[DatasetPin], files: SideFiles) -> dict[str, int]:
+    """By their `PINNED_KEYS` the versions that a session read records of the catalog at."""
+    keys = {
+        timeframe: key
+        for timeframe, key, file in zip(PINNED_FILES, PINNED_KEYS, files, strict=True)
+        if file == IN_CATALOG
+    }
+    return {keys[pin.timeframe]: pin.table_version for pin in pins if pin.timeframe in keys}
+
+
+def pin_nothing(instrument: InstrumentId, timeframe: str, version: int) -> DatasetPin:
+    """The pin of records of the catalog of which a session meets none: the next ones are later."""
+    return DatasetPin(
+        instrument=instrument, timeframe=timeframe, table_version=version,
+        content_hash=hashlib.sha256().hexdigest(), rows=0, ts_first=0, ts_last=0,
+    )  # fmt: skip
 
 
 def read_table(

@@ -158,6 +158,14 @@ class StandingTicks:
             elif price:
                 self._mark = price
 
+    def clear(self, ts: int) -> tuple[BookDelta, ...]:
+        """The changes at `ts` (ns UTC) that leave no level of the depth."""
+        return tuple(
+            BookDelta(instrument=self._instrument.id, ts_event=ts, ts_known=0, is_bid=is_bid,
+                      price=self._fed[ticks], size=0.0, source="restart")
+            for is_bid in (True, False) for ticks, _ in self._book.iterate(is_bid=is_bid)
+        )  # fmt: skip
+
     def save(self) -> StandingState:
         """What is needed to go on from here."""
         book = self._book

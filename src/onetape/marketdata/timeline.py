@@ -43,7 +43,6 @@ from onetape.marketdata.corporate_actions import (
 )
 from onetape.marketdata.fundamentals import (
     FUNDAMENTALS,
-    IN_CATALOG,
     Figure,
     join_fundamentals,
     pin_fundamentals,
@@ -53,7 +52,8 @@ from onetape.marketdata.fundamentals import (
 from onetape.marketdata.funding import FUNDING, pin_funding, place_funding, read_funding
 from onetape.marketdata.halts import HALTS, pin_halts, place_halts, read_halts
 from onetape.marketdata.membership import Membership, UniverseChoice
-from onetape.marketdata.side_files import NO_FILES, SideFiles
+from onetape.marketdata.record_kinds import RecordKind
+from onetape.marketdata.side_files import IN_CATALOG, NO_FILES, SideFiles, pin_nothing
 from onetape.marketdata.slices import align_slices
 from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
@@ -67,9 +67,6 @@ TimelineKind = Literal["bars", "trades", "quotes", "book"]
 _BLOCKS: dict[TimelineKind, type[BarBlock]] = {
     "bars": BarBlock, "trades": TradeBlock, "quotes": TickBlock, "book": TickBlock,
 }  # fmt: skip
-
-PINNED_FILES = (ACTIONS, FUNDING, FUNDAMENTALS, HALTS)
-"""`timeframe` of pins that are of files beside the catalog, in the order of `SideFiles`."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,9 +359,9 @@ def load_timeline(
         timeframe: Which bars.
         ts_start: Bars that open before it (ns UTC) are left out.
         ts_end: Bars that close after it (ns UTC) are left out.
-        versions: Table version to read by instrument id, and by the name of the universe; the
-            newest where it has none.
-        files: What lies beside the catalog; `fundamentals` become columns of the rows.
+        versions: Table version to read by instrument id, by the name of the universe, and by
+            `side_files.PINNED_KEYS`; the newest where it has none.
+        files: What is read beside bars; `fundamentals` become columns of the rows.
         reading: How; see `Reading`.
 
     Raises:
@@ -399,7 +396,7 @@ def load_timeline(
     if reading.slice_grace_ms is not None:
         aligned = align_slices([each for _, each in series], reading.slice_grace_ms * NS_PER_MS)
         series = [(one, columns) for (one, _), columns in zip(series, aligned, strict=True)]
-    placed, steps, pinned = place_files(files, defined, series, ts_end)
+    placed, steps, pinned = place_files(files, catalog, series, ts_end, versions)
     timeline = build_timeline(
         series, source="catalog", timeframe=timeframe, datasets=pins, actions=placed,
         action_pins=pinned, steps=steps,
@@ -481,30 +478,56 @@ def _add_fundamentals(
             added.setdefault(column, np.full(len(timeline), np.nan))[rows] = values
     timeline.columns = {**timeline.columns, **added}
     pins = pin_fundamentals(figures, names, ts_end, version or 0)
-    if version is not None and not pins:  # a later import would make this session another one
-        raise DataError("no instrument has figures that are known before the end",
-                        where="data.fundamentals", remedy="import some first")  # fmt: skip
+    if version is not None and not pins:  # a later import must not make it another session
+        if not figures:
+            raise DataError("the catalog has no figures of these instruments",
+                            where="data.fundamentals", remedy="import some first")  # fmt: skip
+        pins = (pin_nothing(figures[0].instrument, FUNDAMENTALS, version),)
     timeline.action_pins += pins
 
 
 def place_files(
     files: SideFiles,
-    defined: Mapping[InstrumentId, Instrument],
+    catalog: Catalog,
     series: Sequence[tuple[Instrument, BarColumns]],
     ts_end: int,
+    versions: Mapping[str, int] | None,
 ) -> tuple[Sequence[CorporateAction], Sequence[ContractStep], tuple[DatasetPin, ...]]:
     """Actions, funding and halts as a session meets them, and the pins of all."""
-    known = dict.fromkeys([*defined, *(each.id for each, _ in series)])
+    from onetape.marketdata.stored_events import StoredEvents
+
+    ids = [each.id for each, _ in series]
+    known = dict.fromkeys([*catalog.instruments(), *ids]) if any(files) else {}
     actions: Sequence[CorporateAction] = ()
     steps: list[ContractStep] = []
-    if files.actions is not None:
+    pins: tuple[DatasetPin, ...] = ()
+
+    def stored(kind: RecordKind) -> StoredEvents:
+        return StoredEvents(catalog, kind, ids, (versions or {}).get(kind.value))
+
+    if files.actions == IN_CATALOG:
+        kept = stored(RecordKind.CORPORATE_ACTIONS)
+        actions = order_actions(place_rows(kept.actions(known), series, ts_end), series)
+        pins += kept.pin(ACTIONS, pin_actions(actions))
+    elif files.actions is not None:
         read = read_actions(files.actions, known)
         actions = order_actions(place_rows(read, series, ts_end), series)
-    if files.funding is not None:
+        pins += pin_actions(actions)
+    if files.funding == IN_CATALOG:
+        kept = stored(RecordKind.FUNDING)
+        steps += place_funding(kept.funding(), series, ts_end)
+        pins += kept.pin(FUNDING, pin_funding(steps))
+    elif files.funding is not None:
         steps += place_funding(read_funding(files.funding, known), series, ts_end)
-    if files.halts is not None:
+        pins += pin_funding(steps)
+    if files.halts == IN_CATALOG:
+        kept = stored(RecordKind.HALTS)
+        steps += place_halts(kept.halts(), series, ts_end)
+        pins += kept.pin(HALTS, pin_halts(steps))
+    elif files.halts is not None:
         steps += place_halts(read_halts(files.halts, known), series, ts_end)
-    return actions, steps, (*pin_actions(actions), *pin_funding(steps), *pin_halts(steps))
+        pins += pin_halts(steps)
+    return actions, steps, pins
 
 
 def _as_known_then(catalog: Catalog, stored: StoredBars) -> StoredBars:

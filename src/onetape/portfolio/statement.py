@@ -35,8 +35,30 @@ class StatedPosition(msgspec.Struct, frozen=True, kw_only=True):
     unrealized: int
 
 
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """Foreign cash in the currency of the books (`home`), minor units, rounded down.
+
+    `opening` and `closing` are at the last rates of the day before and of the day, `moved` what the
+    entries between moved, each at the rate of its time. `equity` is all of it at the end.
+    """
+
+    home: str
+    opening: int
+    moved: int
+    closing: int
+    equity: int
+
+    @property
+    def revaluation(self) -> int:
+        """What the rate made of the cash."""
+        return self.closing - self.opening - self.moved
+
+
 class Balances(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy in one currency: accounts at both ends of the day, and what lies between."""
+    """One strategy in one currency: accounts at both ends of the day, and what lies between.
+
+    `translation` is None for the currency of the books.
+    """
 
     strategy: str
     currency: str
@@ -44,6 +66,7 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
     entries: list[Entry]
     closing: dict[str, int]
     positions: list[StatedPosition]
+    translation: Translation | None = None
 
     @property
     def equity(self) -> int:
@@ -77,12 +100,14 @@ def state_day(entries: Iterable[Entry], marks: Marks, day: int) -> Statement:
     opening: dict[tuple[str, str], dict[str, int]] = {}
     closing: dict[tuple[str, str], dict[str, int]] = {}
     inside: dict[tuple[str, str], list[Entry]] = {}
+    homes: dict[str, str] = {}
     held: dict[tuple[str, str], dict[InstrumentId, tuple[int, int]]] = {}
     for entry in entries:
         place = day_of(entry.ts)
         if place > day:
             break
         key = entry.strategy, entry.currency
+        homes.setdefault(*key)  # the first entry of a strategy gives it its capital
         before = opening.setdefault(key, dict.fromkeys(ACCOUNTS, 0))
         after = closing.setdefault(key, dict.fromkeys(ACCOUNTS, 0))
         for name, amount in entry.changes.items():
@@ -94,21 +119,44 @@ def state_day(entries: Iterable[Entry], marks: Marks, day: int) -> Statement:
             own.append(entry)
         if entry.lots is not None:
             held.setdefault(key, {})[entry.instrument] = entry.lots, entry.cost
+    balances = [
+        Balances(
+            strategy=key[0], currency=key[1], opening=opening[key], entries=inside[key],
+            closing=closing[key],
+            positions=[
+                _state_position(marks, instrument, lots, cost, day)
+                for instrument, (lots, cost) in held.get(key, {}).items()
+                if lots
+            ],
+        )
+        for key in closing
+    ]  # fmt: skip
     return Statement(
         day=day,
         balances=[
-            Balances(
-                strategy=key[0], currency=key[1], opening=opening[key], entries=inside[key],
-                closing=closing[key],
-                positions=[
-                    _state_position(marks, instrument, lots, cost, day)
-                    for instrument, (lots, cost) in held.get(key, {}).items()
-                    if lots
-                ],
+            msgspec.structs.replace(
+                each, translation=_translate(each, marks, homes[each.strategy], day)
             )
-            for key in closing
+            if each.currency != homes[each.strategy]
+            else each
+            for each in balances
         ],
-    )  # fmt: skip
+    )
+
+
+def _translate(balances: Balances, marks: Marks, home: str, day: int) -> Translation:
+    currencies, currency = marks.currencies(home), balances.currency
+    begin, end = day * NS_PER_DAY, (day + 1) * NS_PER_DAY
+    return Translation(
+        home=home,
+        opening=currencies.at_time(currency, balances.opening["cash"], begin),
+        moved=sum(
+            currencies.at_time(currency, each.changes.get("cash", 0), each.ts)
+            for each in balances.entries
+        ),
+        closing=currencies.at_time(currency, balances.closing["cash"], end),
+        equity=currencies.at_time(currency, balances.equity, end),
+    )
 
 
 def _state_position(

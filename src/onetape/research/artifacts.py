@@ -114,10 +114,10 @@ def load_pinned_timeline(
             one of the files holds other rows.
     """
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.fundamentals import pinned_version
     from onetape.marketdata.loading import load_market_data
     from onetape.marketdata.membership import MEMBERSHIP
-    from onetape.marketdata.timeline import PINNED_FILES, Reading
+    from onetape.marketdata.side_files import PINNED_FILES, pinned_versions
+    from onetape.marketdata.timeline import Reading
 
     others = (*PINNED_FILES, MEMBERSHIP)  # nothing is measured of a universe
     pins = [each for each in header.datasets if each.timeframe not in others]
@@ -135,7 +135,7 @@ def load_pinned_timeline(
         pins[0].timeframe,
         from_iso(clock["start"], "clock.start", error=DataError),
         from_iso(clock["end"], "clock.end", error=DataError),
-        {pin.instrument: pin.table_version for pin in pins} | pinned_version(action_pins, files),
+        {pin.instrument: pin.table_version for pin in pins} | pinned_versions(action_pins, files),
         files,
         Reading(
             knowledge=config.get("data", {}).get("knowledge", "now"),

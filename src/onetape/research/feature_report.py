@@ -72,9 +72,9 @@ def check_features(
 def _examine(
     definition: FeatureDefinition, store: FeatureStore, symbol: str
 ) -> list[FeatureFinding]:
-    """Type, prefixes, checkpoints and hosts, over the bars of one instrument."""
+    """Type, prefixes, checkpoints and hosts, over the bars or a day of ticks of an instrument."""
     feature = store.registry.resolve(definition.key)
-    bars = store.catalog.read_bars(symbol, store.timeframe)
+    bars = store.read_sample(symbol)
     try:
         faults = check_type(definition, feature, select_inputs(definition.key, feature, bars))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

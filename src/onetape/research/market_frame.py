@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onetape.domain.errors import DataError
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import from_iso
 from onetape.marketdata.adjustment import Adjustment, adjust_bars
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.corporate_actions import place_rows, read_actions
+from onetape.marketdata.corporate_actions import ActionRow, place_rows, read_actions
 from onetape.marketdata.history import find_version_at, read_as_known_then
 from onetape.marketdata.record_kinds import RecordKind
+from onetape.marketdata.side_files import IN_CATALOG
+from onetape.marketdata.stored_events import StoredEvents
 from onetape.marketdata.timeline import Knowledge
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ def read_frame(
         as_of: A moment, ISO 8601: only rows known by then, adjusted for actions known by then.
         knowledge: Corrected bars as they are `now` (in that version), or `then`, as first stored.
         adjust: `raw`, `split`, `dividend` or `total_return`; see `marketdata/adjustment.py`.
-        actions: The file of corporate actions that adjusting needs.
+        actions: The corporate actions that adjusting needs: a CSV file, or `catalog`.
 
     Raises:
         DataError: There is no such dataset or version, or an argument is wrong.
@@ -73,7 +76,7 @@ def read_frame(
         definition = store.instrument(name)
         placed = []
         if actions is not None:
-            rows = read_actions(Path(actions), store.instruments())
+            rows = _read_actions(store, Path(actions), definition.id)
             placed = [
                 each
                 for each in place_rows(rows, [(definition, columns)], _EVER)
@@ -81,9 +84,16 @@ def read_frame(
             ]
         elif adjust != "raw":
             raise DataError("adjusting needs corporate actions", where=name,
-                            remedy="give actions=, a CSV file of them")  # fmt: skip
+                            remedy="give actions=, a CSV file or 'catalog'")  # fmt: skip
         columns = adjust_bars(columns, placed, kinds[adjust], ts_now)
     times = [key for key in columns if key.startswith("ts_") or key == "session_close"]
     return pl.DataFrame({key: np.asarray(column) for key, column in columns.items()}).with_columns(
         pl.col(times).cast(pl.Datetime("ns", "UTC"))
     )
+
+
+def _read_actions(store: Catalog, actions: Path, instrument: InstrumentId) -> list[ActionRow]:
+    known = store.instruments()
+    if actions != IN_CATALOG:
+        return read_actions(actions, known)
+    return StoredEvents(store, RecordKind.CORPORATE_ACTIONS, [instrument], None).actions(known)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
-from onetape.domain.errors import DataError
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     ExerciseIntent,
     Intent,
     OrderIntent,
@@ -19,13 +18,12 @@ from onetape.domain.orders import (
     ReplaceIntent,
 )
 from onetape.domain.timestamps import to_iso
-from onetape.research.report_page import section, table
+from onetape.research.report_page import render_still_page, section, table, write_page
 from onetape.research.report_tables import Table
 from onetape.runtime.parity.causes import Cause
 from onetape.runtime.parity.comparison import Comparison, OrderDifference, Parting
 from onetape.runtime.parity.paths import OrderPath
 from onetape.runtime.parity.sentinel import Parity
-from onetape.runtime.run_files import write_whole
 
 ORDERS = 25
 """Rows of the table of orders: those that cost or brought the most."""
@@ -54,16 +52,12 @@ def write_parity(path: Path, found: Parity) -> None:
         DataError: The file exists.
         TryAgain: It can't be written.
     """
-    if path.exists():
-        raise DataError("the file exists, and nothing is overwritten", where=str(path),
-                        remedy="remove it, or name another with --html")  # fmt: skip
-    write_whole(path, render_parity(found).encode())
+    write_page(path, render_parity(found))
 
 
 def render_parity(found: Parity) -> str:
     """The whole page; it needs neither a network nor a script."""
     title = f"Parity of {found.name or found.verification.session}"
-    css = (files("onetape.research") / "report.css").read_text("utf-8")
     body = section("Verify", f"<p>{escape(found.verification.what)}</p>")
     lines = "".join(f"<p>{escape(each)}</p>" for each in describe_parity(found))
     if found.comparison is not None:
@@ -76,24 +70,8 @@ def render_parity(found: Parity) -> str:
         body += section(titles[0], lines + table(shown[0]))
         for heading, each in zip(titles[1:], shown[1:], strict=True):
             body += section(heading, table(each)) if each.rows else ""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{css}</style>
-</head>
-<body>
-<main>
-<header><h1>{escape(title)}</h1>
-<p class="soft">{escape(found.mode)} session {escape(found.verification.session)}, UTC</p></header>
-{body}
-</main>
-</body>
-</html>
-"""
+    remark = f"{found.mode} session {found.verification.session}, UTC"
+    return render_still_page(title, [body], remark=remark)
 
 
 def describe_parity(found: Parity) -> Iterator[str]:
@@ -149,6 +127,8 @@ def _describe_intent(intent: Intent, instruments: dict[InstrumentId, Instrument]
             return f"replace {intent.client_order_id}"
         case ExerciseIntent():
             return f"exercise {intent.lots} lots of {intent.instrument}"
+        case ConvertIntent():
+            return f"convert {show_minor(intent.amount)} {intent.source} into {intent.target}"
 
 
 def result_table(comparison: Comparison) -> Table:

@@ -8,28 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from onetape.domain.errors import DataError
 from onetape.domain.numbers import E8, show_minor
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.equity_curve import EquityCurve
 from onetape.research.report_charts import BLUE, RED, Figure, thin
 from onetape.research.report_format import percent
-from onetape.research.report_page import chart, render_page, section, table
+from onetape.research.report_page import chart, render_page, section, table, write_page
 from onetape.research.report_tables import Table
 from onetape.runtime.replay.comparison import Comparison
-from onetape.runtime.run_files import write_whole
 from onetape.telemetry.why import Link
-
-
-def check_target(path: Path) -> None:
-    """Refuse a file that exists.
-
-    Raises:
-        DataError: It does.
-    """
-    if path.exists():
-        raise DataError("the file exists, and nothing is overwritten", where=str(path),
-                        remedy="remove it, or name another with --html")  # fmt: skip
 
 
 def write_comparison(path: Path, comparison: Comparison, story: str) -> None:
@@ -44,8 +31,7 @@ def write_comparison(path: Path, comparison: Comparison, story: str) -> None:
         DataError: The file exists.
         TryAgain: It can't be written.
     """
-    check_target(path)
-    write_whole(path, render_comparison(comparison, story).encode())
+    write_page(path, render_comparison(comparison, story))
 
 
 def render_comparison(comparison: Comparison, story: str) -> str:

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
+from onetape.domain.errors import DataError
 from onetape.research.report_charts import Figure
 from onetape.research.report_tables import Table
 from onetape.research.result_table import Row
+from onetape.runtime.run_files import write_whole
 
 TALL_ROWS = 40
 """A longer table scrolls in its own window."""
@@ -49,6 +52,59 @@ def render_page(name: str, body: Iterable[str], figures: Mapping[str, Figure]) -
 </body>
 </html>
 """
+
+
+def render_still_page(name: str, body: Iterable[str], *, remark: str = "", style: str = "") -> str:
+    """A whole page without charts: it needs neither a network nor a script.
+
+    Args:
+        name: Title, not escaped yet.
+        body: Its parts, as HTML.
+        remark: Below the title, not escaped yet.
+        style: CSS beside that of the reports.
+    """
+    below = f'<p class="soft">{escape(remark)}</p>' if remark else ""
+    css = (files("onetape.research") / "report.css").read_text("utf-8")
+    content = "\n".join(body)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(name)}</title>
+<style>
+{css}{style}</style>
+</head>
+<body>
+<main>
+<header><h1>{escape(name)}</h1>{below}</header>
+{content}
+</main>
+</body>
+</html>
+"""
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file that exists.
+
+    Raises:
+        DataError: It does.
+    """
+    if path.exists():
+        raise DataError("the file exists, and nothing is overwritten", where=str(path),
+                        remedy="remove it, or name another with --html")  # fmt: skip
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page that somebody asked for, where nothing is yet.
+
+    Raises:
+        DataError: The file exists.
+        TryAgain: It can't be written.
+    """
+    check_target(path)
+    write_whole(path, html.encode())
 
 
 def section(title: str, content: str) -> str:

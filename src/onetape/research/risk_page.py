@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
-from onetape.domain.errors import DataError
 from onetape.domain.timestamps import to_iso
-from onetape.research.report_page import section
+from onetape.research.report_page import render_still_page, section, write_page
 from onetape.runtime.risk_audit import AuditedOrder, RiskOutcome
 from onetape.runtime.risk_replay import CAVEAT, RiskReplay
-from onetape.runtime.run_files import write_whole
 
 ORDER_COLUMNS = ("time, UTC", "order", "instrument", "side", "lots", "in the run", "what if")
 
@@ -55,38 +52,24 @@ def write_risk_page(path: Path, found: RiskReplay) -> None:
         DataError: The file exists.
         TryAgain: It can't be written.
     """
-    if path.exists():
-        raise DataError("the file exists, and nothing is overwritten", where=str(path),
-                        remedy="remove it, or name another with --html")  # fmt: skip
-    write_whole(path, render_risk_page(found).encode())
+    write_page(path, render_risk_page(found))
 
 
 def render_risk_page(found: RiskReplay) -> str:
     """The whole page; it needs neither a network nor a script."""
     title = f"Other limits on session {found.session}"
-    css = (files("onetape.research") / "report.css").read_text("utf-8")
     counts = "".join(f"<p>{escape(line)}</p>" for line in tell_counts(found))
     head = "".join(f"<th>{name}</th>" for name in ORDER_COLUMNS)
     rows = "".join(f"<tr>{_cells(order_row(each))}</tr>" for each in found.differing)
     table = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{css}</style>
-</head>
-<body>
-<main>
-<header><h1>{escape(title)}</h1><p>{escape(CAVEAT)}</p></header>
-{section("How many", counts)}
-{section("Orders that come out otherwise", table)}
-</main>
-</body>
-</html>
-"""
+    return render_still_page(
+        title,
+        [
+            section("How many", counts),
+            section("Orders that come out otherwise", table),
+        ],
+        remark=CAVEAT,
+    )
 
 
 def _cells(row: tuple[str, ...]) -> str:

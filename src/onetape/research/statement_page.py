@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 
-from onetape.domain.errors import DataError
 from onetape.domain.numbers import show_minor
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.portfolio.statement import Balances, Statement
-from onetape.research.report_page import section, table
+from onetape.research.report_page import render_still_page, section, table, write_page
 from onetape.research.report_tables import Table
-from onetape.runtime.run_files import write_whole
 
 
 def write_statement(path: Path, session: str, stated: Statement) -> None:
@@ -22,34 +18,15 @@ def write_statement(path: Path, session: str, stated: Statement) -> None:
         DataError: The file exists.
         TryAgain: It can't be written.
     """
-    if path.exists():
-        raise DataError("the file exists, and nothing is overwritten", where=str(path),
-                        remedy="remove it, or name another with --html")  # fmt: skip
-    write_whole(path, render_statement(session, stated).encode())
+    write_page(path, render_statement(session, stated))
 
 
 def render_statement(session: str, stated: Statement) -> str:
     """The whole page; it needs neither a network nor a script."""
     title = f"Statement of {to_iso(stated.day * NS_PER_DAY)[:10]}"
-    css = (files("onetape.research") / "report.css").read_text("utf-8")
-    body = "\n".join(_section(each) for each in stated.balances)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{css}</style>
-</head>
-<body>
-<main>
-<header><h1>{escape(title)}</h1><p class="soft">session {escape(session)}, UTC</p></header>
-{body}
-</main>
-</body>
-</html>
-"""
+    return render_still_page(
+        title, map(_section, stated.balances), remark=f"session {session}, UTC"
+    )
 
 
 def _section(each: Balances) -> str:
@@ -92,5 +69,17 @@ def position_table(each: Balances) -> Table:
             for position in each.positions
         ],
         words=1,
-        remark=f"Equity {show_minor(each.equity)} {each.currency}.",
+        remark=f"Equity {show_minor(each.equity)} {each.currency}.{_translation(each)}",
     )  # fmt: skip
+
+
+def _translation(each: Balances) -> str:
+    """Foreign cash in the currency of the books: what moved it, and what the rate made of it."""
+    made = each.translation
+    if made is None:
+        return ""
+    return (
+        f" That is {show_minor(made.equity)} {made.home}. Cash in {made.home}: "
+        f"{show_minor(made.opening)} at the opening, {show_minor(made.moved, '+')} moved, "
+        f"{show_minor(made.revaluation, '+')} by the rate, {show_minor(made.closing)} at the close."
+    )

@@ -16,8 +16,8 @@ import msgspec
 
 from onetape.domain.errors import ConfigError, OnetapeError, StrategyError, TryAgain
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.fundamentals import pinned_version
 from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.side_files import pinned_versions
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.performance_summary import choose_returns_clock, period_ends
 from onetape.research.run_directory import make_run_directory, remove_run_directory
@@ -201,7 +201,7 @@ def _pinned_json(config: SessionConfig, timeline: Timeline) -> str:
     """The configuration with the versions of the data that the sweep reads."""
     pins = [each for each in timeline.pins if each not in timeline.action_pins]
     versions = {str(pin.instrument): pin.table_version for pin in pins}
-    versions |= pinned_version(timeline.action_pins, config.data.files)
+    versions |= pinned_versions(timeline.action_pins, config.data.files)
     data = config.data.model_copy(update={"versions": versions})
     return resolved_json(config.model_copy(update={"data": data}))
 

@@ -187,8 +187,8 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
         StrategyError: The strategy's source has changed.
     """
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.fundamentals import pinned_version
     from onetape.marketdata.loading import load_market_data
+    from onetape.marketdata.side_files import pinned_versions
     from onetape.runtime.config import HistoricalClock, SessionConfig
     from onetape.runtime.sessions.backtest import build_spec, build_terms
 
@@ -210,7 +210,7 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
             pin.instrument: pin.table_version
             for pin in (*setup.datasets, *([setup.universe] if setup.universe else []))
         }
-        | pinned_version(setup.action_pins, config.data.files),
+        | pinned_versions(setup.action_pins, config.data.files),
         config.data.files,
         config.data.reading,
     )

@@ -22,20 +22,20 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from onetape.domain.errors import DataError, StrategyError, TryAgain
+from onetape.domain.errors import DataError, StrategyError
 from onetape.domain.events import DatasetPin
 from onetape.portfolio import performance
 from onetape.portfolio.performance import NAN, Floats
 from onetape.research.overfitting import TrialTally, tally_sharpes
 from onetape.strategy.registry import strategy_version
 from onetape.strategy.sdk import Strategy
+from onetape.tape.sqlite_file import SqliteWords, readable_errors
 
 FILE_NAME = "trials.db"
 
@@ -45,6 +45,10 @@ LOCK_WAIT_SECONDS = 10.0
 _APPLICATION = 0x4F545452
 """What SQLite's header says that the file is: OTTR."""
 _FORMAT_VERSION = 1
+_WORDS = SqliteWords(
+    "trial ledger", "the trials are not counted", "move it away",
+    "restore it from a copy, or move it away and count from zero",
+)  # fmt: skip
 _IDENTITY_VERSION = 1
 
 _APPEND_ONLY = """
@@ -279,7 +283,7 @@ class TrialLedger:
                 where=str(path.parent),
                 remedy="choose another output.path",
             ) from error
-        with _readable_errors(path):
+        with readable_errors(path, _WORDS):
             connection = sqlite3.connect(path, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
             try:
                 _prepare(connection, path)
@@ -325,7 +329,7 @@ class TrialLedger:
         ]
         if not rows:
             return 0
-        with _readable_errors(self.path), self._connection:
+        with readable_errors(self.path, _WORDS), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(
                 "INSERT INTO context (identity, strategy, class, instruments, timeframe,"
@@ -355,7 +359,7 @@ class TrialLedger:
             DataError: The file is damaged.
             TryAgain: Another program holds a lock for too long.
         """
-        with _readable_errors(self.path):
+        with readable_errors(self.path, _WORDS):
             found = self._connection.execute(
                 "SELECT sharpe_ratio FROM trial JOIN context ON context.id = context"
                 f" WHERE {_OF_STUDY} ORDER BY trial.id",
@@ -365,7 +369,7 @@ class TrialLedger:
 
     def studies(self) -> list[StudySummary]:
         """Every study, by name; raises like `tally`."""
-        with _readable_errors(self.path):
+        with readable_errors(self.path, _WORDS):
             found = self._connection.execute(
                 "SELECT strategy, class, instruments, timeframe, count(*), count(DISTINCT sweep),"
                 " max(sharpe_ratio), min(ts), max(ts)"
@@ -386,7 +390,7 @@ class TrialLedger:
 
     def trials(self, study: Study) -> Iterator[RecordedTrial]:
         """The trials of a study in the order in which they came; raises like `tally`."""
-        with _readable_errors(self.path):
+        with readable_errors(self.path, _WORDS):
             for row in self._connection.execute(
                 "SELECT hex(trial.identity), params, sharpe_ratio, periods, sweep, ts,"
                 " strategy_version, data_hash, ts_start, ts_end, config_hash, seed"
@@ -502,42 +506,3 @@ def _plain(name: str, value: object) -> bool | int | float | str:
     raise StrategyError(
         f"{scalar!r} is no value of a parameter", where=name, remedy="give a number, bool or text"
     )
-
-
-@contextmanager
-def _readable_errors(path: Path) -> Generator[None, None, None]:
-    """Turn SQLite's errors about the ledger at `path` into ours.
-
-    Raises:
-        TryAgain: The disk is full, or another program holds a lock.
-        DataError: Anything else: no ledger, damaged, not allowed.
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The low byte is the primary code; the rest says where in SQLite it arose.
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        raise _to_ours(code, path, error) from error
-    except UnicodeDecodeError as error:
-        # Names in a damaged file, which sqlite3 puts into its own message.
-        raise _to_ours(sqlite3.SQLITE_CORRUPT, path, error) from error
-
-
-def _to_ours(code: int, path: Path, error: Exception) -> DataError | TryAgain:
-    match code:
-        case sqlite3.SQLITE_FULL:
-            return TryAgain("the disk is full; the trials are not counted",
-                            where=str(path), remedy="free space and run again")  # fmt: skip
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return TryAgain("the trial ledger is locked by another program",
-                            where=str(path), remedy="close that program")  # fmt: skip
-        case sqlite3.SQLITE_NOTADB:
-            return DataError("not a trial ledger (no SQLite file)",
-                             where=str(path), remedy="move it away")  # fmt: skip
-        case sqlite3.SQLITE_CORRUPT:
-            return DataError("the trial ledger is damaged or cut short", where=str(path),
-                             remedy="restore it from a copy, or move it away and count from "
-                             "zero")  # fmt: skip
-        case _:
-            return DataError(f"the trial ledger can't be used: {error}", where=str(path),
-                             remedy="check the folder's permissions and the disk")  # fmt: skip

@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError, StrategyError
-from onetape.domain.orders import CancelIntent, ExerciseIntent, Intent, OrderIntent
+from onetape.domain.orders import (
+    CancelIntent,
+    ConvertIntent,
+    ExerciseIntent,
+    Intent,
+    OrderIntent,
+)
 from onetape.marketdata.bars import BoolArray
 from onetape.research.perturbation import cut_before
 from onetape.research.session_probe import FeatureColumns, Probe, Trace
@@ -218,6 +224,9 @@ def _gist_of(intent: Intent, *, exact: bool) -> tuple[object, ...]:
             return ("cancel",)
         case ExerciseIntent():
             return ("exercise", intent.instrument, *((intent.lots,) if exact else ()))
+        case ConvertIntent():
+            what = ("convert", intent.source, intent.target)
+            return (*what, intent.amount) if exact else what
         case _:
             size = (intent.lots, intent.limit_ticks, intent.stop_ticks)
             return ("replace", *size) if exact else ("replace",)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from onetape.domain.errors import DataError
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.timeline import Timeline
-from onetape.research.report_page import section
-from onetape.runtime.run_files import write_whole
+from onetape.research.report_page import render_still_page, section, write_page
 from onetape.telemetry.why import Chain, Link
 
 _WIDTH, _HEIGHT, _MARGIN = 1100, 320, 14
@@ -37,16 +34,12 @@ def write_why(path: Path, chain: Chain, links: list[Link], timeline: Timeline) -
         DataError: The file exists.
         TryAgain: It can't be written.
     """
-    if path.exists():
-        raise DataError("the file exists, and nothing is overwritten", where=str(path),
-                        remedy="remove it, or name another with --html")  # fmt: skip
-    write_whole(path, render_why(chain, links, timeline).encode())
+    write_page(path, render_why(chain, links, timeline))
 
 
 def render_why(chain: Chain, links: list[Link], timeline: Timeline) -> str:
     """The whole page; it needs neither a network nor a script."""
     title = f"Why {chain.order}" if chain.order else f"Why event {links[-1].seq}"
-    css = (files("onetape.research") / "report.css").read_text("utf-8")
     rows = "".join(
         f'<tr><td>{number}</td><td>{link.seq}</td><td class="left">{to_iso(link.ts)}</td>'
         f'<td class="left">{escape(link.kind)}</td><td class="story">{escape(link.text)}</td></tr>'
@@ -54,24 +47,14 @@ def render_why(chain: Chain, links: list[Link], timeline: Timeline) -> str:
     )
     head = "".join(f"<th>{name}</th>" for name in ("", "seq", "time, UTC", "what", "story"))
     story = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{css}{_STYLE}</style>
-</head>
-<body>
-<main>
-<header><h1>{escape(title)}</h1></header>
-{section("When", _picture(links, timeline))}
-{section("What", story)}
-</main>
-</body>
-</html>
-"""
+    return render_still_page(
+        title,
+        [
+            section("When", _picture(links, timeline)),
+            section("What", story),
+        ],
+        style=_STYLE,
+    )
 
 
 def _picture(links: list[Link], timeline: Timeline) -> str:

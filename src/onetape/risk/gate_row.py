@@ -27,7 +27,7 @@ ROW_FIELDS = (
     "equity", "cash", "session_start_equity", "peak_equity", "reduce_only", "reducible_lots", "fee",
     "position_lots", "open_buy_lots", "open_sell_lots", "other_gross_notional",
     "other_net_notional", "open_buy_notional", "kill_active",
-    "margin_needed", "margin_power",
+    "margin_needed", "margin_power", "currency_needed", "currency_free",
 )  # fmt: skip
 """What a row takes, in this order: the side, and of a `RiskInput` all that its maker fills."""
 

@@ -43,6 +43,9 @@ class RiskInput(msgspec.Struct, kw_only=True):
     | `kill_active`          | the kill switch is set                                           |
     | `margin_needed`        | on margin: initial margin of everything at its worst             |
     | `margin_power`         | what may back it                                                 |
+    | `currency_needed`      | where foreign cash is held: notional and fee in the currency of  |
+    |                        | the instrument                                                   |
+    | `currency_free`        | cash in that currency that no open buy has bound                 |
 
     `apply_worst_case` fills the rest. In the direction of the order (positive: the way it trades):
     `end_lots` and `end_notional`, the position after it and every open order of its side;
@@ -77,6 +80,8 @@ class RiskInput(msgspec.Struct, kw_only=True):
     kill_active: bool = False
     margin_needed: int = 0
     margin_power: int = 0
+    currency_needed: int = 0
+    currency_free: int = 0
     end_lots: int = 0
     end_notional: int = 0
     gross_notional: int = 0

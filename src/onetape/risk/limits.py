@@ -24,6 +24,7 @@ from onetape.risk.gates.account import (
 )
 from onetape.risk.gates.buying_power import BuyingPowerGate
 from onetape.risk.gates.concentration import ConcentrationGate
+from onetape.risk.gates.currency_power import CurrencyPowerGate
 from onetape.risk.gates.daily_loss import DailyLossGate
 from onetape.risk.gates.day_trades import DayTradeGate
 from onetape.risk.gates.delisting import DelistingGate
@@ -150,7 +151,11 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_gates(
-    limits: RiskLimits, *, is_margin: bool = False, has_universe: bool = False
+    limits: RiskLimits,
+    *,
+    is_margin: bool = False,
+    has_universe: bool = False,
+    holds_currencies: bool = False,
 ) -> tuple[Gate[Any], ...]:
     """The gates of `limits`, in the fixed order of asking.
 
@@ -158,6 +163,8 @@ def build_gates(
         limits: The limits.
         is_margin: Whether the account has margin.
         has_universe: Whether positions are opened in members of a universe only.
+        holds_currencies: Whether foreign cash is held, so that what a cash account buys is paid in
+            the currency of the instrument.
 
     Raises:
         ConfigError: A limit is not positive or finer than 1e-8, an id is not SYMBOL.VENUE, or what
@@ -184,11 +191,15 @@ def build_gates(
         _build(GrossExposureGate, _ratio_e8(limits, "max_gross_exposure_pct", 100)),
         _build(NetExposureGate, _ratio_e8(limits, "max_net_exposure_pct", 100)),
         _build(LeverageGate, _ratio_e8(limits, "max_leverage", 1)),
-        BuyingPowerGate(leverage_e8, allow_short=limits.allow_short, is_margin=is_margin),
+        BuyingPowerGate(
+            leverage_e8, allow_short=limits.allow_short, is_margin=is_margin,
+            pays_by_currency=holds_currencies,
+        ),
+        CurrencyPowerGate() if holds_currencies and not is_margin and leverage_e8 <= E8 else None,
         _build(DailyLossGate, _ratio_e8(limits, "max_daily_loss_pct", 100)),
         _build(DrawdownGate, _ratio_e8(limits, "max_drawdown_pct", 100)),
         _build(_build_order_rate, _positive(limits, "max_orders_per_minute")),
-    )
+    )  # fmt: skip
     return tuple(gate for gate in gates if gate is not None)
 
 

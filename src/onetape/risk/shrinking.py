@@ -15,7 +15,8 @@ class Shrinking:
 
     Args:
         codes: Refusals that shrink instead.
-        cost: Notional, fee and the margin needed then (minor units) of so many lots of the order.
+        cost: Notional, fee, the margin needed then and `currency_needed` (minor units) of so many
+            lots of the order.
         refuse: What the instrument itself says to so many lots: its smallest order.
 
     Attributes:
@@ -27,7 +28,7 @@ class Shrinking:
     def __init__(
         self,
         codes: frozenset[DenialCode],
-        cost: Callable[[int], tuple[int, int, int]],
+        cost: Callable[[int], tuple[int, int, int, int]],
         refuse: Callable[[int], OrderDenied | None],
     ) -> None:
         self.codes = codes
@@ -69,4 +70,4 @@ class Shrinking:
     def resize(self, order: RiskInput, lots: int) -> None:
         """Make `order` one of `lots`. What the venue was to size at the fill is sized now."""
         order.lots = lots
-        order.notional, order.fee, order.margin_needed = self._cost(lots)
+        order.notional, order.fee, order.margin_needed, order.currency_needed = self._cost(lots)

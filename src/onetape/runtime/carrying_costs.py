@@ -16,6 +16,8 @@ from onetape.execution.simulated.carrying import (
     compute_interest,
 )
 from onetape.marketdata.timeline import DayEnd
+from onetape.portfolio.currency_ledger import CurrencyLedger
+from onetape.portfolio.ledger import Ledger
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner
@@ -24,13 +26,15 @@ from onetape.runtime.runner import Runner
 class Night(msgspec.Struct, frozen=True):
     """What a strategy carried over the night: minor units, and the UTC date it began with.
 
-    `instrument` is that of a short; empty for cash. `day` counts days since 1970-01-01.
+    `instrument` is that of a short; empty for cash, whose `currency` is empty where it is that of
+    the books. `day` counts days since 1970-01-01.
     """
 
     strategy: str
     instrument: InstrumentId
     value: int
     day: int
+    currency: str = ""
 
 
 class CarryingCosts:
@@ -58,7 +62,7 @@ class CarryingCosts:
         self._runners = runners
         self._desk = desk
         self._shorts: dict[tuple[str, InstrumentId], Night] = {}
-        self._cash: dict[str, Night] = {}
+        self._cash: dict[tuple[str, str], Night] = {}
 
     def save(self) -> list[Night]:
         """What was carried over the last night."""
@@ -70,7 +74,7 @@ class CarryingCosts:
             if each.instrument:
                 self._shorts[each.strategy, each.instrument] = each
             else:
-                self._cash[each.strategy] = each
+                self._cash[each.strategy, each.currency] = each
 
     def end_day(self, day_end: DayEnd) -> None:
         """Charge the nights since the last end of a day, and remember what the next one costs."""
@@ -84,7 +88,10 @@ class CarryingCosts:
             for index in traded:
                 self._charge_short(name, runner, index, day)
             if traded:
-                self._charge_cash(name, runner, day)
+                self._charge_cash(name, runner.ledger, "", day)
+                if isinstance(runner.ledger, CurrencyLedger):
+                    for currency, book in runner.ledger.others.items():
+                        self._charge_cash(name, book, currency, day)
 
     def _charge_short(self, name: str, runner: Runner, index: int, day: int) -> None:
         instrument = self._instruments[index]
@@ -102,20 +109,23 @@ class CarryingCosts:
             value = lots * ticks * instrument.minor_per_tick_lot
             self._shorts[name, instrument.id] = Night(name, instrument.id, value, day)
 
-    def _charge_cash(self, name: str, runner: Runner, day: int) -> None:
-        night = self._cash.pop(name, None)
+    def _charge_cash(self, name: str, book: Ledger, currency: str, day: int) -> None:
+        """Interest on the cash of one currency; `currency` is empty for that of the books."""
+        night = self._cash.pop((name, currency), None)
         if night is not None:
-            kind, rate_e6 = self._interest(night.value)
+            kind, rate_e6 = self._interest(night.value, book.currency)
             self._post(kind, night, rate_e6, day)
-        cash = runner.ledger.cash
-        if self._interest(cash)[1]:
-            self._cash[name] = Night(name, InstrumentId(""), cash, day)
+        if self._interest(book.cash, book.currency)[1]:
+            self._cash[name, currency] = Night(name, InstrumentId(""), book.cash, day, currency)
 
-    def _interest(self, cash: int) -> tuple[PostingKind, int]:
+    def _interest(self, cash: int, currency: str) -> tuple[PostingKind, int]:
         """What cash bears: kind, and annual rate in 1e-6."""
+        terms = self._terms
         if cash < 0:
-            return PostingKind.MARGIN_INTEREST, self._terms.margin_interest_e6
-        return PostingKind.CREDIT_INTEREST, self._terms.credit_interest_e6 if cash else 0
+            rate = terms.margin_interest_e6_of.get(currency, terms.margin_interest_e6)
+            return PostingKind.MARGIN_INTEREST, rate
+        rate = terms.credit_interest_e6_of.get(currency, terms.credit_interest_e6)
+        return PostingKind.CREDIT_INTEREST, rate if cash else 0
 
     def _post(self, kind: PostingKind, night: Night, rate_e6: int, day: int) -> None:
         days, year = day - night.day, self._terms.days_per_year
@@ -125,4 +135,4 @@ class CarryingCosts:
                 f"{rate_e6 / 10_000:.10g}% a year on {show_minor(abs(night.value))} for {days} of "
                 f"{year} days"
             )
-            self._desk.post(night.strategy, kind, amount, night.instrument, reason)
+            self._desk.post(night.strategy, kind, amount, night.instrument, reason, night.currency)

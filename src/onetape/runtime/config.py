@@ -19,10 +19,9 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.market import BOOK
 from onetape.domain.nearest import did_you_mean
 from onetape.domain.timestamps import has_length
-from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.loading import TICK_DATA
 from onetape.marketdata.membership import Filters, UniverseChoice
-from onetape.marketdata.side_files import SideFiles
+from onetape.marketdata.side_files import PINNED_KEYS, SideFiles
 from onetape.marketdata.timeline import Reading
 from onetape.risk.breakers import BreakerLimits
 from onetape.risk.limits import AccountLimits, RiskLimits, ShortSaleLimits
@@ -81,10 +80,6 @@ class LiveClock(Section):
     """`feed`: the newest event's own time, running on in between; for local venues that replay."""
 
 
-PINNED_KEYS = ("corporate_actions", "funding", "fundamentals", "halts")
-"""Keys of `data` that name a file whose content is pinned."""
-
-
 class UniverseConfig(Section):
     """Who may be bought or sold short: members of a universe of the catalog, point in time."""
 
@@ -135,19 +130,19 @@ class DataConfig(Section):
     trades, quotes, book, quotes+trades, book+trades."""
     versions: dict[str, Annotated[int, Field(strict=True, ge=0)]] = Field(default_factory=dict)
     """Dataset versions to use instead of the newest, by instrument id, name of the universe, or
-    `fundamentals`."""
+    `corporate_actions`, `funding`, `fundamentals`, `halts`."""
     knowledge: Literal["now", "then"] = "now"
     """Corrected bars: as they are now, or then, as they were first stored."""
     slice_grace_ms: Annotated[int, Field(strict=True, ge=0)] | None = None
     """How long the bars of one close time wait for each other; null: not at all."""
     corporate_actions: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of splits, dividends, mergers and the like; null: none."""
+    """Splits, dividends, mergers and the like: `catalog`, or a CSV file; null: none."""
     funding: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of funding rates of perpetuals; null: none."""
+    """Funding rates of perpetuals: `catalog`, or a CSV file; null: none."""
     fundamentals: Annotated[str, Field(min_length=1)] | None = None
     """Published figures, which features can read: `catalog`, or a CSV file; null: none."""
     halts: Annotated[str, Field(min_length=1)] | None = None
-    """CSV file of trading halts and resumptions; null: none."""
+    """Trading halts and resumptions: `catalog`, or a CSV file; null: none."""
     sectors: dict[Instrument, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     """Sector of instruments, by id: how reports group what was held. It decides nothing."""
 
@@ -162,7 +157,7 @@ class DataConfig(Section):
 
     @property
     def files(self) -> SideFiles:
-        """The files beside the catalog."""
+        """What is read beside bars, in the order of `PINNED_KEYS`."""
         named = (self.corporate_actions, self.funding, self.fundamentals, self.halts)
         return SideFiles(*(None if each is None else Path(each) for each in named))
 
@@ -176,7 +171,7 @@ class DataConfig(Section):
                 raise RefusedError(f"names {instrument} twice", at=("instruments", index))
         known = (
             *self.instruments,
-            FUNDAMENTALS,
+            *PINNED_KEYS,
             *([self.universe.name] if self.universe is not None else []),
         )
         for instrument in self.versions:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from onetape.execution.simulated.carrying import CarryingModel
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import Exact, Factor, Instrument, Money
+from onetape.runtime.config_values import Currency, Exact, Factor, Instrument, Money
 
 _ZERO = Decimal(0)
 
@@ -29,8 +29,12 @@ class CarryingConfig(Section):
     """Borrow fees are taken of the price rounded up to a multiple of this; 0: not rounded."""
     margin_interest_pct: AnnualPercent = _ZERO
     """Of cash below zero; 0: free."""
+    margin_interest_pct_of: dict[Currency, AnnualPercent] = Field(default_factory=dict)
+    """Other rates than that, by currency."""
     credit_interest_pct: AnnualPercent = _ZERO
     """Received on cash above zero; 0: none."""
+    credit_interest_pct_of: dict[Currency, AnnualPercent] = Field(default_factory=dict)
+    """Other rates than that, by currency."""
     days_per_year: Literal[360, 365] = 360
     """Days that a year of these rates has."""
 
@@ -42,6 +46,8 @@ class CarryingConfig(Section):
             collateral_ratio=self.collateral_ratio,
             collateral_round_up_to=self.collateral_round_up_to,
             margin_interest_pct=self.margin_interest_pct,
+            margin_interest_pct_of=self.margin_interest_pct_of,
             credit_interest_pct=self.credit_interest_pct,
+            credit_interest_pct_of=self.credit_interest_pct_of,
             days_per_year=self.days_per_year,
         )

@@ -20,7 +20,16 @@ from onetape.runtime.config_fills import FillConfig
 from onetape.runtime.config_live import Connection
 from onetape.runtime.config_margin import Margin
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import Bps, Exact, Factor, Limit, Moment, Name, RefusedError
+from onetape.runtime.config_values import (
+    Bps,
+    Exact,
+    Factor,
+    Limit,
+    Moment,
+    Money,
+    Name,
+    RefusedError,
+)
 
 _ZERO = Decimal(0)
 
@@ -181,10 +190,21 @@ def _read_samples(path: Path) -> tuple[Decimal, ...]:
 
 
 class Currencies(Section):
-    """Foreign cash is converted as soon as it moves, at the mark of a pair in data.instruments."""
+    """Trading in several currencies; the rate is the mark of a pair in data.instruments."""
 
+    foreign_cash: Literal["convert", "hold"] = "convert"
+    """Whether foreign cash is converted as soon as it moves, or stays until the strategy does."""
     spread_bps: Bps = _ZERO
     """What a conversion costs, of the amount."""
+    minimum: Money = _ZERO
+    """The least that a conversion of held cash costs, in the currency of the capital."""
+
+    @model_validator(mode="after")
+    def _asks_for_conversions(self) -> Currencies:
+        if self.minimum and self.foreign_cash != "hold":
+            raise RefusedError("is of conversions that a strategy asks for, and it asks for none",
+                               "set foreign_cash: hold, or leave it out", ("minimum",))  # fmt: skip
+        return self
 
 
 class TransferConfig(Section):

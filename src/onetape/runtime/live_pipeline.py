@@ -15,6 +15,7 @@ from onetape.domain.venue import (
     ConnectionPart,
     OperatorAction,
     OperatorCommand,
+    ReportKind,
     SessionResumed,
     VenueReport,
     VenueSnapshot,
@@ -36,6 +37,10 @@ LiveInput = (
 OPERATOR, OUTAGE = "operator", "outage"
 """Who may pause a session, besides its breakers."""
 
+_ENDING = {ReportKind.FILLED, ReportKind.CANCELED, ReportKind.EXPIRED, ReportKind.REJECTED,
+           ReportKind.NOT_FOUND}  # fmt: skip
+"""Behind these an order may be gone, or what is held another."""
+
 
 _STUCK = re.compile(r"did not come back within .*; call ([1-9]\d*) of the step$")
 
@@ -53,12 +58,13 @@ class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
     """What a `LivePipeline` remembers besides what a `Pipeline` does.
 
     `down` are the parts whose connection is gone, `operator_pauses` the strategies that an operator
-    has paused.
+    has paused, `flattening` those of them whose positions are to be closed.
     """
 
     down: list[tuple[str, str]]
     operator_pauses: list[str]
     is_stopping: bool
+    flattening: list[str] = []
 
 
 class Correspondence(Protocol):
@@ -103,6 +109,7 @@ class LivePipeline(Pipeline):
         self._counted_step = 0
         self._down: set[tuple[str, str]] = set()
         self._operator_pauses: set[str] = set()
+        self._flattening: set[str] = set()
 
     @property
     def down(self) -> list[tuple[str, str]]:
@@ -115,12 +122,14 @@ class LivePipeline(Pipeline):
             down=sorted(self._down),
             operator_pauses=sorted(self._operator_pauses),
             is_stopping=self.is_stopping,
+            flattening=sorted(self._flattening),
         )
 
     def restore_live(self, state: LivePipelineState) -> None:
         """Go on where `state` was saved."""
         self._down = set(state.down)
         self._operator_pauses = set(state.operator_pauses)
+        self._flattening = set(state.flattening)
         self.is_stopping = state.is_stopping
 
     # Rows.
@@ -174,9 +183,12 @@ class LivePipeline(Pipeline):
         match given:
             case VenueReport():
                 self._correspond().take_report(given, self._settle_as(seq), seq)
+                if given.kind in _ENDING:
+                    self._flatten_again(seq, behind=given.client_order_id)
             case VenueSnapshot():
                 self._correspond().take_snapshot(given, self._settle_as(seq), seq)
                 self._cancel_again(seq)
+                self._flatten_again(seq)
             case ConnectionChanged():
                 self._connect(given)
             case OperatorCommand():
@@ -202,6 +214,19 @@ class LivePipeline(Pipeline):
                 self._desk.cancel_orders(runner, seq)
             elif runner.quarantined or self._desk.is_killed:
                 self._desk.cancel_entries(runner, seq)
+
+    def _flatten_again(self, seq: int, behind: str = "") -> None:
+        """Close what could not be closed before, or came after.
+
+        What becomes of a closing order itself brings no new one before the next look: a venue that
+        refuses it would be asked without end.
+        """
+        for name in sorted(self._flattening):
+            runner = self._runners[name]
+            if self._desk.is_flat(runner):
+                self._flattening.discard(name)
+            elif not self._desk.is_closing(runner, behind):
+                self._desk.flatten(runner, seq)
 
     def _correspond(self) -> Correspondence:
         if self.correspondence is None:
@@ -243,10 +268,13 @@ class LivePipeline(Pipeline):
         whose = [command.strategy] if command.strategy else list(self._runners)
         if command.action is OperatorAction.RESUME:
             self._operator_pauses.difference_update(whose)
+            self._flattening.difference_update(whose)
         else:
             self._operator_pauses.update(whose)
         self._desk.pause(self._operator_pauses, OPERATOR)
         if command.action is OperatorAction.FLATTEN:
+            if self.correspondence is not None:  # the simulated venue trims what closes
+                self._flattening.update(whose)
             for name in whose:
                 self._desk.flatten(self._runners[name], seq)
         elif command.action is OperatorAction.STOP:

@@ -32,6 +32,7 @@ from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     DenialCode,
     LiquiditySide,
     OrderIntent,
@@ -52,11 +53,13 @@ from onetape.execution.simulated.fee_rules import (
 )
 from onetape.execution.venue_reports import BaseFee
 from onetape.portfolio.adjusted_marks import new_share_ticks
+from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.portfolio.ledger import NO_INSTRUMENT, NewShares
 from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.input import RiskInput, compute_worst_lots
 from onetape.risk.kill_switch import KillSwitch
 from onetape.risk.shrinking import Shrinking
+from onetape.runtime.conversion_desk import ConversionDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
@@ -104,13 +107,15 @@ class OrderDesk:
         margin: What measures margin; None: there is no agreement on it.
         capabilities: What a real venue can; None: the simulated one can everything.
         settlement: Keeps the proceeds of sales until they settle; None: they do at once.
+        conversions: Converts held cash where a strategy asks for it; without a multiple of equity
+            it borrows nothing.
     """
 
     __slots__ = (
         "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
         "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
-        "_runners", "_ungated", "capabilities", "commands", "halted", "is_cash_account", "margin",
-        "settlement",
+        "_runners", "_ungated", "capabilities", "commands", "conversions", "halted",
+        "is_cash_account", "margin", "settlement",
     )  # fmt: skip
 
     def __init__(
@@ -148,6 +153,7 @@ class OrderDesk:
         self.halted: dict[InstrumentId, TradingStatus] = {}
         self.commands: list[VenueCommand] = []
         self.settlement: Settlement | None = None
+        self.conversions = ConversionDesk(log, self, None)
         self.capabilities: Capabilities | None = None
 
     def save(self) -> DeskState:
@@ -169,13 +175,15 @@ class OrderDesk:
             self._controls.restore(state.controls)
 
     def decide(
-        self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent
+        self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent | ConvertIntent
     ) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
         if isinstance(intent, OrderIntent):
             return self._order(runner, intent)
         if isinstance(intent, CancelIntent):
             return self._cancel(runner, intent)
+        if isinstance(intent, ConvertIntent):
+            return self.conversions.convert(runner, intent)
         return self._replace(runner, intent)
 
     def _order(self, runner: Runner, intent: OrderIntent) -> OrderDenied | None:
@@ -268,10 +276,16 @@ class OrderDesk:
         Leaves behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
+        reduce_only = intent.reduce_only
         if self.capabilities is not None:
             missing = self.capabilities.find_unsupported(intent)
             if missing:
                 return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
+            if reduce_only and not self.capabilities.has_reduce_only:
+                free = self._count_unclaimed(runner, line, side, replaced)
+                if lots > free:
+                    return self._denied(intent, DenialCode.REDUCE_ONLY, lots, free, "lots")
+                reduce_only = False  # nobody there trims it: it counts as what it is
         if self._ended and line.instrument.id in self._ended:
             return self._denied(intent, DenialCode.DELISTED, lots, 0, "lots")
         if self._expired and line.instrument.id in self._expired:
@@ -291,7 +305,6 @@ class OrderDesk:
             own = intent.limit_ticks or intent.stop_ticks
             dearest = min(own, mark) if own and mark else own or mark
         position = line.position.lots
-        reduce_only = intent.reduce_only
         coming, group = 0, ""
         if intent.conditions is not None:
             if intent.order_type.is_trailing and intent.stop_ticks <= 0:
@@ -352,6 +365,10 @@ class OrderDesk:
             gross, net = self._other_instruments(runner, line, side_sign, replaced)
         now, equity = self._log.now, valuation.equity
         cash = runner.ledger.cash - runner.unsettled
+        own = free = 0
+        if runner.exchange is not None and runner.exchange.holds:
+            own = notional + fee
+            free = self.free_cash(runner, line.instrument.settlement_currency, replaced)
         lot_notional = (mark or dearest) * line.factor
         if line.inverse_factor:
             lot_notional = compute_notional(1, mark or dearest, 0, line.inverse_factor)
@@ -369,13 +386,13 @@ class OrderDesk:
             needed, power = self.margin.compute_needs(
                 runner, others, line.instrument.id, signed, dearest
             )
-        self._lot_cost = -(-(notional + fee) // lots)
+        self._lot_cost = -(-(own or notional + fee) // lots)
         audit = self._audit
         if controls is None and audit is None:
             approved = line.approve(
                 intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
                 cash, session_start, peak, reduce_only, reducible, fee, position, buys, sells,
-                gross, net, bound, kill_active, needed, power,
+                gross, net, bound, kill_active, needed, power, own, free,
             )  # fmt: skip
             if approved is not None:
                 return approved
@@ -386,7 +403,7 @@ class OrderDesk:
             reduce_only=reduce_only, reducible_lots=reducible, fee=fee, position_lots=position,
             open_buy_lots=buys, open_sell_lots=sells, other_gross_notional=gross,
             other_net_notional=net, open_buy_notional=bound, kill_active=kill_active,
-            margin_needed=needed, margin_power=power,
+            margin_needed=needed, margin_power=power, currency_needed=own, currency_free=free,
         )  # fmt: skip
         other = None
         if audit is not None:
@@ -431,7 +448,8 @@ class OrderDesk:
         verdict = controls.decide(runner, order, shrinking)
         if not self._kill_switch.active:
             verdict = name_pause(verdict, controls.code_of_pause(runner.name))
-        self._lot_cost = -(-(order.notional + order.fee) // order.lots)
+        cost = order.currency_needed or order.notional + order.fee
+        self._lot_cost = -(-cost // order.lots)
         return verdict
 
     def _shrinking(
@@ -446,10 +464,12 @@ class OrderDesk:
     ) -> Shrinking:
         """What may shrink an order: what fewer lots of it cost, and what the instrument says."""
 
-        def cost(lots: int) -> tuple[int, int, int]:
+        def cost(lots: int) -> tuple[int, int, int, int]:
             notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
             now = self._log.now
             fee = compute_fill_fee(line.fees, side, _TAKER, 0, 0, lots, notional, 0, now)
+            holds = runner.exchange is not None and runner.exchange.holds
+            own = notional + fee if holds else 0
             exchange = line.exchange
             if exchange is not None:
                 currency = line.instrument.settlement_currency
@@ -461,7 +481,7 @@ class OrderDesk:
                 needed, _ = self.margin.compute_needs(
                     runner, list(self._oms.open.values()), line.instrument.id, signed, dearest
                 )
-            return notional, fee, needed
+            return notional, fee, needed, own
 
         def refuse(lots: int) -> OrderDenied | None:
             display = intent.conditions.display_lots if intent.conditions is not None else 0
@@ -500,8 +520,10 @@ class OrderDesk:
 
         Returns:
             Leaves of its buys and of its sells in this instrument, the cash that all its buys bind,
-            and what a reduce-only order of this side could still reduce.
+            and what a reduce-only order of this side could still reduce. Where the venue has no
+            reduce-only they count as all others do.
         """
+        trims = self.capabilities is None or self.capabilities.has_reduce_only
         here = line.instrument.id
         name = runner.name
         position = line.position.lots
@@ -514,11 +536,11 @@ class OrderDesk:
                 continue
             leaves = each.leaves
             buying = each.side is _BUY
-            if buying and not each.reduce_only:
+            if buying and not (trims and each.reduce_only):
                 bound += leaves * each.worst_lot_cost
             if each.instrument != here:
                 continue
-            if each.reduce_only:  # takes the position to flat and not beyond
+            if trims and each.reduce_only:  # takes the position to flat and not beyond
                 if buying:
                     leaves = min(leaves, to_cover)
                     to_cover -= leaves
@@ -534,6 +556,21 @@ class OrderDesk:
                 sells += leaves
         free = to_cover if side_sign > 0 else to_close
         return buys, sells, bound, free + bound_together + max(0, -coming * side_sign)
+
+    def _count_unclaimed(
+        self, runner: Runner, line: DeskLine, side: Side, replaced: Order | None
+    ) -> int:
+        """Lots of a position that no open order of this side could close already."""
+        free = -line.position.lots * side
+        for each in self._oms.open.values():
+            if (
+                each is not replaced
+                and each.strategy == runner.name
+                and each.instrument == line.instrument.id
+                and each.side * side > 0
+            ):
+                free -= each.leaves
+        return max(0, free)
 
     def _other_instruments(
         self, runner: Runner, line: DeskLine, side_sign: int, replaced: Order | None
@@ -742,24 +779,37 @@ class OrderDesk:
         """Cancel every order of a strategy and close every position by a market order.
 
         Asked again it does what is still to do: a closing order that lives is left alone. What is
-        halted waits until it trades again.
+        halted waits until it trades again. Where the venue has no reduce-only an instrument
+        also waits until the orders of the strategy there are gone: nobody trims the closing order,
+        and a cancel and a fill may cross.
         """
         mark = f"{runner.order_prefix}{_CLOSE}"
+        trims = self.capabilities is None or self.capabilities.has_reduce_only
         closing = {
             each.instrument
             for each in self._oms.open.values()
-            if each.strategy == runner.name and each.client_order_id.startswith(mark)
+            if each.strategy == runner.name and (not trims or each.client_order_id.startswith(mark))
         }
         self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
             if identity not in closing | self._ended | self._expired | self.halted.keys():
                 self._close(runner, identity, position.lots, cause)
 
+    def is_closing(self, runner: Runner, client_order_id: str) -> bool:
+        """Whether an order is one that closes a position of a strategy."""
+        return client_order_id.startswith(f"{runner.order_prefix}{_CLOSE}")
+
+    def is_flat(self, runner: Runner) -> bool:
+        """Whether a strategy holds nothing, and no order of it could change that."""
+        return not runner.ledger.held and not any(
+            each.strategy == runner.name for each in self._oms.open.values()
+        )
+
     def _close(self, runner: Runner, identity: InstrumentId, held: int, cause: int) -> None:
         """A market order that brings a position to flat, which no limit may refuse.
 
-        It comes from risk itself and only reduces, so no gate is asked; the venue never lets it
-        take the position beyond flat.
+        It comes from risk itself and only reduces, so no gate is asked. The venue never lets
+        it take the position beyond flat, or nothing else is open there when it leaves.
         """
         log = self._log
         instrument = self._instruments[identity]
@@ -935,15 +985,7 @@ class OrderDesk:
             InvariantBroken: A balance becomes too large.
         """
         log, source = self._log, self._runners[order.source]
-        free = (
-            source.ledger.cash
-            - source.unsettled
-            - sum(
-                each.leaves * each.worst_lot_cost
-                for each in self._oms.open.values()
-                if each.strategy == order.source and each.side is _BUY and not each.reduce_only
-            )
-        )
+        free = self.free_cash(source, source.ledger.currency)
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
             return
@@ -953,6 +995,35 @@ class OrderDesk:
             (order.target, order.amount, f"from {order.source}"),
         ):
             self.post(name, PostingKind.TRANSFER, amount, reason=way)
+
+    def free_cash(self, runner: Runner, currency: str, but: Order | None = None) -> int:
+        """Settled cash of a currency that no open buy has bound, `but` one; minor units."""
+        exchange = runner.exchange
+        holds = exchange is not None and exchange.holds
+        ledger = runner.ledger
+        is_home = currency == ledger.currency
+        if is_home or not isinstance(ledger, CurrencyLedger):
+            cash = ledger.cash - runner.unsettled
+        else:
+            cash = ledger.cash_in(currency)
+        return cash - sum(
+            each.leaves * each.worst_lot_cost
+            for each in self._oms.open.values()
+            if each.strategy == runner.name
+            and each is not but
+            and each.side is _BUY
+            and not each.reduce_only
+            and (not holds or self._instruments[each.instrument].settlement_currency == currency)
+        )
+
+    def pause_code(self, strategy: str) -> DenialCode | None:
+        """Why a strategy may only reduce; None: it may do more."""
+        if self._kill_switch.active:
+            return DenialCode.KILL_SWITCH
+        controls = self._controls
+        if controls is not None and strategy in controls.paused:
+            return controls.code_of_pause(strategy)
+        return None
 
     def end(self, action: CorporateAction) -> None:
         """From a delisting, merger or change of symbol on orders of the instrument are denied."""

@@ -13,6 +13,7 @@ from onetape.domain.market import TradingStatus
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
 from onetape.marketdata.session_rows import SessionRows
+from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
@@ -58,6 +59,14 @@ class SessionView:
     def cash(self, strategy: str) -> int:
         """Cash in minor units."""
         return self.runners[strategy].ledger.cash
+
+    def cash_in(self, strategy: str, currency: str) -> int:
+        """Cash of one currency in minor units; 0 where there are no books in it."""
+        ledger = self.runners[strategy].ledger
+        if currency == ledger.currency:
+            return ledger.cash
+        others = ledger.others if isinstance(ledger, CurrencyLedger) else {}
+        return others[currency].cash if currency in others else 0
 
     def settled_cash(self, strategy: str) -> int:
         """Cash less what has not settled yet, in minor units."""

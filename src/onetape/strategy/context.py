@@ -18,6 +18,7 @@ from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
+    ConvertIntent,
     ExerciseIntent,
     Intent,
     OrderConditions,
@@ -81,6 +82,10 @@ class Surroundings(Protocol):
 
     def cash(self, strategy: str) -> int:
         """Cash in minor units."""
+        ...
+
+    def cash_in(self, strategy: str, currency: str) -> int:
+        """Cash of one currency in minor units; 0 where there are no books in it."""
         ...
 
     def settled_cash(self, strategy: str) -> int:
@@ -158,6 +163,10 @@ class Context:
     def cash(self) -> float:
         """Cash of this strategy, in currency; negative when borrowed."""
         return self._around.cash(self._strategy) / E8
+
+    def cash_in(self, currency: str) -> float:
+        """Cash of one currency, such as "EUR"; negative when borrowed, 0.0 where none is held."""
+        return self._around.cash_in(self._strategy, currency) / E8
 
     @property
     def settled_cash(self) -> float:
@@ -513,6 +522,8 @@ class Context:
             )
         if isinstance(intent, ExerciseIntent):
             self.instrument(intent.instrument)
+        if isinstance(intent, ConvertIntent):
+            self._require_positive(intent.amount, f"amount {intent.amount} of {intent.source}")
         if not isinstance(intent, OrderIntent):
             return
         self.instrument(intent.instrument)
@@ -615,6 +626,28 @@ class Context:
         self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         self.intent_count += 1
         self.queue.append(ExerciseIntent(self._strategy, self.intent_count, definition.id, lots))
+
+    def convert(self, amount: float, source: str, target: str) -> None:
+        """Convert `amount` of the cash held in `source` into `target`, at the newest rate.
+
+        Where foreign cash is held (`execution.currencies.foreign_cash: hold`); `cash_in` tells what
+        there is. What is refused comes to `on_order_update`.
+
+        Args:
+            amount: Of `source`, positive.
+            source: A currency, such as "USD".
+            target: Another one.
+
+        Raises:
+            StrategyError: The amount is not positive or too fine, or both currencies are the same.
+        """
+        minor = to_minor(round(amount, 8), f"{self._strategy} amount", error=StrategyError)
+        self._require_positive(minor, f"amount {amount!r} of {source}")
+        if source == target:
+            raise StrategyError(f"converts {source} into {target}", where=self._strategy,
+                                remedy="name two currencies")  # fmt: skip
+        self.intent_count += 1
+        self.queue.append(ConvertIntent(self._strategy, self.intent_count, source, target, minor))
 
     def round_quantity(self, instrument: InstrumentId, quantity: float) -> float:
         """The nearest tradable quantity toward zero."""

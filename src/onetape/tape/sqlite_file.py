@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from onetape.domain.errors import DataError, TryAgain
 
@@ -38,39 +39,55 @@ CREATE TABLE IF NOT EXISTS snapshot (
 """
 
 
+class SqliteWords(NamedTuple):
+    """What a file is called in errors: its name, what a full disk means, what to do about it."""
+
+    name: str
+    full: str
+    wrong: str
+    damaged: str
+
+
+TAPE_WORDS = SqliteWords(
+    "tape", "the tape ends with its last commit", "give the tape.db of a run",
+    "restore it from a copy",
+)  # fmt: skip
+
+
 @contextmanager
-def readable_errors(path: Path) -> Generator[None, None, None]:
-    """Turn SQLite's errors about the tape at `path` into ours.
+def readable_errors(path: Path, words: SqliteWords = TAPE_WORDS) -> Generator[None, None, None]:
+    """Turn SQLite's errors about the file at `path` into ours.
 
     Raises:
         TryAgain: The disk is full, or another program holds a lock.
-        DataError: Anything else: no tape, damaged, not allowed.
+        DataError: Anything else: no such file, damaged, not allowed.
     """
     try:
         yield
     except sqlite3.Error as error:
         # The low byte is the primary code; the rest says where in SQLite it arose.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        raise _to_ours(code, path, error) from error
+        raise _to_ours(code, path, words, error) from error
     except UnicodeDecodeError as error:
         # Names in a damaged file, which sqlite3 puts into its own message.
-        raise _to_ours(sqlite3.SQLITE_CORRUPT, path, error) from error
+        raise _to_ours(sqlite3.SQLITE_CORRUPT, path, words, error) from error
 
 
-def _to_ours(code: int, path: Path, error: Exception) -> DataError | TryAgain:
+def _to_ours(code: int, path: Path, words: SqliteWords, error: Exception) -> DataError | TryAgain:
+    where = str(path)
     match code:
         case sqlite3.SQLITE_FULL:
-            return TryAgain("the disk is full; the tape ends with its last commit",
-                            where=str(path), remedy="free space and run again")  # fmt: skip
+            return TryAgain(f"the disk is full; {words.full}",
+                            where=where, remedy="free space and run again")  # fmt: skip
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return TryAgain("the tape is locked by another program",
-                            where=str(path), remedy="close that program")  # fmt: skip
+            return TryAgain(f"the {words.name} is locked by another program",
+                            where=where, remedy="close that program")  # fmt: skip
         case sqlite3.SQLITE_NOTADB:
-            return DataError("not a tape (no SQLite file)",
-                             where=str(path), remedy="give the tape.db of a run")  # fmt: skip
+            return DataError(f"not a {words.name} (no SQLite file)",
+                             where=where, remedy=words.wrong)  # fmt: skip
         case sqlite3.SQLITE_CORRUPT:
-            return DataError("the tape's file is damaged or cut short",
-                             where=str(path), remedy="restore it from a copy")  # fmt: skip
+            return DataError(f"the {words.name} is damaged or cut short",
+                             where=where, remedy=words.damaged)  # fmt: skip
         case _:
-            return DataError(f"the tape can't be used: {error}", where=str(path),
+            return DataError(f"the {words.name} can't be used: {error}", where=where,
                              remedy="check the folder's permissions and the disk")  # fmt: skip

@@ -33,6 +33,7 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import show_minor
 from onetape.domain.orders import (
     CancelIntent,
+    ConvertIntent,
     ExerciseIntent,
     OrderConditions,
     OrderIntent,
@@ -324,6 +325,11 @@ class _Words:
                     f"margin of {payload.strategy}{whose}: {payload.status.value}, equity "
                     f"{show_minor(payload.equity)} against a maintenance margin of "
                     f"{show_minor(payload.maintenance)}"
+                )
+            case ConvertIntent():
+                return (
+                    f"{payload.strategy} converts {show_minor(payload.amount)} {payload.source} "
+                    f"into {payload.target}"
                 )
             case ExerciseIntent():
                 instrument = self._instruments[payload.instrument]

@@ -48,6 +48,14 @@ SAMPLES: dict[RecordKind, dict[str, Any]] = {
                               "name": np.array(["eps", "shares"]), "value": np.array([1.2, 1e9])},
     RecordKind.MEMBERSHIP: {"ts_event": prints([0, 40])["ts_event"],
                             "name": np.array(["A.X", "A.X"]), "value": np.array([1.0, 0.0])},
+    RecordKind.CORPORATE_ACTIONS: {
+        "ts_event": prints([0, 0])["ts_event"], "is_date": np.array([0, 0]),
+        "value": np.array([2.0, 0.5]), "divisor": np.array([1.0, 1.0]), "cash": np.zeros(2),
+        "price": np.array([1.5, 2.5]), "cost_ratio": np.array([0.5, 0.25]),
+        "name": np.array(["split", "cash_dividend"]), "new_instrument": np.array(["", ""]),
+        "pay_date": np.array(["", "2024-02-01"])},
+    RecordKind.HALTS: {"ts_event": prints([0, 1])["ts_event"], "value": np.array([1.0, 0.0]),
+                       "name": np.array(["T1", ""])},
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.domain.errors import DataError, OnetapeError, StrategyError, TryAgain
+from onetape.domain.errors import DataError, StrategyError, TryAgain
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import InstrumentId
 from onetape.research import trials
@@ -523,21 +523,6 @@ def test_ledger_with_damaged_names_says_so(path: Path) -> None:
     path.write_bytes(data.replace(b"CREATE INDEX", b"CREATE INDEY"))
     with pytest.raises(DataError, match=r"trials\.db: the trial ledger is damaged.*from a copy"):
         TrialLedger.open(path)
-
-
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        (sqlite3.SQLITE_BUSY_RECOVERY, "locked by another program"),
-        (sqlite3.SQLITE_CORRUPT_INDEX, "damaged"),
-        (sqlite3.SQLITE_IOERR_WRITE, "check the folder's permissions and the disk"),
-    ],
-)
-def test_extended_codes_of_sqlite_read_like_their_primary_ones(code: int, message: str) -> None:
-    error = sqlite3.OperationalError("something")
-    error.sqlite_errorcode = code
-    with pytest.raises(OnetapeError, match=message), trials._readable_errors(Path("x")):
-        raise error
 
 
 def test_full_disk_says_so_and_takes_nothing_of_the_batch(ledger: TrialLedger) -> None:

@@ -58,8 +58,8 @@ def make_shrinking(order: RiskInput) -> Shrinking:
     """Lots at 100 on the order's own price, and a fee with a minimum."""
     price = order.lot_notional
 
-    def cost(lots: int) -> tuple[int, int, int]:
-        return lots * price, max(E8, lots * E8 // 200), 0
+    def cost(lots: int) -> tuple[int, int, int, int]:
+        return lots * price, max(E8, lots * E8 // 200), 0, 0
 
     return Shrinking(frozenset(SHRINKING), cost, lambda _: None)
 

@@ -16,7 +16,7 @@ from onetape.control.commands.data_generate import generate
 from onetape.control.commands.data_history import asof, diff, versions
 from onetape.control.commands.data_pull import pull
 from onetape.control.commands.data_reconcile import provenance_facts, reconcile
-from onetape.control.commands.data_records import import_records
+from onetape.control.commands.data_records import import_records, show_records
 from onetape.control.commands.data_ticks import store_ticks
 from onetape.control.commands.data_universe import universe
 from onetape.control.instrument_options import (
@@ -263,11 +263,12 @@ def list_(
     """List the datasets of the catalog."""
     from onetape.marketdata.catalog import Catalog
 
-    datasets = Catalog(catalog).datasets()
+    store = Catalog(catalog)
+    datasets, records = store.datasets(), store.records.datasets()
     if as_json:
-        print_json(datasets)
+        print_json([*datasets, *records])
         return
-    if not datasets:
+    if not datasets and not records:
         print(f"{catalog} holds no data; import some: onetape data import --help")
         return
     rows = [
@@ -283,7 +284,20 @@ def list_(
         )
         for each in datasets
     ]
-    headers = ("instrument", "tf", ">bars", "from", "to", "adjusted", ">version", "source")
+    rows += [
+        (
+            each.dataset,
+            each.kind,
+            f"{each.rows:,}",
+            to_iso(each.ts_first)[:10],
+            to_iso(each.ts_last)[:10],
+            "",
+            str(each.version),
+            each.source,
+        )
+        for each in records
+    ]
+    headers = ("dataset", "of", ">rows", "from", "to", "adjusted", ">version", "source")
     print_table(headers, rows)
 
 
@@ -292,18 +306,25 @@ def show(
     instrument: Annotated[str, typer.Argument(metavar="ID", help="Like AAPL.XNAS.")],
     *,
     timeframe: Annotated[
-        str, typer.Option(metavar="TF", help="Needed where the instrument has several.")
+        str,
+        typer.Option(
+            metavar="TF", help="Needed where there are several; also a kind of records: funding."
+        ),
     ] = "",
-    rows: Annotated[int, typer.Option(min=1, help="First and last bars to show.")] = 5,
+    rows: Annotated[int, typer.Option(min=1, help="First and last rows to show.")] = 5,
     catalog: CatalogOption = DEFAULT_CATALOG,
     as_json: JsonOption = False,
     _debug: DebugOption = False,
 ) -> None:
-    """Show one dataset: what it is, its quality, its first and last bars."""
+    """Show one dataset: what it is, its quality, its first and last rows."""
     from onetape.marketdata.catalog import Catalog
 
     store = Catalog(catalog)
-    view = store.show(instrument, timeframe or _only_timeframe(store, instrument), rows=rows)
+    timeframe = timeframe or _only_timeframe(store, instrument)
+    if timeframe in (each.kind for each in store.records.datasets()):
+        show_records(store, instrument, timeframe, rows, as_json=as_json)
+        return
+    view = store.show(instrument, timeframe, rows=rows)
     definition = store.instrument(instrument)
     if as_json:
         print_json(
@@ -359,11 +380,13 @@ def _cell(value: str | float) -> str:
 
 
 def _only_timeframe(store: Catalog, instrument: str) -> str:
-    """The timeframe of the one dataset of an instrument."""
+    """The timeframe of the bars of an instrument, else the one kind of its records."""
     found = [each.timeframe for each in store.datasets() if each.instrument == instrument]
-    if len(found) > 1:
-        raise DataError(f"{instrument} has bars of {', '.join(found)}",
-                        remedy=f"choose one: --timeframe {found[0]}")  # fmt: skip
+    kinds = [each.kind for each in store.records.datasets() if each.dataset == instrument]
+    if len(found) > 1 or (not found and len(kinds) > 1):
+        raise DataError(f"{instrument} has {', '.join([*found, *kinds])}",
+                        remedy=f"choose one: --timeframe {(found or kinds)[0]}")  # fmt: skip
+    found = found or kinds
     if not found:
         store.instrument(instrument)
         raise DataError(f"{instrument} is defined but has no bars", where=str(store.path),

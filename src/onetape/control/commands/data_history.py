@@ -14,7 +14,7 @@ from onetape.domain.timestamps import from_iso, to_iso
 NameArgument = Annotated[str, typer.Argument(metavar="ID", help="Like AAPL.XNAS.")]
 TimeframeOption = Annotated[
     str,
-    typer.Option(metavar="TF", help="Bars of 1m, 1d, ... or trades, quotes, book, funding, ..."),
+    typer.Option(metavar="TF", help="Bars of 1m, 1d, ... or records: trades, funding, ..."),
 ]
 
 
@@ -81,10 +81,12 @@ def asof(
 ) -> None:
     """Show which version of a dataset stood at a moment."""
     from onetape.marketdata.catalog import Catalog
-    from onetape.marketdata.history import find_version_at
+    from onetape.marketdata.history import find_records_version_at, find_version_at
+    from onetape.marketdata.side_files import PINNED_KEYS
 
     ts = from_iso(moment, "TIME", error=DataError)
-    change = find_version_at(Catalog(catalog), name, timeframe, ts)
+    store = Catalog(catalog)
+    change = find_version_at(store, name, timeframe, ts)
     if as_json:
         print_json(change)
         return
@@ -92,4 +94,7 @@ def asof(
         f"{name} {timeframe} at {to_iso(ts)}: version {change.version}, taken in at "
         f"{to_iso(change.ts_ingest)} from {change.source}"
     )
-    print(f"Run on it: --set data.versions='{{{name}: {change.version}}}'")
+    key, version = name, change.version
+    if timeframe in PINNED_KEYS:  # one version for all instruments of a session
+        key, version = timeframe, find_records_version_at(store, ts) or 0
+    print(f"Run on it: --set data.versions='{{{key}: {version}}}'")

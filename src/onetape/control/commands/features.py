@@ -16,6 +16,7 @@ from onetape.domain.timestamps import from_iso, to_iso
 if TYPE_CHECKING:
     from onetape.features.registry import FeatureDefinition, FeatureRegistry
     from onetape.features.store import FeatureStore
+    from onetape.features.store.columns import KnownValue
     from onetape.research.feature_report import FeatureReport
 
 app = typer.Typer(help="List, build, check and show features.", no_args_is_help=True)
@@ -30,7 +31,12 @@ CatalogOption = Annotated[
     Path, typer.Option("--catalog", metavar="DIR", help="Directory of the catalog.")
 ]
 TimeframeOption = Annotated[
-    str, typer.Option("--timeframe", metavar="TF", help="Length of the bars: 1m, 1h, 1d.")
+    str,
+    typer.Option(
+        "--timeframe",
+        metavar="TF",
+        help="Length of the bars: 1m, 1h, 1d; or trades, quotes, quotes+trades.",
+    ),
 ]
 InstrumentsOption = Annotated[
     list[str] | None,
@@ -94,7 +100,7 @@ def build(
     as_json: JsonOption = False,
     _debug: DebugOption = False,
 ) -> None:
-    """Compute features over the bars of a catalog and store them beside the bars."""
+    """Compute features over the bars or ticks of a catalog and store them beside these."""
     store = _open(_load(file), catalog, timeframe)
     columns = store.build(
         feature or [each.key for each in store.registry], _symbols(store, instrument)
@@ -104,9 +110,9 @@ def build(
             "feature": each.name,
             "instrument": each.instrument,
             "version": each.version,
-            "rows": len(each.values),
-            "nan": int((each.values != each.values).sum()),
-            "was_stored": each.is_stored,
+            "rows": each.rows,
+            "nan": each.nan_rows,
+            "was_stored": each.was_stored,
         }
         for each in columns
     ]
@@ -139,29 +145,27 @@ def show(
     store = _open(_load(file), catalog, timeframe)
     time = from_iso(at, "--at", error=ConfigError) if at else 2**63 - 1
     symbols = _symbols(store, instrument)
-    values = store.get(name, symbols, time)
+    values = {each: store.newest(name, each, time) for each in symbols}
     bare = name.partition("@")[0]
     known = [each for each in store.tables.definitions() if each.name == bare]
-    stored = store.tables.keys()
+    stored = store.stored()
     versions = [
         {
             "version": f"{each.name}@{each.number}",
             "definition": each.definition,
-            "columns": sum(key.definition == each.definition for key in stored),
-            "rows": sum(rows for key, rows in stored.items() if key.definition == each.definition),
+            "columns": sum(version == each.definition for version, _ in stored),
+            "rows": sum(rows for version, rows in stored if version == each.definition),
         }
         for each in known
     ]
     shown = {
-        symbol: None if math.isnan(values[column.instrument]) else values[column.instrument]
-        for symbol in symbols
-        for column in [store.column(name, symbol)]
+        symbol: None if math.isnan(known.value) else known.value for symbol, known in values.items()
     }
     if as_json:
         print_json({"feature": name, "values": shown, "stored": versions})
         return
     rows = [
-        (symbol, _when(store, name, symbol, time), "none yet" if value is None else f"{value:.10g}")
+        (symbol, _when(values[symbol]), "none yet" if value is None else f"{value:.10g}")
         for symbol, value in shown.items()
     ]
     print_table(("instrument", "known at", f">{name}"), rows)
@@ -261,14 +265,14 @@ def _open(registry: FeatureRegistry, catalog: Path, timeframe: str) -> FeatureSt
 def _symbols(store: FeatureStore, given: list[str] | None) -> list[str]:
     if given:
         return given
-    datasets = store.catalog.datasets()
-    found = [each.instrument for each in datasets if each.timeframe == store.timeframe]
+    found = store.symbols()
     if not found:
+        what = store.timeframe if store.is_of_ticks else f"{store.timeframe} bars"
         raise ConfigError(
-            f"there are no {store.timeframe} bars", where=str(store.catalog.path),
+            f"there are no {what}", where=str(store.catalog.path),
             remedy="give --catalog and --timeframe as onetape data list tells them",
         )  # fmt: skip
-    return list(found)
+    return found
 
 
 def _describe(registry: FeatureRegistry, definition: FeatureDefinition) -> dict[str, object]:
@@ -297,7 +301,5 @@ def _short(place: str) -> str:
     return place.replace("\\", "/").rpartition("/")[2]
 
 
-def _when(store: FeatureStore, name: str, symbol: str, time: int) -> str:
-    column = store.column(name, symbol)
-    row = int(column.ts_known.searchsorted(time, side="right")) - 1
-    return to_iso(int(column.ts_known[row])) if row >= 0 else ""
+def _when(known: KnownValue) -> str:
+    return "" if known.ts_known is None else to_iso(known.ts_known)

@@ -167,7 +167,7 @@ def _compare(
     from onetape.runtime.replay.comparison import compare_with
 
     if html is not None:
-        from onetape.research.replay_page import check_target
+        from onetape.research.report_page import check_target
 
         check_target(html)
     ts_end = None if goal is None else goal.at

@@ -109,10 +109,20 @@ def describe(stated: Statement) -> dict[str, Any]:
                     for position in each.positions
                 ],
                 "equity": _amount(each.equity),
+                **_describe_translation(each),
             }
             for each in stated.balances
         ],
     }
+
+
+def _describe_translation(each: Balances) -> dict[str, Any]:
+    """What foreign cash is worth at home, where there is any."""
+    if each.translation is None:
+        return {}
+    names = ("opening", "moved", "revaluation", "closing", "equity")
+    amounts = {name: _amount(getattr(each.translation, name)) for name in names}
+    return {"translation": {"currency": each.translation.home, **amounts}}
 
 
 def _amounts(accounts: dict[str, int]) -> dict[str, str]:

@@ -164,6 +164,12 @@ class BinanceGateway:
             return
         new = Tracked(lots=order.lots, limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks)
         tracked = self._ours.open.setdefault(order.client_order_id, new)
+        with tracked.sending():
+            await self._submit(order, tracked, params)
+
+    async def _submit(
+        self, order: OrderSubmitted, tracked: Tracked, params: dict[str, Any]
+    ) -> None:
         try:
             answer = await self._client.ask("POST", "order", params, signed=True, orders=1)
         except BinanceRefusal as refusal:
@@ -181,7 +187,7 @@ class BinanceGateway:
             return
         tracked.venue_order_id = str(answer["orderId"])
         self._ours.remember_name(
-            instrument.symbol, tracked.venue_order_id, params["newClientOrderId"]
+            params["symbol"], tracked.venue_order_id, params["newClientOrderId"]
         )
         if not tracked.is_told:
             tracked.is_told = True
@@ -197,25 +203,35 @@ class BinanceGateway:
         tracked = await self._follow(order, ReportKind.CANCEL_REJECTED)
         if tracked is None:
             return
-        wire_id = self._ids.to_wire(order.client_order_id, tracked.generation)
-        params = {"symbol": instrument.symbol, "origClientOrderId": wire_id}
         try:
-            answer = await self._client.ask("DELETE", "order", params, signed=True)
+            while not await self._cancel(order, tracked, instrument.symbol):
+                pass  # a successor that was not heard of before is canceled next
         except BinanceRefusal as refusal:
             if refusal.is_unclear:
                 await self._say_unanswered(order, None, str(refusal))
-            elif refusal.code == -2011:
-                await self._settle(ReportKind.CANCEL_REJECTED, order, tracked, refusal)
             else:
                 await self._say_refused(ReportKind.CANCEL_REJECTED, order, refusal)
-            return
         except NoAnswer as error:
             await self._say_unanswered(order, None, str(error))
-            return
-        await self._end_by_answer(order, tracked, answer)
+
+    async def _cancel(self, order: OrderSubmitted, tracked: Tracked, symbol: str) -> bool:
+        """Cancel the order as it stands; returns whether nothing has taken its place meanwhile."""
+        generation = tracked.generation
+        wire_id = self._ids.to_wire(order.client_order_id, generation)
+        params = {"symbol": symbol, "origClientOrderId": wire_id}
+        try:
+            answer = await self._client.ask("DELETE", "order", params, signed=True)
+        except BinanceRefusal as refusal:
+            if refusal.is_unclear or refusal.code != -2011:
+                raise
+            return await self._settle(
+                ReportKind.CANCEL_REJECTED, order, tracked, generation, refusal
+            )
+        await self._end_by_answer(order, tracked, generation, answer)
+        return True
 
     async def _end_by_answer(
-        self, order: OrderSubmitted, tracked: Tracked, answer: dict[str, Any]
+        self, order: OrderSubmitted, tracked: Tracked, generation: int, answer: dict[str, Any]
     ) -> None:
         """Tell the end that an answer tells, unless the stream does so in time.
 
@@ -226,49 +242,65 @@ class BinanceGateway:
         try:
             await asyncio.wait_for(tracked.ended.wait(), _HEAR_WAIT_S)
         except TimeoutError:
-            if not tracked.ended.is_set():
+            if not tracked.ended.is_set() and tracked.generation == generation:
                 instrument, identity = self._instruments[order.instrument], order.client_order_id
                 report = self._looker.read_end(instrument, answer, identity, tracked.earlier_lots)
                 self._ours.end(order.client_order_id)
                 await self._tell(report)
 
     async def _settle(
-        self, kind: ReportKind, order: OrderSubmitted, tracked: Tracked, refusal: BinanceRefusal
-    ) -> None:
-        """Binance knows no open order of this id: is there none, or is it over?"""
-        try:
-            state = await self._looker.find(order, tracked.generation)
-        except (BinanceRefusal, NoAnswer) as error:
-            await self._say_unanswered(order, None, str(error))
-            return
+        self, kind: ReportKind, order: OrderSubmitted, tracked: Tracked, generation: int,
+        refusal: BinanceRefusal,
+    ) -> bool:  # fmt: skip
+        """Binance knows no open order of this id: is there none, or is it over?
+
+        False: another one has taken its place, by a replace whose answer had not come. Then
+        nothing is said.
+        """
+        state = await self._looker.find(order, generation)
+        if tracked.generation > generation:
+            return False
         if state is None:
             code = RejectCode.UNKNOWN_ORDER
         elif state["status"] not in CLOSED and state["status"] != "FILLED":
             code = RejectCode.UNSUPPORTED
         else:
             if state["status"] != "FILLED" and not tracked.is_doubtful:
-                await self._end_by_answer(order, tracked, state)
+                await self._end_by_answer(order, tracked, generation, state)
+                if tracked.generation > generation:
+                    return False
             code = RejectCode.ORDER_CLOSED
         await self._say(kind, order, code=code, reason=refusal.message)
+        return True
 
     async def replace(self, command: OrderReplacePending, order: OrderSubmitted) -> None:
         """See `VenueGateway`."""
         tracked = await self._follow(order, ReportKind.REPLACE_REJECTED)
         if tracked is None:
             return
+        generation = tracked.generation
         try:
-            await self._replacer.replace(
-                command, order, tracked, self._instruments[order.instrument]
-            )
+            with tracked.sending():
+                await self._replace(command, order, tracked, generation)
         except BinanceRefusal as refusal:
             if refusal.is_unclear:
                 await self._say_unanswered(order, None, str(refusal))
-            elif refusal.code == -2011:
-                await self._settle(ReportKind.REPLACE_REJECTED, order, tracked, refusal)
             else:
                 await self._say_refused(ReportKind.REPLACE_REJECTED, order, refusal)
         except NoAnswer as error:
             await self._say_unanswered(order, None, str(error))
+
+    async def _replace(
+        self, command: OrderReplacePending, order: OrderSubmitted, tracked: Tracked, generation: int
+    ) -> None:
+        kind, instrument = ReportKind.REPLACE_REJECTED, self._instruments[order.instrument]
+        try:
+            await self._replacer.replace(command, order, tracked, instrument)
+        except BinanceRefusal as refusal:
+            if refusal.is_unclear or refusal.code != -2011:
+                raise
+            if not await self._settle(kind, order, tracked, generation, refusal):
+                await self._say(kind, order, reason="an earlier change came through meanwhile")
 
     async def _follow(self, order: OrderSubmitted, refused: ReportKind) -> Tracked | None:
         """How an open order stands, asked for where we have not followed it; else it is told."""

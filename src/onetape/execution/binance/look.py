@@ -74,9 +74,31 @@ class Looker:
         return state
 
     async def trace(self, order: OrderSubmitted) -> tuple[_Trace, list[VenueReport]]:
-        """Follow an order through its generations, take over how it stands, and say it."""
+        """Follow an order through its generations, take over how it stands, and say it.
+
+        What a command of ours did meanwhile may have been seen half done: then it is read again.
+        """
         instrument = self._instruments[order.instrument]
-        tracked = self._ours.open.get(order.client_order_id)
+        open_orders = self._ours.open
+        rounds = 0
+        while True:
+            rounds += 1
+            tracked = open_orders.get(order.client_order_id)
+            commands = 0
+            if tracked is not None:
+                await tracked.quiet.wait()
+                commands = tracked.commands
+            trace = await self._walk(order, instrument, tracked)
+            now = open_orders.get(order.client_order_id)
+            if now is None or (now is tracked and now.commands == commands):
+                return trace, self._take_over(order, instrument, trace)
+            if rounds == _CUTS_MAX:
+                return trace, []  # the next look sees it
+
+    async def _walk(
+        self, order: OrderSubmitted, instrument: Instrument, tracked: Tracked | None
+    ) -> _Trace:
+        """The newest generation that the venue has."""
         generation = tracked.generation if tracked else 0
         earlier = tracked.earlier_lots if tracked else 0
         state, numbers = await self.find(order, generation), []
@@ -89,8 +111,7 @@ class Looker:
                 break
             earlier += to_lots(instrument, state["executedQty"])
             generation, state = generation + 1, successor
-        trace = _Trace(state, generation, earlier, numbers)
-        return trace, self._take_over(order, instrument, trace)
+        return _Trace(state, generation, earlier, numbers)
 
     def _take_over(
         self, order: OrderSubmitted, instrument: Instrument, trace: _Trace

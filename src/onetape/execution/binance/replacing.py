@@ -78,7 +78,8 @@ class Replacer:
             else:
                 await self._cancel_replace(wanted, tracked, params)
         except (BinanceRefusal, NoAnswer) as error:
-            tracked.is_doubtful = isinstance(error, NoAnswer) or error.is_unclear
+            if isinstance(error, NoAnswer) or error.is_unclear:
+                tracked.is_doubtful = True  # an earlier doubt stays, whatever this one was told
             raise
         finally:
             tracked.is_changing = False

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ class Tracked(msgspec.Struct, kw_only=True):
         is_changing: A replace is under way, whose answer says what a cancel means.
         is_doubtful: A replace was not answered: a cancel may be half of it, `look` finds out.
         ended: Set when its end was told.
+        commands: Submits and replaces that were begun; until they are `quiet` the venue may show
+            the order half done.
     """
 
     lots: int
@@ -50,6 +53,21 @@ class Tracked(msgspec.Struct, kw_only=True):
     is_changing: bool = False
     is_doubtful: bool = False
     ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    commands: int = 0
+    quiet: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.quiet.set()
+
+    @contextmanager
+    def sending(self) -> Generator[None]:
+        """While it is submitted or replaced; the commands of an order go one after another."""
+        self.commands += 1
+        self.quiet.clear()
+        try:
+            yield
+        finally:
+            self.quiet.set()
 
     @property
     def all_filled_lots(self) -> int:

@@ -42,7 +42,9 @@ class CarryingModel(msgspec.Struct, frozen=True, kw_only=True):
         collateral_ratio: The value counts this often (1.02: 102%).
         collateral_round_up_to: That price is rounded up to a multiple of this, in currency; 0: not.
         margin_interest_pct: Of cash below zero.
+        margin_interest_pct_of: Other rates, by currency.
         credit_interest_pct: Of cash above zero, received.
+        credit_interest_pct_of: Other rates, by currency.
         days_per_year: 360 or 365.
     """
 
@@ -51,7 +53,9 @@ class CarryingModel(msgspec.Struct, frozen=True, kw_only=True):
     collateral_ratio: Decimal = Decimal(1)
     collateral_round_up_to: Decimal = Decimal(0)
     margin_interest_pct: Decimal = Decimal(0)
+    margin_interest_pct_of: Mapping[str, Decimal] = {}
     credit_interest_pct: Decimal = Decimal(0)
+    credit_interest_pct_of: Mapping[str, Decimal] = {}
     days_per_year: int = 360
 
 
@@ -70,15 +74,25 @@ class CarryingTerms(msgspec.Struct, frozen=True, kw_only=True):
     margin_interest_e6: int
     credit_interest_e6: int
     days_per_year: int
+    margin_interest_e6_of: Mapping[str, int] = {}
+    credit_interest_e6_of: Mapping[str, int] = {}
 
 
 def build_carrying(model: CarryingModel, instruments: Sequence[Instrument]) -> CarryingTerms:
     """The terms of `model`.
 
     Raises:
-        ConfigError: A rate is of an instrument that is not there, or collateral is not rounded to
-            whole ticks.
+        ConfigError: A rate is of an instrument or currency that is not there, or collateral is not
+            rounded to whole ticks.
     """
+    currencies = {each.settlement_currency: each for each in instruments}
+    for key in ("margin_interest_pct_of", "credit_interest_pct_of"):
+        for name in getattr(model, key):
+            if name not in currencies:
+                raise ConfigError(
+                    f"a rate of {name}, and nothing in the session is settled in it",
+                    where=f"execution.carrying.{key}", remedy=nearest(name, currencies),
+                )  # fmt: skip
     known = {each.id: each for each in instruments}
     for identity in model.borrow_pct_of:
         if identity not in known:
@@ -99,6 +113,12 @@ def build_carrying(model: CarryingModel, instruments: Sequence[Instrument]) -> C
         margin_interest_e6=_rate_e6(model.margin_interest_pct),
         credit_interest_e6=_rate_e6(model.credit_interest_pct),
         days_per_year=model.days_per_year,
+        margin_interest_e6_of={
+            name: _rate_e6(rate) for name, rate in model.margin_interest_pct_of.items()
+        },
+        credit_interest_e6_of={
+            name: _rate_e6(rate) for name, rate in model.credit_interest_pct_of.items()
+        },
     )
 
 

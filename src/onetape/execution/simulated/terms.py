@@ -32,12 +32,14 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     bar's volume that all orders together may fill, None without a bound. `fills` are the terms of
     instruments that have other fills than market orders at the next open, limits by `limit_reach`.
     `carrying` is what holding costs, None when nothing; `conversion_e8` what converting foreign
-    cash costs, as a share (1e-8), None where there is only one currency; `transfers` are in the
-    order of time. `margin` is what a broker asks; None: positions are paid for. `settlement_days`
-    trading days from a sale to its cash, 0: at once. `routes` are delays that go by the order;
-    where they are given, `latency` is not used. Under `limit_slippage` a limit order that takes
-    slips too, at most up to its limit. Under `holds_in_halts` an order that comes while its
-    instrument is halted waits until it trades again, instead of being rejected.
+    cash costs, as a share (1e-8), None where there is only one currency; under `holds_currencies`
+    foreign cash stays until a strategy converts it, for `conversion_minimum` (minor units of the
+    currency of the books) at the least. `transfers` are in the order of time. `margin` is what a
+    broker asks; None: positions are paid for. `settlement_days` trading days from a sale to its
+    cash, 0: at once. `routes` are delays that go by the order; where they are given, `latency` is
+    not used. Under `limit_slippage` a limit order that takes slips too, at most up to its limit.
+    Under `holds_in_halts` an order that comes while its instrument is halted waits until it trades
+    again, instead of being rejected.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -50,6 +52,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     fills: Mapping[InstrumentId, FillTerms] = msgspec.field(default_factory=dict)
     carrying: CarryingTerms | None = None
     conversion_e8: int | None = None
+    conversion_minimum: int = 0
+    holds_currencies: bool = False
     transfers: tuple[Transfer, ...] = ()
     margin: MarginAgreement | None = None
     settlement_days: int = 0

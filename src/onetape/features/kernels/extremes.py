@@ -1,9 +1,10 @@
 """The greatest and least of a window: `RollingMax`, `RollingMin`, and what stands on a channel.
 
-The greatest of a window is that of parts of it that may overlap, and a part is made of parts: two
-looks at a chunk for a window of 20, each a vector at a time. It does not matter in which order
-numbers are compared, but for NaN and for zeros of both signs: a chunk with a NaN or a zero below
-zero before or in it goes the way of `update`, as does a long window.
+The greatest of a short window is that of parts of it that may overlap, and a part is made of parts:
+one look at a chunk for a window of 5, two for one of 16. That of a longer one is made as `update`
+makes it, four blocks abreast. It does not matter in which order numbers are compared, but for NaN
+and for zeros of both signs: a chunk with a NaN or a zero below zero before or in it goes the way of
+`update`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from onetape.features.kernels.abreast import find_abreast
+from onetape.features.kernels.lanes import LANES
 from onetape.features.kernels.memory import kernel, slots_of
 from onetape.features.state import FloatColumn
 
 NAN = math.nan
 INFINITY = math.inf
 LONGEST = 512
-"""The longest window whose halves are compared."""
+"""The longest window whose parts are compared."""
+SHORT = 16
+"""The longest window for which comparing parts is faster than four blocks abreast."""
 BELOW_ZERO = -(2**63)
 """The bits of a zero below zero."""
 
@@ -128,12 +133,15 @@ def find_top(
 
     They are from row `plain` on, as far as they were looked at; the same is returned.
     """
-    if window <= LONGEST and is_plain(values, bits, start, rows):
-        if plain <= start - window:
-            compare_parts(values, sign > 0.0, start, rows, window, one, other, top)
-            return plain
-    else:
+    is_known = plain <= start - window
+    is_abreast = window > SHORT and rows == LANES * window and is_known
+    if is_abreast and find_abreast(values, sign > 0.0, start, window, one, top):
+        return plain
+    if not is_plain(values, bits, start, rows):
         plain = start + rows
+    elif window <= LONGEST and is_known:
+        compare_parts(values, sign > 0.0, start, rows, window, one, other, top)
+        return plain
     scan_blocks(values, sign, start, rows, window, one, top)
     return plain
 
@@ -155,10 +163,10 @@ def fill_extreme(
     plain = 0
     start = 0
     while start < count:
-        rows = min(chunk, count - start)
+        rows = min(chunk if start > 0 else window, count - start)
         top = slots_of(out, start)
         plain = find_top(values, bits, sign, start, rows, window, plain, one, other, top)
-        start += chunk
+        start += rows
 
 
 @kernel
@@ -191,7 +199,7 @@ def fill_channel(
     plain_low = 0
     start = 0
     while start < count:
-        rows = min(chunk, count - start)
+        rows = min(chunk if start > 0 else window, count - start)
         plain_high = find_top(
             highs, high_bits, 1.0, start, rows, window, plain_high, one, other, top
         )
@@ -219,4 +227,4 @@ def fill_channel(
             for row in range(rows):
                 span = top[row] - bottom[row]
                 result[start + row] = NAN if span != span else end[row]
-        start += chunk
+        start += rows

@@ -54,8 +54,9 @@ def _digest(function: Any) -> str:
             parts.append(repr(value))
         elif hasattr(value, "py_func"):
             parts.append(value.py_func.__qualname__)
-        elif hasattr(value, "_defn"):
-            parts.append(inspect.getsource(value._defn))
+        elif hasattr(value, "_defn"):  # and what its module defines beside it, as operators
+            module: Any = inspect.getmodule(value._defn)
+            parts.append(inspect.getsource(module))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 

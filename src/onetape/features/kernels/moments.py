@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from onetape.features.kernels.abreast import vary_abreast
 from onetape.features.kernels.memory import kernel, slots_of
 from onetape.features.kernels.quotient import divide, is_extreme
 from onetape.features.state import FloatColumn
@@ -139,9 +140,14 @@ def fill_moments(
     width: float,
     output: int,
     scratch: FloatColumn,
+    lanes: FloatColumn,
     out: FloatColumn,
 ) -> None:
-    """The column of one of the four, by `output`. `scratch` has room for five chunks."""
+    """The column of one of the four, by `output`.
+
+    `scratch` has room for five chunks, `lanes` for those of two windows where `output` is
+    `VARIANCE` or `DEVIATION`.
+    """
     count = len(close)
     chunk = len(scratch) // 5
     values = slots_of(close, 0)
@@ -153,8 +159,13 @@ def fill_moments(
     for row in range(min(window - 1, count)):
         out[row] = NAN
     degrees = window - ddof
+    is_root = output == DEVIATION
+    side = slots_of(lanes, 0)
+    whole = slots_of(out, 0)
     start = window - 1
     while start < count:
+        if output <= DEVIATION:
+            start = vary_abreast(values, start, count, window, degrees, is_root, side, whole)
         rows = min(chunk, count - start)
         result = slots_of(out, start)
         sum_deviations(values, start, rows, window, prefix, suffix, prefix_square, suffix_square)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from onetape.features.kernels.abreast import relate_abreast
 from onetape.features.kernels.memory import kernel, slots_of
 from onetape.features.kernels.quotient import divide, is_extreme
 from onetape.features.state import FloatColumn
@@ -125,9 +126,13 @@ def fill_pair(
     window: int,
     is_beta: bool,
     scratch: FloatColumn,
+    lanes: FloatColumn,
     out: FloatColumn,
 ) -> None:
-    """The column of `Correlation` or `Beta`. `scratch` has room for ten chunks."""
+    """The column of `Correlation` or `Beta`.
+
+    `scratch` has room for ten chunks, `lanes` for those of five windows.
+    """
     count = len(one)
     chunk = len(scratch) // 10
     xs = slots_of(one, 0)
@@ -135,8 +140,11 @@ def fill_pair(
     parts = slots_of(scratch, 0)
     for row in range(min(window - 1, count)):
         out[row] = NAN
+    side = slots_of(lanes, 0)
+    whole = slots_of(out, 0)
     start = window - 1
     while start < count:
+        start = relate_abreast(xs, ys, start, count, window, is_beta, side, whole)
         rows = min(chunk, count - start)
         sum_pairs(xs, ys, start, rows, window, parts, chunk)
         result = slots_of(out, start)

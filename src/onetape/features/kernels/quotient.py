@@ -19,6 +19,7 @@ from typing import Any
 from llvmlite import binding
 from numba import types
 
+from onetape.features.kernels.lanes import multiply_add_lanes, negative, size_of
 from onetape.features.kernels.memory import intrinsic, kernel
 
 GREATEST = 2.0**1000
@@ -61,3 +62,20 @@ def divide(dividend: float, divisor: float, inverse: float) -> float:
     quotient = dividend * inverse
     rest = multiply_add(-quotient, divisor, dividend)
     return multiply_add(rest, inverse, quotient)
+
+
+@kernel
+def have_room(dividends: Any) -> Any:
+    """Whether `divide_lanes` can't err, lane by lane: the opposite of `is_extreme`."""
+    sizes = size_of(dividends)
+    return ((sizes >= LEAST) & (sizes <= GREATEST)) | (sizes == 0.0)
+
+
+@kernel
+def divide_lanes(dividends: Any, divisors: Any, inverses: Any) -> Any:
+    """`divide` of lanes."""
+    if not HAS_FUSED:
+        return dividends / divisors
+    quotients = dividends * inverses
+    rests = multiply_add_lanes(negative(quotients), divisors, dividends)
+    return multiply_add_lanes(rests, inverses, quotients)

@@ -24,6 +24,7 @@ from onetape.features.kernels import (
     sums,
     totals,
 )
+from onetape.features.kernels.lanes import LANES
 from onetape.features.kernels.memory import CHAIN_CHUNK, CHUNK, WIDE_CHUNK
 from onetape.features.returns import Lag, Momentum, RateOfChange, SimpleReturn
 from onetape.features.state import FloatColumn
@@ -44,14 +45,26 @@ def _scratch(
     return np.empty(chunks * chunk + windows * window + numbers)
 
 
+def _lanes(window: int, sums: int) -> FloatColumn:
+    """Room for so many sums of a window, in lanes; touched only where there are rows for it."""
+    return np.empty(LANES * sums * window)
+
+
+def _wide(window: int, chunks: int) -> FloatColumn:
+    """Room for so many chunks and two windows; a chunk of a long window is one for each lane."""
+    rows = WIDE_CHUNK if window <= extremes.SHORT else LANES * window
+    return _scratch(window, chunks, 2, rows=rows)
+
+
 def _sma(each: Sma, inputs: Inputs, out: FloatColumn) -> bool:
-    sums.fill_sma(*inputs, each.window, _scratch(each.window, 2), out)
+    sums.fill_sma(*inputs, each.window, _scratch(each.window, 2), _lanes(each.window, 1), out)
     return True
 
 
 def _wma(each: Wma, inputs: Inputs, out: FloatColumn) -> bool:
     divisor = each.start_state().divisor
-    sums.fill_wma(*inputs, each.window, divisor, _scratch(each.window, 4), out)
+    scratch, lanes = _scratch(each.window, 4), _lanes(each.window, 1)
+    sums.fill_wma(*inputs, each.window, divisor, scratch, lanes, out)
     return True
 
 
@@ -67,8 +80,8 @@ def _mfi(each: Mfi, inputs: Inputs, out: FloatColumn) -> bool:
 
 def _moments(output: int) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        scratch = _scratch(each.window, 5)
-        moments.fill_moments(*inputs, each.window, each.ddof, 0.0, output, scratch, out)
+        scratch, lanes = _scratch(each.window, 5), _lanes(each.window, 2)
+        moments.fill_moments(*inputs, each.window, each.ddof, 0.0, output, scratch, lanes, out)
         return True
 
     return fill
@@ -85,15 +98,13 @@ _BANDS = {
 
 def _bollinger(each: Bollinger, inputs: Inputs, out: FloatColumn) -> bool:
     output, scratch = _BANDS[each.output], _scratch(each.window, 5)
-    moments.fill_moments(*inputs, each.window, 0, each.width, output, scratch, out)
+    moments.fill_moments(*inputs, each.window, 0, each.width, output, scratch, np.empty(0), out)
     return True
 
 
 def _extreme(sign: float) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        extremes.fill_extreme(
-            *inputs, each.window, sign, _scratch(each.window, 2, 2, rows=WIDE_CHUNK), out
-        )
+        extremes.fill_extreme(*inputs, each.window, sign, _wide(each.window, 2), out)
         return True
 
     return fill
@@ -104,16 +115,14 @@ _ENDS = {"upper": extremes.UPPER, "lower": extremes.LOWER, "middle": extremes.MI
 
 def _donchian(each: Donchian, inputs: Inputs, out: FloatColumn) -> bool:
     high, low = inputs
-    output, scratch = _ENDS[each.output], _scratch(each.window, 4, 2, rows=WIDE_CHUNK)
+    output, scratch = _ENDS[each.output], _wide(each.window, 4)
     extremes.fill_channel(high, low, high, each.window, output, scratch, out)
     return True
 
 
 def _percent(output: int) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        extremes.fill_channel(
-            *inputs, each.window, output, _scratch(each.window, 4, 2, rows=WIDE_CHUNK), out
-        )
+        extremes.fill_channel(*inputs, each.window, output, _wide(each.window, 4), out)
         return True
 
     return fill
@@ -121,7 +130,8 @@ def _percent(output: int) -> Fill:
 
 def _pair(is_beta: bool) -> Fill:
     def fill(each: Any, inputs: Inputs, out: FloatColumn) -> bool:
-        pairs.fill_pair(*inputs, each.window, is_beta, _scratch(each.window, 10), out)
+        scratch, lanes = _scratch(each.window, 10), _lanes(each.window, 5)
+        pairs.fill_pair(*inputs, each.window, is_beta, scratch, lanes, out)
         return True
 
     return fill

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from onetape.features.kernels.abreast import average_abreast, weigh_abreast
 from onetape.features.kernels.memory import kernel, slots_of
 from onetape.features.kernels.quotient import divide, is_extreme
 from onetape.features.state import FloatColumn
@@ -48,8 +49,10 @@ def sum_blocks(values: Any, start: int, rows: int, window: int, prefix: Any, suf
 
 
 @kernel
-def fill_sma(close: FloatColumn, window: int, scratch: FloatColumn, out: FloatColumn) -> None:
-    """The column of `Sma`. `scratch` has room for two chunks."""
+def fill_sma(
+    close: FloatColumn, window: int, scratch: FloatColumn, lanes: FloatColumn, out: FloatColumn
+) -> None:
+    """The column of `Sma`. `scratch` has room for two chunks, `lanes` for those of a window."""
     count = len(close)
     chunk = len(scratch) // 2
     values = slots_of(close, 0)
@@ -64,8 +67,10 @@ def fill_sma(close: FloatColumn, window: int, scratch: FloatColumn, out: FloatCo
         result[row] = NAN
     if count >= window:
         result[window - 1] = forward / window
+    side = slots_of(lanes, 0)
     start = window
     while start < count:
+        start = average_abreast(values, start, count, window, side, result)
         rows = min(chunk, count - start)
         sum_blocks(values, start, rows, window, prefix, suffix)
         odd = 0
@@ -81,9 +86,14 @@ def fill_sma(close: FloatColumn, window: int, scratch: FloatColumn, out: FloatCo
 
 @kernel
 def fill_wma(
-    close: FloatColumn, window: int, divisor: float, scratch: FloatColumn, out: FloatColumn
+    close: FloatColumn,
+    window: int,
+    divisor: float,
+    scratch: FloatColumn,
+    lanes: FloatColumn,
+    out: FloatColumn,
 ) -> None:
-    """The column of `Wma`. `scratch` has room for four chunks."""
+    """The column of `Wma`. `scratch` has room for four chunks, `lanes` for those of a window."""
     count = len(close)
     chunk = len(scratch) // 4
     values = slots_of(close, 0)
@@ -97,9 +107,12 @@ def fill_wma(
         left[row] = float(window - 1 - row % window)
     for row in range(window):
         suffix[row] = NAN
+    side = slots_of(lanes, 0)
     start = 0
     while start < count:
-        rows = min(chunk, count - start)
+        if start > 0:
+            start = weigh_abreast(values, start, count, window, divisor, side, result)
+        rows = min(window if start == 0 else chunk, count - start)
         at = 0
         while at < rows:
             first = start + at
@@ -148,7 +161,7 @@ def fill_wma(
         while end < rows:  # where a block ends it is the window
             result[start + end] = weighted[end] / divisor
             end += window
-        start += chunk
+        start += rows
 
 
 @kernel

@@ -63,6 +63,7 @@ class BuyingPowerGate:
         max_leverage_e8: Multiple of the strategy's equity that may be in the market, 1e-8.
         allow_short: Whether a sell may open a short position.
         is_margin: Whether the account has agreed on margin.
+        pays_by_currency: Whether `CurrencyPowerGate` asks for the cash of a buy.
     """
 
     __slots__ = ("_power",)
@@ -70,8 +71,16 @@ class BuyingPowerGate:
     code = DenialCode.BUYING_POWER
     check = staticmethod(check_buying_power)
 
-    def __init__(self, max_leverage_e8: int, *, allow_short: bool, is_margin: bool = False) -> None:
-        self._power = BuyingPower(max_leverage_e8, max_leverage_e8 <= E8, allow_short, is_margin)
+    def __init__(
+        self,
+        max_leverage_e8: int,
+        *,
+        allow_short: bool,
+        is_margin: bool = False,
+        pays_by_currency: bool = False,
+    ) -> None:
+        is_cash_account = max_leverage_e8 <= E8 and not pays_by_currency
+        self._power = BuyingPower(max_leverage_e8, is_cash_account, allow_short, is_margin)
 
     def limit_for(self, instrument: Instrument) -> BuyingPower:
         """The same for every instrument, but that options are not sold without margin."""

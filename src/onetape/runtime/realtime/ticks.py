@@ -22,8 +22,8 @@ class TickGate:
 
     A tick that can't be is dropped, and the next one of its instrument is flagged `GAP_BEFORE`: a
     price or size that is no number, negative or beyond what float64 tells exactly, a bid above its
-    ask, a first quote without any side. One from before the newest of its instrument gets the newest's
-    time and the flag `LATE`.
+    ask, a first quote without any side. One from before the newest of its instrument gets that
+    one's time and the flag `LATE`.
 
     Args:
         instruments: Of the session.

@@ -26,7 +26,13 @@ from onetape.domain.events import (
     SignalRecorded,
     StrategyQuarantined,
 )
-from onetape.domain.orders import CancelIntent, ExerciseIntent, OrderIntent, ReplaceIntent
+from onetape.domain.orders import (
+    CancelIntent,
+    ConvertIntent,
+    ExerciseIntent,
+    OrderIntent,
+    ReplaceIntent,
+)
 from onetape.portfolio.equity_curve import TimedAccountEvent
 from onetape.tape.block import Record
 
@@ -105,6 +111,7 @@ class Fold:
                 | CancelIntent()
                 | ReplaceIntent()
                 | ExerciseIntent()
+                | ConvertIntent()
                 | SignalRecorded()
             ):
                 made = Decision(ts, numbering.content(payload), seq)

@@ -26,7 +26,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import to_minor
+from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
@@ -63,6 +63,7 @@ from onetape.runtime.config import (
 )
 from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
+from onetape.runtime.conversion_desk import ConversionDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.drift_watch import Watched
@@ -305,6 +306,12 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         conversion_e8=(
             int(config.currencies.spread_bps * 10_000) if config.currencies is not None else None
         ),
+        conversion_minimum=(
+            to_minor(config.currencies.minimum, "minimum") if config.currencies is not None else 0
+        ),
+        holds_currencies=(
+            config.currencies is not None and config.currencies.foreign_cash == "hold"
+        ),
         settlement_days=config.settlement_days,
         transfers=tuple(
             sorted(
@@ -382,6 +389,7 @@ class BacktestSession:
         self._identity = identity
         self.session = identity.session or compute_session_id(timeline, identity)
         self._conversion_e8 = terms.conversion_e8
+        self._terms = terms
         self._log = StepLog(tape)
         self._market = MarketState(timeline, limits.trading_day)
         self._oms = Oms()
@@ -415,6 +423,10 @@ class BacktestSession:
             controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
+        leverage = limits.max_leverage
+        self.desk.conversions = ConversionDesk(
+            self._log, self.desk, None if leverage is None else to_ratio_e8(leverage, "leverage")
+        )
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._contracts = ContractDesk(
@@ -520,7 +532,10 @@ class BacktestSession:
 
     def _build_gates(self, limits: RiskLimits, *, is_margin: bool) -> tuple[Gate[Any], ...]:
         has_universe = self._timeline.universe is not None
-        return build_gates(limits, is_margin=is_margin, has_universe=has_universe)
+        return build_gates(
+            limits, is_margin=is_margin, has_universe=has_universe,
+            holds_currencies=self._terms.holds_currencies,
+        )  # fmt: skip
 
     def _build_breakers(self, limits: RiskLimits) -> Breakers | None:
         if not limits.breakers:
@@ -576,7 +591,10 @@ class BacktestSession:
         if isinstance(ledger, CurrencyLedger):
             currencies = {each.id: each.settlement_currency for each in instruments}
             pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
-            exchange = CurrencyExchange(ledger, pairs, self._market, self._conversion_e8 or 0)
+            exchange = CurrencyExchange(
+                ledger, pairs, self._market, self._conversion_e8 or 0,
+                self._terms.conversion_minimum, holds=self._terms.holds_currencies,
+            )  # fmt: skip
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
@@ -814,6 +832,12 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
 
 
 def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+    if terms.holds_currencies and terms.settlement_days:
+        raise ConfigError(
+            "proceeds settle in one currency, and foreign cash is held",
+            where="execution.settlement_days",
+            remedy="leave it out, or set execution.currencies.foreign_cash: convert",
+        )
     if terms.margin is not None:
         raise ConfigError(
             "margin is measured in one currency",

@@ -347,6 +347,7 @@ class _Run:
             elif each.ts_close > newest[each.instrument]:
                 found += slices.add(each, each.ts_close)
         found += slices.expire(2**63 - 1)
+        found += [self._shell.ticks.take(each) for each in session.clear_depth()]
         missed = self._shell.ticks.find_missed(prints, session.newest_prints())
         found += [(each,) for each in missed]
         ts = max(self._parts.clock.now(), session.now + 1)

@@ -18,6 +18,7 @@ import onetape
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import BookDelta
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import ReportKind, RowHeard, VenueReport
@@ -350,6 +351,10 @@ class RealtimeSession:
     def newest_closes(self) -> dict[InstrumentId, int]:
         """When the newest row of each instrument closed, ns UTC; -1 where there is none."""
         return {each.id: self._market.last_close(each.id) for each in self._instruments}
+
+    def clear_depth(self) -> list[tuple[BookDelta, ...]]:
+        """What leaves no level of any depth: a feed that begins anew tells the levels again."""
+        return self._rows.clear_depth(max(self.newest_closes().values()))
 
     def newest_prints(self) -> dict[InstrumentId, str]:
         """`trade_id` of the newest print of each instrument, as far as one is remembered."""

@@ -27,16 +27,21 @@ from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.corporate_actions import ACTIONS
-from onetape.marketdata.fundamentals import FUNDAMENTALS, pinned_version
+from onetape.marketdata.fundamentals import FUNDAMENTALS
 from onetape.marketdata.funding import FUNDING
 from onetape.marketdata.halts import HALTS
 from onetape.marketdata.loading import load_market_data
 from onetape.marketdata.membership import MEMBERSHIP
-from onetape.marketdata.side_files import NO_FILES, SideFiles
-from onetape.marketdata.timeline import PINNED_FILES, Timeline
+from onetape.marketdata.side_files import (
+    NO_FILES,
+    PINNED_FILES,
+    PINNED_KEYS,
+    SideFiles,
+    pinned_versions,
+)
+from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.config import (
-    PINNED_KEYS,
     DataConfig,
     HistoricalClock,
     SessionConfig,
@@ -396,7 +401,7 @@ def _load_pinned(
             changes.append(_change(InputKind.DATA, what))
             return None
     versions = {str(pin.instrument): pin.table_version for pin in pins}
-    versions |= pinned_version(header.datasets, files)
+    versions |= pinned_versions(header.datasets, files)
     if members is not None:
         versions[members.instrument] = members.table_version
     names = config.data.instruments or [pin.instrument for pin in pins]  # of the universe then

@@ -9,7 +9,7 @@ from onetape.domain.errors import DataError, StrategyError
 from onetape.domain.instrument import InstrumentId, make_equity
 from onetape.features import Ema, FeatureRegistry, Rsi, Sma, compute_feature_columns
 from onetape.features.store import FeatureStore
-from onetape.features.store import columns as store_columns
+from onetape.features.store import bar_columns as store_columns
 from onetape.marketdata.catalog import Catalog
 from tests.support.timelines import flat, make_columns
 
@@ -69,20 +69,24 @@ def test_columns_are_computed_once_and_come_back_with_the_same_bits(
     monkeypatch.setattr(store_columns, "compute_feature_columns", compute)
     store = FeatureStore(registry, catalog, "1m")
     assert calls == []  # lazy
-    first = store.build(["calm", "rsi"], IDS)
+    built = store.build(["calm", "rsi"], IDS)
     assert sorted(calls) == ["calm", "calm", "rsi", "rsi"]  # what calm reads is not computed twice
-    assert [each.is_stored for each in first] == [False] * 4
-    again = FeatureStore(registry, catalog, "1m").build(["calm", "rsi"], IDS)
+    assert [each.was_stored for each in built] == [False] * 4
+    assert [(each.rows, each.nan_rows) for each in built] == [(80, 7), (80, 5)] * 2
+    later = FeatureStore(registry, catalog, "1m")
+    assert [each.was_stored for each in later.build(["calm", "rsi"], IDS)] == [True] * 4
     assert len(calls) == 4
-    assert [each.is_stored for each in again] == [True] * 4
-    for one, other in zip(first, again, strict=True):
+    pairs = [(name, each) for each in IDS for name in ("calm", "rsi")]
+    for pair in pairs:
+        one, other = store.column(*pair), later.column(*pair)
         assert one.values.tobytes() == other.values.tobytes()
         assert one.ts_known.tobytes() == other.ts_known.tobytes()
 
 
 def test_other_bars_are_other_columns(catalog: Catalog, registry: FeatureRegistry) -> None:
     store = FeatureStore(registry, catalog, "1m")
-    (before,) = store.build(["rsi"], IDS[:1])
+    store.build(["rsi"], IDS[:1])
+    before = store.column("rsi", IDS[0])
     write(catalog, IDS[0], 0, 90)
     store.refresh()
     after = store.column("rsi", IDS[0])

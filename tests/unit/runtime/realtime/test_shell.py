@@ -121,7 +121,7 @@ class World:
             VenueTerms(fees=fees, slippage=SlippageTerms(), limit_reach=0.0,
                        latency=build_latency(LatencyModel(), 0)),
             RiskLimits(), self.tape, RealtimeIdentity(mode="live"),
-            RealtimePolicy(is_simulated=False),
+            RealtimePolicy(is_simulated=False, capabilities=FakeVenue.capabilities),
         )  # fmt: skip
         terms = {"look_seconds": 60.0, "look_pause_seconds": 0.0} | terms
         self.shell = RealtimeShell(self.session, self.tape, self.clock, feed, self.venue, (STOCK,),

@@ -21,8 +21,9 @@ NEXT_CLOSE = from_iso("2024-03-12T20:00:00Z")
 
 
 def quote(
-    bid: float = 100.0, ask: float = 100.1, bid_size: float = 3.0, ask_size: float = 2.0, ts: int = 0
-) -> QuoteTick:
+    bid: float = 100.0, ask: float = 100.1, bid_size: float = 3.0, ask_size: float = 2.0,
+    ts: int = 0,
+) -> QuoteTick:  # fmt: skip
     return QuoteTick(instrument=AAPL.id, ts_event=NOON + ts, ts_known=0, bid=bid, ask=ask,
                      bid_size=bid_size, ask_size=ask_size)  # fmt: skip
 

@@ -1,0 +1,196 @@
+"""Prints and quotes of one instrument, a UTC day at a time, as a session has them on its timeline.
+
+Memory is that of one day. What stands at the end of a day (the best bid and ask, the mark) stands
+at the begin of the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from onetape.domain.errors import DataError
+from onetape.domain.market import QUOTE_FLOAT_COLUMNS, QUOTES, TRADES, TickKind
+from onetape.domain.nearest import nearest
+from onetape.domain.timestamps import NS_PER_DAY, to_iso
+from onetape.marketdata.catalog import Catalog
+from onetape.marketdata.delta_table import list_files, open_table
+from onetape.marketdata.record_kinds import RecordColumns, RecordKind, to_record_kind
+from onetape.marketdata.tick_timeline import build_quote_timeline
+from onetape.marketdata.trades import add_bar_columns, complete_trades
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+BY_DAY = (TRADES, QUOTES, f"{QUOTES}+{TRADES}")
+"""What can be read by day. A book can't: what stands of it is more than a row."""
+
+
+class TickDay(msgspec.Struct, frozen=True, kw_only=True):
+    """One day of ticks: days since 1970 (UTC), how many rows, and what `data` they are.
+
+    `data` is 64 hex digits that change with any file of this day or one before it: files of the
+    catalog never change, and a new one has a new name.
+    """
+
+    day: int
+    rows: int
+    data: str
+
+
+class TickDays:
+    """The days of one instrument, as the catalog had them when this was made.
+
+    Args:
+        catalog: Where they are.
+        instrument_id: Whose.
+        what: One of `BY_DAY`.
+
+    Raises:
+        DataError: There is no such instrument or no such ticks, or they can't be read by day.
+    """
+
+    def __init__(self, catalog: Catalog, instrument_id: str, what: str) -> None:
+        if what not in BY_DAY:
+            raise DataError(f"{what} can't be read by day", where=str(catalog.path),
+                            remedy=f"one of {', '.join(BY_DAY)}")  # fmt: skip
+        self.instrument = catalog.instrument(instrument_id)
+        self._catalog = catalog
+        self._what = what
+        self._kinds = [to_record_kind(each) for each in what.split("+")]
+        self.version = catalog.records.newest()
+        self.days = self._list()
+
+    def stream(self) -> Iterator[tuple[TickDay, Columns]]:
+        """Each day with its rows: the columns of a session's timeline, in its order.
+
+        Raises:
+            DataError: They can't be rows of a session, such as a day that is known before the one
+                before it.
+        """
+        known = -(2**63)
+        carry = _Carry(self.instrument.id)
+        for day in self.days:
+            rows = {kind: self._read(kind, day.day) for kind in self._kinds}
+            columns = self._complete(rows, carry)
+            ts_known = columns["ts_known"]
+            if int(ts_known[0]) < known:
+                raise DataError(
+                    f"rows of {to_iso(int(columns['ts_event'][0]))} are known before earlier ones",
+                    where=self.instrument.id,
+                    remedy="give prints the same publication delay as the quotes",
+                )
+            known = int(ts_known[-1])
+            yield day, columns
+
+    def _complete(self, rows: Mapping[RecordKind, RecordColumns], carry: _Carry) -> Columns:
+        if self._what == TRADES:
+            return add_bar_columns(complete_trades(rows[RecordKind.TRADES], self.instrument.id))
+        quotes = _join(carry.quotes, rows[RecordKind.QUOTES])
+        prints = _join(carry.prints, rows.get(RecordKind.TRADES, {}))
+        timeline = build_quote_timeline(
+            [(self.instrument, quotes)],
+            source="catalog",
+            trades={self.instrument.id: prints} if prints else None,
+        )
+        begun = carry.rows
+        columns = {name: column[begun:] for name, column in timeline.columns.items()}
+        carry.take(columns)
+        return columns
+
+    def _read(self, kind: RecordKind, day: int) -> RecordColumns:
+        read = self._catalog.records.read(
+            kind, self.instrument.id, version=self.version, ts_start=day * NS_PER_DAY,
+            ts_end=(day + 1) * NS_PER_DAY,
+        )  # fmt: skip
+        return {name: column for name, column in read.columns.items() if name != "quality"}
+
+    def _list(self) -> tuple[TickDay, ...]:
+        import polars as pl
+
+        records, name = self._catalog.records, self.instrument.id
+        known = [f"{each.dataset} {each.kind}" for each in records.datasets(self.version)]
+        for kind in self._kinds:
+            if f"{name} {kind.value}" not in known:
+                raise DataError(
+                    f"there are no {kind.value} of {name} in the catalog",
+                    where=str(self._catalog.path), remedy=nearest(f"{name} {kind.value}", known),
+                )  # fmt: skip
+        table = open_table(records.path, self.version)
+        if table is None:  # then nothing above was known
+            return ()
+        files = (
+            list_files(table, records.path)
+            .filter(
+                pl.col("partition.kind").is_in([each.value for each in self._kinds])
+                & (pl.col("partition.dataset") == name)
+            )
+            .select(
+                pl.col("partition.day").cast(pl.Int64).alias("day"),
+                pl.col("partition.kind").alias("kind"),
+                pl.col("file").str.split("/").list.last(),
+                "num_records",
+            )
+        )
+        days: list[TickDay] = []
+        data = self._what
+        for (day,), group in files.sort("day", "kind", "file").group_by("day", maintain_order=True):
+            text = "\n".join([data, *map(str, group.select("kind", "file").rows())])
+            data = hashlib.sha256(text.encode()).hexdigest()
+            rows = int(group["num_records"].sum())
+            days.append(TickDay(day=int(str(day)), rows=rows, data=data))
+        return tuple(days)
+
+
+class _Carry:
+    """The rows that tell the next day what stands: at most two quotes, or a print and a quote."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._two_sided: dict[str, float] | None = None
+        self._newest: dict[str, float] | None = None
+        self.quotes: RecordColumns = {}
+        self.prints: RecordColumns = {}
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return sum(len(each.get("ts_event", ())) for each in (self.quotes, self.prints))
+
+    def take(self, columns: Columns) -> None:
+        """The day that has ended. Its last moment is that of all that is carried."""
+        is_quote = columns["what"] == TickKind.QUOTE.value
+        both = is_quote & (columns["bid_size"] > 0) & (columns["ask_size"] > 0)
+        for rows, name in ((is_quote, "_newest"), (both, "_two_sided")):
+            found = np.flatnonzero(rows)
+            if len(found):
+                quote = {each: float(columns[each][found[-1]]) for each in QUOTE_FLOAT_COLUMNS}
+                setattr(self, name, quote)
+        moment = {
+            "ts_event": int(columns["ts_event"][-1]),
+            "ts_known": int(columns["ts_event"][-1]),  # before all of the next day, however late
+            "session_close": int(columns["session_close"][-1]),
+        }
+        quotes = [each for each in (self._two_sided, self._newest) if each is not None]
+        self.quotes = _repeat(moment, len(quotes))
+        for name in QUOTE_FLOAT_COLUMNS:
+            self.quotes[name] = np.array([each[name] for each in quotes])
+        self.prints = {}
+        if self._two_sided is None:  # the mark is of one side, or of a print
+            self.prints = _repeat({**moment, "aggressor": 0}, 1)
+            self.prints["price"] = columns["close"][-1:].copy()
+            self.prints["size"] = np.zeros(1)
+
+
+def _repeat(numbers: Mapping[str, int], rows: int) -> RecordColumns:
+    return {name: np.full(rows, number, dtype=np.int64) for name, number in numbers.items()}
+
+
+def _join(before: RecordColumns, rows: RecordColumns) -> RecordColumns:
+    if not before or not rows:
+        return before or rows
+    return {name: np.concatenate([before[name], column]) for name, column in rows.items()}
