@@ -407,6 +407,10 @@ class RealtimeSession:
 
     # State.
 
+    def save_books(self) -> tuple[int, DeskState, PipelineState]:
+        """The newest row, orders and strategies; between two steps, also within a slice."""
+        return self._market.row, self.desk.save(), self.pipeline.save()
+
     def save(self) -> RealtimeState:
         """The state of the session between two inputs."""
         return RealtimeState(
