@@ -24,7 +24,7 @@ soak: setup  ## Compare both hosts on 20,000 more random cases, kill 300 runs an
 	ONETAPE_EVENTS=1000000 $(BIN)/pytest tests/property/test_all_kinds.py
 	ONETAPE_KILLS=100 $(BIN)/pytest tests/simulation/test_killed_ingest.py
 	ONETAPE_KILLS=500 $(BIN)/pytest tests/live/test_killed_session.py
-	ONETAPE_FAULTS=200 $(BIN)/pytest tests/live/test_faulty_sessions.py
+	ONETAPE_FAULTS=200 $(BIN)/pytest tests/live/test_faulty_sessions.py tests/live/test_emulated_faults.py
 	ONETAPE_FUZZ=10000 $(BIN)/pytest tests/property/test_import_csv.py tests/property/test_import_ticks.py
 	ONETAPE_SOAK=200 $(BIN)/pytest tests/parity/test_compiled_host.py
 	ONETAPE_SOAK_HOURS=24 $(BIN)/pytest -s tests/simulation/test_live_soak.py

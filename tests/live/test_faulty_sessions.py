@@ -144,9 +144,12 @@ SITES = {"alpaca": open_alpaca, "binance": open_binance}
 
 
 async def run_faulty(
-    folder: Path, faults: FaultSchedule, venue: str = "alpaca"
+    folder: Path, faults: FaultSchedule, venue: str = "alpaca", *, flattens: bool = False
 ) -> tuple[MortalSession, Worst]:
-    """A session from start to stop, through the faults; its books are checked behind them."""
+    """A session from start to stop, through the faults; its books are checked behind them.
+
+    `flattens`: an operator flattens it in the midst of them.
+    """
     file = folder / "greedy.py"
     file.write_text(STRATEGY)
     async with SITES[venue](faults) as site:
@@ -166,17 +169,19 @@ async def run_faulty(
         })  # fmt: skip
         session = MortalSession(world, config, folder / "run", site.make)
         await begin(session)
-        for _ in range(BARS):
+        for number in range(BARS):
+            if flattens and number == BARS * 3 // 4:
+                session.flatten()
             rows = session.rows
             await world.player.play_slice()
             await session.wait(lambda shell, rows=rows: shell.session.rows > rows, 0.15)
         faults.stop()
         await asyncio.sleep(0.1)
-        for _ in range(10):  # an outage of the data lasts for some rows
+        for _ in range(10):  # an outage of the data lasts for some rows, a closing order for one
             await world.player.play_slice()
-            if await session.wait(lambda shell: is_settled(shell, world), 1.0):
+            if await session.wait(lambda shell: is_settled(shell, world, flattens=flattens), 1.0):
                 break
-        await session.until(lambda shell: is_settled(shell, world))
+        await session.until(lambda shell: is_settled(shell, world, flattens=flattens))
         result = await session.stop()
         assert result is not None
         assert result.reason == "stopped by an operator"
@@ -184,11 +189,14 @@ async def run_faulty(
         return session, worst
 
 
-def is_settled(shell: RealtimeShell, world: PlayedVenue) -> bool:
-    """Whether the session has every bar and nothing is unclear."""
+def is_settled(shell: RealtimeShell, world: PlayedVenue, *, flattens: bool = False) -> bool:
+    """Whether the session has every bar and nothing is unclear, and is flat if it was to be."""
     session: Any = shell.session
-    newest = set(session.newest_closes().values())
-    return newest == {world.exchange.now} and is_quiet(shell)
+    if set(session.newest_closes().values()) != {world.exchange.now}:
+        return False
+    if flattens:
+        return is_quiet(shell, "paused") and not held_lots(world.exchange, ACCOUNT)
+    return is_quiet(shell)
 
 
 async def begin(session: MortalSession) -> None:
@@ -211,7 +219,7 @@ def test_books_are_equal_and_limits_hold(
     install(monkeypatch)
     faults = FaultSchedule(seed, make_plan(time_scale=0.01, often=2.0))
     try:
-        session, worst = run_to_end(run_faulty(tmp_path, faults, venue))
+        session, worst = run_to_end(run_faulty(tmp_path, faults, venue, flattens=seed % 3 == 1))
         assert worst.units <= MAX_POSITION, worst.where
         told = [each.payload for each in read_tape(session.run_dir)]
         sent = [each for each in told if isinstance(each, OrderSubmitted)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,11 @@ def split(lots: int) -> list[int]:
 
 
 async def run_killed(
-    folder: Path, seed: int, points: list[Point], bars: int = BARS
+    folder: Path,
+    seed: int,
+    points: list[Point],
+    bars: int = BARS,
+    settings: Callable[[Path], dict[str, object]] = make_settings,
 ) -> MortalSession:
     """A session that is killed at these points, one process after another, and then checked."""
     chance = random.Random(seed)
@@ -102,7 +107,7 @@ async def run_killed(
     timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + 2 * BARS + 40, seed=3)
     async with local_alpaca(timeline, is_open=False, rows=WARM_UP * 2, cash=CASH) as world:
         world.exchange.split_fill = split
-        config = make_config(world, "live", **make_settings(folder))
+        config = make_config(world, "live", **settings(folder))
         session = MortalSession(world, config, folder / "run")
 
         async def go_on() -> None:

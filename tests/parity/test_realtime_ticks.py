@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from onetape.domain.errors import InvariantBroken
-from onetape.domain.events import SessionStarted
+from onetape.domain.events import OrderDenied, SessionStarted
 from onetape.domain.market import MarketEvent, TickKind, TimeSlice
+from onetape.domain.orders import DenialCode, OrderType, TimeInForce
 from onetape.domain.ports import StandingMarket
 from onetape.domain.venue import BarClosed, TickHeard
+from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.features.average import Sma
 from onetape.features.estimator import FeatureMap
@@ -128,6 +131,22 @@ def test_same_records_as_a_backtest(world: int) -> None:
         assert len(records) - len(without_ticks(records)) == len(one.timeline)
         fills += sum(b"order.filled" in each for each in records)
     assert fills > 20
+
+
+def test_what_a_venue_lacks_is_denied_on_quotes() -> None:
+    """Held orders are met by bars and prints, so nothing holds them here; as in a backtest."""
+    one = World(TICK_WORLDS[1], 2)
+    can = Capabilities(order_types=frozenset((OrderType.MARKET, OrderType.LIMIT)),
+                       times_in_force=frozenset(TimeInForce))  # fmt: skip
+    one.terms = msgspec.structs.replace(one.terms, capabilities=can)
+    records, _ = one.run()
+    assert without_ticks(records) == one.run_backtest()
+    denied = [payload for each in records for payload, _, _ in decode_record(each).events
+              if isinstance(payload, OrderDenied)]  # fmt: skip
+    reasons = {each.unit for each in denied if each.code is DenialCode.UNSUPPORTED}
+    lacking = {f"{each}, which is not emulated on quotes or depth"
+               for each in ("stop_limit", "trailing_stop")}  # fmt: skip
+    assert lacking <= reasons
 
 
 @pytest.mark.parametrize("world", TICK_WORLDS)

@@ -15,10 +15,12 @@ from onetape.domain.events import (
     OrderCanceled,
     OrderCancelPending,
     OrderCancelRejected,
+    OrderEmulated,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderReleased,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -42,7 +44,7 @@ from tests.support.risk_input import AAPL, make_risk_input
 
 SIMPLE: tuple[type[Any], ...] = (OrderAccepted, OrderRejected, OrderTriggered, OrderCancelPending,
                                  OrderCanceled, OrderCancelRejected, OrderReplaceRejected,
-                                 OrderExpired, OrderUnknown)  # fmt: skip
+                                 OrderExpired, OrderUnknown, OrderEmulated)  # fmt: skip
 
 
 def make_simple(kind: type[Any], identity: str) -> OrderReport:
@@ -55,6 +57,7 @@ def make_simple(kind: type[Any], identity: str) -> OrderReport:
         OrderTriggered: (1,),
         OrderCanceled: ("requested",),
         OrderExpired: ("time in force",),
+        OrderEmulated: ("order lists",),
     }
     return kind(identity, *rest.get(kind, ()))
 
@@ -118,6 +121,14 @@ class OmsMachine(RuleBasedStateMachine):
         name = order.client_order_id
         lots = self.filled[name] + more
         if self._move(order, OrderReplaced(name, lots, 1, 0)):
+            self.lots[name] = lots
+
+    @rule(order=orders, more=st.integers(1, 4))
+    def release(self, order: Order, more: int) -> None:
+        name = order.client_order_id
+        lots = self.filled[name] + more
+        kind, time_in_force = OrderType.LIMIT, TimeInForce.GTC
+        if self._move(order, OrderReleased(name, kind, time_in_force, lots, 1, 0)):
             self.lots[name] = lots
 
     def _fill(self, order: Order, lots: int, leaves: int) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from onetape.domain.events import (
     Event,
     OrderCanceled,
+    OrderEmulated,
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderReleased,
     OrderSubmitted,
     SessionStarted,
     StrayFilled,
@@ -98,7 +100,13 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
              if isinstance(each.payload, OrderRejected | OrderCanceled)]  # fmt: skip
     lost = {each.client_order_id for each in ended
             if isinstance(each, OrderRejected) or "never had" in each.reason}  # fmt: skip
-    assert set(submitted) - there <= lost, "an order that the venue does not know"
+    held = {each.payload.client_order_id for each in events
+            if isinstance(each.payload, OrderEmulated)}  # fmt: skip
+    released = {each.payload.client_order_id for each in events
+                if isinstance(each.payload, OrderReleased)}  # fmt: skip
+    assert not there & (held - released), "an order that was held is at the venue"
+    sent = set(submitted) - (held - released)
+    assert sent - there <= lost, "an order that the venue does not know"
     at_venue = Counter[tuple[str, int]]()
     for each in books.executions:
         at_venue[own_id(each.client_order_id), each.ticks] += each.lots
@@ -130,6 +138,7 @@ def check_looked_first(events: list[Event]) -> None:
     """Nothing opens a position between a doubt and the next look at the venue's books."""
     is_in_doubt = True
     held = Counter[tuple[str, str]]()
+    sent: dict[str, OrderSubmitted] = {}
     for each in events:
         payload = each.payload
         if isinstance(payload, SessionStarted | SessionResumed) or (
@@ -140,6 +149,11 @@ def check_looked_first(events: list[Event]) -> None:
             is_in_doubt = False
         elif isinstance(payload, _FILLS):
             held[payload.strategy, payload.instrument] += payload.side * payload.lots
-        elif isinstance(payload, OrderSubmitted) and is_in_doubt:
-            lots = held[payload.strategy, payload.instrument] * -payload.side
+        elif isinstance(payload, OrderReleased) and is_in_doubt:
+            order = sent[payload.client_order_id]
+            lots = held[order.strategy, order.instrument] * -order.side
             assert 0 < payload.lots <= lots, f"{payload} before a look"
+        elif isinstance(payload, OrderSubmitted):
+            sent[payload.client_order_id] = payload
+            lots = held[payload.strategy, payload.instrument] * -payload.side
+            assert not is_in_doubt or 0 < payload.lots <= lots, f"{payload} before a look"

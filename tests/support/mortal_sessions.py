@@ -337,6 +337,11 @@ class MortalSession:
             self._task.exception()  # it is known how it ended
         self._run_dir = life.remains
 
+    def flatten(self) -> None:
+        """What `onetape flatten` does."""
+        assert self.life.shell is not None
+        self.life.shell.tell(OperatorCommand(OperatorAction.FLATTEN, "", "the test flattens"))
+
     async def stop(self) -> LiveResult | None:
         """Ask it to stop; None: it was killed before it had."""
         shell = self.life.shell
@@ -404,13 +409,14 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-def is_quiet(shell: RealtimeShell) -> bool:
-    """Whether nothing waits, nothing is unclear, and entries are free."""
+def is_quiet(shell: RealtimeShell, state: str = "running") -> bool:
+    """Whether nothing waits, nothing is unclear, and every strategy is in this state."""
     session: Any = shell.session
     return (
         not shell.inbox
         and not session.wants_look
         and not session.unanswered()
         and not session.pipeline.down
-        and all(session.state_of(each) == "running" for each in session.strategies)
+        and not session._venue_desk.save().is_blocked
+        and all(session.state_of(each) == state for each in session.strategies)
     )

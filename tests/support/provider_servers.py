@@ -123,10 +123,30 @@ def make_kline(ms: int, length_ms: int = HOUR_MS) -> list[Any]:
     return [ms, opens, high, low, close, "12.50000000", close_ms, "0", 7, "0", "0", "0"]
 
 
-def binance(klines: dict[str, list[list[Any]]], symbols: list[dict[str, Any]]) -> Provider:
-    """`klines` by interval: sorted by time, served from `startTime` on, at most `limit`."""
+def make_perpetual(base: str, quote: str) -> dict[str, Any]:
+    """An entry of the futures' exchangeInfo."""
+    spot = make_symbol(base, quote)
+    more = {"pair": base + quote, "contractType": "PERPETUAL", "marginAsset": quote,
+            "deliveryDate": 4133404800000, "onboardDate": 1569398400000}  # fmt: skip
+    return {**spot, **more}
+
+
+def binance(
+    klines: dict[str, list[list[Any]]],
+    symbols: list[dict[str, Any]],
+    funding: list[dict[str, Any]] | None = None,
+) -> Provider:
+    """`klines` by interval: sorted by time, served from `startTime` on, at most `limit`.
+
+    `funding` are all that the futures paid, at most three at once.
+    """
 
     def answer(path: str, query: dict[str, str], _headers: dict[str, str]) -> Reply:
+        if path.endswith("/fundingRate"):
+            begin, end = int(query["startTime"]), int(query["endTime"])
+            return Reply(
+                body=[row for row in funding or [] if begin <= row["fundingTime"] <= end][:3]
+            )
         if path.endswith("/exchangeInfo"):
             limits = {"rateLimits": [], "exchangeFilters": [], "timezone": "UTC"}
             return Reply(body={**limits, "serverTime": 0, "symbols": symbols})
@@ -136,7 +156,7 @@ def binance(klines: dict[str, list[list[Any]]], symbols: list[dict[str, Any]]) -
         rows = [row for row in klines.get(query["interval"], []) if begin <= row[0] <= end]
         return Reply(body=rows[: int(query.get("limit", 500))])
 
-    return Provider(answer, lambda path: path.endswith("/klines"))
+    return Provider(answer, lambda path: path.endswith(("/klines", "/fundingRate")))
 
 
 # Alpaca
@@ -144,12 +164,24 @@ def binance(klines: dict[str, list[list[Any]]], symbols: list[dict[str, Any]]) -
 KEY, SECRET = "PKLOOPBACK", "never-print-this"
 
 
-def alpaca(bars: dict[str, list[dict[str, Any]]], page_rows: int = 3) -> Provider:
-    """`bars` by symbol, in pages of `page_rows` whatever the limit (as the docs allow)."""
+def alpaca(
+    bars: dict[str, list[dict[str, Any]]],
+    page_rows: int = 3,
+    actions: list[dict[str, list[dict[str, Any]]]] | None = None,
+) -> Provider:
+    """`bars` by symbol, in pages of `page_rows` whatever the limit (as the docs allow).
+
+    `actions` are the pages of corporate actions.
+    """
 
     def answer(path: str, query: dict[str, str], headers: dict[str, str]) -> Reply:
         if (headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")) != (KEY, SECRET):
             return Reply(403, {"message": "forbidden."})
+        if path == "/v1/corporate-actions":
+            at = int(query.get("page_token", "0"))
+            pages = actions or [{}]
+            token = str(at + 1) if at + 1 < len(pages) else None
+            return Reply(body={"corporate_actions": pages[at], "next_page_token": token})
         if not path.endswith("/bars"):
             return Reply(404, {"message": "endpoint not found."})
         symbol = query["symbols"]
@@ -162,7 +194,7 @@ def alpaca(bars: dict[str, list[dict[str, Any]]], page_rows: int = 3) -> Provide
         token = str(at + page_rows) if more else None
         return Reply(body={"bars": {symbol: page} if page else {}, "next_page_token": token})
 
-    return Provider(answer, lambda path: path.endswith("/bars"))
+    return Provider(answer, lambda path: path.endswith(("/bars", "/corporate-actions")))
 
 
 # Yahoo
@@ -178,10 +210,12 @@ def yahoo(
     currency: str = "USD",
     live: dict[str, Any] | None = None,
     periods: list[list[dict[str, int]]] | None = None,
+    events: dict[str, dict[str, dict[str, Any]]] | None = None,
 ) -> Provider:
     """`charts` by symbol: rows of `t` (s), `o`, `h`, `l`, `c`, `v`, `a` (adjusted close).
 
-    `live` is appended to every answer, as Yahoo does with the price of the moment.
+    `live` is appended to every answer, as Yahoo does with the price of the moment. `events` are
+    those of every symbol: `dividends`, `splits`, `capitalGains`, each by its time.
     """
 
     def answer(path: str, query: dict[str, str], _headers: dict[str, str]) -> Reply:
@@ -209,6 +243,7 @@ def yahoo(
                 "quote": [{name: [row[key] for row in rows] for name, key in names.items()}],
                 "adjclose": [{"adjclose": [row.get("a") for row in rows]}],
             },
+            **({"events": events} if events else {}),
         }  # fmt: skip
         return Reply(body={"chart": {"result": [result], "error": None}})
 

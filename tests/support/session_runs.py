@@ -16,6 +16,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
+from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.fill_terms import FillTerms
@@ -81,6 +82,7 @@ def make_terms(
     fill: FillTerms | None = None,
     margin: MarginAgreement | None = None,
     holds_in_halts: bool = False,
+    capabilities: Capabilities | None = None,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
@@ -95,6 +97,7 @@ def make_terms(
         fills={} if fill is None else {each.id: fill for each in timeline.instruments},
         margin=margin,
         holds_in_halts=holds_in_halts,
+        capabilities=capabilities,
     )
 
 

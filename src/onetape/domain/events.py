@@ -288,6 +288,24 @@ class OrderExpired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     reason: str
 
 
+class OrderEmulated(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.emulated"):
+    """The order is held by us, because its venue lacks what `lacking` names."""
+
+    client_order_id: str
+    lacking: str
+
+
+class OrderReleased(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.released"):
+    """An order that we held leaves for the venue, as a plain one of these fields."""
+
+    client_order_id: str
+    order_type: OrderType
+    time_in_force: TimeInForce
+    lots: int
+    limit_ticks: int
+    stop_ticks: int
+
+
 class OrderUnknown(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.unknown"):
     """A command left and no answer came; counted at its worst until resolved."""
 
@@ -571,6 +589,8 @@ OrderReport = (
     | OrderReduced
     | OrderExpired
     | OrderUnknown
+    | OrderEmulated
+    | OrderReleased
 )
 """What can happen to an order that has been submitted."""
 

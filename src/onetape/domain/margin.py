@@ -68,6 +68,8 @@ class MarginAgreement(msgspec.Struct, frozen=True, kw_only=True):
         call_e8: Below so much of the maintenance margin there is a margin call.
         fee_e8: Share of the notional that a liquidation costs.
         step_e8: Share of a position that a liquidation closes at a time.
+        short_currency_e8: Share of what is owed in a currency, net of what is held in it, that must
+            be backed where foreign cash is held.
     """
 
     schedules: Mapping[InstrumentId, MarginSchedule]
@@ -76,6 +78,7 @@ class MarginAgreement(msgspec.Struct, frozen=True, kw_only=True):
     call_e8: int = 125_000_000
     fee_e8: int = 0
     step_e8: int = E8
+    short_currency_e8: int = 5_000_000
 
 
 class Ladder(msgspec.Struct, frozen=True, kw_only=True):

@@ -132,7 +132,10 @@ class OrderConditions(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class OrderStatus(IntEnum):
-    """Where an order stands; `execution/oms.py` holds the one table of moves between them."""
+    """Where an order stands; `execution/oms.py` holds the one table of moves between them.
+
+    EMULATED is the newest, and open: snapshots and compiled code count the others by their value.
+    """
 
     SUBMITTED = 0
     ACCEPTED = 1
@@ -145,6 +148,7 @@ class OrderStatus(IntEnum):
     EXPIRED = 8
     REJECTED = 9
     DENIED = 10
+    EMULATED = 11
 
 
 class QuantityBasis(IntEnum):

@@ -15,6 +15,7 @@ import msgspec
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import (
+    Contingency,
     OrderConditions,
     OrderIntent,
     OrderType,
@@ -26,12 +27,19 @@ from onetape.domain.venue import ConnectionChanged, VenueReport, VenueSnapshot
 Heard = VenueReport | ConnectionChanged
 """What a gateway says by itself."""
 
+_TIMED = (TimeInForce.DAY, TimeInForce.GTD)
+_RESTING = (TimeInForce.GTC, *_TIMED)
+
 Hear = Callable[[Heard], Awaitable[None]]
 """Takes it; waits while the session is behind."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a venue can do with an order. What it can't is emulated or denied, never sent.
+
+    Emulated is what waits here and leaves as a plain order: orders with a trigger, bound orders,
+    and a time in force that ends at a time; see `onetape.execution.emulation`. What only a venue
+    can see to is denied: not to take, to show a part, to meet an auction, to size at the fill.
 
     Attributes:
         order_types: Types that it holds itself.
@@ -41,9 +49,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         has_post_only: Whether it can refuse to take liquidity.
         has_iceberg: Whether it can show a part only.
         has_reduce_only: Whether it trims an order so that it takes no position beyond flat. Where
-            it does not, such an order must fit beside everything else that is open of its side.
+            it does not, such an order must fit beside everything else that is open of its side,
+            unless it is held: then it is cut when it leaves.
         can_short: Whether a position may go below zero.
         has_fractions: Whether lots below one unit are whole to it for every order type.
+        emulates: Whether what it lacks is emulated; on quotes and depth nothing is.
     """
 
     order_types: frozenset[OrderType]
@@ -55,19 +65,51 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_reduce_only: bool = False
     can_short: bool = False
     has_fractions: bool = False
+    emulates: bool = True
 
     def find_unsupported(self, intent: OrderIntent) -> str:
-        """What an order asks for that the venue has not; empty where it has everything."""
+        """What an order asks for that the venue has not and nobody emulates; empty: nothing."""
         terms = intent.conditions or OrderConditions()
+        kind, time_in_force = intent.order_type, intent.time_in_force
+        lacking = self.find_lacking(kind, time_in_force, terms)
+        if lacking and not self.emulates:
+            return f"{lacking}, which is not emulated on quotes or depth"
         asked = {
             "an order that is sized at its fill": intent.basis >= QuantityBasis.NOTIONAL_AT_FILL,
-            intent.order_type.name.lower(): intent.order_type not in self.order_types,
-            intent.time_in_force.name.lower(): intent.time_in_force not in self.times_in_force,
-            "order lists": bool(terms.parent or terms.group) and not self.has_lists,
+            kind.name.lower(): kind.triggered not in self.order_types,
+            time_in_force.name.lower(): not self.has_time(time_in_force),
+            f"{lacking} with {time_in_force.name.lower()}": bool(lacking)
+            and time_in_force not in _RESTING,
             "post-only": terms.post_only and not self.has_post_only,
             "icebergs": bool(terms.display_lots) and not self.has_iceberg,
         }
         return next((what for what, is_missing in asked.items() if is_missing), "")
+
+    def find_lacking(
+        self, kind: OrderType, time_in_force: TimeInForce, terms: OrderConditions
+    ) -> str:
+        """Why an order can't be sent as it is and has to be emulated; empty: it can be sent."""
+        is_bound = bool(terms.parent) or (
+            bool(terms.group) and terms.contingency is not Contingency.NONE
+        )
+        if is_bound and not self.has_lists:
+            return "order lists"
+        if kind not in self.order_types:
+            return kind.name.lower()
+        return "" if time_in_force in self.times_in_force else time_in_force.name.lower()
+
+    def trims(self, intent: OrderIntent) -> bool:
+        """Whether a reduce-only order can't go beyond flat: by the venue, or held and cut by us."""
+        terms = intent.conditions or OrderConditions()
+        return self.has_reduce_only or bool(
+            self.find_lacking(intent.order_type, intent.time_in_force, terms)
+        )
+
+    def has_time(self, time_in_force: TimeInForce) -> bool:
+        """Whether an order may live so long: the venue ends it by itself, or we cancel it."""
+        return time_in_force in self.times_in_force or (
+            time_in_force in _TIMED and TimeInForce.GTC in self.times_in_force
+        )
 
 
 class VenueGateway(Protocol):

@@ -14,11 +14,13 @@ from onetape.domain.events import (
     OrderCanceled,
     OrderCancelPending,
     OrderCancelRejected,
+    OrderEmulated,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderReduced,
     OrderRejected,
+    OrderReleased,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -40,7 +42,10 @@ from onetape.risk.approval import RiskApproved
 
 S = OrderStatus
 
-OPEN = (S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.UNKNOWN)
+OPEN = (
+    S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.UNKNOWN,
+    S.EMULATED,
+)  # fmt: skip
 
 _ON_BOOK = {
     OrderPartiallyFilled: S.PARTIALLY_FILLED,
@@ -96,6 +101,23 @@ MOVES: dict[tuple[OrderStatus, type[OrderReport]], OrderStatus] = {
         for status in (S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN)
         for event in (OrderReplaced, OrderReplaceRejected)
     },
+    (S.SUBMITTED, OrderEmulated): S.EMULATED,
+    (S.REPLACE_PENDING, OrderEmulated): S.EMULATED,
+    (S.CANCEL_PENDING, OrderEmulated): S.CANCEL_PENDING,
+    (S.EMULATED, OrderReleased): S.SUBMITTED,
+    (S.EMULATED, OrderCancelPending): S.CANCEL_PENDING,
+    (S.EMULATED, OrderCanceled): S.CANCELED,
+    (S.EMULATED, OrderExpired): S.EXPIRED,
+    **{
+        (S.EMULATED, event): S.EMULATED
+        for event in (
+            OrderTriggered,
+            OrderReduced,
+            OrderReplacePending,
+            OrderReplaced,
+            OrderReplaceRejected,
+        )
+    },
 }
 
 _MOVES_FROM: tuple[dict[type[OrderReport], OrderStatus], ...] = tuple(
@@ -115,6 +137,7 @@ CLASSIC = {
     S.EXPIRED: "canceled",
     S.REJECTED: "rejected",
     S.DENIED: "rejected",
+    S.EMULATED: "submitted",
 }
 """The classic six statuses, as a projection of ours."""
 
@@ -123,9 +146,11 @@ _ACCEPTED = S.ACCEPTED
 _FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
 _EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
-_OF_A_CHANGE = frozenset(
-    {OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered}
-)
+_EMULATED = S.EMULATED
+_OF_A_CHANGE = frozenset({
+    OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered,
+    OrderReleased,
+})  # fmt: skip
 
 
 class Order(msgspec.Struct, gc=False):
@@ -251,7 +276,7 @@ class Oms:
         if after is _ACCEPTED and order.filled_lots:
             after = S.PARTIALLY_FILLED
         order.status = after
-        if after >= _FIRST_CLOSED:
+        if after >= _FIRST_CLOSED and after is not _EMULATED:
             del self.open[order.client_order_id]
 
     def _change(self, order: Order, event: OrderReport) -> None:
@@ -272,6 +297,12 @@ class Oms:
         elif isinstance(event, OrderTriggered):
             order.stop_ticks = event.stop_ticks
             order.order_type = order.order_type.triggered
+        elif isinstance(event, OrderReleased):
+            order.order_type = event.order_type
+            order.time_in_force = event.time_in_force
+            order.lots = event.lots
+            order.limit_ticks = event.limit_ticks
+            order.stop_ticks = event.stop_ticks
 
 
 def _cost_after(order: Order, limit_ticks: int) -> int:

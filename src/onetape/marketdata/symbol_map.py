@@ -105,7 +105,7 @@ def _read_lean(cells: list[list[str]], where: str) -> list[SymbolSpan]:
                             remedy="a line is like 20140402,goog,Q")  # fmt: skip
         day = _read_day(f"{row[0][:4]}-{row[0][4:6]}-{row[0][6:]}", f"{where}:{at}")
         if first is not None:
-            spans.append(_make_span(row[1], first, day, f"{where}:{at}"))
+            spans.append(_make_span(row[1].upper(), first, day, f"{where}:{at}"))
         first = day if first is None else day + 1
     return spans
 

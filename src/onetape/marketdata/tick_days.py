@@ -33,7 +33,7 @@ BY_DAY = (TRADES, QUOTES, f"{QUOTES}+{TRADES}")
 class TickDay(msgspec.Struct, frozen=True, kw_only=True):
     """One day of ticks: days since 1970 (UTC), how many rows, and what `data` they are.
 
-    `data` is 64 hex digits that change with any file of this day or one before it: files of the
+    `data` is 16 hex digits that change with any file of this day or one before it: files of the
     catalog never change, and a new one has a new name.
     """
 
@@ -140,7 +140,7 @@ class TickDays:
         data = self._what
         for (day,), group in files.sort("day", "kind", "file").group_by("day", maintain_order=True):
             text = "\n".join([data, *map(str, group.select("kind", "file").rows())])
-            data = hashlib.sha256(text.encode()).hexdigest()
+            data = hashlib.sha256(text.encode()).hexdigest()[:16]
             rows = int(group["num_records"].sum())
             days.append(TickDay(day=int(str(day)), rows=rows, data=data))
         return tuple(days)

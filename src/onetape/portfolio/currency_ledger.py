@@ -51,6 +51,10 @@ class CurrencyLedger(Ledger):
         """Cash of one currency."""
         return self._book(currency).cash
 
+    def cash_of(self, instrument: InstrumentId) -> int:
+        """Cash of the currency in which an instrument is settled."""
+        return self._book_of.get(instrument, self).cash
+
     def liquid_in(self, currency: str) -> int:
         """Cash of one currency, and dividends that are to be paid in it."""
         book = self._book(currency)

@@ -241,6 +241,11 @@ class Ledger:
         return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
                     self.financing, self.exchanged, self.held, self.dues))  # fmt: skip
 
+    def cash_of(self, instrument: InstrumentId) -> int:
+        """Cash of the currency in which an instrument is settled: the one of these books."""
+        del instrument
+        return self.cash
+
     def deposit(self, amount: int) -> None:
         """Cash from outside: debit cash, credit capital."""
         self.cash += amount

@@ -563,7 +563,12 @@ def decision_json(config: SessionConfig) -> str:
         del values["data"][key]
     values["clock"].pop("speed", None)
     del values["data"]["connection"], values["execution"]["connection"]
-    for section, key in (("", "drift"), ("", "live"), ("data", "history_bars")):
+    for section, key in (
+        ("", "drift"),
+        ("", "live"),
+        ("data", "history_bars"),
+        ("execution", "capabilities"),
+    ):
         place = values[section] if section else values
         if place[key] is None:
             del place[key]  # as in sessions from before there was any

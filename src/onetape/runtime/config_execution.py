@@ -253,6 +253,18 @@ class ExecutionConfig(Section):
     """Trading days until a cash account may spend the proceeds of a sale (T+N); 0: at once."""
     transfers: tuple[TransferConfig, ...] = ()
     """Capital that moves between the strategies."""
+    capabilities: Literal["alpaca", "binance"] | None = None
+    """Whose abilities the simulated venue has: what that venue lacks is emulated, as in live; null:
+    it can everything."""
+
+    @model_validator(mode="after")
+    def _has_its_own(self) -> ExecutionConfig:
+        if self.capabilities is not None and self.venue != "simulated":
+            raise RefusedError(
+                f"gives {self.venue} the abilities of {self.capabilities}",
+                "leave it out: a real venue has its own", ("capabilities",),
+            )  # fmt: skip
+        return self
 
     def slippage_model(self) -> slippage.SlippageModel:
         """The venue's slippage model."""

@@ -37,6 +37,10 @@ class _Account(Section):
     """Share of the notional that a liquidation costs."""
     liquidation_step_pct: Annotated[Exact, Field(gt=0, le=100, decimal_places=6)] = Decimal(100)
     """Share of a position that a liquidation closes at a time; 100: all of it."""
+    short_currency_pct: Annotated[Exact, Field(ge=0, le=100, decimal_places=6)] = Decimal(5)
+    """Where foreign cash is held, the share of what is owed in a currency, less what is held in
+    it, that must be backed (US rule for retail forex, 17 CFR 5.9: 2 of major pairs, 5 of others).
+    """
 
 
 class FixedMargin(_Account):
@@ -130,6 +134,9 @@ def build_agreement(
         call_e8=to_ratio_e8(config.call_pct / 100, "call_pct", error=ConfigError),
         fee_e8=to_ratio_e8(config.liquidation_fee_bps / 10_000, "fee", error=ConfigError),
         step_e8=to_ratio_e8(config.liquidation_step_pct / 100, "step", error=ConfigError),
+        short_currency_e8=to_ratio_e8(
+            config.short_currency_pct / 100, "short_currency_pct", error=ConfigError
+        ),
     )
 
 

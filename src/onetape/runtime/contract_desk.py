@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from onetape.domain.events import OrderDenied, SettlementKind
+from onetape.domain.events import CashPosted, OrderDenied, PositionSettled, SettlementKind
 from onetape.domain.instrument import ExerciseStyle, Instrument, InstrumentId, OptionTerms
 from onetape.domain.market import (
     ContractExpiry,
@@ -132,11 +132,16 @@ class ContractDesk:
             mark = float(option.underlying.ticks_to_price(ticks))
             return deny(DenialCode.NOT_EXERCISABLE, mark, float(option.terms.strike), "strike")
         cost = intent.lots * option.lot_cost
-        if self._desk.is_cash_account and cost > runner.ledger.cash:
-            return deny(
-                DenialCode.BUYING_POWER, cost / E8, runner.ledger.cash / E8,
-                option.instrument.quote_currency,
-            )  # fmt: skip
+        cash, unit = runner.ledger.cash, option.instrument.quote_currency
+        exchange = runner.exchange
+        if exchange is not None and unit != exchange.home:
+            if exchange.holds:
+                cash = self._desk.cash_in(runner, unit)
+            else:
+                cost = -exchange.to_home(unit, -cost)
+                cost, unit = cost + exchange.compute_cost(cost), exchange.home
+        if self._desk.is_cash_account and cost > cash:
+            return deny(DenialCode.BUYING_POWER, cost / E8, cash / E8, unit)
         return None
 
     def _holders(self, instrument: InstrumentId) -> list[Runner]:
@@ -167,7 +172,7 @@ class ContractDesk:
             if amount:
                 reason = f"rate {step.rate!r} at {instrument.ticks_to_price(ticks):f}"
                 posted = runner.post(PostingKind.FUNDING, amount, step.instrument, reason)
-                self._log.emit(posted, self._log.origin, cause)
+                self._tell(runner, posted, cause)
 
     def _expire(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
         lots = runner.ledger.held[instrument].lots
@@ -180,7 +185,7 @@ class ContractDesk:
             self._exercise(runner, option, lots, cause)
             return
         settled = runner.settle_contract(instrument, SettlementKind.WORTHLESS, -lots, 0, 0)
-        self._log.emit(settled, self._log.origin, cause)
+        self._tell(runner, settled, cause)
 
     def _settle(
         self,
@@ -198,21 +203,26 @@ class ContractDesk:
             abs(traded), ticks, position.factor, position.inverse_factor, side
         )
         settled = runner.settle_contract(instrument, kind, traded, ticks, notional)
-        self._log.emit(settled, self._log.origin, cause)
+        self._tell(runner, settled, cause)
+
+    def _tell(self, runner: Runner, event: CashPosted | PositionSettled, cause: int) -> int:
+        """Put it on the tape, and convert what foreign cash it moved; returns its seq."""
+        seq = self._log.emit(event, self._log.origin, cause)
+        self._desk.sweep(runner, event.instrument, seq)
+        return seq
 
     def _exercise(self, runner: Runner, option: OptionContract, lots: int, cause: int) -> None:
         """Exercise `lots` (negative: the holder of what we sold does)."""
-        log = self._log
         kind = SettlementKind.EXERCISE if lots > 0 else SettlementKind.ASSIGNMENT
         if option.terms.cash_settled:
             intrinsic = option.intrinsic(self._market.mark_ticks(self._index[option.underlying.id]))
             amount = compute_exercise_amount(lots, intrinsic, option.top, option.bottom)
             ticks = int(Decimal(intrinsic) / E8 // option.instrument.tick_size)
             settled = runner.settle_contract(option.instrument.id, kind, -lots, ticks, abs(amount))
-            log.emit(settled, log.origin, cause)
+            self._tell(runner, settled, cause)
             return
         settled = runner.settle_contract(option.instrument.id, kind, -lots, 0, 0)
-        seq = log.emit(settled, log.origin, cause)
+        seq = self._tell(runner, settled, cause)
         delivered = option.delivered_lots(lots)
         position = runner.ledger.positions[option.underlying.id]
         notional = compute_fill_notional(
@@ -222,4 +232,4 @@ class ContractDesk:
         taken = runner.settle_contract(
             option.underlying.id, SettlementKind.DELIVERY, delivered, option.strike_ticks, notional
         )
-        log.emit(taken, log.origin, seq)
+        self._tell(runner, taken, seq)

@@ -16,6 +16,7 @@ from onetape.risk.conversion import (
     compute_borrowing_limit,
 )
 from onetape.runtime.currency_exchange import Conversion, CurrencyExchange
+from onetape.runtime.currency_valuation import CurrencyValuation
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 
@@ -33,6 +34,14 @@ class CashHolder(Protocol):
         """Why a strategy may only reduce; None: it may do more."""
         ...
 
+    def margin_needs(self, runner: Runner) -> tuple[int, int] | None:
+        """Initial margin of everything at its worst, and what backs it; None without margin."""
+        ...
+
+    def compute_owed_margin(self, owed: int) -> int:
+        """What owing so much in currencies must be backed with, on margin."""
+        ...
+
 
 class ConversionDesk:
     """Carries out `ConvertIntent`s at once, or refuses them.
@@ -40,7 +49,8 @@ class ConversionDesk:
     Refused are: a currency that the books don't have (`no_currency`), one without a rate yet
     (`no_rate`), an amount too small for a unit of the other one (`zero_quantity`), while only
     reducing is allowed what does not bring foreign balances nearer to zero, and borrowing beyond
-    what leverage allows (`buying_power`): nothing on a cash account, but repaying always passes.
+    what leverage allows (`buying_power`): nothing on a cash account, but repaying always passes. On
+    margin what is owed in a currency, less what is held in it, has to be backed instead.
 
     Args:
         log: Where the events go.
@@ -98,8 +108,11 @@ class ConversionDesk:
                 actual, limit = (minor_to_float(each) for each in reversed(foreign))
                 return _deny(intent, paused, actual, limit, f"{exchange.home} in other currencies")
         runner.valuation.refresh()
+        needs = self._holder.margin_needs(runner)
+        if needs is not None:
+            return self._refuse_owing(runner, exchange, intent, made, needs)
         limit = compute_borrowing_limit(runner.valuation.equity - made.cost, self._max_leverage_e8)
-        borrowed = [_sum_borrowed(exchange, each) for each in (before, after)]
+        borrowed = [exchange.sum_owed(each) for each in (before, after)]
         if check_borrowing(borrowed[0], borrowed[1], limit):
             return None
         if not limit:  # a cash account is told in the currency that it lacks
@@ -112,6 +125,32 @@ class ConversionDesk:
         return _deny(
             intent, DenialCode.BUYING_POWER, minor_to_float(borrowed[1]), minor_to_float(limit),
             f"{exchange.home} borrowed",
+        )  # fmt: skip
+
+    def _refuse_owing(
+        self,
+        runner: Runner,
+        exchange: CurrencyExchange,
+        intent: ConvertIntent,
+        made: Conversion,
+        needs: tuple[int, int],
+    ) -> OrderDenied | None:
+        """On margin: what is owed then in currencies must be backed as well, if it is more."""
+        valuation = runner.valuation
+        before = valuation.worths if isinstance(valuation, CurrencyValuation) else {}
+        after = dict(before)
+        after[intent.source] -= intent.amount
+        after[intent.target] += made.received
+        after[exchange.home] -= made.cost
+        owed = [exchange.sum_owed(each) for each in (before, after)]
+        needed, power = needs
+        needed += self._holder.compute_owed_margin(owed[1])
+        needed -= self._holder.compute_owed_margin(owed[0])
+        if check_borrowing(owed[0], owed[1], owed[1] if needed <= power - made.cost else 0):
+            return None
+        return _deny(
+            intent, DenialCode.BUYING_POWER, minor_to_float(needed),
+            minor_to_float(power - made.cost), exchange.home,
         )  # fmt: skip
 
     def _book(
@@ -147,10 +186,6 @@ def _sum_foreign(exchange: CurrencyExchange, cash: dict[str, int]) -> int:
         for name, amount in cash.items()
         if name != exchange.home
     )
-
-
-def _sum_borrowed(exchange: CurrencyExchange, cash: dict[str, int]) -> int:
-    return -sum(exchange.to_home(name, min(amount, 0)) for name, amount in cash.items())
 
 
 def _deny(

@@ -105,6 +105,10 @@ class CurrencyExchange:
         """What converting `amount` (no sign) at once costs, rounded up; 0 where cash is held."""
         return 0 if self.holds else compute_ratio_ceil(amount, self._spread_e8)
 
+    def sum_owed(self, amounts: Mapping[str, int]) -> int:
+        """What is below zero of amounts by currency, together, in home currency, rounded up."""
+        return -sum(self.to_home(name, min(amount, 0)) for name, amount in amounts.items())
+
     def quote(self, source: str, target: str, amount: int) -> Conversion:
         """What converting `amount` of `source` into `target` brings now; across home if need be.
 
@@ -122,17 +126,19 @@ class CurrencyExchange:
             bps if by_ratio >= self._minimum else f"the minimum, above {bps}",
         )  # fmt: skip
 
-    def quote_sweep(self, currency: str) -> tuple[int, int, str] | None:
+    def quote_sweep(self, currency: str, *, is_forced: bool = False) -> tuple[int, int, str] | None:
         """What it takes to bring the cash of `currency` to zero; None when it is zero, or stays.
+
+        What is held goes too where `is_forced`.
 
         Returns:
             What its cash changes by, what that of home changes by, and how that came about.
         """
         cash = self._ledger.cash_in(currency)
-        if not cash or self.holds:
+        if not cash or (self.holds and not is_forced):
             return None
         moved = self.to_home(currency, cash)
-        cost = self.compute_cost(abs(moved))
+        cost = compute_ratio_ceil(abs(moved), self._spread_e8)
         spread = f", {self._spread_e8 / 1e4:.10g} bps" if self._spread_e8 else ""
         return -cash, moved - cost, f"at {self._tell_rate(currency)}{spread}"
 

@@ -15,9 +15,11 @@ class CurrencyValuation(Valuation):
 
     Cash and positions of a currency are added up in it and converted together: `equity` and `net`
     rounded down, `gross` up.
+
+    `worths` are cash and positions by currency, each in its own.
     """
 
-    __slots__ = ("_books", "_currencies", "_exchange")
+    __slots__ = ("_books", "_currencies", "_exchange", "worths")
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class CurrencyValuation(Valuation):
         self._books = ledger
         self._currencies = currencies
         self._exchange = exchange
+        self.worths: dict[str, int] = {}
 
     def refresh(self) -> None:
         """Bring the attributes up to date with the market's current row."""
@@ -40,14 +43,17 @@ class CurrencyValuation(Valuation):
         self.row = market.row
         nets = dict.fromkeys((self._exchange.home, *self._books.others), 0)
         grosses = dict(nets)
+        worths = {name: self._books.liquid_in(name) for name in nets}
         for identity, position in self._books.held.items():
             mark = market.mark_ticks(self._index[identity])
-            notional = position.lots * position.factor * mark
+            exposure = position.exposure(mark)
             currency = self._currencies[identity]
-            nets[currency] += notional
-            grosses[currency] += abs(notional)
-        to_home, liquid_in = self._exchange.to_home, self._books.liquid_in
-        self.equity = sum(to_home(name, liquid_in(name) + net) for name, net in nets.items())
+            nets[currency] += exposure
+            grosses[currency] += abs(exposure)
+            worths[currency] += position.worth(mark)
+        to_home = self._exchange.to_home
+        self.worths = worths
+        self.equity = sum(to_home(name, worth) for name, worth in worths.items())
         self.net = sum(to_home(name, net) for name, net in nets.items())
         self.gross = -sum(to_home(name, -gross) for name, gross in grosses.items())
 
@@ -95,8 +101,7 @@ class CurrencyWatch(EquityWatch):
         books = self._books
         worth = {name: books.liquid_in(name) for name in (books.currency, *books.others)}
         for identity, position in self._books.held.items():
-            notional = position.lots * position.factor * marks[self._index[identity]]
-            worth[self._currencies[identity]] += notional
+            worth[self._currencies[identity]] += position.worth(marks[self._index[identity]])
         home = worth.pop(self._books.currency)
         return home + sum(
             self._pairs[name].to_home(amount, marks[self._pairs[name].index])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyStuck
-from onetape.domain.events import KillSwitchSet, StrategyQuarantined
+from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined, StrayFilled
 from onetape.domain.venue import (
     ConnectionChanged,
     ConnectionPart,
@@ -20,6 +20,7 @@ from onetape.domain.venue import (
     VenueReport,
     VenueSnapshot,
 )
+from onetape.execution.emulation import OrderEmulator
 from onetape.marketdata.session_rows import RowSlice
 from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import LiveMarket
@@ -88,12 +89,14 @@ class LivePipeline(Pipeline):
 
     Attributes:
         correspondence: Who follows a real venue; None: the venue is simulated.
+        emulator: What holds orders that the venue lacks; None: it lacks nothing.
         is_stopping: Whether an operator has asked the session to stop.
         stuck: In a re-run: the calls that did not come back. The strategy is taken out instead of
             being called.
     """
 
     correspondence: Correspondence | None = None
+    emulator: OrderEmulator | None = None
     is_stopping: bool = False
 
     def attach(
@@ -234,7 +237,12 @@ class LivePipeline(Pipeline):
         return self.correspondence
 
     def _settle_as(self, cause: int) -> Settle:
-        return lambda report: self._settle(report, cause)
+        def settle(report: OrderReport | StrayFilled) -> None:
+            self._settle(report, cause)
+            if self.emulator is not None:
+                self.emulator.hear(report)
+
+        return settle
 
     def _connect(self, change: ConnectionChanged) -> None:
         key = (change.part.value, change.name)

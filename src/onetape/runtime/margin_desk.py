@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -14,6 +15,7 @@ from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, compute_ratio_ceil
 from onetape.domain.orders import Side
 from onetape.execution.oms import Order
+from onetape.runtime.currency_valuation import CurrencyValuation
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.option_contract import OptionContract
 from onetape.runtime.runner import Runner
@@ -24,6 +26,18 @@ _OPTION_E8, _OPTION_FLOOR_E8 = 20_000_000, 10_000_000
 
 Cancel = Callable[[Runner, InstrumentId, int], None]
 """Takes the orders of a strategy off, of one instrument or (empty) all, for the cause of a seq."""
+
+
+class CashSweeper(Protocol):
+    """What brings foreign cash home."""
+
+    def sweep(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
+        """Convert what `cause` moved in the currency of `instrument`, unless it stays."""
+        ...
+
+    def sweep_all(self, runner: Runner, cause: int) -> None:
+        """Convert all foreign cash, what is held too."""
+        ...
 
 
 class MarginState(msgspec.Struct, frozen=True):
@@ -41,12 +55,24 @@ class MarginDesk:
     rest is backed again. What is lost beyond the equity is owed: it stands as negative cash. What
     is halted can't be closed: it stays `called` until it trades again.
 
+    Everything is measured in the currency of the books, at the marks of the pairs: requirements
+    rounded up, equity down. Where foreign cash is held, what is owed in a currency, less what is
+    held in it, needs a share of its own; a liquidation that has closed everything converts it.
+
     Ignores: an insurance fund, auto-deleveraging, the price impact of the liquidation, and what the
         price did between two marks.
     """
 
     __slots__ = (
-        "_agreement", "_halted", "_index", "_instruments", "_log", "_market", "_options", "_status",
+        "_halted",
+        "_index",
+        "_instruments",
+        "_log",
+        "_market",
+        "_options",
+        "_status",
+        "_sweeper",
+        "agreement",
     )  # fmt: skip
 
     def __init__(
@@ -57,14 +83,16 @@ class MarginDesk:
         instruments: Sequence[Instrument],
         options: Mapping[InstrumentId, OptionContract],
         halted: Collection[InstrumentId] = (),
+        sweeper: CashSweeper | None = None,
     ) -> None:
-        self._agreement = agreement
+        self.agreement = agreement
         self._log = log
         self._market = market
         self._instruments = {each.id: each for each in instruments}
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._options = options
         self._halted = halted
+        self._sweeper = sweeper
         self._status: dict[tuple[str, InstrumentId], MarginStatus] = {}
 
     def save(self) -> list[MarginState]:
@@ -103,8 +131,9 @@ class MarginDesk:
             if each.strategy == runner.name and not each.reduce_only:
                 side = buys if each.side is Side.BUY else sells
                 side[each.instrument] = side.get(each.instrument, 0) + each.leaves
-        side = buys if signed_lots > 0 else sells
-        side[instrument] = side.get(instrument, 0) + abs(signed_lots)
+        if signed_lots:
+            side = buys if signed_lots > 0 else sells
+            side[instrument] = side.get(instrument, 0) + abs(signed_lots)
         longs = shorts = needed = 0
         for name in {**runner.ledger.held, **buys, **sells}:
             mark = self._market.mark_ticks(self._index[name])
@@ -115,24 +144,43 @@ class MarginDesk:
             needed += max(most, least)
             longs += most if lots + buys.get(name, 0) > 0 else 0
             shorts += least if lots - sells.get(name, 0) < 0 else 0
-        if self._agreement.is_portfolio:
+        if self.agreement.is_portfolio:
             needed = max(longs, shorts)
-        if self._agreement.is_isolated:
+        if self.agreement.is_isolated:
             return needed, runner.ledger.cash
-        return needed, runner.valuation.equity
+        return needed + self.compute_owed_margin(self._owed(runner)), runner.valuation.equity
+
+    def compute_owed_margin(self, owed: int) -> int:
+        """What owing so much in currencies, net of what is held in them, must be backed with."""
+        return compute_ratio_ceil(owed, self.agreement.short_currency_e8)
+
+    def _owed(self, runner: Runner) -> int:
+        """What a strategy that holds foreign cash owes, net of what it holds, by currency."""
+        exchange, valuation = runner.exchange, runner.valuation
+        if exchange is None or not exchange.holds or not isinstance(valuation, CurrencyValuation):
+            return 0
+        valuation.refresh()
+        return exchange.sum_owed(valuation.worths)
+
+    def _at_home(self, runner: Runner, name: InstrumentId, amount: int) -> int:
+        """A requirement in the currency of the books, rounded up."""
+        if runner.exchange is None:
+            return amount
+        currency = self._instruments[name].settlement_currency
+        return -runner.exchange.to_home(currency, -amount)
 
     def _initial(self, runner: Runner, name: InstrumentId, lots: int, ticks: int) -> int:
         if not lots or not ticks:
             return 0
         position = runner.ledger.positions[name]
-        if self._agreement.is_isolated and lots == position.lots:
+        if self.agreement.is_isolated and lots == position.lots:
             return self._isolated(runner, name)
-        return self._require(name, lots, ticks, is_initial=True)
+        return self._at_home(runner, name, self._require(name, lots, ticks, is_initial=True))
 
     def _isolated(self, runner: Runner, name: InstrumentId) -> int:
         """What an isolated position answers with: the initial margin of its cost."""
         position = runner.ledger.positions[name]
-        return self._agreement.schedules[name].initial(abs(position.cost), position.lots)
+        return self.agreement.schedules[name].initial(abs(position.cost), position.lots)
 
     def _require(self, name: InstrumentId, lots: int, ticks: int, *, is_initial: bool) -> int:
         instrument = self._instruments[name]
@@ -141,7 +189,7 @@ class MarginDesk:
         option = self._options.get(name)
         if option is not None:
             return notional if lots > 0 else self._short_option(option, -lots, notional)
-        schedule = self._agreement.schedules[name]
+        schedule = self.agreement.schedules[name]
         if is_initial:
             return schedule.initial(notional, lots)
         return schedule.maintenance(notional, lots)
@@ -158,14 +206,16 @@ class MarginDesk:
         )
 
     def maintenance(self, runner: Runner) -> int:
-        """Maintenance margin of all positions of a strategy at the marks, in minor units."""
+        """Maintenance margin of a strategy at the marks, in minor units of its books."""
         longs = shorts = 0
         for name, position in runner.ledger.held.items():
             ticks = self._market.mark_ticks(self._index[name])
             required = self._require(name, position.lots, ticks, is_initial=False)
+            required = self._at_home(runner, name, required)
             longs += required if position.lots > 0 else 0
             shorts += required if position.lots < 0 else 0
-        return max(longs, shorts) if self._agreement.is_portfolio else longs + shorts
+        positions = max(longs, shorts) if self.agreement.is_portfolio else longs + shorts
+        return positions + self.compute_owed_margin(self._owed(runner))
 
     # Calls and liquidation.
 
@@ -174,9 +224,13 @@ class MarginDesk:
 
         Every event is on the tape when it is yielded; `cause` is the seq of what moved the marks.
         """
-        if not runner.ledger.held and not any(key[0] == runner.name for key in self._status):
+        if (
+            not runner.ledger.held
+            and not any(key[0] == runner.name for key in self._status)
+            and not self._owed(runner)
+        ):
             return
-        if not self._agreement.is_isolated:
+        if not self.agreement.is_isolated:
             yield from self._judge(runner, _WHOLE, cause, cancel)
             return
         known = [key[1] for key in self._status if key[0] == runner.name]
@@ -187,7 +241,7 @@ class MarginDesk:
         self, runner: Runner, name: InstrumentId, cause: int, cancel: Cancel
     ) -> Iterator[MarginStatusChanged]:
         equity, required = self._measure(runner, name)
-        if equity < required and self._closable(runner, name):
+        if equity < required and (self._closable(runner, name) or self._owed(runner)):
             status = MarginStatus.LIQUIDATION
             changed = self._change(runner, name, status, equity, required, cause)
             cause = self._log.first_seq + len(self._log.events) - 1
@@ -221,7 +275,7 @@ class MarginDesk:
         runner.valuation.refresh()
         if runner.valuation.equity < 0 and not runner.ledger.held:
             return MarginStatus.BANKRUPT
-        if equity < compute_ratio_ceil(required, self._agreement.call_e8):
+        if equity < compute_ratio_ceil(required, self.agreement.call_e8):
             return MarginStatus.CALLED
         return MarginStatus.SUFFICIENT
 
@@ -250,26 +304,33 @@ class MarginDesk:
         while True:
             equity, required = self._measure(runner, name)
             closable = self._closable(runner, name)
-            if equity >= required or not closable:
+            if equity >= required:
+                return
+            if not closable:
+                if self._owed(runner) and self._sweeper is not None:
+                    self._sweeper.sweep_all(runner, cause)
                 return
             here = max(closable, key=lambda each: self._requirement_of(runner, each))
             self._close(runner, here, held[here], cause)
 
     def _requirement_of(self, runner: Runner, name: InstrumentId) -> int:
         ticks = self._market.mark_ticks(self._index[name])
-        return self._require(name, runner.ledger.held[name].lots, ticks, is_initial=False)
+        required = self._require(name, runner.ledger.held[name].lots, ticks, is_initial=False)
+        return self._at_home(runner, name, required)
 
     def _close(self, runner: Runner, name: InstrumentId, lots_before: int, cause: int) -> None:
         position = runner.ledger.held[name]
-        step = max(1, -(-abs(lots_before) * self._agreement.step_e8 // E8))
+        step = max(1, -(-abs(lots_before) * self.agreement.step_e8 // E8))
         lots = min(abs(position.lots), step)
         side = -1 if position.lots > 0 else 1
         ticks = self._market.mark_ticks(self._index[name])
         notional = compute_fill_notional(
             lots, ticks, position.factor, position.inverse_factor, side
         )
-        fee = compute_ratio_ceil(notional, self._agreement.fee_e8)
+        fee = compute_ratio_ceil(notional, self.agreement.fee_e8)
         settled = runner.settle_contract(
             name, SettlementKind.LIQUIDATION, side * lots, ticks, notional, fee
         )
-        self._log.emit(settled, self._log.origin, cause)
+        seq = self._log.emit(settled, self._log.origin, cause)
+        if self._sweeper is not None:
+            self._sweeper.sweep(runner, name, seq)

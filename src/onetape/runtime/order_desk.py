@@ -281,7 +281,7 @@ class OrderDesk:
             missing = self.capabilities.find_unsupported(intent)
             if missing:
                 return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
-            if reduce_only and not self.capabilities.has_reduce_only:
+            if reduce_only and not self.capabilities.trims(intent):
                 free = self._count_unclaimed(runner, line, side, replaced)
                 if lots > free:
                     return self._denied(intent, DenialCode.REDUCE_ONLY, lots, free, "lots")
@@ -521,7 +521,7 @@ class OrderDesk:
         Returns:
             Leaves of its buys and of its sells in this instrument, the cash that all its buys bind,
             and what a reduce-only order of this side could still reduce. Where the venue has no
-            reduce-only they count as all others do.
+            reduce-only those that are there count as all others do.
         """
         trims = self.capabilities is None or self.capabilities.has_reduce_only
         here = line.instrument.id
@@ -536,17 +536,19 @@ class OrderDesk:
                 continue
             leaves = each.leaves
             buying = each.side is _BUY
-            if buying and not (trims and each.reduce_only):
+            trimmed = each.reduce_only and (trims or each.status is S.EMULATED)
+            if buying and not trimmed:
                 bound += leaves * each.worst_lot_cost
             if each.instrument != here:
                 continue
-            if trims and each.reduce_only:  # takes the position to flat and not beyond
+            if each.reduce_only:  # one that is trimmed takes the position to flat and not beyond
+                left = to_cover if buying else to_close
+                reducing = min(leaves, left)
                 if buying:
-                    leaves = min(leaves, to_cover)
-                    to_cover -= leaves
+                    to_cover -= reducing
                 else:
-                    leaves = min(leaves, to_close)
-                    to_close -= leaves
+                    to_close -= reducing
+                leaves = reducing if trimmed else leaves
             if group and each.conditions is not None and each.conditions.group == group:
                 bound_together = max(bound_together, leaves if each.reduce_only else 0)
                 continue
@@ -623,7 +625,8 @@ class OrderDesk:
             if name == line.instrument.id:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
-            lot = self._market.mark_ticks(self._index[name]) * position.factor
+            mark = self._market.mark_ticks(self._index[name])
+            lot = compute_notional(1, mark, position.factor, position.inverse_factor)
             lot = -exchange.to_home(instrument.settlement_currency, -lot)
             gross += compute_worst_lots(position.lots, buys, sells) * lot
             net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
@@ -788,7 +791,9 @@ class OrderDesk:
         closing = {
             each.instrument
             for each in self._oms.open.values()
-            if each.strategy == runner.name and (not trims or each.client_order_id.startswith(mark))
+            if each.strategy == runner.name
+            and each.status is not S.EMULATED  # gone as soon as its cancel is asked for
+            and (not trims or each.client_order_id.startswith(mark))
         }
         self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
@@ -902,11 +907,34 @@ class OrderDesk:
         self._log.emit(settled, self._log.origin, cause)
         return settled
 
+    def sweep(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:
+        """Convert what `cause` moved in the currency of `instrument`, unless it stays."""
+        if runner.exchange is not None:
+            currency = self._instruments[instrument].settlement_currency
+            self._convert(runner, runner.exchange, currency, self._log.origin, cause)
+
+    def sweep_all(self, runner: Runner, cause: int) -> None:
+        """Convert all foreign cash, what is held too."""
+        if runner.exchange is not None:
+            for currency in runner.exchange.currencies:
+                self._convert(
+                    runner, runner.exchange, currency, self._log.origin, cause, is_forced=True
+                )
+
     def _convert(
-        self, runner: Runner, exchange: CurrencyExchange, currency: str, origin: int, cause: int
+        self,
+        runner: Runner,
+        exchange: CurrencyExchange,
+        currency: str,
+        origin: int,
+        cause: int,
+        *,
+        is_forced: bool = False,
     ) -> None:
         """Bring foreign cash to zero: two postings, one in each currency."""
-        sweep = exchange.quote_sweep(currency) if currency != exchange.home else None
+        if currency == exchange.home:
+            return
+        sweep = exchange.quote_sweep(currency, is_forced=is_forced)
         if sweep is None:
             return
         foreign, home, reason = sweep
@@ -996,16 +1024,18 @@ class OrderDesk:
         ):
             self.post(name, PostingKind.TRANSFER, amount, reason=way)
 
+    def cash_in(self, runner: Runner, currency: str) -> int:
+        """Cash of a currency that the books have, minor units."""
+        ledger = runner.ledger
+        return ledger.cash_in(currency) if isinstance(ledger, CurrencyLedger) else ledger.cash
+
     def free_cash(self, runner: Runner, currency: str, but: Order | None = None) -> int:
         """Settled cash of a currency that no open buy has bound, `but` one; minor units."""
         exchange = runner.exchange
         holds = exchange is not None and exchange.holds
-        ledger = runner.ledger
-        is_home = currency == ledger.currency
-        if is_home or not isinstance(ledger, CurrencyLedger):
-            cash = ledger.cash - runner.unsettled
-        else:
-            cash = ledger.cash_in(currency)
+        cash = self.cash_in(runner, currency)
+        if currency == runner.ledger.currency:
+            cash -= runner.unsettled
         return cash - sum(
             each.leaves * each.worst_lot_cost
             for each in self._oms.open.values()
@@ -1015,6 +1045,16 @@ class OrderDesk:
             and not each.reduce_only
             and (not holds or self._instruments[each.instrument].settlement_currency == currency)
         )
+
+    def margin_needs(self, runner: Runner) -> tuple[int, int] | None:
+        """Initial margin of everything at its worst, and what backs it; None without margin."""
+        if self.margin is None:
+            return None
+        return self.margin.compute_needs(runner, self._oms.open.values(), NO_INSTRUMENT, 0, 0)
+
+    def compute_owed_margin(self, owed: int) -> int:
+        """What owing so much in currencies must be backed with, on margin."""
+        return 0 if self.margin is None else self.margin.compute_owed_margin(owed)
 
     def pause_code(self, strategy: str) -> DenialCode | None:
         """Why a strategy may only reduce; None: it may do more."""

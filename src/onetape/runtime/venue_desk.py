@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from onetape.domain.events import OrderReport, OrderSubmitted, StrayFilled
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.orders import TimeInForce
+from onetape.domain.orders import OrderStatus, TimeInForce
 from onetape.domain.venue import Discrepancy, VenueOrder, VenueReport, VenueSnapshot
 from onetape.execution.oms import Oms
 from onetape.execution.reconciliation import ReconciliationPolicy, catch_up, compare
@@ -89,7 +89,12 @@ class VenueDesk:
     def take_snapshot(self, snapshot: VenueSnapshot, settle: Settle, seq: int) -> None:
         """What the venue's books say beside ours; `seq` is that of its event."""
         log = self._log
-        found = catch_up(snapshot, self._oms.open, self._reports, self._policy, log.now)
+        there = {
+            name: each
+            for name, each in self._oms.open.items()
+            if each.status is not OrderStatus.EMULATED  # those are held here
+        }
+        found = catch_up(snapshot, there, self._reports, self._policy, log.now)
         cause = seq
         for each in found:
             if isinstance(each, Discrepancy):

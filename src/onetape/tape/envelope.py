@@ -23,6 +23,8 @@ SOURCES: dict[type, str] = {
     events.OrderCancelPending: "oms",
     events.OrderReplacePending: "oms",
     events.OrderUnknown: "oms",
+    events.OrderEmulated: "emulator",
+    events.OrderReleased: "emulator",
     events.OrderAccepted: "venue",
     events.OrderRejected: "venue",
     events.OrderCancelRejected: "venue",

@@ -25,6 +25,7 @@ from onetape.domain.events import (
     OrderPartiallyFilled,
     OrderReduced,
     OrderRejected,
+    OrderReleased,
     OrderReplaced,
     OrderReplaceRejected,
     OrderReport,
@@ -260,6 +261,9 @@ class RunProjection:
                 order.stop_ticks = report.stop_ticks
             case OrderReduced():
                 order.lots = report.lots
+            case OrderReleased():
+                order.lots = report.lots
+                order.limit_ticks = report.limit_ticks
             case OrderRejected() if after is OrderStatus.REJECTED:
                 order.reason = f"{report.code.value}: {report.reason}"
             case OrderCanceled() | OrderExpired():

@@ -370,6 +370,10 @@ class _Words:
                 if instrument is None:
                     return _fields(payload)
                 return f"down to {_quantity(instrument, payload.lots)}: {payload.reason}"
+            case on_tape.OrderEmulated():
+                return f"held here, because the venue lacks {payload.lacking}"
+            case on_tape.OrderReleased():
+                return f"leaves for the venue as {payload.order_type.name.lower()}"
             case on_tape.StrategyQuarantined():
                 return f"{payload.strategy} raised in {payload.callback}: {payload.error}"
             case CancelIntent():

@@ -157,7 +157,7 @@ def test_data_show_needs_a_timeframe_where_there_are_several() -> None:
     assert run("import", "hour.csv", *arguments).exit_code == 0
     result = run("show", "WAVE.SIM")
     assert result.exit_code == 2
-    assert result.stderr == ("error: WAVE.SIM has bars of 1d, 1h (choose one: --timeframe 1d)\n")
+    assert result.stderr == ("error: WAVE.SIM has 1d, 1h (choose one: --timeframe 1d)\n")
 
 
 def test_choices_of_the_command_line_are_those_of_the_domain() -> None:

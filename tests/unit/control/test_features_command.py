@@ -3,11 +3,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from onetape.control.cli import app
+from onetape.domain.instrument import InstrumentId, make_equity
+from onetape.domain.timestamps import NS_PER_DAY, to_iso
+from onetape.marketdata.catalog import Catalog
+from onetape.marketdata.record_kinds import RecordKind
 from tests.support.cli_data import import_wave
 
 GOOD = """\
@@ -154,3 +159,30 @@ def test_features_of_a_strategy_can_be_looked_at() -> None:
     assert CliRunner().invoke(app, ["strategy", "new", "idea"]).exit_code == 0
     found = json.loads(call("list", "idea.py", "--json").stdout)
     assert found["features"][0]["place"] == "idea.py"
+
+
+def test_features_of_ticks_are_built_shown_and_checked() -> None:
+    catalog, name = Catalog(Path("ticks")), InstrumentId("TICK.SIM")
+    catalog.write_instrument(make_equity(name))
+    ts = 19_000 * NS_PER_DAY + np.arange(400, dtype=np.int64) * (NS_PER_DAY // 200)
+    quotes = {"bid": 10.0 + np.arange(400) % 7, "ask": 11.0 + np.arange(400) % 7}
+    sizes = {"bid_size": np.full(400, 5.0), "ask_size": 5.0 + np.arange(400) % 3}
+    catalog.records.write(RecordKind.QUOTES, name, {"ts_event": ts, **quotes, **sizes},
+                          source="test", ts_ingest=1)  # fmt: skip
+    Path("micro.py").write_text(
+        "from onetape.features import FeatureRegistry, QuoteImbalance\n"
+        "FEATURES = FeatureRegistry()\n"
+        "FEATURES.add('imbalance', QuoteImbalance(), low=-1, high=0)\n"
+    )
+    where = ("micro.py", "--catalog", "ticks", "--timeframe", "quotes")
+    first, again = (call("build", *where, "--json") for _ in range(2))
+    assert [json.loads(each.stdout)[0]["was_stored"] for each in (first, again)] == [False, True]
+    assert json.loads(first.stdout)[0]["rows"] == 400
+    at = to_iso(int(ts[200]) - 1)  # the last of the first day
+    shown = json.loads(call("show", "imbalance", *where, "--at", at, "--json").stdout)
+    assert shown["values"] == {"TICK.SIM": -1 / 11}
+    assert shown["stored"][0]["columns"] == 2
+    assert call("check", *where).exit_code == 0
+    refused = call("build", "micro.py", "--catalog", "ticks", "--timeframe", "trades")
+    assert refused.exit_code == 2
+    assert "there are no trades" in refused.output

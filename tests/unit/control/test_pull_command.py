@@ -23,6 +23,7 @@ from tests.support.provider_servers import (
     alpaca,
     binance,
     make_kline,
+    make_perpetual,
     make_symbol,
     serve,
 )
@@ -227,3 +228,62 @@ def test_pull_refuses_what_it_can_not_use(arguments: tuple[str, ...], said: str)
                  "--calendar", "24/7", *arguments)  # fmt: skip
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+KIND = ("--timeframe", "funding", "--option", "type=swap", "--instrument", "BTCUSDT.PERP",
+        "--kind", "perpetual", "--base", "BTC", "--currency", "USDT", "--tick", "0.1",
+        "--lot", "0.001", "--calendar", "24/7")  # fmt: skip
+
+
+def test_pull_brings_funding_and_goes_on_from_it() -> None:
+    paid = [{"symbol": "BTCUSDT", "fundingTime": BEGIN_MS + 8 * each * HOUR_MS,
+             "fundingRate": "0.0001", "markPrice": "42000.5"} for each in range(5)]  # fmt: skip
+    with serve(binance({}, [make_perpetual("BTC", "USDT")], paid)) as server:
+        refused = pull(server, "binance", *KIND)
+        first = pull(server, "binance", *KIND, "--start", "2024-01-01", "--end", "2024-01-02")
+        again = pull(server, "binance", *KIND)
+    assert refused.exit_code == 2
+    assert "no funding of BTCUSDT.PERP to go on from" in refused.stderr
+    assert first.exit_code == 0, first.stderr
+    assert (
+        first.stdout
+        == "BTCUSDT.PERP funding: 3 rows written, 3 in all, source binance, version 0\n"
+    )
+    assert (
+        again.stdout
+        == "BTCUSDT.PERP funding: 2 rows written, 5 in all, source binance, version 1\n"
+    )
+    refused = pull(server, "binance", *KIND[2:], "--timeframe", "halts", "--start", "2024-01-01")
+    assert refused.exit_code == 2
+    assert "halts can't be pulled (bars, corporate_actions and funding can)" in refused.stderr
+
+
+def test_pull_follows_the_symbols_of_a_file_through_a_rename(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("APCA_API_KEY_ID", KEY)
+    monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
+    prices = {"o": 10, "h": 12, "l": 9, "c": 11, "v": 100}
+    dates = ["2014-04-01", "2014-04-02", "2014-04-03", "2014-04-04"]
+    bars = {
+        symbol: [{"t": f"{date}T04:00:00Z", **prices, "c": close} for date in dates]
+        for symbol, close in (("GOOG", 9.5), ("GOOGL", 11.5))
+    }
+    Path("symbols.csv").write_text(
+        "instrument,symbol,start,end\nGOOGL.XNAS,GOOG,,2014-04-02\nGOOGL.XNAS,GOOGL,2014-04-03,\n",
+        encoding="utf-8",
+    )
+    given = ("--timeframe", "1d", "--instrument", "GOOGL.XNAS", "--calendar", SESSION,
+             "--start", "2014-04-01", "--end", "2014-04-05")  # fmt: skip
+    with serve(alpaca(bars)) as server:
+        more = ("--symbols", "symbols.csv", "--option", "asof=-")
+        done = pull(server, "alpaca", *given, *more)
+        both = pull(server, "alpaca", *given, *more, "--symbol", "GOOG")
+    assert done.exit_code == 0, done.stderr
+    shown = json.loads(run("show", "GOOGL.XNAS", "--catalog", "cat", "--json").stdout)
+    assert [each["close"] for each in shown["head"]] == [9.5, 9.5, 11.5, 11.5]
+    assert {(each["symbols"], each["asof"]) for each in server.asked} == {
+        ("GOOG", "-"), ("GOOGL", "-"),
+    }  # fmt: skip
+    assert both.exit_code == 2
+    assert "--symbol and --symbols both say" in both.stderr

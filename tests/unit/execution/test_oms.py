@@ -13,11 +13,13 @@ from onetape.domain.events import (
     OrderCanceled,
     OrderCancelPending,
     OrderCancelRejected,
+    OrderEmulated,
     OrderExpired,
     OrderFilled,
     OrderPartiallyFilled,
     OrderReduced,
     OrderRejected,
+    OrderReleased,
     OrderReplaced,
     OrderReplacePending,
     OrderReplaceRejected,
@@ -85,6 +87,8 @@ REPORTS: dict[type[OrderReport], OrderReport] = {
     OrderReduced: OrderReduced("s-1", 80, "one updates the other"),
     OrderExpired: OrderExpired("s-1", "time in force"),
     OrderUnknown: OrderUnknown("s-1"),
+    OrderEmulated: OrderEmulated("s-1", "order lists"),
+    OrderReleased: OrderReleased("s-1", OrderType.LIMIT, TimeInForce.DAY, 70, 9_800, 0),
 }
 
 
@@ -97,6 +101,7 @@ def reach(oms: Oms, order: Order, status: OrderStatus) -> None:
         S.CANCEL_PENDING: [OrderAccepted, OrderCancelPending],
         S.REPLACE_PENDING: [OrderAccepted, OrderReplacePending],
         S.UNKNOWN: [OrderUnknown],
+        S.EMULATED: [OrderEmulated],
         S.FILLED: [OrderFilled],
         S.CANCELED: [OrderAccepted, OrderCanceled],
         S.EXPIRED: [OrderAccepted, OrderExpired],
@@ -108,23 +113,26 @@ def reach(oms: Oms, order: Order, status: OrderStatus) -> None:
 
 
 TABLE = """
-                  Acc Rej Fil Par Tri CanP Can CanR RepP Rep RepR Exp Unk  Red
-SUBMITTED         acc REJ FIL par -   can  CAN -    rep  -   -    EXP unk  -
-ACCEPTED          -   -   FIL par acc can  CAN -    rep  acc acc  EXP unk  acc
-PARTIALLY_FILLED  -   -   FIL par -   can  CAN -    rep  acc acc  EXP unk  par
-CANCEL_PENDING    can REJ FIL can can -    CAN acc  -    can can  EXP unk  can
-REPLACE_PENDING   rep REJ FIL rep rep can  CAN -    -    acc acc  EXP unk  rep
-UNKNOWN           acc REJ FIL par -   -    CAN acc  -    acc acc  EXP -  -
+                  Acc Rej Fil Par Tri CanP Can CanR RepP Rep RepR Exp Unk  Red Emu Rel
+SUBMITTED         acc REJ FIL par -   can  CAN -    rep  -   -    EXP unk  -   emu -
+ACCEPTED          -   -   FIL par acc can  CAN -    rep  acc acc  EXP unk  acc -   -
+PARTIALLY_FILLED  -   -   FIL par -   can  CAN -    rep  acc acc  EXP unk  par -   -
+CANCEL_PENDING    can REJ FIL can can -    CAN acc  -    can can  EXP unk  can can -
+REPLACE_PENDING   rep REJ FIL rep rep can  CAN -    -    acc acc  EXP unk  rep emu -
+UNKNOWN           acc REJ FIL par -   -    CAN acc  -    acc acc  EXP -    -   -   -
+EMULATED          -   -   -   -   emu can  CAN -    emu  emu emu  EXP -    emu -   sub
 """
 """What every event makes of an order that is not closed; `-`: no move. Written by hand.
 
 Columns: Accepted, Rejected, Filled, PartiallyFilled, Triggered, CancelPending, Canceled,
-CancelRejected, ReplacePending, Replaced, ReplaceRejected, Expired, Unknown, Reduced.
+CancelRejected, ReplacePending, Replaced, ReplaceRejected, Expired, Unknown, Reduced, Emulated,
+Released.
 """
 
 WORDS = {
     "acc": S.ACCEPTED, "par": S.PARTIALLY_FILLED, "can": S.CANCEL_PENDING, "rep": S.REPLACE_PENDING,
-    "unk": S.UNKNOWN, "FIL": S.FILLED, "CAN": S.CANCELED, "EXP": S.EXPIRED, "REJ": S.REJECTED,
+    "unk": S.UNKNOWN, "emu": S.EMULATED, "sub": S.SUBMITTED, "FIL": S.FILLED, "CAN": S.CANCELED,
+    "EXP": S.EXPIRED, "REJ": S.REJECTED,
 }  # fmt: skip
 
 
@@ -132,7 +140,7 @@ def read_table() -> dict[tuple[OrderStatus, type[OrderReport]], OrderStatus]:
     events = (OrderAccepted, OrderRejected, OrderFilled, OrderPartiallyFilled, OrderTriggered,
               OrderCancelPending, OrderCanceled, OrderCancelRejected, OrderReplacePending,
               OrderReplaced, OrderReplaceRejected, OrderExpired, OrderUnknown,
-              OrderReduced)  # fmt: skip
+              OrderReduced, OrderEmulated, OrderReleased)  # fmt: skip
     return {
         (S[row.split()[0]], event): WORDS[word]
         for row in TABLE.strip().splitlines()[1:]

@@ -82,6 +82,13 @@ class SellsTwice(Strategy):
             ctx.sell(bar.instrument, 2, limit=112.0, reduce_only=True)
 
 
+CAN = Capabilities(
+    order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+    times_in_force=frozenset(TimeInForce),
+    can_short=True,
+)
+
+
 class Venue:
     """A session, and what a test says to it; `sent` are the commands that left since asked last."""
 
@@ -99,15 +106,9 @@ class Venue:
         return RealtimeSession(
             (STOCK,), "1m", "fake", [StrategySpec(name="s", strategy=strategy, capital=CAPITAL)],
             VenueTerms(fees=fees, slippage=SlippageTerms(), limit_reach=0.0,
-                       latency=build_latency(LatencyModel(), 0)),
+                       latency=build_latency(LatencyModel(), 0), capabilities=CAN),
             RiskLimits(), self.tape, RealtimeIdentity(mode="live"),
-            RealtimePolicy(
-                is_simulated=False,
-                capabilities=Capabilities(
-                    order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
-                    times_in_force=frozenset(TimeInForce), can_short=True,
-                ),
-            ),
+            RealtimePolicy(is_simulated=False),
         )  # fmt: skip
 
     def now(self) -> int:

@@ -107,7 +107,7 @@ BAD_LINES = [
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
      "(known: venue, connection, slippage, limit_slippage, latency, fees, limit_fill, fill, "
-     "max_volume_ratio, while_halted and 5 more)"),
+     "max_volume_ratio, while_halted and 6 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),
@@ -362,7 +362,8 @@ def test_config_hash_covers_what_can_change_decisions_and_nothing_else(config_fi
         assert config_hash(load(GOOD, same)) == plain, same
         assert decision_json(load(GOOD, same)) == decision_json(load(GOOD)), same
     for other in ("seed=1", "clock.end=2024-01-02", "execution.fees.minimum=2",
-                  "strategies.0.params.fast=11", "data.timeframe=1h", "name=x"):  # fmt: skip
+                  "strategies.0.params.fast=11", "data.timeframe=1h", "name=x",
+                  "execution.capabilities=alpaca"):  # fmt: skip
         assert config_hash(load(GOOD, other)) != plain, other
 
 

@@ -235,3 +235,9 @@ def test_recorded_latency_needs_one_source() -> None:
     for given in ({}, {"path": "x", "samples_ms": [1]}):
         with pytest.raises(ValidationError, match="of path and samples_ms"):
             ExecutionConfig.model_validate({"latency": {"model": "recorded", **given}})
+
+
+def test_a_real_venue_has_its_own_abilities() -> None:
+    with pytest.raises(ValidationError, match="gives alpaca the abilities of binance"):
+        ExecutionConfig.model_validate({"venue": "alpaca", "capabilities": "binance"})
+    assert ExecutionConfig.model_validate({"capabilities": "binance"}).venue == "simulated"

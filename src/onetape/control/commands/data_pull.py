@@ -1,4 +1,4 @@
-"""`onetape data pull`: bars from a provider into the catalog."""
+"""`onetape data pull`: bars, corporate actions and funding from a provider into the catalog."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from onetape.domain.instrument import Instrument, InstrumentId
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.pulling import Progress, PullOptions, PullResult
+    from onetape.marketdata.record_kinds import RecordKind
     from onetape.marketdata.sources.port import BarSource, SourceAccess
 
 _USUAL_SECRETS = {"alpaca": ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")}
@@ -42,7 +44,12 @@ def pull(
     instrument: Annotated[
         list[str], typer.Option(metavar="ID", help="SYMBOL.VENUE. May be repeated.")
     ],
-    timeframe: Annotated[str, typer.Option(metavar="TF", help="Length of a bar: 1m, 1h, 1d.")],
+    timeframe: Annotated[
+        str,
+        typer.Option(
+            metavar="TF", help="Length of a bar: 1m, 1h, 1d; or corporate_actions, or funding."
+        ),
+    ],
     start: Annotated[
         str,
         typer.Option(metavar="TIME", help="First open; the first stored bar's unless told."),
@@ -51,6 +58,13 @@ def pull(
     symbol: Annotated[
         str, typer.Option(metavar="NAME", help="The provider's symbol, if it is another one.")
     ] = "",
+    symbols: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The provider's symbol of each instrument when: instrument, symbol, start, end.",
+        ),
+    ] = None,
     adjustment: Annotated[
         str,
         typer.Option(metavar="KIND", help="none, splits, dividends or all."),
@@ -105,8 +119,13 @@ def pull(
     from onetape.marketdata.catalog import Catalog
     from onetape.marketdata.pulling import PullOptions
     from onetape.marketdata.quality import to_repair
+    from onetape.marketdata.record_kinds import RecordKind
     from onetape.marketdata.sources.registry import open_source
+    from onetape.marketdata.symbol_map import read_symbol_map
 
+    if symbol and symbols is not None:
+        raise ConfigError("--symbol and --symbols both say what the provider calls it",
+                          remedy="leave one out")  # fmt: skip
     if symbol and len(instrument) > 1:
         raise ConfigError("--symbol names one instrument's symbol",
                           remedy="pull the instruments one by one")  # fmt: skip
@@ -121,12 +140,20 @@ def pull(
     )
     given = InstrumentOptions(kind, currency, base, tick, lot, calendar)
     opened = open_source(source, access)
+    kinds = {each.value: each for each in RecordKind}
     failure: OnetapeError | None = None
     for name in instrument:
         try:
+            if symbols is not None:
+                opened = open_source(source, access, read_symbol_map(symbols, name))
             definition = _define(InstrumentId(name), given, store, opened)
             first = from_iso(start, "--start", error=ConfigError) if start else None
             last = from_iso(end, "--end", error=ConfigError) if end else time.time_ns()
+            if timeframe in kinds:
+                _pull_events(
+                    opened, store, definition, kinds[timeframe], (first, last), replace=replace
+                )
+                continue
             first = _find_start(store, name, timeframe) if first is None else first
             with _shown_progress(name) as on_progress:
                 result = _pull_one(
@@ -159,6 +186,35 @@ def _pull_one(
         source, store, definition, timeframe, span, options,
         clock_ns=time.time_ns, on_progress=on_progress,
     )  # fmt: skip
+
+
+def _pull_events(
+    source: BarSource,
+    store: Catalog,
+    definition: Instrument,
+    kind: RecordKind,
+    span: tuple[int | None, int],
+    *,
+    replace: bool,
+) -> None:
+    from onetape.marketdata.pulling_events import PULLED_KINDS, find_first, pull_events
+
+    if kind not in PULLED_KINDS:
+        can = " and ".join(each.value for each in PULLED_KINDS)
+        raise ConfigError(f"{kind.value} can't be pulled", remedy=f"bars, {can} can")
+    first = find_first(store, definition.id, kind) if span[0] is None else span[0]
+    if first is None:
+        raise ConfigError(f"the catalog has no {kind.value} of {definition.id} to go on from",
+                          remedy="add --start, for example --start 2020-01-01")  # fmt: skip
+    result = pull_events(
+        source, store, definition, kind, (first, span[1]), replace=replace, clock_ns=time.time_ns
+    )
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    written = f"{result.rows_written:,} rows written" if result.rows_written else "nothing new"
+    version = "" if result.version is None else f", version {result.version}"
+    print(f"{definition.id} {kind.value}: {written}, {result.rows:,} in all, source {source.name}"
+          f"{version}")  # fmt: skip
 
 
 def _build_access(

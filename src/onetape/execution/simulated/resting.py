@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from onetape.domain.events import (
@@ -70,7 +72,9 @@ Book = dict[str, RestingOrder]
 """The orders of one instrument by client order id, oldest first."""
 
 
-def follow_fill(book: Book, order: RestingOrder, lots: int) -> list[OrderCanceled | OrderReduced]:
+def follow_fill(
+    book: Mapping[str, RestingOrder], order: RestingOrder, lots: int
+) -> list[OrderCanceled | OrderReduced]:
     """What a fill of `lots` of `order` does to the orders that are bound to it.
 
     Its children may fill as many lots more. The others of its group are canceled (OCO) or lose as
@@ -99,7 +103,9 @@ def follow_fill(book: Book, order: RestingOrder, lots: int) -> list[OrderCancele
     return reports
 
 
-def follow_end(book: Book, order: RestingOrder) -> list[OrderCanceled | OrderReduced]:
+def follow_end(
+    book: Mapping[str, RestingOrder], order: RestingOrder
+) -> list[OrderCanceled | OrderReduced]:
     """What the end of `order` does to its children: nothing more will fill there.
 
     A child keeps what the parent has filled; without a fill it is canceled. A canceled order is

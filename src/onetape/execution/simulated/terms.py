@@ -8,6 +8,7 @@ import msgspec
 
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.margin import MarginAgreement
+from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.carrying import CarryingTerms
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.fill_terms import FillTerms
@@ -39,7 +40,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     cash, 0: at once. `routes` are delays that go by the order; where they are given, `latency` is
     not used. Under `limit_slippage` a limit order that takes slips too, at most up to its limit.
     Under `holds_in_halts` an order that comes while its instrument is halted waits until it trades
-    again, instead of being rejected.
+    again, instead of being rejected. `capabilities` are those of a venue that lacks what is
+    emulated before it; None: it can everything.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -58,6 +60,7 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     margin: MarginAgreement | None = None
     settlement_days: int = 0
     holds_in_halts: bool = False
+    capabilities: Capabilities | None = None
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""

@@ -1,7 +1,7 @@
 """Bars of US equities and of crypto pairs from Alpaca's market data API; needs a key.
 
-Source: Alpaca, "Market Data API" reference: Stock bars, Crypto bars, and the error and rate limit
-headers.
+Source: Alpaca, "Market Data API" reference: Stock bars, Crypto bars, Corporate actions, and the
+error and rate limit headers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ from onetape.domain.errors import ConfigError, DataError, SourceUnavailable
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns, to_iso
 from onetape.marketdata.bars import IntArray
+from onetape.marketdata.corporate_actions import ActionRow
+from onetape.marketdata.record_kinds import RecordKind
+from onetape.marketdata.sources.alpaca_actions import read_actions
 from onetape.marketdata.sources.extras import needs_extra
-from onetape.marketdata.sources.port import SourceAccess, SourcePage, find_timeframe, to_floats
+from onetape.marketdata.sources.port import (
+    EventAnswer,
+    SourceAccess,
+    SourcePage,
+    find_timeframe,
+    to_floats,
+)
 from onetape.marketdata.sources.requester import read_retry_after, read_server_time
 from onetape.marketdata.timezones import utc_to_local_days
 
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
     from requests import Response
 
 _Row = dict[str, Any]
-T = TypeVar("T")
 
 _ADJUSTMENTS = {"none": "raw", "splits": "split", "dividends": "dividend", "all": "all"}
 _TIMEFRAMES = {
@@ -34,6 +42,9 @@ _TIMEFRAMES = {
     "1h": "1Hour", "2h": "2Hour", "4h": "4Hour", "1d": "1Day",
 }  # fmt: skip
 _COLUMNS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
+Read = TypeVar("Read")
+
+_DAY_LENGTH = len("2024-01-31")
 _PAGE_ROWS = 10_000
 _HOME = "https://data.alpaca.markets"
 _PER_MINUTE = 200
@@ -46,12 +57,16 @@ _ZONE = "America/New_York"
 class AlpacaSource:
     """Alpaca. The symbol is the instrument's; `BASE/QUOTE` for a pair.
 
-    Prices of equities are raw unless told. Option: `feed`, `iex` or `sip`; without it Alpaca takes
+    Prices of equities are raw unless told. Options: `feed`, `iex` or `sip`; without it Alpaca takes
     the best one of the subscription. The basic plan gives no `sip` bars of the last 15 minutes.
+    `asof`, the day on which the symbol stood for the instrument: Alpaca follows renames back from
+    today's symbol unless told; `-`: it follows none.
     """
 
+    event_kinds = (RecordKind.CORPORATE_ACTIONS,)
+
     def __init__(self, access: SourceAccess) -> None:
-        access.check_options(("feed",), "alpaca")
+        access.check_options(("feed", "asof"), "alpaca")
         if access.key is None or access.secret is None:
             raise ConfigError(
                 "alpaca needs a key and a secret",
@@ -61,6 +76,7 @@ class AlpacaSource:
         self.adjustment = access.adjustment or "none"
         self._wire_adjustment = access.choose_adjustment(_ADJUSTMENTS, "none", "alpaca")
         self._feed = access.options.get("feed", "")
+        self._asof = access.options.get("asof", "")
         self.name = f"alpaca/{self._feed}" if self._feed else "alpaca"
         self._ask = access.requester
         self._ask.suggest(_PER_MINUTE)
@@ -93,6 +109,8 @@ class AlpacaSource:
             query["adjustment"] = self._wire_adjustment
             if self._feed:
                 query["feed"] = self._feed
+            if self._asof:
+                query["asof"] = self._asof
         read = partial(_to_page, by_date=by_date)
         yield from self._pages("bars", symbol, query, read, is_pair=is_pair)
 
@@ -122,10 +140,10 @@ class AlpacaSource:
         what: str,
         symbol: str,
         query: dict[str, Any],
-        read: Callable[[list[_Row]], T],
+        read: Callable[[list[_Row]], Read],
         *,
         is_pair: bool,
-    ) -> Iterator[T]:
+    ) -> Iterator[Read]:
         """What `read` makes of the rows of each answer, by its `next_page_token`."""
         while True:
             page, token = self._ask(lambda: self._get(what, symbol, query, read, is_pair=is_pair))
@@ -137,34 +155,77 @@ class AlpacaSource:
                 raise DataError(f"{self.name} gives the same page again and again", where=symbol)
             query["page_token"] = token
 
+    def events(self, instrument: Instrument, kind: RecordKind, start: int, now: int) -> EventAnswer:
+        """Corporate actions, but for those that give shares of another company."""
+        symbol = self._symbol or instrument.symbol
+        query: dict[str, Any] = {
+            "symbols": symbol,
+            "start": to_iso(start)[:_DAY_LENGTH],
+            # It is asked by the day on which an action is processed: a dividend's pay date.
+            "end": to_iso(now + 366 * NS_PER_DAY)[:_DAY_LENGTH],
+            "limit": 1_000,
+            "sort": "asc",
+        }
+        rows: list[ActionRow] = []
+        told: list[str] = []
+        while True:
+            (page, others), token = self._ask(
+                lambda: self._fetch(
+                    symbol, "/corporate-actions", query, {"api_version": "v1"},
+                    lambda answer: read_actions(answer["corporate_actions"] or {}, instrument.id,
+                                                symbol),
+                )
+            )  # fmt: skip
+            rows += page
+            told += others
+            if not token:
+                return EventAnswer(rows=tuple(rows), warnings=tuple(told))
+            if token == query.get("page_token"):
+                raise DataError(f"{self.name} gives the same page again and again", where=symbol)
+            query["page_token"] = token
+
     def _get(
         self,
         what: str,
         symbol: str,
         query: dict[str, Any],
-        read: Callable[[list[_Row]], T],
+        read: Callable[[list[_Row]], Read],
         *,
         is_pair: bool,
-    ) -> tuple[T | None, str]:
+    ) -> tuple[Read | None, str]:
         """What one answer holds and the token of the next."""
+        version = {"api_version": "v1beta3"} if is_pair else {}
+        path = f"/crypto/us/{what}" if is_pair else f"/stocks/{what}"
+
+        def read_rows(answer: dict[str, Any]) -> Read | None:
+            rows = (answer[what] or {}).get(symbol) or []
+            return read(rows) if rows else None
+
+        return self._fetch(symbol, path, query, version, read_rows)
+
+    def _fetch(
+        self,
+        symbol: str,
+        path: str,
+        query: dict[str, Any],
+        version: dict[str, str],
+        read: Callable[[dict[str, Any]], Read],
+    ) -> tuple[Read, str]:
+        """What `read` makes of one answer, and the token of the next."""
         import requests
         from alpaca.common.exceptions import APIError
 
         try:
-            version = {"api_version": "v1beta3"} if is_pair else {}
-            path = f"/crypto/us/{what}" if is_pair else f"/stocks/{what}"
             answer = cast(dict[str, Any], self._client.get(path, query, **version))
-            rows = (answer[what] or {}).get(symbol) or []
-            return read(rows) if rows else None, answer.get("next_page_token") or ""
+            return read(answer), answer.get("next_page_token") or ""
         except APIError as error:
             raise self._refusal(cast("Response", error.response), symbol) from None
         except (requests.RequestException, ValueError) as error:  # also JSON that is cut off
-            said = f"alpaca can't be reached or read: {type(error).__name__}"
-            raise SourceUnavailable(said, where=symbol) from None
-        except (KeyError, TypeError, AttributeError):
-            raise SourceUnavailable(
-                f"alpaca gave an answer that is no {what}", where=symbol
-            ) from None
+            what = f"alpaca can't be reached or read: {type(error).__name__}"
+            raise SourceUnavailable(what, where=symbol) from None
+        except (LookupError, TypeError, AttributeError):
+            what = f"alpaca gave an answer that is no {path.rpartition('/')[2].replace('-', ' ')}"
+            raise SourceUnavailable(what, where=symbol) from None
 
     def _refusal(
         self, response: Response, symbol: str

@@ -1,12 +1,14 @@
 """Bars of crypto exchanges, Binance and others, from ccxt's public endpoints (no key needed).
 
-Source: ccxt manual, "OHLCV Candlestick Charts" and "Error Handling"; Binance Spot API, `klines`.
+Source: ccxt manual, "OHLCV Candlestick Charts", "Funding Rate History" and "Error Handling";
+Binance Spot API, `klines`; Binance USDS-M Futures API, `fundingRate`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -16,9 +18,12 @@ from onetape.domain.errors import ConfigError, DataError, SourceUnavailable
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_MS, timeframe_ns
+from onetape.marketdata.funding import FundingRow, to_funding_row
+from onetape.marketdata.record_kinds import RecordKind
 from onetape.marketdata.sources.extras import needs_extra
 from onetape.marketdata.sources.port import (
     PRICES,
+    EventAnswer,
     SourceAccess,
     SourcePage,
     find_timeframe,
@@ -33,14 +38,15 @@ Answer = TypeVar("Answer")
 
 _TIMEOUT_MS = 30_000
 _USUAL_LIMIT = 500
+_FUNDING_LIMIT = 1_000
 _DAY_MS = NS_PER_DAY // NS_PER_MS
 
 
 class CryptoSource:
     """One exchange of ccxt; prices are as they were paid.
 
-    The symbol is ccxt's (`BTC/USDT`), found from the instrument's symbol (`BTCUSDT`) or its
-    currencies. Option: `type`, ccxt's kind of market (`spot` unless told).
+    The symbol is ccxt's (`BTC/USDT`), found from the instrument's symbol (`BTCUSDT`), which may be
+    the exchange's own. Option: `type`, ccxt's kind of market (`spot` unless told).
     """
 
     adjustment = "none"
@@ -95,6 +101,46 @@ class CryptoSource:
             else:
                 since = window
 
+    @property
+    def event_kinds(self) -> tuple[RecordKind, ...]:
+        """Funding, where the exchange tells its history."""
+        return (RecordKind.FUNDING,) if self._exchange.has["fetchFundingRateHistory"] else ()
+
+    def events(self, instrument: Instrument, kind: RecordKind, start: int, now: int) -> EventAnswer:
+        """Funding rates, page by page; with the mark where the exchange tells it."""
+        self._load_markets()
+        symbol = self._find_symbol(instrument.symbol)
+        since, until = -(-start // NS_PER_MS), -(-now // NS_PER_MS)
+        rows: list[FundingRow] = []
+        while since < until:
+            page = self._call(partial(self._read_funding, instrument, symbol, since, until))
+            fresh = [each for each in page if each.ts >= since * NS_PER_MS]
+            if not fresh:
+                break
+            rows += fresh
+            since = max(each.ts for each in fresh) // NS_PER_MS + 1
+        return EventAnswer(rows=tuple(rows))
+
+    def _read_funding(
+        self, instrument: Instrument, symbol: str, since: int, until: int
+    ) -> list[FundingRow]:
+        params = {"until": until - 1}
+        rates = self._exchange.fetch_funding_rate_history(symbol, since, _FUNDING_LIMIT, params)
+        if self._exchange.last_json_response is None:
+            raise ValueError("half of it is missing")
+        return [
+            to_funding_row(
+                {
+                    "instrument": instrument.id,
+                    "ts": str(int(each["timestamp"])),
+                    "rate": repr(float(each["fundingRate"])),
+                    "mark": str(each["info"].get("markPrice") or ""),
+                },
+                f"{symbol} at {each['timestamp']}",
+            )
+            for each in rates
+        ]
+
     def _skip_days(self, symbol: str, since: int, until: int) -> int:
         """The first moment from `since` whose day has a daily bar, else `until`.
 
@@ -137,6 +183,7 @@ class CryptoSource:
                 remedy=nearest(self._asked_symbol, markets),
             )
         same = [name for name in markets if _plain(name) == _plain(symbol)]
+        same = same or [name for name, each in markets.items() if each["id"] == symbol]
         if not same:
             by_id = {_plain(name): name for name in markets}
             close = nearest(_plain(symbol), by_id)

@@ -8,7 +8,7 @@ state, or wait: the importer checks, the catalog remembers, the `Requester` pace
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -17,6 +17,9 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.nearest import nearest
 from onetape.marketdata.bars import FloatArray, IntArray
+from onetape.marketdata.corporate_actions import ActionRow
+from onetape.marketdata.funding import FundingRow
+from onetape.marketdata.record_kinds import RecordKind
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -114,6 +117,33 @@ class BarSource(Protocol):
             DataError: The provider does not know the symbol, or refuses this request.
             ConfigError: It refuses the key.
             SourceUnavailable: It can't be reached or refuses service, also after some tries.
+        """
+        ...
+
+
+class EventAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Records of one kind as a provider gave them; `warnings` tell what was not taken."""
+
+    rows: tuple[ActionRow | FundingRow, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class EventSource(Protocol):
+    """A provider of bars that also gives corporate actions or funding."""
+
+    @property
+    def event_kinds(self) -> tuple[RecordKind, ...]:
+        """Which of them."""
+        ...
+
+    def events(self, instrument: Instrument, kind: RecordKind, start: int, now: int) -> EventAnswer:
+        """All records from `start` up to `now` (ns UTC), as they were: none restated by later ones.
+
+        Others may come too: they are left out later.
+
+        Raises:
+            DataError, ConfigError, SourceUnavailable: As `BarSource.pages`.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import cast
 
 from onetape.domain.errors import ConfigError
 from onetape.marketdata.sources.port import BarSource, OpenSource, SourceAccess
+from onetape.marketdata.sources.renamed import RenamedSource
+from onetape.marketdata.symbol_map import SymbolSpan
 
 PROVIDERS = {
     "yahoo": "onetape.marketdata.sources.yahoo:YahooSource",
@@ -19,8 +22,10 @@ PROVIDERS = {
 """`module:Class` by name; any other name is that of a crypto exchange in ccxt."""
 
 
-def open_source(name: str, access: SourceAccess) -> BarSource:
+def open_source(name: str, access: SourceAccess, spans: Sequence[SymbolSpan] = ()) -> BarSource:
     """The provider `name`: one of `PROVIDERS`, an exchange of ccxt, or `FILE.py:Class`.
+
+    With `spans` each of their symbols is asked for on its own days.
 
     Raises:
         ConfigError: There is no such provider, its extra is not installed, or it refuses what
@@ -34,8 +39,8 @@ def open_source(name: str, access: SourceAccess) -> BarSource:
     else:
         from onetape.marketdata.sources.crypto import CryptoSource
 
-        provider = partial(CryptoSource, name)
-    return provider(access)
+        provider: OpenSource = partial(CryptoSource, name)
+    return RenamedSource(provider, access, spans) if spans else provider(access)
 
 
 def _load_file(name: str) -> OpenSource:

@@ -10,19 +10,24 @@ Source: the chart answers (`/v8/finance/chart`) as yfinance 1.x reads them; Yaho
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from onetape.domain.errors import DataError, SourceUnavailable
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_SECOND, timeframe_ns
 from onetape.marketdata.bars import BoolArray, FloatArray, IntArray
+from onetape.marketdata.corporate_actions import ActionRow
+from onetape.marketdata.record_kinds import RecordKind
 from onetape.marketdata.sources.extras import needs_extra
 from onetape.marketdata.sources.port import (
     PRICES,
+    EventAnswer,
     SourceAccess,
     SourcePage,
     find_timeframe,
@@ -33,6 +38,8 @@ from onetape.marketdata.timezones import check_timezone, utc_to_local_days
 
 if TYPE_CHECKING:
     from yfinance.data import YfData
+
+Read = TypeVar("Read")
 
 _TIMEFRAMES = {"1m": "1m", "2m": "2m", "5m": "5m", "15m": "15m", "1h": "60m", "1d": "1d"}
 _REQUEST_DAYS = {"1m": 7}
@@ -61,6 +68,7 @@ class YahooSource:
     """Yahoo Finance. The symbol is the instrument's with Yahoo's ending for its exchange."""
 
     name = "yahoo"
+    event_kinds = (RecordKind.CORPORATE_ACTIONS,)
 
     def __init__(self, access: SourceAccess) -> None:
         access.check_options((), self.name)
@@ -103,10 +111,38 @@ class YahooSource:
                 yield page
             at = until
 
+    def events(self, instrument: Instrument, kind: RecordKind, start: int, now: int) -> EventAnswer:
+        """Splits, and dividends and gains paid out, as they were paid; see `_to_actions`."""
+        symbol = self._symbol or to_wire_symbol(instrument)
+        query = {
+            "period1": (start - NS_PER_DAY) // NS_PER_SECOND,
+            "period2": -(-now // NS_PER_SECOND),  # later splits are in the dividends
+            "interval": "1d",
+            "includePrePost": False,
+            "events": "div,splits,capitalGains",
+        }
+
+        def read(chart: dict[str, Any]) -> tuple[ActionRow, ...]:
+            actions = _to_actions(chart, instrument.id)
+            _check_currency(chart["meta"], instrument, symbol)
+            return actions
+
+        return EventAnswer(rows=self._ask(lambda: self._fetch(symbol, query, read)) or ())
+
     def _get(
         self, symbol: str, query: dict[str, Any], instrument: Instrument, by_date: bool
     ) -> SourcePage | None:
         """The bars of one request; None when Yahoo has nothing in that time."""
+
+        def read(chart: dict[str, Any]) -> SourcePage | None:
+            return self._read(chart, instrument, symbol, by_date=by_date)
+
+        return self._fetch(symbol, query, read)
+
+    def _fetch(
+        self, symbol: str, query: dict[str, Any], read: Callable[[dict[str, Any]], Read]
+    ) -> Read | None:
+        """What `read` makes of the chart of one request; None when Yahoo has nothing then."""
         from yfinance.exceptions import YFException, YFRateLimitError
 
         try:
@@ -120,7 +156,7 @@ class YahooSource:
         try:
             chart = json.loads(text)["chart"]
             if status == 200 and chart["result"]:
-                return self._read(chart["result"][0], instrument, symbol, by_date=by_date)
+                return read(chart["result"][0])
             said = str(chart["error"]["description"])
         except _UNREADABLE:
             said = "an answer that can't be read" if status == 200 else f"status {status}"
@@ -156,6 +192,52 @@ def to_wire_symbol(instrument: Instrument) -> str:
     if instrument.kind is InstrumentKind.FX:
         return f"{instrument.base_currency}{instrument.quote_currency}=X"
     return instrument.symbol.replace(".", "-") + _SUFFIX.get(venue, "")
+
+
+def _to_actions(chart: dict[str, Any], instrument: InstrumentId) -> tuple[ActionRow, ...]:
+    """The actions of a chart, with the amounts that were paid.
+
+    Yahoo divides an amount by every later split, and gives six decimals of it: of what is
+    multiplied back, only as many decimals are kept as that leaves.
+    """
+    events = chart.get("events") or {}
+    zone = str(chart["meta"]["exchangeTimezoneName"])
+    check_timezone(zone)
+
+    def read(name: str) -> list[tuple[int, dict[str, Any]]]:
+        rows = list((events.get(name) or {}).values())
+        times: IntArray = np.array([int(each["date"]) for each in rows], dtype=np.int64)
+        days = utc_to_local_days(times * NS_PER_SECOND, zone).tolist()
+        return sorted(zip(days, rows, strict=True), key=lambda each: each[0])
+
+    splits = [
+        (day, Fraction(str(each["numerator"])) / Fraction(str(each["denominator"])))
+        for day, each in read("splits")
+    ]
+    found = [
+        _make_action(instrument, CorporateActionKind.SPLIT, day, ratio.numerator, ratio.denominator)
+        for day, ratio in splits
+        if ratio > 0
+    ]
+    for day, each in (*read("dividends"), *read("capitalGains")):
+        factor = Fraction(1)
+        for at, ratio in splits:
+            factor *= ratio if at > day else 1
+        decimals = 6
+        while decimals and factor > 10 ** (6 - decimals):
+            decimals -= 1
+        paid = round(Fraction(str(each["amount"])) * factor, decimals)
+        if paid > 0:
+            kind = CorporateActionKind.CASH_DIVIDEND
+            found.append(_make_action(instrument, kind, day, float(paid), 1))
+    return tuple(found)
+
+
+def _make_action(
+    instrument: InstrumentId, kind: CorporateActionKind, day: int, value: float, divisor: float
+) -> ActionRow:
+    return ActionRow(where="", instrument=instrument, kind=kind, day=day, ts=None,
+                     value=float(value), divisor=float(divisor))  # fmt: skip
 
 
 def _check_currency(meta: Mapping[str, Any], instrument: Instrument, symbol: str) -> None:

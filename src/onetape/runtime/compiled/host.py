@@ -181,6 +181,13 @@ class CompiledHost:
                 where="execution.settlement_days",
                 remedy="run it in the Python host",
             )
+        if terms.capabilities is not None:
+            raise ConfigError(
+                "the session emulates orders that its venue lacks, which the compiled host does "
+                "not carry",
+                where="execution.capabilities",
+                remedy="run it in the Python host",
+            )
         if terms.transfers:
             raise ConfigError(
                 "the session has transfers of capital, which the compiled host does not carry",

@@ -85,7 +85,12 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
-from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
+    build_venue,
+    capabilities_of,
+    check_fills,
+)
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch
@@ -324,6 +329,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         ),
         margin=build_agreement(config.margin, timeline.instruments),
         holds_in_halts=config.while_halted == "hold",
+        capabilities=capabilities_of(config.capabilities or config.venue),
     )
 
 
@@ -429,6 +435,9 @@ class BacktestSession:
         )
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
+        self._emulator = build_emulator(
+            self._venue, timeline, terms.capabilities, self._oms, self.desk, self._log
+        )
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
@@ -436,15 +445,16 @@ class BacktestSession:
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.instruments,
-                self._contracts.options, self.desk.halted,
+                self._contracts.options, self.desk.halted, self.desk,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
-            _refuse_currencies(timeline, terms)
+            _refuse_currencies(terms)
         self.pipeline = Pipeline(
-            timeline, self._market, list(self.runners.values()), self.desk, self._venue, self._log,
-            self._contracts, self._margin, self._build_breakers(limits),
+            timeline, self._market, list(self.runners.values()), self.desk,
+            self._emulator or self._venue, self._log, self._contracts, self._margin,
+            self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
         self._snapshot_rows = self._snapshot_events = 0
@@ -649,6 +659,7 @@ class BacktestSession:
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: SessionState) -> None:
@@ -690,6 +701,8 @@ class BacktestSession:
         self._log.restore(state.log)
         self.desk.restore(state.desk)
         self._venue.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         self.pipeline.restore(state.pipeline)
         self._snapshot_rows, self._snapshot_events = state.row + 1, state.log.emitted
 
@@ -831,26 +844,19 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
             )
 
 
-def _refuse_currencies(timeline: Timeline, terms: VenueTerms) -> None:
+def _refuse_currencies(terms: VenueTerms) -> None:
     if terms.holds_currencies and terms.settlement_days:
         raise ConfigError(
             "proceeds settle in one currency, and foreign cash is held",
             where="execution.settlement_days",
             remedy="leave it out, or set execution.currencies.foreign_cash: convert",
         )
-    if terms.margin is not None:
+    if terms.margin is not None and terms.margin.is_isolated:
         raise ConfigError(
-            "margin is measured in one currency",
-            where="execution.currencies",
-            remedy="leave out execution.currencies or execution.margin",
+            "is isolated, which is measured in one currency",
+            where="execution.margin.mode",
+            remedy="set mode: cross, or leave out execution.currencies",
         )
-    for each in timeline.instruments:
-        if each.is_contract:
-            raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is not carried beside several currencies",
-                where="execution.currencies",
-                remedy="leave out execution.currencies",
-            )
 
 
 def _refuse_unmargined(timeline: Timeline) -> None:

@@ -27,7 +27,7 @@ from onetape.domain.venue import (
     RowHeard,
     SessionResumed,
 )
-from onetape.execution.gateway import Capabilities, VenueGateway
+from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.marketdata.feeds.port import Feed, History
 from onetape.marketdata.session_rows import LiveRows
@@ -461,7 +461,6 @@ def open_session(
         cancels_on_stop=live.on_stop == "cancel",
         is_simulated=simulated,
         drift=config.drift.settings() if config.drift else None,
-        capabilities=None if simulated else capabilities_of(config.execution.venue),
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],
             positions=_POLICIES[live.foreign_positions],
@@ -473,16 +472,3 @@ def open_session(
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
-
-
-def capabilities_of(venue: str) -> Capabilities | None:
-    """What a real venue can do with an order, by its name in a configuration."""
-    if venue == "alpaca":
-        from onetape.execution.alpaca.translation import CAPABILITIES
-
-        return CAPABILITIES
-    if venue == "binance":
-        from onetape.execution.binance.gateway import BinanceGateway
-
-        return BinanceGateway.capabilities
-    return None

@@ -22,7 +22,7 @@ from onetape.domain.market import BookDelta
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import ReportKind, RowHeard, VenueReport
-from onetape.execution.gateway import Capabilities
+from onetape.execution.emulation import EmulatorState
 from onetape.execution.oms import Oms
 from onetape.execution.outbox import VenueOutbox
 from onetape.execution.reconciliation import ReconciliationPolicy
@@ -55,7 +55,7 @@ from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
-from onetape.runtime.sessions.venue_choice import build_venue, check_fills
+from onetape.runtime.sessions.venue_choice import build_emulator, build_venue, check_fills
 from onetape.runtime.step_log import StepLogState
 from onetape.runtime.venue_desk import VenueDesk
 from onetape.strategy.context import Context
@@ -87,6 +87,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     memory: VenueMemory | None = None
     drift: WatchState | None = None
     standing: list[StandingState] = []
+    emulator: EmulatorState | None = None
 
 
 class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
@@ -110,7 +111,6 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
         cancels_on_stop: Whether open orders are canceled when the session is asked to stop.
         is_simulated: Whether the venue is the simulated one.
         reconciliation: What to do where a real venue's books differ from ours.
-        capabilities: What a real venue can do with an order; what it can't is denied.
         drift: How features are watched; None: not at all.
     """
 
@@ -119,7 +119,6 @@ class RealtimePolicy(msgspec.Struct, frozen=True, kw_only=True):
     cancels_on_stop: bool = True
     is_simulated: bool = True
     reconciliation: ReconciliationPolicy = ReconciliationPolicy()
-    capabilities: Capabilities | None = None
     drift: DriftSettings | None = None
 
 
@@ -186,11 +185,14 @@ class RealtimeSession:
             self._log, self._market, self._oms, instruments, terms.fees, self.runners,
             controls=controls, is_cash_account=limits.max_leverage is None,
         )  # fmt: skip
-        self.desk.capabilities = policy.capabilities
         self.outbox = VenueOutbox()
         self._simulated: SimulatedVenue | None = None
         if policy.is_simulated:
             self._simulated = build_venue(self._rows, terms, self._market, self.desk)
+        venue = self._simulated or self.outbox
+        self._emulator = build_emulator(
+            venue, self._rows, terms.capabilities, self._oms, self.desk, self._log
+        )
         breakers = None
         if limits.breakers:
             breakers = Breakers(
@@ -199,7 +201,7 @@ class RealtimeSession:
             )  # fmt: skip
         self.pipeline = LivePipeline(
             self._rows, self._market, list(self.runners.values()), self.desk,
-            self._simulated or self.outbox, self._log,
+            self._emulator or venue, self._log,
             ContractDesk(self._log, self._market, instruments, self.runners, self.desk),
             None, breakers,
         )  # fmt: skip
@@ -209,6 +211,7 @@ class RealtimeSession:
                 instruments, self._oms, self.runners, self.desk, self._log, policy.reconciliation,
                 self.outbox.strays.append,
             )  # fmt: skip
+        self.pipeline.emulator = self._emulator
         self.pipeline.attach(
             self._market, self._log, pauses_in_outage=policy.pauses_in_outage,
             cancels_on_stop=policy.cancels_on_stop,
@@ -361,7 +364,7 @@ class RealtimeSession:
         return {each.id: self._market.newest_print(each.id) for each in self._instruments}
 
     def submitted_orders(self) -> list[OrderSubmitted]:
-        """The open orders as they would be submitted now."""
+        """The orders that are open at the venue, as they would be submitted now."""
         return [
             OrderSubmitted(
                 each.client_order_id, each.strategy, each.instrument, each.side, each.order_type,
@@ -369,6 +372,7 @@ class RealtimeSession:
                 reduce_only=each.reduce_only, conditions=each.conditions,
             )
             for each in self._oms.open.values()
+            if each.status is not OrderStatus.EMULATED
         ]  # fmt: skip
 
     def unanswered(self) -> list[VenueReport]:
@@ -427,6 +431,7 @@ class RealtimeSession:
             memory=self._venue_desk.save() if self._venue_desk is not None else None,
             drift=self._drift.save() if self._drift is not None else None,
             standing=self._rows.save(),
+            emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
     def restore(self, state: RealtimeState) -> None:
@@ -451,6 +456,8 @@ class RealtimeSession:
         self.desk.restore(state.desk)
         if self._simulated is not None and state.venue is not None:
             self._simulated.restore(state.venue)
+        if self._emulator is not None and state.emulator is not None:
+            self._emulator.restore(state.emulator)
         if self._venue_desk is not None and state.memory is not None:
             self._venue_desk.restore(state.memory)
         if self._drift is not None and state.drift is not None:

@@ -195,10 +195,11 @@ class FoldedState:
     def _settle(self, event: PositionSettled, seq: int, _origin: int) -> None:
         ledger = self.ledgers[event.strategy]
         ledger.follow_settled(event)
-        if ledger.cash != event.cash:
+        cash = ledger.cash_of(event.instrument)
+        if cash != event.cash:
             raise InvariantBroken(
                 f"seq {seq}: cash of {event.strategy} is {event.cash} minor units on the tape, and "
-                f"{ledger.cash} by its events"
+                f"{cash} by its events"
             )
 
     def _post(self, event: CashPosted, seq: int, _origin: int) -> None:

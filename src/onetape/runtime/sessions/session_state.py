@@ -6,6 +6,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.market import TradingStatus
+from onetape.execution.emulation import EmulatorState
 from onetape.execution.simulated.venue import VenueState
 from onetape.runtime.carrying_costs import Night
 from onetape.runtime.margin_desk import MarginState
@@ -40,6 +41,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     margin: list[MarginState] = []
     proceeds: list[Proceeds] = []
     halted: list[TradingStatus] = []
+    emulator: EmulatorState | None = None
 
 
 def encode_state(state: SessionState) -> bytes:

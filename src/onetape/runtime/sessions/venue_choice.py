@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from onetape.domain.errors import ConfigError
 from onetape.domain.market import TradingStatus
-from onetape.domain.ports import AccountView
+from onetape.domain.ports import AccountView, SimulatedExchange
+from onetape.execution.emulation import OrderEmulator
+from onetape.execution.gateway import Capabilities
+from onetape.execution.oms import Oms
 from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
 from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.terms import VenueTerms
@@ -12,6 +17,8 @@ from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.marketdata.session_rows import SessionRows
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.step_log import StepLog
 
 
 def build_venue(
@@ -28,6 +35,41 @@ def build_venue(
     if timeline.kind == "bars" or (timeline.kind == "trades" and not queues):
         return SimulatedVenue(instruments, terms, market.newest_bar, account, halts)
     return TickVenue(instruments, terms, market.newest_bar, account, market.standing, halts)
+
+
+def capabilities_of(venue: str) -> Capabilities | None:
+    """What a real venue can do with an order, by its name; None: everything, it is simulated."""
+    if venue == "alpaca":
+        from onetape.execution.alpaca.translation import CAPABILITIES
+
+        return CAPABILITIES
+    if venue == "binance":
+        from onetape.execution.binance.gateway import BinanceGateway
+
+        return BinanceGateway.capabilities
+    return None
+
+
+def build_emulator(
+    venue: SimulatedExchange,
+    rows: SessionRows,
+    capabilities: Capabilities | None,
+    oms: Oms,
+    desk: OrderDesk,
+    log: StepLog,
+) -> OrderEmulator | None:
+    """What stands before a venue that lacks something; None: it can everything.
+
+    The desk denies from then on what neither the venue nor the emulator can. Held orders are met by
+    bars and prints: on quotes and depth what the venue lacks is denied.
+    """
+    if capabilities is None:
+        return None
+    if rows.kind not in ("bars", "trades"):
+        desk.capabilities = msgspec.structs.replace(capabilities, emulates=False)
+        return None
+    desk.capabilities = capabilities
+    return OrderEmulator(venue, rows.instruments, capabilities, oms, desk, lambda: log.now)
 
 
 def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:

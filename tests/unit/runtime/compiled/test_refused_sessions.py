@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onetape.domain.errors import ConfigError
+from onetape.execution.alpaca.translation import CAPABILITIES as ALPACA
+from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.fill_terms import BarPath, FillTerms, MarketPrice
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
@@ -22,6 +24,7 @@ BARS = make_timeline(flat(100.0, 101.0))
 @pytest.mark.parametrize(
     ("timeline", "fill", "message"),
     [
+        (BARS, ALPACA, "the session emulates orders that its venue lacks"),
         (BARS, FillTerms(market=MarketPrice.SAME_CLOSE), "AAPL.XNAS fills with market same_close"),
         (BARS, FillTerms(path=BarPath.OPTIMISTIC), "AAPL.XNAS fills with path optimistic"),
         (BARS, FillTerms(limit_reach=1e-6), "AAPL.XNAS fills with limit_reach 1e-06"),
@@ -30,8 +33,12 @@ BARS = make_timeline(flat(100.0, 101.0))
     ],
 )
 def test_session_that_is_not_carried_is_refused(
-    timeline: Timeline, fill: FillTerms | None, message: str
+    timeline: Timeline, fill: FillTerms | Capabilities | None, message: str
 ) -> None:
     spec = StrategySpec(name="cross", strategy=SmaCross(), capital=1_000_000)
+    if isinstance(fill, Capabilities):
+        terms = make_terms(timeline, capabilities=fill)
+    else:
+        terms = make_terms(timeline, fill=fill)
     with pytest.raises(ConfigError, match=message):
-        CompiledHost(timeline, spec, make_terms(timeline, fill=fill), RiskLimits())
+        CompiledHost(timeline, spec, terms, RiskLimits())

@@ -119,9 +119,10 @@ class World:
             (STOCK,), "1m", "fake",
             [StrategySpec(name="s", strategy=strategy or Buys(), capital=CAPITAL)],
             VenueTerms(fees=fees, slippage=SlippageTerms(), limit_reach=0.0,
-                       latency=build_latency(LatencyModel(), 0)),
+                       latency=build_latency(LatencyModel(), 0),
+                       capabilities=FakeVenue.capabilities),
             RiskLimits(), self.tape, RealtimeIdentity(mode="live"),
-            RealtimePolicy(is_simulated=False, capabilities=FakeVenue.capabilities),
+            RealtimePolicy(is_simulated=False),
         )  # fmt: skip
         terms = {"look_seconds": 60.0, "look_pause_seconds": 0.0} | terms
         self.shell = RealtimeShell(self.session, self.tape, self.clock, feed, self.venue, (STOCK,),
