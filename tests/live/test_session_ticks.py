@@ -16,7 +16,7 @@ from onetape.runtime.verification import Verdict, verify_tape
 from onetape.tape.opening import open_tape
 from tests.live.test_recorded_ticks import STRATEGY
 from tests.live.test_session_alpaca import read_fills
-from tests.support.alpaca_venue import AAPL, ACCOUNT, OPEN, local_alpaca
+from tests.support.alpaca_venue import AAPL, ACCOUNT, OPEN, LocalAlpaca, local_alpaca
 from tests.support.live_sessions import RunningSession, make_config
 
 ROWS = 160
@@ -35,6 +35,10 @@ def make_ticks() -> Timeline:
                                 trades={AAPL.id: prints})  # fmt: skip
 
 
+def is_heard(world: LocalAlpaca) -> bool:
+    return any(each._wanted["quotes"] for each in world.server._market)
+
+
 async def run_session(mode: str, run_dir: Path, strategy: Path) -> None:
     timeline = make_ticks()
     async with local_alpaca(timeline, rows=1, is_open=False) as world:
@@ -47,15 +51,13 @@ async def run_session(mode: str, run_dir: Path, strategy: Path) -> None:
         )  # fmt: skip
         session = RunningSession(world, config, run_dir)
         await session.until(0, **({"paused": []} if mode == "live" else {}))
-        await world.until(lambda: world.server.clients > (mode == "live"), "the feed")
-        await asyncio.sleep(0.1)
+        await world.until(lambda: is_heard(world), "the feed", limit_s=20)
         for played in range(1, len(timeline) - LEFT):
             if played == 101:  # what is told while nobody listens can be had again, but not quotes
                 await world.server.restart(0.05)
             await world.player.play_rows(1)
             if played == 103:
-                await session.until(0, down=[])
-                await asyncio.sleep(0.1)
+                await world.until(lambda: is_heard(world), "the feed again", limit_s=20)
             if session.is_live and not 101 <= played < 103:
                 await session.agree()
         await session.until(len(timeline) - LEFT - 8)

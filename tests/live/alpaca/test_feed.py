@@ -261,6 +261,26 @@ def test_quotes_and_trades_keep_order_and_nanoseconds() -> None:
     asyncio.run(run())
 
 
+def test_change_of_the_only_connection_is_of_everything() -> None:
+    """Then a session pauses; of one connection beside another only its instruments are told."""
+
+    async def run() -> None:
+        async with (
+            local_alpaca(rows=4, is_open=False) as world,
+            running(world) as (_, heard),
+        ):
+            assert [each.instruments for each in heard.changes] == [[]]
+        async with (
+            local_alpaca(make_minutes(AAPL, BTC), rows=4, is_open=False) as world,
+            running(world) as (_, heard),
+        ):
+            await world.until(lambda: len(heard.changes) == 2, "both")
+            told = sorted(each.instruments for each in heard.changes)
+            assert told == [[AAPL.id], [BTC.id]]
+
+    asyncio.run(run())
+
+
 def test_silence_while_the_market_is_open_is_told_and_ends_with_data() -> None:
     async def run() -> None:
         async with (

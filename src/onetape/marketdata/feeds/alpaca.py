@@ -105,20 +105,12 @@ class AlpacaFeed:
                             remedy=f"choose one of {', '.join(CHANNELS_OF)}")  # fmt: skip
         pairs = [each for each in instruments if each.kind is InstrumentKind.SPOT]
         others = [each for each in instruments if each.kind is not InstrumentKind.SPOT]
+        groups = [group for group in (others, pairs) if group]
         lines = [
-            Line(
-                self._access,
-                self._clock,
-                self._told,
-                self._read_between,
-                self._read_trades,
-                group,
-                timeframe,
-                take,
-            )
-            for group in (others, pairs)
-            if group
-        ]
+            Line(self._access, self._clock, self._told, self._read_between, self._read_trades,
+                 group, timeframe, take, is_alone=len(groups) == 1)
+            for group in groups
+        ]  # fmt: skip
         await run_together(*(each.run() for each in lines))
 
     @property

@@ -108,6 +108,7 @@ class Line:
         instruments: All equities, or all pairs.
         timeframe: One of `CHANNELS_OF`.
         take: The session.
+        is_alone: Whether there is no other connection beside it.
     """
 
     def __init__(
@@ -120,6 +121,8 @@ class Line:
         instruments: Sequence[Instrument],
         timeframe: str,
         take: Take,
+        *,
+        is_alone: bool,
     ) -> None:
         self._access = access
         self._clock = clock
@@ -129,6 +132,7 @@ class Line:
         self._by_symbol = by_wire_symbol(instruments)
         self._times = {each.id: SessionTimes(each.calendar) for each in instruments}
         self._take = take
+        self._is_alone = is_alone
         self._length = timeframe_ns(MINUTE)
         self._is_bars = timeframe == MINUTE
         self._ticks = TickTeller(told.name, told.prints, read_trades, take, clock)
@@ -237,7 +241,7 @@ class Line:
         await self._take(
             ConnectionChanged(
                 part=ConnectionPart.FEED, name=self._memory.name, is_up=is_up, reason=reason,
-                instruments=[each.id for each in self._instruments],
+                instruments=[] if self._is_alone else [each.id for each in self._instruments],
             )
         )  # fmt: skip
 
