@@ -89,6 +89,7 @@ def test_tick_from_before_the_newest_gets_its_time() -> None:
     gate.take([quote(ts=10)])
     (late,) = gate.take([trade(ts=7)])
     assert (late.tick.ts_event, late.quality) == (NOON + 10, int(Quality.LATE))
+    assert gate.take([trade(ts=10)])[0].quality == 0
     (other,) = gate.take([trade(ts=7, instrument=MSFT.id)])
     assert (other.tick.ts_event, other.quality) == (NOON + 7, 0)
 
