@@ -19,11 +19,12 @@ demo: $(UV)  ## Run a backtest on real daily bars and write its report
 test: setup  ## Run all tests
 	$(BIN)/pytest -n auto --dist loadfile
 
-soak: setup  ## Compare both hosts on 20,000 more random cases, kill 300 runs and 500 live sessions, a million random events, 70,000 files (two hours)
+soak: setup  ## Compare both hosts on 20,000 more random cases, kill 300 runs and 1,000 live sessions, a million random events, 70,000 files (two hours)
 	ONETAPE_KILLS=300 $(BIN)/pytest tests/simulation/test_resume.py
 	ONETAPE_EVENTS=1000000 $(BIN)/pytest tests/property/test_all_kinds.py
 	ONETAPE_KILLS=100 $(BIN)/pytest tests/simulation/test_killed_ingest.py
 	ONETAPE_KILLS=500 $(BIN)/pytest tests/live/test_killed_session.py
+	ONETAPE_KILLS=500 $(BIN)/pytest tests/live/ibkr/test_killed.py
 	ONETAPE_FAULTS=200 $(BIN)/pytest tests/live/test_faulty_sessions.py tests/live/test_emulated_faults.py
 	ONETAPE_FUZZ=10000 $(BIN)/pytest tests/property/test_import_csv.py tests/property/test_import_ticks.py
 	ONETAPE_SOAK=200 $(BIN)/pytest tests/parity/test_compiled_host.py

@@ -10,6 +10,7 @@ from benchmarks.features import print_features, run_features
 from benchmarks.live import print_live
 from benchmarks.python_host import run_python_host
 from benchmarks.tape import run_tape
+from benchmarks.tick_sessions import print_tick_sessions, run_tick_sessions
 from benchmarks.ticks import print_ticks, run_ticks
 
 
@@ -39,6 +40,8 @@ def main() -> None:
     print_data(run_data(runs))
     print()
     print_ticks(run_ticks())
+    print()
+    print_tick_sessions(run_tick_sessions())
     print()
     print_live()
 

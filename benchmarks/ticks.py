@@ -22,8 +22,8 @@ DAYS = 8
 cores of a Xeon: a day's memory, not the run's."""
 
 RSS_MB_MAX = 500
-_T0 = 1_704_067_200_000_000_000
-_NAME = "TICKS.SIM"
+T0 = 1_704_067_200_000_000_000
+NAME = "TICKS.SIM"
 
 
 class StreamFigures(NamedTuple):
@@ -44,26 +44,26 @@ def write_prints(catalog: Catalog, days: int) -> None:
         price = float(walk[-1])
         moments = np.sort(random.integers(0, NS_PER_DAY, PER_DAY))
         columns = {
-            "ts_event": _T0 + day * NS_PER_DAY + moments,
+            "ts_event": T0 + day * NS_PER_DAY + moments,
             "price": np.round(walk, 2),
             "size": random.integers(1, 500, PER_DAY).astype(np.float64),
             "aggressor": random.integers(-1, 2, PER_DAY),
         }
-        catalog.records.write(RecordKind.TRADES, _NAME, columns, source="made", ts_ingest=0)
+        catalog.records.write(RecordKind.TRADES, NAME, columns, source="made", ts_ingest=0)
 
 
 def stream(folder: Path) -> StreamFigures:
     """Stream in this process; its peak of memory counts."""
     begun = time.perf_counter()
     rows, turnover = 0, 0.0
-    for columns in Catalog(folder).records.stream(RecordKind.TRADES, _NAME):
+    for columns in Catalog(folder).records.stream(RecordKind.TRADES, NAME):
         rows += len(columns["price"])
         turnover += float(columns["price"] @ columns["size"])
     seconds = time.perf_counter() - begun
-    return StreamFigures(rows, seconds, _peak_mb(), turnover)
+    return StreamFigures(rows, seconds, peak_mb(), turnover)
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Of this process since it began (`getrusage` counts its parent's too); NaN without /proc."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []

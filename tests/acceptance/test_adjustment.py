@@ -23,6 +23,7 @@ from onetape.marketdata.adjustment import (
     Adjustment,
     DividendBase,
     adjust_bars,
+    check_raw,
     compute_factors,
 )
 from onetape.marketdata.bars import BarColumns
@@ -261,3 +262,40 @@ def test_actions_that_can_not_be_are_refused(
     action = make_action(kind, NS_PER_DAY, value)
     with pytest.raises(DataError, match=message):
         compute_factors(columns, [action], Adjustment.TOTAL_RETURN, EVER)
+
+
+A, B = InstrumentId("A.X"), InstrumentId("B.X")
+
+
+def act(kind: CorporateActionKind) -> CorporateAction:
+    return CorporateAction(instrument=A, kind=kind, ts_event=1, ts_known=1, value=1.0)
+
+
+@pytest.mark.parametrize(
+    ("adjustment", "kind", "file_fits", "stored_fits"),
+    [
+        ("none", SPLIT, True, True),
+        ("none", DIVIDEND, True, True),
+        ("splits", SPLIT, False, False),
+        ("splits", CorporateActionKind.STOCK_DIVIDEND, False, False),
+        ("splits", DIVIDEND, True, False),
+        ("splits", CorporateActionKind.SYMBOL_CHANGE, True, True),
+        ("dividends", SPLIT, True, True),
+        ("dividends", DIVIDEND, False, False),
+        ("all", DIVIDEND, False, False),
+        ("vendor", SPLIT, False, False),
+        ("vendor", CorporateActionKind.DELISTING, True, False),
+        ("steps", SPLIT, True, True),
+    ],
+)
+def test_actions_go_only_with_prices_of_the_same_shares(
+    adjustment: str, kind: CorporateActionKind, *, file_fits: bool, stored_fits: bool
+) -> None:
+    for as_paid, is_fine in ((False, file_fits), (True, stored_fits)):
+        footings = {A: adjustment, B: "none"}
+        if is_fine:
+            check_raw(footings, [act(kind)], as_paid=as_paid)
+            continue
+        with pytest.raises(DataError, match=rf"its prices are adjusted \({adjustment}\)"):
+            check_raw(footings, [act(kind)], as_paid=as_paid)
+        check_raw({A: "none", B: adjustment}, [act(kind)], as_paid=as_paid)

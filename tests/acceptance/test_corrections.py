@@ -132,7 +132,7 @@ def test_commands_tell_versions_differences_and_what_stood_when() -> None:
     refused = run("data", "asof", WAVE, "2001-01-01", code=2)
     assert "was not in the catalog" in refused
     assert "did you mean 'WAVE.SIM 1d'" in run("data", "versions", "WAVE.SIN", code=2)
-    assert "version 9 of the table" in run("data", "diff", WAVE, "0", "9", code=2)
+    assert "no version 9: the newest is 1" in run("data", "diff", WAVE, "0", "9", code=2)
 
 
 def test_adjusted_prices_are_not_mixed_from_versions() -> None:

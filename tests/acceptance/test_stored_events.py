@@ -288,7 +288,7 @@ def test_session_whose_instruments_have_no_such_records_is_refused() -> None:
     assert "--kind corporate_actions" in refused.stderr
     refused = call("backtest", "catalog.json", "--quiet", "--set", "data.versions={funding: 99}")
     assert refused.exit_code == 2
-    assert "version 99 of the table" in refused.stderr
+    assert "there is no version 99: the newest is 3" in refused.stderr
 
 
 def test_list_and_show_tell_records_beside_bars() -> None:
@@ -310,7 +310,7 @@ def test_list_and_show_tell_records_beside_bars() -> None:
     assert "0.0001" in text
     refused = call("data", "show", "WAVE.SIM", "--timeframe", "funding")
     assert refused.exit_code == 2
-    assert "there are no funding of WAVE.SIM in the catalog" in refused.stderr
+    assert "the catalog has no funding of WAVE.SIM (did you mean" in refused.stderr
     assert "WAVE.SIM 1d" in done("data", "show", "WAVE.SIM")
 
 
@@ -323,3 +323,16 @@ def test_notebook_adjusts_by_the_actions_of_the_catalog() -> None:
     assert not onetape.data("WAVE.SIM", as_of="2024-03-01").equals(of_file)
     frame = onetape.data("WAVE.SIM", "corporate_actions")
     assert frame["name"].to_list() == ["cash_dividend", "split", "cash_dividend"]
+
+
+def test_session_on_adjusted_prices_refuses_the_actions_of_the_catalog() -> None:
+    rows = Path("wave.csv").read_text(encoding="utf-8").splitlines()
+    adjusted = [f"{row},{'Adj' if not at else row.split(',')[4]}" for at, row in enumerate(rows)]
+    Path("wave.csv").write_text("\n".join(adjusted), encoding="utf-8")
+    wave = ("--instrument", "WAVE.SIM", "--timeframe", "1d", "--tz", "UTC", "--adjust-by", "Adj")
+    done("data", "import", "wave.csv", *wave, "--replace")
+    for name, code in (("catalog", 2), ("files", 2)):
+        refused = call("backtest", f"{name}.json", "--quiet")
+        assert refused.exit_code == code
+        assert "its prices are adjusted (vendor)" in refused.stderr
+    assert verdict("catalog") == "identical"  # its pins name the raw version

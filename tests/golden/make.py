@@ -17,13 +17,15 @@ there is never written again: later versions of onetape must read and verify it 
 | `shares`      | corporate actions, transfers, T+N settlement, limits that shrink, breakers,    |
 |               | drift of a feature                                                             |
 | `currencies`  | foreign cash that is held, borrowed and converted                              |
+| `splits`      | options on a share that splits 2 for 1 and 3 for 16                            |
 
 Each has the catalog that it pins, its strategies, the run, and expected.json: the numbers that the
 onetape which wrote it has folded: money in minor units, positions in lots.
 
 The runs in `v1-first` are by the onetape before snapshots, before instruments' definitions stood on
 the tape, and before orders had conditions; those in `v1-conditions` have all three. `v1-contracts`
-has the two runs of what came after them, `v1-currencies` the one of held cash.
+has the two runs of what came after them, `v1-currencies` the one of held cash, `v1-splits` that of
+adjusted options.
 """
 
 from __future__ import annotations
@@ -316,6 +318,35 @@ def make_currencies() -> None:
     apart(run)
 
 
+def make_splits() -> None:
+    """A share of 120, 60 and then 320, with a call and a put on ten of it."""
+    shutil.copy(STRATEGIES / "splits.py", ".")
+    share = make_lines(range(10), center=120.0) + make_lines(range(10, 20), center=60.0)
+    import_bars("ALFA.SIM", share + make_lines(range(20, 40), center=320.0))
+    option = ["--kind", "option", "--underlying", "ALFA.SIM", "--tick", "0.01", "--lot", "1"]
+    option += ["--multiplier", "10", "--exercise", "american", "--expiry", "2024-01-30"]
+    option += ["--settlement", "physical"]
+    import_bars("CALL.SIM", make_lines(range(29), center=9.0), *option, "--right", "call",
+                "--strike", "100")  # fmt: skip
+    import_bars("PUT.SIM", make_lines(range(29), phase=3.0, center=9.0), *option, "--right", "put",
+                "--strike", "150")  # fmt: skip
+    Path("actions.csv").write_text(
+        "instrument,kind,ex_date,value,divisor\n"
+        "ALFA.SIM,split,2024-01-11,2,\nALFA.SIM,split,2024-01-21,3,16\n"
+    )
+    configure(
+        ["ALFA.SIM", "CALL.SIM", "PUT.SIM"],
+        [{"name": "splits", "path": "splits.py", "capital": 20_000}],
+        data={"corporate_actions": "actions.csv"},
+        execution={
+            "fees": {"model": "per_share", "rate": 0.01, "minimum": 1},
+            "margin": {"model": "reg_t"},
+        },
+        output={"snapshot_events": 20},
+    )
+    apart(run)
+
+
 def run(name: str = "run") -> None:
     """The session that was asked for, in a process of its own."""
     store.BLOCK_EVENTS = BLOCK_EVENTS
@@ -455,7 +486,7 @@ def main(name: str, *runs: str) -> None:
         raise SystemExit(f"{folder} is there, and golden runs are never written again")
     every = (
         make_orders, make_portfolio, make_killed, make_conditional, make_contracts, make_shares,
-        make_currencies,
+        make_currencies, make_splits,
     )  # fmt: skip
     for write in every:
         run_name = write.__name__.removeprefix("make_")

@@ -34,7 +34,9 @@ from tests.live.test_session_alpaca import read_fills
 from tests.support.alpaca_venue import ACCOUNT, LocalAlpaca, local_alpaca
 from tests.support.binance_live import KEY, SECRET
 from tests.support.binance_live import World as LocalBinance
-from tests.support.intraday import AAPL, BTCUSDT, read_minutes
+from tests.support.ibkr_venue import LocalTws, local_tws
+from tests.support.ibkr_venue import make_parts as make_tws_parts
+from tests.support.intraday import AAPL, AAPL_AT_IB, BTCUSDT, read_minutes
 from tests.support.live_sessions import WARM_UP, RunningSession, VenueClock, make_parts
 from tests.support.shared_data import needs_shared
 
@@ -89,7 +91,7 @@ AFTER = 5
 class Venue:
     """What the test needs of a local venue, whichever."""
 
-    def __init__(self, world: LocalAlpaca | LocalBinance, account: str) -> None:
+    def __init__(self, world: LocalAlpaca | LocalBinance | LocalTws, account: str) -> None:
         self.world = world
         self.account = account
 
@@ -156,7 +158,7 @@ class DaySession(RunningSession):
 
 def make_config(
     venue: str, mode: str, instrument: InstrumentId, strategy: Path, quantity: float,
-    connections: Mapping[str, Any],
+    connections: Mapping[str, Any], fees: Mapping[str, Any] | None = None,
 ) -> SessionConfig:  # fmt: skip
     """Paper and live differ in where orders go, and in nothing else."""
     currency = "USDT" if venue == "binance" else "USD"
@@ -167,6 +169,7 @@ def make_config(
             "data": {"source": venue, "timeframe": "1m", "instruments": [instrument],
                      **connections.get("data", {})},
             "execution": {"venue": "simulated" if mode == "paper" else venue,
+                          "fees": fees or {"model": "none"},
                           **(connections.get("execution", {}) if mode == "live" else {})},
             "risk": {"max_order_quantity": 100, "max_daily_loss_pct": 50},
             "strategies": [
@@ -205,6 +208,22 @@ def run_alpaca(mode: str, run_dir: Path, strategy: Path) -> None:
     asyncio.run(run())
 
 
+def run_ibkr(mode: str, run_dir: Path, strategy: Path) -> None:
+    """With IB's commissions, which come in messages of their own."""
+
+    async def run() -> None:
+        timeline = read_minutes("2014-06-05", AAPL_AT_IB)
+        async with local_tws(timeline, rows=WARM_UP, is_open=False) as world:
+            run_dir.mkdir()
+            fees = {"model": "ibkr_us_fixed"}
+            config = make_config("ibkr", mode, AAPL_AT_IB.id, strategy, 10, {}, fees)
+            parts = make_tws_parts(world, mode)
+            session = DaySession(Venue(world, ACCOUNT), config, parts, run_dir)
+            await play_day(session, len(timeline) - WARM_UP)
+
+    asyncio.run(run())
+
+
 def run_binance(mode: str, run_dir: Path, strategy: Path) -> None:
     async def run() -> None:
         timeline = read_minutes("2018-04-04", BTCUSDT, bars=360)
@@ -230,10 +249,10 @@ def run_binance(mode: str, run_dir: Path, strategy: Path) -> None:
     asyncio.run(run())
 
 
-RUNS = {"alpaca": run_alpaca, "binance": run_binance}
+RUNS = {"alpaca": run_alpaca, "binance": run_binance, "ibkr": run_ibkr}
 
 
-@pytest.fixture(scope="module", params=["alpaca", "binance"])
+@pytest.fixture(scope="module", params=list(RUNS))
 def days(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:

@@ -77,7 +77,7 @@ class Guarded(Strategy):
                 take_profit=ctx.round_price(name, bar.close + near, 1),
                 stop_loss=ctx.round_price(name, bar.close - near, -1),
             )
-        elif self.bars % 5 == 0 and resting:
+        elif self.bars % 5 == 0 and resting[0].side is Side.BUY:
             ctx.cancel(resting[0].client_order_id)
 '''
 
@@ -136,10 +136,12 @@ async def run_guarded(
             await world.player.play_slice()
             if await session.wait(lambda shell: is_settled(shell, world), 1.0):
                 break
-        for _ in range(2):  # two bars without faults, in which the strategy sees to its exits
+        for _ in range(3):  # bars without faults, in which the strategy sees to its exits
             await world.player.play_slice()
             await session.until(lambda shell: is_settled(shell, world))
-        await session.until(lambda shell: not find_unmanaged(shell.session))
+        shell = session.life.shell
+        assert shell is not None
+        assert not find_unmanaged(shell.session)
         result = await session.stop()
         assert result is not None
         check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir, site.currency)

@@ -1,7 +1,7 @@
 """A live session through seeded faults of its venue: the books are equal, and limits hold always.
 
-Replaces make orders smaller here. Alpaca counts a replacement's quantity from its own start, so one
-to more that meets a fill on its way comes out larger by that fill, which no limit can foresee.
+Replaces make orders smaller and larger. Alpaca counts a replacement's quantity from its own start,
+so what fills on its way comes on top: risk counts both.
 
 `ONETAPE_FAULTS` says how many schedules are tried (`make soak`: 200). A failure prints its seed and
 what went wrong at the venue.
@@ -34,6 +34,7 @@ from onetape.runtime.local_venues.faults import FaultSchedule, make_plan
 from onetape.runtime.local_venues.messages import MarketRow, OrderUpdate
 from onetape.runtime.realtime.shell import RealtimeShell
 from onetape.runtime.sessions.live_run import LiveParts
+from tests.support import ibkr_venue
 from tests.support.alpaca_venue import AAPL, ACCOUNT, MINUTE, MSFT, local_alpaca, make_minutes
 from tests.support.binance_live import COIN, World, make_settings
 from tests.support.live_books import check_session, held_lots, read_tape
@@ -67,7 +68,8 @@ class Greedy(Strategy):
         if step in (1, 3):
             ctx.buy(bar.instrument, 9, limit=ctx.round_price(bar.instrument, bar.close * 0.9998, 1))
         if step in (2, 5) and resting:
-            ctx.replace(resting[0].client_order_id, bar.instrument, quantity=6)
+            quantity = 6 if self.bars % 2 else 12
+            ctx.replace(resting[0].client_order_id, bar.instrument, quantity=quantity)
         if step == 4 and resting:
             ctx.cancel(resting[-1].client_order_id)
         if step == 6 and ctx.position(bar.instrument) > 0:
@@ -140,7 +142,21 @@ async def open_binance(faults: FaultSchedule) -> AsyncGenerator[Site]:
         yield Site(world=world, instruments=(COIN,), currency="USDT", make=make)
 
 
-SITES = {"alpaca": open_alpaca, "binance": open_binance}
+@asynccontextmanager
+async def open_ibkr(faults: FaultSchedule) -> AsyncGenerator[Site]:
+    aapl, msft = ibkr_venue.AAPL, ibkr_venue.MSFT
+    bars = WARM_UP + BARS + 60
+    timeline = ibkr_venue.make_minutes(aapl, msft, bars=bars, seed=faults.seed + 1)
+    async with ibkr_venue.local_tws(
+        timeline, is_open=False, rows=2 * WARM_UP, cash=CASH, faults=faults, models=MODELS,
+        first_wait_s=0.002, longest_wait_s=0.02, answer_s=0.4, settle_s=0.06, fee_wait_s=0.03,
+        silence_s=1.0,
+    ) as world:  # fmt: skip
+        yield Site(world=world, instruments=(aapl, msft), currency="USD",
+                   make=lambda: ibkr_venue.make_parts(world, "live"))  # fmt: skip
+
+
+SITES = {"alpaca": open_alpaca, "binance": open_binance, "ibkr": open_ibkr}
 
 
 async def run_faulty(
@@ -211,7 +227,7 @@ async def begin(session: MortalSession) -> None:
     raise AssertionError("it never began")
 
 
-@pytest.mark.parametrize("venue", SITES if SEEDS >= 100 else ("alpaca",))
+@pytest.mark.parametrize("venue", SITES if SEEDS >= 100 else ("alpaca", "ibkr"))
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_books_are_equal_and_limits_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, venue: str

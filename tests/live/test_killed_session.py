@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ import pytest
 from onetape.domain.events import OrderSubmitted, SignalRecorded
 from onetape.domain.numbers import E8
 from onetape.domain.venue import BarClosed, SessionResumed
+from onetape.runtime.sessions.live_run import LiveParts
+from tests.support import ibkr_venue
 from tests.support.alpaca_venue import (
     AAPL,
     ACCOUNT,
     KEY,
     MSFT,
     SECRET,
+    LocalAlpaca,
     local_alpaca,
     make_minutes,
 )
@@ -54,7 +58,7 @@ class Busy(Strategy):
         slow = ctx.features.slow
         way = 1 if bar.close > slow else -1
         ctx.signal(bar.instrument, way * bar.close)
-        step = (bar.ts_close // 60_000_000_000 + (bar.instrument == "MSFT.ALPACA")) % 6
+        step = (bar.ts_close // 60_000_000_000 + bar.instrument.startswith("MSFT")) % 6
         resting = ctx.open_orders(bar.instrument)
         if step == 0:
             ctx.target(bar.instrument, 20 if way > 0 else 4)
@@ -94,27 +98,51 @@ def split(lots: int) -> list[int]:
     return [each for each in parts if each]
 
 
+@asynccontextmanager
+async def open_alpaca() -> AsyncGenerator[tuple[LocalAlpaca, None]]:
+    timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + 2 * BARS + 40, seed=3)
+    async with local_alpaca(timeline, is_open=False, rows=WARM_UP * 2, cash=CASH) as world:
+        yield world, None
+
+
+@asynccontextmanager
+async def open_ibkr() -> AsyncGenerator[tuple[ibkr_venue.LocalTws, Callable[[], LiveParts]]]:
+    instruments = ibkr_venue.AAPL, ibkr_venue.MSFT
+    bars = WARM_UP + 2 * BARS + 40
+    timeline = ibkr_venue.make_minutes(*instruments, bars=bars, seed=3)
+    async with ibkr_venue.local_tws(timeline, is_open=False, rows=WARM_UP * 2, cash=CASH) as world:
+        yield world, lambda: ibkr_venue.make_parts(world, "live")
+
+
+SITES = {"alpaca": open_alpaca, "ibkr": open_ibkr}
+
+
 async def run_killed(
     folder: Path,
     seed: int,
     points: list[Point],
     bars: int = BARS,
     settings: Callable[[Path], dict[str, object]] = make_settings,
+    venue: str = "alpaca",
 ) -> MortalSession:
     """A session that is killed at these points, one process after another, and then checked."""
     chance = random.Random(seed)
     waiting = list(points)
-    timeline = make_minutes(*INSTRUMENTS, bars=WARM_UP + 2 * BARS + 40, seed=3)
-    async with local_alpaca(timeline, is_open=False, rows=WARM_UP * 2, cash=CASH) as world:
+    async with SITES[venue]() as (world, make):
         world.exchange.split_fill = split
-        config = make_config(world, "live", **settings(folder))
-        session = MortalSession(world, config, folder / "run")
+        data = {"source": venue, "timeframe": "1m",
+                "instruments": [each.id for each in world.instruments]}  # fmt: skip
+        config = make_config(world, "live", data=data, execution={"venue": venue},
+                             **settings(folder))  # fmt: skip
+        session = MortalSession(world, config, folder / "run", make)
 
         async def go_on() -> None:
             """The venue goes on meanwhile; another process begins."""
             while True:
                 if session.has_begun:
                     await session.bury()
+                    if isinstance(world, ibkr_venue.LocalTws):
+                        await world.close_feeds()
                     for _ in range(chance.choice((0, 0, 0, 1, 2, 4))):
                         await world.player.play_slice()
                 session.begin(waiting.pop(0) if waiting else None)
@@ -168,9 +196,13 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Decisions:
     """What a session decides that nobody kills, over more bars than any other one hears."""
+    return decide_uninterrupted(tmp_path_factory.mktemp("whole"), "alpaca")
+
+
+def decide_uninterrupted(folder: Path, venue: str) -> Decisions:
     with pytest.MonkeyPatch.context() as patch:
         install(patch)
-        session = run_to_end(run_killed(tmp_path_factory.mktemp("whole"), 0, [], 2 * BARS + 30))
+        session = run_to_end(run_killed(folder, 0, [], 2 * BARS + 30, venue))
     return read_decisions(session.run_dir)
 
 

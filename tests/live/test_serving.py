@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import urllib.error
+import socket
+import struct
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import pytest
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import make_equity, make_spot
 from onetape.domain.numbers import E8
-from onetape.execution.simulated.fee_rules import FeeSchedule
+from onetape.domain.orders import LiquiditySide
+from onetape.execution.simulated.fee_rules import FeeSchedule, compute_order_fee
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.runtime.local_venues.faults import FaultKind, FaultRange
-from onetape.runtime.local_venues.names import ACCOUNT, VenueName
+from onetape.runtime.local_venues.names import ACCOUNT, LOOPBACK, VenueName
 from onetape.runtime.local_venues.serving import (
     LocalTerms,
     LocalVenue,
@@ -37,7 +39,7 @@ NAMES = list(VenueName)
 
 
 def make_timeline(name: VenueName, rows: int = 20) -> Timeline:
-    instrument = SHARE if name is VenueName.ALPACA else COIN
+    instrument = COIN if name is VenueName.BINANCE else SHARE
     columns = make_columns(flat(*np.linspace(100, 120, rows).round(2).tolist()))
     return build_timeline([(instrument, columns)], source="test", timeframe="1m")
 
@@ -49,28 +51,42 @@ def get(url: str) -> Any:
         return json.load(got)
 
 
+def shake_hands(url: str) -> int:
+    """The server version that a TWS tells whoever begins to speak its protocol."""
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection((LOOPBACK, port), timeout=10) as wire:
+        wire.sendall(b"API\0" + struct.pack(">I", 9) + b"v157..178")
+        length = struct.unpack(">I", wire.recv(4))[0]
+        return int(wire.recv(length).split(b"\0")[0])
+
+
 PATHS = {VenueName.ALPACA: "/v2/account", VenueName.BINANCE: "/api/v3/time"}
+
+
+def reach(name: VenueName, url: str) -> Any:
+    """What a venue answers to whoever has not done anything."""
+    return shake_hands(url) if name is VenueName.IBKR else get(url + PATHS[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_venue_in_a_thread_answers_steps_and_tells_its_books(name: VenueName) -> None:
     with serving_in_thread(name, make_timeline(name)) as venue:
-        assert get(venue.url + PATHS[name])
+        assert reach(name, venue.url)
         assert venue.play_rows(3) == 3
         venue.play_until(closes(9))
         assert venue.venue.exchange.rows_played == 10
-        currency = "USD" if name is VenueName.ALPACA else "USDT"
+        currency = "USDT" if name is VenueName.BINANCE else "USD"
         assert venue.books().balances[currency].total == 100_000 * E8
         venue.restart(0.0)
-        assert get(venue.url + PATHS[name])
+        assert reach(name, venue.url)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_venue_is_gone_when_it_is_closed(name: VenueName) -> None:
     with serving_in_thread(name, make_timeline(name)) as venue:
         url = venue.url
-    with pytest.raises(urllib.error.URLError):
-        get(url + PATHS[name])
+    with pytest.raises(OSError, match="refused"):
+        reach(name, url)
 
 
 def test_venue_in_the_loop_plays_to_the_end_and_returns() -> None:
@@ -138,12 +154,16 @@ def test_faults_are_those_of_the_seed_and_end_before_the_data() -> None:
 
 
 def test_each_venue_charges_what_it_tells_of_a_fill() -> None:
-    """Binance 10 bps; Alpaca nothing, since it takes its fees at the end of the day."""
+    """Binance 10 bps; IB 0.005 a share; Alpaca nothing: it takes its fees at the day's end."""
     coins, shares = make_timeline(VenueName.BINANCE), make_timeline(VenueName.ALPACA)
     theirs = make_venue_terms(VenueName.BINANCE, coins).fees[COIN.id]
     assert (theirs.maker_e8, theirs.taker_e8) == ((100_000,), (100_000,))
     alpaca = make_venue_terms(VenueName.ALPACA, shares, 7)
     assert alpaca.fees[SHARE.id] == FeeSchedule()
+    ibkr = make_venue_terms(VenueName.IBKR, shares).fees[SHARE.id]
+    # 1,000 shares at 100: 5.00; 100 shares: a dollar at least. Source: IB's commissions, US stocks.
+    assert compute_order_fee(ibkr, LiquiditySide.TAKER, 1_000, 100_000 * E8, 0) == 5 * E8
+    assert compute_order_fee(ibkr, LiquiditySide.TAKER, 100, 10_000 * E8, 0) == E8
     assert alpaca.latency.mean_ns == 7_000_000
 
 
@@ -162,10 +182,10 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_process_serves_until_ctrl_c_and_says_what_happened(name: VenueName, catalog: Path) -> None:
-    identity = SHARE.id if name is VenueName.ALPACA else COIN.id
+    identity = COIN.id if name is VenueName.BINANCE else SHARE.id
     options = ["--instruments", identity, "--speed", "0", "--now", "--faults", "3"]
     with serving_in_process(name, catalog, *options) as venue:
-        assert get(venue.url + PATHS[name])
+        assert reach(name, venue.url)
         out, err, code = venue.stop(signal.SIGINT)
     assert (code, err.strip()) == (0, "stopping; once more to stop at once")
     assert "20 of 20 rows" in out

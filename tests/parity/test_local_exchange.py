@@ -14,7 +14,8 @@ from onetape.execution.simulated.fee_presets import make_alpaca_us
 from onetape.execution.simulated.fees import BpsFees, FeeTier, PerShareFees, TieredFees
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.slippage import FixedSlippage
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.strategy.context import Context
 from onetape.strategy.library.sma_cross import SmaCross
 from onetape.strategy.sdk import Strategy, param

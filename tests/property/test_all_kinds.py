@@ -16,6 +16,7 @@ import numpy as np
 
 from onetape.domain.events import (
     CashPosted,
+    ContractAdjusted,
     MarginStatusChanged,
     OrderFilled,
     PositionAdjusted,
@@ -24,6 +25,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind, OptionRight
 from onetape.domain.market import Bar, ContractStep, CorporateActionKind
 from onetape.domain.numbers import E8, INT64_MAX, to_minor
+from onetape.domain.orders import ConvertIntent
 from onetape.execution.simulated.carrying import CarryingModel, build_carrying
 from onetape.execution.simulated.fees import BpsFees
 from onetape.execution.simulated.latency import LatencyModel
@@ -38,6 +40,8 @@ from onetape.strategy.context import Context
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from onetape.telemetry.run_projection import project_run
+from tests.property import test_adjusted_options as adjusted
+from tests.property import test_margin_currencies as foreign
 from tests.support.actions import make_random_actions
 from tests.support.contracts import (
     INVERSE,
@@ -53,10 +57,11 @@ from tests.support.session_runs import SessionRun, make_terms
 from tests.support.timelines import MINUTE, T0, Prices, make_columns
 
 EVENTS = int(os.environ.get("ONETAPE_EVENTS", "20000"))
-SESSIONS = 6
+SESSIONS = 10
 """At least so many, whatever their events, so that every kind of event is among them."""
 
 ROWS = 120
+FOREIGN_ROWS = 64
 STEP = 60 * MINUTE
 
 PAIR = Instrument(
@@ -184,31 +189,54 @@ def check_figures(done: SessionRun, timeline: Timeline) -> None:
     assert math.isfinite(figures.max_drawdown)
 
 
+def run_world(seed: int) -> tuple[Timeline, SessionRun]:
+    """One of four worlds: all in dollars, an inverse perpetual in coin, several currencies (held or
+    converted, on margin), and options on a share that splits.
+    """
+    match seed % 5:
+        case 4:
+            timeline = make_world(seed, inverse=True)
+            done = run(timeline, seed, inverse=True)
+            check_whole(done, timeline)
+        case 2:
+            timeline = foreign.make_timeline(seed, FOREIGN_ROWS)
+            done, _ = foreign.run(timeline, seed)
+            foreign.check_whole(done, timeline)
+        case 0:
+            timeline = adjusted.make_world(seed)
+            done, _ = adjusted.run(timeline, seed)
+            check_whole(done, timeline)
+        case _:
+            timeline = make_world(seed, inverse=False)
+            done = run(timeline, seed, inverse=False)
+            check_whole(done, timeline)
+    return timeline, done
+
+
 def test_random_events_of_all_kinds_leave_exact_books_and_one_digest() -> None:
     """A ledger checks itself after every posting; the OMS refuses what its table does not know."""
     seen: Counter[str] = Counter()
     events = seed = 0
     while events < EVENTS or seed < SESSIONS:
         seed += 1
-        inverse = seed % 4 == 0
-        timeline = make_world(seed, inverse=inverse)
-        done = run(timeline, seed, inverse=inverse)
+        timeline, done = run_world(seed)
         assert not done.quarantined
-        check_whole(done, timeline)
         check_figures(done, timeline)
-        if seed % 5 == 1:
-            assert run(make_world(seed, inverse=inverse), seed, inverse=inverse).digest == (
-                done.digest
-            )
+        if seed % 7 in (1, 2, 5):
+            assert run_world(seed)[1].digest == done.digest
         events += len(done.events)
         seen.update(each.kind.value for each in done.of_type(PositionSettled))
         seen.update(each.status.value for each in done.of_type(MarginStatusChanged))
         seen.update(each.kind.value for each in done.of_type(CashPosted))
+        seen.update(each.currency for each in done.of_type(CashPosted))
+        seen.update("adjusted" for _ in done.of_type(ContractAdjusted))
+        seen.update("converted" for _ in done.of_type(ConvertIntent))
         seen.update(each.kind.value for each in done.of_type(PositionAdjusted))
         seen.update(each.instrument for each in done.of_type(OrderFilled))
     kinds = {
         "variation", "final", "exercise", "worthless", "funding", "borrow_fee", "split",
         "cash_dividend", "called", *(each.id for each in (SHARE, COARSE, COIN, PAIR, CONTRACT)),
+        "adjusted", "converted", "fx_conversion", "EUR", "JPY", "BTC", "USD",
         LINEAR.id, INVERSE.id, "ESH4.XCME", "C.OPRA", "P.OPRA",
     }  # fmt: skip
     assert kinds <= seen.keys(), sorted(kinds - seen.keys())

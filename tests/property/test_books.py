@@ -41,7 +41,8 @@ from onetape.domain.orders import OrderType, TimeInForce
 from onetape.execution.simulated.bar_matching import compute_bar_capacity_lots
 from onetape.execution.simulated.latency import compute_latency_ns
 from onetape.execution.simulated.slippage import compute_slipped_ticks
-from onetape.marketdata.timeline import build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import build_timeline
 from onetape.marketdata.trades import TRADE_COLUMNS
 from tests.support.random_strategies import RandomBars, World, make_world
 from tests.support.session_runs import SessionRun

@@ -28,7 +28,8 @@ from onetape.execution.simulated.fill_terms import (
 )
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.queue_rules import compute_ahead
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 from tests.support.session_runs import SessionRun, run_session

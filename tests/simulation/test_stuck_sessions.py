@@ -71,6 +71,43 @@ def write_strategy(folder: Path, callback: str, body: str) -> Path:
     return file
 
 
+FEATURE_SOURCE = """
+from onetape.domain.rules import rule
+from onetape.features import Estimator, State
+
+class LoopState(State):
+    count: int = 0
+
+@rule
+def update_loop(state: LoopState, close: float) -> float:
+    state.count += 1
+    while state.count == 4:
+        state.count += 0
+    return close
+
+class Loop(Estimator, frozen=True):
+    update = staticmethod(update_loop)
+
+    @property
+    def warm_up(self) -> int:
+        return 1
+
+    def start_state(self) -> LoopState:
+        return LoopState()
+"""
+
+WITH_FEATURE = """
+from onetape.strategy.sdk import Strategy
+
+class Sticks(Strategy):
+    def features(self):
+        return {"endless": Loop()}
+
+    def on_bar(self, bar, ctx):
+        ctx.buy(bar.instrument, 1)
+"""
+
+
 async def run(
     folder: Path, file: Path, callback_seconds: float, kill: bool
 ) -> tuple[LiveResult, dict[str, Any], dict[str, Any]]:
@@ -137,6 +174,19 @@ def test_watchdog_takes_a_stuck_strategy_out(tmp_path: Path, callback: str, body
     assert (found.strategy, found.callback) == ("sticks", callback)
     assert "did not come back within 0.3 s" in found.error
     assert found.where.startswith("sticks.py:")
+    assert result.market_events == BARS
+    verified = verify_tape(result.run_dir / "tape.db")
+    assert verified.verdict is Verdict.IDENTICAL, verified.what
+
+
+def test_watchdog_takes_out_a_strategy_whose_feature_does_not_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "sticks.py"
+    file.write_text(FEATURE_SOURCE + WITH_FEATURE)
+    result, _, _ = asyncio.run(run(tmp_path, file, 0.3, kill=False))
+    (found,) = result.quarantined
+    assert (found.strategy, found.callback) == ("sticks", "feature endless")
+    assert "did not come back within 0.3 s" in found.error
+    assert found.where.startswith("update_loop, line ")
     assert result.market_events == BARS
     verified = verify_tape(result.run_dir / "tape.db")
     assert verified.verdict is Verdict.IDENTICAL, verified.what

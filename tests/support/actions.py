@@ -11,7 +11,8 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.marketdata.bars import BarColumns
 from onetape.marketdata.corporate_actions import order_actions, pay_dividend
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.marketdata.trades import TRADE_COLUMNS
 from tests.support.random_strategies import World
 from tests.support.timelines import AAPL

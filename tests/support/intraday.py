@@ -18,6 +18,7 @@ HOUR = 60 * MINUTE
 HOURS = "hours:America/New_York:09:30-16:00"
 SPY = make_equity("SPY.ALPACA", calendar=HOURS)
 AAPL = make_equity("AAPL.ALPACA", calendar=HOURS)
+AAPL_AT_IB = make_equity("AAPL.IBKR", calendar=HOURS)
 BTCUSDT = make_spot(
     "BTCUSDT.BINANCE", base="BTC", quote="USDT", tick_size="0.01", lot_size="0.00001"
 )
@@ -28,6 +29,7 @@ ETHUSDT = make_spot(
 _FILES = {
     SPY.id: "equity_us/minute_raw/spy_trade_20131004_20131011.csv.gz",
     AAPL.id: "equity_us/minute_raw/aapl_trade_20140605_20140609.csv.gz",
+    AAPL_AT_IB.id: "equity_us/minute_raw/aapl_trade_20140605_20140609.csv.gz",
     BTCUSDT.id: "crypto/coinbase_btcusd_minute_trade_20180404_20180405.csv.gz",
     ETHUSDT.id: "crypto/coinbase_ethusd_minute_trade_20180404_20180405.csv.gz",
 }

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 
 from onetape.domain.errors import OnetapeError
+from onetape.domain.instrument import Instrument
 from onetape.execution.alpaca.gateway import AlpacaGateway
 from onetape.marketdata.feeds.alpaca import AlpacaFeed
 from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
@@ -29,6 +30,12 @@ class Playing(Protocol):
     exchange: LocalExchange
 
 
+class Trading(Protocol):
+    """What has instruments."""
+
+    instruments: tuple[Instrument, ...]
+
+
 class VenueClock:
     """The clock of a local venue."""
 
@@ -42,7 +49,7 @@ class VenueClock:
         pass
 
 
-def make_config(world: LocalAlpaca, mode: str, **changes: Any) -> SessionConfig:
+def make_config(world: Trading, mode: str, **changes: Any) -> SessionConfig:
     """A moving-average cross on every instrument of the venue; `changes` are whole sections."""
     sections: dict[str, Any] = {
         "mode": mode,

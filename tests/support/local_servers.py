@@ -128,7 +128,7 @@ class VenueProcess:
         )  # fmt: skip
         assert self.process.stdout is not None
         first = self.process.stdout.readline()
-        found = re.search(rf"http://{re.escape(LOOPBACK)}:(\d+)", first)
+        found = re.search(rf"{re.escape(LOOPBACK)}:(\d+)", first)
         if found is None:
             raise AssertionError(first + self.process.communicate(timeout=_START_S)[1])
         self.port = int(found[1])

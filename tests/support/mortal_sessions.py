@@ -29,6 +29,7 @@ from onetape.domain.venue import (
 )
 from onetape.execution.alpaca.rest import AlpacaRest
 from onetape.execution.gateway import Capabilities, Hear, Heard, VenueGateway
+from onetape.marketdata.feeds.ibkr_link import TwsLink
 from onetape.marketdata.feeds.port import Feed, FeedEvent, Take
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.local_venues.exchange import LocalExchange
@@ -204,6 +205,16 @@ def install(patch: pytest.MonkeyPatch) -> None:
         return answer
 
     patch.setattr(AlpacaRest, "ask", ask_or_die)
+    wait = TwsLink._wait
+
+    async def wait_or_die(self: TwsLink, *args: Any) -> Any:
+        life = Life.current
+        life.visit("request, before")
+        answer = await wait(self, *args)
+        life.visit("request, after")
+        return answer
+
+    patch.setattr(TwsLink, "_wait", wait_or_die)
 
 
 def _mortal(write: Callable[..., None], place: str) -> Callable[..., None]:

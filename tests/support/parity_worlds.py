@@ -52,7 +52,8 @@ from onetape.execution.simulated.slippage import (
     VolumeSlippage,
 )
 from onetape.execution.simulated.terms import VenueTerms
-from onetape.marketdata.timeline import Timeline, TimelineKind, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, TimelineKind, build_timeline
 from onetape.portfolio.equity_curve import Marks, compute_equity_curves
 from onetape.portfolio.performance_summary import (
     choose_returns_clock,

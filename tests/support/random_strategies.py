@@ -37,7 +37,8 @@ from onetape.execution.simulated.slippage import (
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.features.average import Sma
 from onetape.features.estimator import FeatureMap
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.strategy.context import Context, OpenOrder
 from onetape.strategy.sdk import Strategy, param

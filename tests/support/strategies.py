@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity, make_spot
-from onetape.strategy.context import Context, OpenOrder
+from onetape.strategy.context import Context, OpenOrder, OptionExercise
 
 AAPL = InstrumentId("AAPL.XNAS")
 MSFT = InstrumentId("MSFT.XNAS")
@@ -28,6 +28,7 @@ class FakeSurroundings:
     marks: dict[InstrumentId, float] = field(default_factory=dict)
     cash_minor: int = 0
     foreign_minor: dict[str, int] = field(default_factory=dict)
+    contracts: dict[InstrumentId, OptionExercise] = field(default_factory=dict)
     equity_minor: int = 0
     rows: dict[InstrumentId, Any] = field(default_factory=dict)
     closes: dict[InstrumentId, list[float]] = field(default_factory=dict)
@@ -45,6 +46,9 @@ class FakeSurroundings:
 
     def cash_in(self, strategy: str, currency: str) -> int:
         return self.foreign_minor.get(currency, 0)
+
+    def contract(self, option: InstrumentId) -> OptionExercise | None:
+        return self.contracts.get(option)
 
     def equity(self, strategy: str) -> int:
         return self.equity_minor

@@ -12,7 +12,8 @@ from onetape.domain.events import OrderEvent
 from onetape.domain.instrument import Instrument, InstrumentId, make_equity
 from onetape.domain.market import Bar, TimeSlice, TradeTick
 from onetape.domain.timestamps import from_iso
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
 

@@ -26,7 +26,8 @@ from onetape.execution.simulated.fees import BpsFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.research.sweep_pool import NumberedSet, in_tiles
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec

@@ -428,6 +428,25 @@ class PositionSettled(
     cash: int
 
 
+class ContractAdjusted(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="contract.adjusted"
+):
+    """What an action of its underlying made of an option: what a contract is exercised for now.
+
+    `contracts` new ones stand for an old one. `strike` is minor units of a unit; `top / bottom`
+    units of the underlying and `cash` minor units in lieu of fractions are delivered a lot.
+    """
+
+    instrument: InstrumentId
+    underlying: InstrumentId
+    kind: CorporateActionKind
+    contracts: int
+    strike: int
+    top: int
+    bottom: int
+    cash: int
+
+
 class MarginStatus(Enum):
     """Where an account stands against its maintenance margin.
 
@@ -622,6 +641,7 @@ Payload = (
     | TransferOrdered
     | TransferRefused
     | PositionSettled
+    | ContractAdjusted
     | MarginStatusChanged
     | TimerFired
     | KillSwitchSet

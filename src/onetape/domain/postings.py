@@ -18,7 +18,7 @@ class PostingKind(Enum):
     | `fx_conversion`   | exchanged      | one leg of an exchange of currencies                 |
     | `variation`       | realized       | daily settlement of a future                         |
     | `settlement`      | realized       | final settlement in cash                             |
-    | `exercise`        | realized       | exercise or assignment of an option                  |
+    | `exercise`        | realized       | cash in lieu of fractions that an option delivers    |
     | `fee`             | fees           | a charge of its own, such as that of a liquidation   |
     | `dividend`        | income         | a dividend on its pay date                           |
     """

@@ -51,6 +51,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         has_reduce_only: Whether it trims an order so that it takes no position beyond flat. Where
             it does not, such an order must fit beside everything else that is open of its side,
             unless it is held: then it is cut when it leaves.
+        replaces_anew: Whether a replacement counts its quantity from its own start, so that what
+            the order fills on the way comes on top: risk counts both.
         can_short: Whether a position may go below zero.
         has_fractions: Whether lots below one unit are whole to it for every order type.
         emulates: Whether what it lacks is emulated; on quotes and depth nothing is.
@@ -63,6 +65,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_post_only: bool = False
     has_iceberg: bool = False
     has_reduce_only: bool = False
+    replaces_anew: bool = False
     can_short: bool = False
     has_fractions: bool = False
     emulates: bool = True

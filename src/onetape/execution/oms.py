@@ -157,7 +157,8 @@ class Order(msgspec.Struct, gc=False):
     """An order as we track it. Only `Oms` changes it.
 
     `lots` 0 means that the venue sizes it at the fill. `lot_cost` is what a lot can cost at the
-    most as far as we know (minor units); `asked_*` is what a replace under way would make of it.
+    most as far as we know (minor units); `asked_*` is what a replace under way would make of it,
+    `beside_lots` what may fill beside that, where the venue counts a replacement from its start.
     `correlation_id` is the seq of the market event or command that started it, `causation_id` the
     seq of its newest event.
     """
@@ -186,12 +187,13 @@ class Order(msgspec.Struct, gc=False):
     conditions: OrderConditions | None = None
     asked_limit_ticks: int = 0
     asked_stop_ticks: int = 0
+    beside_lots: int = 0
 
     @property
     def leaves(self) -> int:
         """Lots that may still fill, at the worst: a replace under way may or may not succeed."""
         ordered = self.lots or self.estimated_lots
-        asked = self.asked_lots
+        asked = self.asked_lots + self.beside_lots
         return (asked if asked > ordered else ordered) - self.filled_lots
 
     @property
@@ -319,5 +321,5 @@ def _cost_after(order: Order, limit_ticks: int) -> int:
 
 
 def _forget_asked(order: Order) -> None:
-    order.asked_lots = order.asked_lot_cost = 0
+    order.asked_lots = order.asked_lot_cost = order.beside_lots = 0
     order.asked_limit_ticks = order.asked_stop_ticks = 0

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.errors import DataError, StrategyError
+from onetape.domain.errors import DataError, OnetapeError, StrategyError
 from onetape.features.cross_section import CrossSection
 from onetape.features.estimator import Estimator, Expression, FeatureMap, FloatColumn
 from onetape.features.timeframe import Timeframed
@@ -47,7 +48,7 @@ def compute_feature_columns(
         no value.
 
     Raises:
-        StrategyError: A feature needs a column that is not there, or compares instruments.
+        StrategyError: A feature needs a column that is not there, compares instruments, or raises.
         DataError: The columns of a feature differ in length, or one holds no numbers.
     """
     for each in features.values():
@@ -62,7 +63,27 @@ def compute_feature_columns(
         from onetape.features.compiled import compute_column_compiled as compute
     else:
         compute = compute_column
-    return {name: compute(features[name], each) for name, each in inputs.items()}
+    found: dict[str, FloatColumn] = {}
+    for name, each in inputs.items():
+        with naming(name):
+            found[name] = compute(features[name], each)
+    return found
+
+
+@contextmanager
+def naming(feature: str) -> Generator[None]:
+    """What `update` raises in the block becomes a `StrategyError` that names the feature."""
+    try:
+        yield
+    except OnetapeError:
+        raise
+    except Exception as error:
+        raise StrategyError(
+            f"raises {type(error).__name__}: {error}",
+            where=f"feature {feature}",
+            remedy="give math.nan where there is no value; to see it, move it over a few rows by "
+            "hand: feature.start().update(...)",
+        ) from error
 
 
 def pays_to_compile(updates: int) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from onetape.domain.bar_buckets import (
+    Ints,
     compute_bucket,
     compute_bucket_open,
     fold_column,
@@ -100,7 +101,7 @@ class Timeframed(Expression, frozen=True):
         return self
 
     def _list_columns(self) -> tuple[str, ...]:
-        self._length_ns()
+        self.length_ns  # noqa: B018 - which refuses what is no timeframe
         own = tuple(dict.fromkeys(self.feature.inputs))
         timed = [each for each in own if each in _TIMES]
         if timed:
@@ -111,7 +112,9 @@ class Timeframed(Expression, frozen=True):
             )
         return (*own, *_TIMES)
 
-    def _length_ns(self) -> int:
+    @property
+    def length_ns(self) -> int:
+        """Length of a bar; 0: a bar is a session."""
         if self.timeframe == _SESSION:
             return 0
         parsed = re.fullmatch(r"([1-9]\d{0,5})([smh])", str(self.timeframe))
@@ -141,7 +144,7 @@ class Timeframed(Expression, frozen=True):
     def start_state(self) -> TimeframedState:
         """No bar yet."""
         return TimeframedState(
-            length_ns=self._length_ns(),
+            length_ns=self.length_ns,
             columns=list(self.inputs[: -len(_TIMES)]),
             update=self._update_inside,
             inside=self.feature.start_state(),
@@ -174,21 +177,84 @@ class Timeframed(Expression, frozen=True):
             inputs: Its columns, each of shape (rows,).
             compute_inside: A host: an estimator's column from the columns of its inputs.
         """
+        bars = LongerBars(self)
+        bars.add(inputs)
+        bars.close(compute_inside)
+        return bars.values(len(inputs[0]))
+
+
+class LongerBars:
+    """The bars of a `Timeframed` over rows that come in blocks, and its value at each row.
+
+    First all blocks are added, then the values are asked for in the same order.
+    """
+
+    def __init__(self, feature: Timeframed) -> None:
+        self._feature = feature
+        self._rows = self._given = 0
+        self._key: int | None = None
+        self._open: list[float] = []
+        self._known_open = 0
+        self._parts: list[list[FloatColumn]] = []
+        self._known_parts: list[Ints] = []
+        self._known = np.zeros(0, dtype=np.int64)
+        self._inside = np.zeros(0)
+
+    def add(self, inputs: tuple[FloatColumn, ...]) -> None:
+        """The inputs of the feature over the next rows."""
         rows = len(inputs[0])
         if not rows:
-            return np.empty(0)
+            return
+        length = self._feature.length_ns
+        names = self._feature.inputs[:-3]
         ts_open, ts_close, session_close = (each.astype(np.int64) for each in inputs[-3:])
-        length = self._length_ns()
         keys = compute_bucket(ts_open, length) if length else session_close
         ends = compute_bucket_open(keys + 1, length) if length else keys
+        columns = inputs[:-3]
+        goes_on = self._key is not None and int(keys[0]) == self._key
+        if goes_on:  # the bar so far is as good as its first row
+            columns = tuple(
+                np.concatenate(([value], column))
+                for value, column in zip(self._open, columns, strict=True)
+            )
+        elif self._key is not None:
+            self._end([np.array([value]) for value in self._open], np.array([self._known_open]))
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         last = np.concatenate([starts[1:], [rows]]) - 1
-        bars = {
-            name: reduce_column(name, column, starts, last)
-            for name, column in zip(self.inputs, inputs[:-3], strict=False)
-        }
-        chosen = tuple(bars[name] for name in self.feature.inputs)
-        inside = compute_inside(self.feature, chosen)
-        known = np.where(ts_close[last] >= ends[last], last, last + 1)
-        at = np.searchsorted(known, np.arange(rows), side="right") - 1
-        return np.where(at >= 0, inside[np.maximum(at, 0)], NAN)
+        known = np.where(ts_close[last] >= ends[last], last, last + 1) + self._rows
+        shift = len(columns[0]) - rows if columns else 0
+        starts, last = np.concatenate(([0], starts[1:] + shift)), last + shift
+        bars = [
+            reduce_column(name, column, starts, last)
+            for name, column in zip(names, columns, strict=True)
+        ]
+        self._end([each[:-1] for each in bars], known[:-1])
+        self._open, self._known_open = [float(each[-1]) for each in bars], int(known[-1])
+        self._key = int(keys[-1])
+        self._rows += rows
+
+    def _end(self, bars: list[FloatColumn], known: Ints) -> None:
+        self._parts.append(bars)
+        self._known_parts.append(known)
+
+    def close(
+        self, compute_inside: Callable[[Estimator, tuple[FloatColumn, ...]], FloatColumn]
+    ) -> None:
+        """No more rows come; see `Timeframed.compute_column`."""
+        if self._key is None:
+            return
+        self._end([np.array([value]) for value in self._open], np.array([self._known_open]))
+        whole = [np.concatenate(each) for each in zip(*self._parts, strict=True)]
+        named = dict(zip(self._feature.inputs, whole, strict=False))
+        feature = self._feature.feature
+        self._known = np.concatenate(self._known_parts)
+        self._inside = compute_inside(feature, tuple(named[each] for each in feature.inputs))
+
+    def values(self, rows: int) -> FloatColumn:
+        """The values at the next so many rows."""
+        if not rows:
+            return np.empty(0)
+        own = np.arange(self._given, self._given + rows)
+        self._given += rows
+        at = np.searchsorted(self._known, own, side="right") - 1
+        return np.where(at >= 0, self._inside[np.maximum(at, 0)], NAN)

@@ -19,13 +19,14 @@ before them alone; spin-offs are refused, since what was spun off has no price h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import msgspec
 import numpy as np
 
 from onetape.domain.errors import DataError
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.domain.timestamps import to_iso
 from onetape.marketdata.bars import BarColumns, FloatArray, slice_rows
@@ -55,6 +56,44 @@ class DividendBase(Enum):
 
     CUM_CLOSE = "cum_close"
     EX_CLOSE = "ex_close"
+
+
+_IN_PRICES = {
+    "splits": (True, False), "dividends": (False, True), "all": (True, True),
+    "vendor": (True, True),
+}  # fmt: skip
+"""By the adjustment of a dataset: whether splits, and whether cash dividends, are in its prices."""
+
+
+def check_raw(
+    adjustments: Mapping[InstrumentId, str], actions: Sequence[CorporateAction], *, as_paid: bool
+) -> None:
+    """That actions and prices of a session are of the same shares, and nothing happens twice.
+
+    Args:
+        adjustments: Of the dataset of each instrument; other words than ours are not judged.
+        actions: Those of the session.
+        as_paid: Whether amounts are a share of their own day, as in the catalog. Then adjusted
+            prices go with none of them; else only with those that are not in the prices already.
+
+    Raises:
+        DataError: They are not.
+    """
+    for action in actions:
+        word = adjustments.get(action.instrument, "none")
+        splits, dividends = _IN_PRICES.get(word, (False, False))
+        is_dividend = action.kind is CorporateActionKind.CASH_DIVIDEND
+        what = f"the {action.kind.value} at {to_iso(action.ts_event)}"
+        if (splits and action.kind.scales) or (dividends and is_dividend):
+            raise DataError(
+                f"its prices are adjusted ({word}): {what} is in them already",
+                where=action.instrument, remedy="use raw prices, or leave such actions out",
+            )  # fmt: skip
+        if as_paid and splits and action.kind is not CorporateActionKind.SYMBOL_CHANGE:
+            raise DataError(
+                f"its prices are adjusted ({word}), and {what} is of the shares of its day",
+                where=action.instrument, remedy="use raw prices, or a file of actions that fits",
+            )  # fmt: skip
 
 
 class Factors(msgspec.Struct, frozen=True, eq=False):

@@ -39,7 +39,7 @@ class CheckRule(Enum):
     |               | after a forgotten clock change or a wrong time zone                        |
     | `outlier`     | returns that are more than `robust_z` robust deviations from the median    |
     | `split_like`  | outliers that open at almost exactly a usual ratio of the last close, as   |
-    |               | after a split that nobody told                                             |
+    |               | after a split that nobody told; those of the catalog are taken out before  |
     | `zero_volume` | bars without volume, in a dataset that has any                             |
     | `stale`       | bars of a run of at least `stale_bars` with the same four prices           |
     """
@@ -64,7 +64,11 @@ class CheckSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the rules need: the bars, and what time says of them."""
+    """What the rules need: the bars, and what time says of them.
+
+    `splits` are new shares for an old one at each row, float64 of shape (rows,): what is known of
+    them is no outlier. None: nothing is known.
+    """
 
     columns: BarColumns
     timeframe: str
@@ -72,6 +76,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sessions: Sessions
     ts_now: int
     settings: CheckSettings
+    splits: FloatArray | None = None
 
     @property
     def prices(self) -> list[FloatArray]:
@@ -95,12 +100,13 @@ def look_at(
     calendar: SessionCalendar,
     ts_now: int,
     settings: CheckSettings,
+    splits: FloatArray | None = None,
 ) -> Checked:
     """The bars with the sessions around them; there must be one bar at least."""
     ends = int(columns["ts_open"][0]), int(columns["ts_close"][-1])
     return Checked(
         columns=columns, timeframe=timeframe, calendar=calendar,
-        sessions=list_sessions(calendar, *ends), ts_now=ts_now, settings=settings,
+        sessions=list_sessions(calendar, *ends), ts_now=ts_now, settings=settings, splits=splits,
     )  # fmt: skip
 
 
@@ -175,10 +181,12 @@ def _hour_shift(bars: Checked) -> BoolArray:
 
 
 def _returns(bars: Checked) -> FloatArray:
-    """Logarithm of each close over the one before it; 0 where there is none."""
+    """Logarithm of each close over the one before it in shares of then; 0 where there is none."""
     close = bars.columns["close"]
     with np.errstate(all="ignore"):
         returns = np.diff(np.log(close), prepend=np.log(close[:1]))
+        if bars.splits is not None:
+            returns[1:] += np.log(bars.splits[1:])
     return np.where(np.isfinite(returns), returns, 0.0)
 
 
@@ -208,6 +216,8 @@ def _split_like(bars: Checked) -> BoolArray:
     open_, _, _, close = bars.prices
     with np.errstate(all="ignore"):
         jump = np.concatenate([[1.0], open_[1:] / close[:-1]])
+        if bars.splits is not None:
+            jump[1:] *= bars.splits[1:]
     jump = np.where(np.isfinite(jump) & (jump > 0), jump, 1.0)
     at = np.clip(np.searchsorted(_RATIOS, jump), 1, len(_RATIOS) - 1)
     off = np.minimum(np.abs(jump / _RATIOS[at] - 1), np.abs(jump / _RATIOS[at - 1] - 1))

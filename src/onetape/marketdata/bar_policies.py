@@ -16,6 +16,7 @@ from onetape.marketdata.bar_checks import CheckRule, CheckSettings, find_rows, l
 from onetape.marketdata.bars import BarColumns, BoolArray, IntArray
 from onetape.marketdata.calendars import build_calendar
 from onetape.marketdata.catalog import Catalog, WriteOutcome
+from onetape.marketdata.stored_events import find_splits
 
 
 class Policy(Enum):
@@ -106,7 +107,10 @@ def check_dataset(
     definition = catalog.instrument(instrument_id)
     (stored,) = catalog.read_many([instrument_id], timeframe)
     calendar = build_calendar(definition.calendar, timezone)
-    bars = look_at(stored.columns, timeframe, calendar, ts_now, settings or CheckSettings())
+    splits = None
+    if stored.adjustment == "none":  # else they are in the prices
+        splits = find_splits(catalog, definition.id, calendar.timezone, stored.columns)
+    bars = look_at(stored.columns, timeframe, calendar, ts_now, settings or CheckSettings(), splits)
     return CheckReport(
         instrument=definition.id,
         timeframe=timeframe,

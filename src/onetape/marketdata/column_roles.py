@@ -109,9 +109,13 @@ def assign_columns(
         if found:
             column[role] = found[0]
         elif role not in optional:
+            taken = {each for known in aliases.values() for each in known}
+            spare = [name for name in free if _plain(name) not in taken]
+            words = [each for each in usual if len(each) > 2]
+            likely = [name for name in spare if any(each in _plain(name) for each in words)]
             raise DataError(
                 f"no column for {role!r} in the header {', '.join(map(repr, names))}", where=where,
-                remedy=f"map one of them, like \"{names[-1]}={role}\"",
+                remedy=f"map one of them, like \"{[*likely, *spare, names[-1]][0]}={role}\"",
             )  # fmt: skip
     return column
 

@@ -51,10 +51,23 @@ def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
     except (DeltaError, OSError) as error:
         if failure := describe_failure(error, path):
             raise failure from None
+        newest = None if version is None else _newest_version(path)
+        if version is not None and newest is not None and newest < version:
+            raise DataError(f"there is no version {version}: the newest is {newest}",
+                            where=locate(path)) from None  # fmt: skip
         what = "the table" if version is None else f"version {version} of the table"
         raise DataError(
             f"{what} can't be opened: {_first_line(error)}", where=locate(path)
         ) from None
+
+
+def _newest_version(path: Path) -> int | None:
+    """None where the table can't be opened at all."""
+    try:
+        table = open_table(path)
+    except DataError:
+        return None
+    return None if table is None else table.version()
 
 
 def list_files(table: DeltaTable, path: Path) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Depth:
         instrument: Whose.
         columns: Of the whole timeline: of quotes or depth, or of prints alone.
         rows: The rows of the instrument, rising.
+        has_levels: Whether there are changes of the depth among them.
 
     Attributes:
         row: The newest row that is in it; -1 before any.
@@ -37,7 +38,7 @@ class Depth:
     """
 
     __slots__ = (
-        "_at", "_book", "_changed", "_columns", "_instrument", "_quote_rows", "_rest", "_rows",
+        "_at", "_book", "_changed", "_columns", "_instrument", "_quote", "_rest", "_rows",
         "has_quotes", "is_late", "is_whole", "row", "ts_event", "what",
     )  # fmt: skip
 
@@ -46,21 +47,21 @@ class Depth:
         instrument: Instrument,
         columns: Mapping[str, npt.NDArray[Any]],
         rows: npt.NDArray[np.int64],
+        *,
+        has_levels: bool = False,
     ) -> None:
         self.has_quotes = "what" in columns
         if not self.has_quotes:
-            count = len(columns["ts_event"])
-            bare = {name: np.zeros(count) for name in ("bid", "ask", "bid_size", "ask_size")}
-            whole = {"is_whole": np.ones(count, dtype=np.int64), "side": columns["aggressor"]}
-            columns = {**columns, **bare, **whole, "what": np.full(count, _PRINT)}
+            bare = dict.fromkeys(("bid", "ask", "bid_size", "ask_size"), np.float64(0.0))
+            told = {**bare, "is_whole": np.int64(1), "what": np.int64(_PRINT)}
+            shape = columns["ts_event"].shape
+            same = {name: np.broadcast_to(value, shape) for name, value in told.items()}
+            columns = {**columns, **same, "side": columns["aggressor"]}
         self._instrument = instrument
         self._columns: Mapping[str, npt.NDArray[Any]] = columns
-        self._rows: list[int] = rows.tolist()
-        what = columns["what"][rows]
-        self._book = OrderBook() if (what == _DELTA).any() else None
-        self._quote_rows: list[int] = np.maximum.accumulate(
-            np.where(what == _QUOTE, rows, -1)
-        ).tolist()
+        self._rows: Sequence[int] = rows.data
+        self._book = OrderBook() if has_levels else None
+        self._quote = (-1, -1)
         self._rest: dict[tuple[bool, int], int] = {}
         self._changed: dict[tuple[bool, int], int] = {}
         self._at = -1
@@ -164,4 +165,11 @@ class Depth:
         """The row that has told the size of a level; another row tells another size."""
         if self._book is not None:
             return self._changed.get((is_bid, ticks), -1)
-        return self._quote_rows[self._at] if self._at >= 0 else -1
+        found, seen = self._quote  # the newest quote, and up to where it was looked for
+        what = self._columns["what"]
+        for at in range(self._at, seen, -1):
+            if what.item(self._rows[at]) == _QUOTE:
+                found = self._rows[at]
+                break
+        self._quote = (found, self._at)
+        return found

@@ -75,7 +75,10 @@ def list_changes(catalog: Catalog, dataset: str, timeframe: str) -> list[Change]
         if each.get("dataset") == name
     ]
     if not found:
-        known = sorted({each["dataset"] for each in recorded.values() if "dataset" in each})
+        known = sorted(
+            [f"{each.instrument} {each.timeframe}" for each in catalog.datasets()]
+            + [f"{each.dataset} {each.kind}" for each in catalog.records.datasets()]
+        )
         raise DataError(f"no version of {name} is recorded", where=str(catalog.path),
                         remedy=nearest(name, known))  # fmt: skip
     return found

@@ -5,33 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
-from onetape.domain.instrument import Instrument
-from onetape.domain.market import BOOK, QUOTES, TRADES, TickKind
+from onetape.domain.market import BOOK, QUOTES, TRADES
 from onetape.domain.timestamps import to_iso
-from onetape.marketdata.bars import IntArray
-from onetape.marketdata.record_kinds import RecordColumns, RecordKind, to_record_kind
-from onetape.marketdata.records import compute_records_hash
-from onetape.marketdata.side_files import NO_FILES, SideFiles
-from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
+from onetape.marketdata.adjustment import check_raw
+from onetape.marketdata.column_file import ColumnFile
+from onetape.marketdata.record_kinds import RecordColumns, RecordKind, shape_of, to_record_kind
+from onetape.marketdata.records import RecordStream, compute_records_hash
+from onetape.marketdata.side_files import IN_CATALOG, NO_FILES, SideFiles
+from onetape.marketdata.tick_pieces import QUALITY, TickSeries
+from onetape.marketdata.tick_timeline import build_ticks
 from onetape.marketdata.timeline import (
     Reading,
     Timeline,
-    build_trade_timeline,
+    TimelineKind,
     ever_members,
     load_timeline,
     place_files,
     place_universe,
 )
-from onetape.marketdata.trades import add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog
 
 _SOURCE = "catalog"
+_KINDS: Mapping[RecordKind, TimelineKind] = {
+    RecordKind.TRADES: "trades", RecordKind.QUOTES: "quotes", RecordKind.BOOK: "book",
+}  # fmt: skip
 
 
 TICK_DATA = (TRADES, QUOTES, BOOK, f"{QUOTES}+{TRADES}", f"{BOOK}+{TRADES}")
@@ -62,6 +66,18 @@ def load_market_data(
     if choice is not None:
         timeline.universe = place_universe(catalog, choice, timeline, (), ts_start, versions)
     return timeline
+
+
+def check_footings(timeline: Timeline, files: SideFiles) -> None:
+    """That a session about to begin has no action twice; see `adjustment.check_raw`.
+
+    One that ran is run again as it was, so loading does not ask.
+
+    Raises:
+        DataError: It has.
+    """
+    footings = {each.instrument: each.adjustment for each in timeline.datasets}
+    check_raw(footings, timeline.actions, as_paid=files.actions == IN_CATALOG)
 
 
 def load_ticks(
@@ -95,76 +111,72 @@ def load_ticks(
             raise DataError(
                 f"{what} carry no {key}", where=str(path), remedy="leave the file out, or use bars"
             )
-    main: list[tuple[Instrument, RecordColumns]] = []
-    prints: dict[str, RecordColumns] = {}
+    main: list[TickSeries] = []
+    prints: dict[str, TickSeries] = {}
     pins: list[DatasetPin] = []
-    flags: list[list[IntArray]] = []
     newest = catalog.records.newest()  # one for all, though others may write meanwhile
     for name in instrument_ids:
         definition = catalog.instrument(name)
         read = {
-            kind: catalog.records.read(
-                kind, name, version=versions.get(name, newest), ts_start=ts_start, ts_end=ts_end
+            kind: _lay_aside(
+                catalog.records.stream(
+                    kind, name, version=versions.get(name, newest), ts_start=ts_start, ts_end=ts_end
+                ),
+                kind,
             )
             for kind in kinds
         }
-        flags.append([each.columns["quality"] for each in read.values()])
-        rows = {kind: _without_quality(each.columns) for kind, each in read.items()}
-        first = rows[kinds[0]]["ts_event"]
+        first = read[kinds[0]].columns["ts_event"]
         if not len(first):
             raise DataError(f"{name} has no {kinds[0].value} from {to_iso(ts_start)} to "
                             f"{to_iso(ts_end)}")  # fmt: skip
-        main.append((definition, rows[kinds[0]]))
+        series = {
+            kind: TickSeries(definition, kind.value, each.columns, each.file)
+            for kind, each in read.items()
+        }
+        main.append(series[kinds[0]])
         if len(kinds) > 1:
-            prints[definition.id] = rows[RecordKind.TRADES]
-        parts = [compute_records_hash(each) for each in rows.values()]
+            prints[definition.id] = series[RecordKind.TRADES]
         pins.append(
             DatasetPin(
                 instrument=definition.id,
                 timeframe=what,
                 table_version=max(each.version for each in read.values()),
-                content_hash=parts[0] if len(parts) == 1 else "+".join(parts),
-                rows=sum(len(each["ts_event"]) for each in rows.values()),
+                content_hash="+".join(each.content_hash for each in read.values()),
+                rows=sum(map(len, series.values())),
                 ts_first=int(first[0]),
                 ts_last=int(first[-1]),
             )
         )
-    if what == TRADES:
-        series = [(one, add_bar_columns(complete_trades(columns, one.id))) for one, columns in main]
-        actions, steps, pinned = place_files(files, catalog, series, ts_end, versions)
-        timeline = build_trade_timeline(
-            main, source=_SOURCE, actions=actions, steps=steps, datasets=pins, action_pins=pinned
-        )
-    else:
-        build = build_quote_timeline if kinds[0].value == QUOTES else build_book_timeline
-        opens = [(one, {"ts_open": columns["ts_event"] - 1}) for one, columns in main]
-        _, steps, pinned = place_files(files, catalog, opens, ts_end, versions)
-        timeline = build(
-            main, source=_SOURCE, trades=prints or None, datasets=pins, steps=steps,
-            action_pins=pinned,
-        )  # fmt: skip
-    add_quality(timeline, flags)
-    return timeline
+    return build_ticks(
+        main, prints, kind=_KINDS[kinds[0]], source=_SOURCE, datasets=pins,
+        place=(
+            None
+            if files == NO_FILES
+            else lambda bars: place_files(files, catalog, bars, ts_end, versions)
+        ),
+    )  # fmt: skip
 
 
-def add_quality(timeline: Timeline, flags: Sequence[Sequence[IntArray]]) -> None:
-    """Give the rows the quality flags of their records, where any has one.
+class _LaidAside(msgspec.Struct, frozen=True, eq=False):
+    """Records that have been read: with their flags where one has any."""
 
-    `flags` are those of the records of each instrument, in their order: of what the timeline is of,
-    then of the prints between. A row keeps its place among the rows of its kind and instrument.
-    """
-    if not any(each.any() for own in flags for each in own):
-        return
-    quality = np.zeros(len(timeline), dtype=np.int64)
-    for instrument, (main, *prints) in zip(timeline.instruments, flags, strict=True):
-        rows = timeline.rows_of(instrument.id)
-        if prints:
-            is_print = timeline.columns["what"][rows] == TickKind.PRINT
-            quality[rows[is_print]] = prints[0]
-            rows = rows[~is_print]
-        quality[rows] = main
-    timeline.columns = {**timeline.columns, "quality": quality}
+    columns: RecordColumns
+    file: ColumnFile
+    version: int
+    content_hash: str
 
 
-def _without_quality(columns: RecordColumns) -> RecordColumns:
-    return {name: column for name, column in columns.items() if name != "quality"}
+def _lay_aside(stream: RecordStream, kind: RecordKind) -> _LaidAside:
+    """Read records a day at a time."""
+    shape = shape_of(kind)
+    types = {name: np.int64 if name in shape.ints else np.float64 for name in shape.columns}
+    file = ColumnFile(types, stream.rows_max)
+    is_flagged = False
+    for day in stream:
+        file.append(day)
+        is_flagged = is_flagged or bool(day[QUALITY].any())
+    columns = file.read()
+    rows = {name: column for name, column in columns.items() if name != QUALITY}
+    found = compute_records_hash(rows, file.release)
+    return _LaidAside(columns if is_flagged else rows, file, stream.version, found)

@@ -9,7 +9,7 @@ rows stand; files never change, and older versions stay readable.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import to_iso
+from onetape.marketdata.column_file import BLOCK_ROWS
 from onetape.marketdata.delta_table import (
     commit,
     list_files,
@@ -72,6 +73,20 @@ class StoredRecords(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     version: int
     columns: RecordColumns
+
+
+class RecordStream(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Records by day, in order, with the version that changed them last.
+
+    `rows_max` is how many there are at most; `read_days` reads them from the first one on.
+    """
+
+    version: int
+    rows_max: int
+    read_days: Callable[[], Iterator[RecordColumns]]
+
+    def __iter__(self) -> Iterator[RecordColumns]:
+        return self.read_days()
 
 
 class Records:
@@ -147,21 +162,32 @@ class Records:
         version: int | None = None,
         ts_start: int = ALWAYS[0],
         ts_end: int = ALWAYS[1],
-    ) -> Iterator[RecordColumns]:
-        """`read`, a day of trades, quotes or book deltas at a time: memory is that of one day."""
+    ) -> RecordStream:
+        """`read`, a day of trades, quotes or book deltas at a time: memory is that of one day.
+
+        Raises:
+            DataError: As `read`.
+        """
         import polars as pl
 
         table = open_table(self.path, version)
         files = None if table is None else self._list(table)
         here = self._select(files, kind, dataset)
-        for day in here["day"].unique().sort().to_list():
-            if kind.by_day and not day_of(np.array([ts_start]))[0] <= day <= (ts_end - 1) // DAY_NS:
-                continue
-            columns = self._read(
-                here.filter(pl.col("day") == day), kind, dataset, ts_start, ts_end
-            ).columns
-            if len(columns["ts_event"]):
-                yield columns
+        chosen = here.filter((pl.col("ts_last") >= ts_start) & (pl.col("ts_first") < ts_end))
+
+        def read_days() -> Iterator[RecordColumns]:
+            for day in chosen["day"].unique().sort().to_list():
+                columns = self._read(
+                    chosen.filter(pl.col("day") == day), kind, dataset, ts_start, ts_end
+                ).columns
+                if len(columns["ts_event"]):
+                    yield columns
+
+        return RecordStream(
+            version=int(here["version"].to_numpy().max()),
+            rows_max=int(chosen["rows"].sum()),
+            read_days=read_days,
+        )
 
     def write(
         self,
@@ -321,9 +347,6 @@ class Records:
         )
 
 
-DAY_NS = 86_400_000_000_000
-
-
 def _is_same(new: RecordColumns, stored: RecordColumns) -> bool:
     return len(new["ts_event"]) == len(stored["ts_event"]) and all(
         _is_equal(column, stored[name]) for name, column in new.items()
@@ -380,14 +403,21 @@ def _schema() -> dict[str, type[pl.DataType]]:
     }
 
 
-def compute_records_hash(columns: RecordColumns) -> str:
-    """SHA-256 (hex) of the rows: names and little-endian bytes of the columns; texts as UTF-8."""
+def compute_records_hash(columns: RecordColumns, release: Callable[[], None] | None = None) -> str:
+    """SHA-256 (hex) of the rows: names and little-endian bytes of the columns; texts as UTF-8.
+
+    `release` is called now and then; see `ColumnFile.release`.
+    """
     digest = hashlib.sha256()
     for name in sorted(columns):
         column = columns[name]
         digest.update(name.encode())
         if column.dtype.kind in "OU":
             digest.update("\0".join(map(str, column.tolist())).encode())
-        else:
-            digest.update(np.ascontiguousarray(column, column.dtype.newbyteorder("<")).data)
+            continue
+        for first in range(0, len(column), BLOCK_ROWS):
+            block = column[first : first + BLOCK_ROWS]
+            digest.update(np.ascontiguousarray(block, column.dtype.newbyteorder("<")).data)
+            if release is not None:
+                release()
     return digest.hexdigest()

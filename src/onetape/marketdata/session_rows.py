@@ -72,6 +72,10 @@ class SessionRows(Protocol):
         """Position of the instrument of each row."""
         ...
 
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice."""
+        ...
+
 
 class SliceWindow(Sequence[T]):
     """Values of the rows of the newest slice, found by the number of the row in the session."""
@@ -164,6 +168,10 @@ class LiveRows:
         ticks = sorted(ticks, key=lambda each: (self._index[each.instrument],
                                                 not isinstance(each.tick, TradeTick)))  # fmt: skip
         return self._begin(ticks, self._follow(ticks))
+
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice."""
+        return self.row_ends.index(True, row)
 
     def _follow(self, ticks: Sequence[TickHeard]) -> list[TickRow]:
         if self.kind == "trades":

@@ -20,11 +20,13 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
+from onetape.marketdata.bars import BarColumns, FloatArray
 from onetape.marketdata.corporate_actions import ActionRow
 from onetape.marketdata.funding import FundingRow
 from onetape.marketdata.halts import HaltRow, check_statuses
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind
 from onetape.marketdata.side_files import pin_nothing
+from onetape.marketdata.timezones import utc_to_local_days
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog
@@ -154,6 +156,37 @@ class StoredEvents:
             for name, columns in self._found.items()
             for row in _split(columns)
         ]
+
+
+def find_splits(
+    catalog: Catalog, instrument: InstrumentId, zone: str, columns: BarColumns
+) -> FloatArray:
+    """New shares for an old one at each bar, by the newest splits and share dividends stored.
+
+    Args:
+        catalog: Where they are.
+        instrument: Whose bars.
+        zone: Of its local days.
+        columns: `BAR_COLUMNS` of raw bars; an action counts at the first bar of its time or later.
+    """
+    ratios = np.ones(len(columns["ts_open"]))
+    wanted = RecordKind.CORPORATE_ACTIONS
+    stored = catalog.records.read_all(wanted, [instrument], None).get(instrument)
+    if stored is None:
+        return ratios
+    days = utc_to_local_days(columns["ts_open"], zone)
+    for row in _split(stored):
+        kind = CorporateActionKind(row["name"])
+        if not kind.scales:
+            continue
+        times, ts = columns["ts_open"], row["ts_event"]
+        if row["is_date"]:
+            times, ts = days, ts // NS_PER_DAY
+        at = int(np.searchsorted(times, ts))
+        new = row["value"] + (row["divisor"] if kind is CorporateActionKind.STOCK_DIVIDEND else 0)
+        if at < len(ratios) and new > 0 and row["divisor"] > 0:
+            ratios[at] *= new / row["divisor"]
+    return ratios
 
 
 def check_beside_stored(

@@ -1,4 +1,4 @@
-"""Quotes and changes of the depth in memory as columns, with the prints between them.
+"""Quotes and changes of the depth as columns, and what stands behind each row of them.
 
 Whoever reads a row finds the best bid and ask that stand behind it, so nobody has to go back.
 """
@@ -26,7 +26,6 @@ from onetape.domain.nearest import nearest
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.marketdata.order_book import OrderBook
-from onetape.marketdata.trades import complete_trades
 
 TickColumns = dict[str, npt.NDArray[Any]]
 """`TICK_COLUMNS` of quotes, prints and changes of the depth, shape (rows,)."""
@@ -40,7 +39,9 @@ _FLOAT_NOISE = 1e-15
 _QUOTE, _PRINT, _DELTA = TickKind.QUOTE.value, TickKind.PRINT.value, TickKind.DELTA.value
 
 
-def complete_quotes(columns: Mapping[str, npt.NDArray[Any]], where: str) -> TickColumns:
+def complete_quotes(
+    columns: Mapping[str, npt.NDArray[Any]], where: str, *, first_row: int = 0
+) -> TickColumns:
     """Quotes of one instrument, checked, with the columns that were left out.
 
     Args:
@@ -48,21 +49,26 @@ def complete_quotes(columns: Mapping[str, npt.NDArray[Any]], where: str) -> Tick
             (units, all float64); `ts_known` (int64, else `ts_event`) and `session_close` (int64,
             else the end of the UTC day). A side of size 0 is empty, whatever its price.
         where: Names the data in errors.
+        first_row: Number of the first of them, as errors count.
 
     Raises:
         DataError: A column is missing, unknown, or of another type or length; quotes run backwards
             or are known before they happen; a price or size can't be; or a quote is crossed.
     """
-    taken = _complete(columns, QUOTE_INT_COLUMNS, QUOTE_FLOAT_COLUMNS, (), "quote", where)
+    taken = _complete(
+        columns, QUOTE_INT_COLUMNS, QUOTE_FLOAT_COLUMNS, (), "quote", where, first_row
+    )
     bid, ask = taken["bid"], taken["ask"]
     both = (taken["bid_size"] > 0) & (taken["ask_size"] > 0)
-    _refuse(taken, (("quote whose bid is above its ask", both & (bid > ask)),), where)
+    _refuse(taken, (("quote whose bid is above its ask", both & (bid > ask)),), where, first_row)
     for side in ("bid", "ask"):
         taken[side] = np.where(taken[f"{side}_size"] > 0, taken[side], 0.0)
     return taken
 
 
-def complete_deltas(columns: Mapping[str, npt.NDArray[Any]], where: str) -> TickColumns:
+def complete_deltas(
+    columns: Mapping[str, npt.NDArray[Any]], where: str, *, first_row: int = 0
+) -> TickColumns:
     """Changes of the depth of one instrument, checked, with the columns that were left out.
 
     The first of them build the book from nothing: a snapshot is the changes that make it. Rows of
@@ -74,74 +80,157 @@ def complete_deltas(columns: Mapping[str, npt.NDArray[Any]], where: str) -> Tick
             `ts_event`), `update_id` (int64, else 0) and `session_close` (int64, else the end of the
             UTC day).
         where: Names the data in errors.
+        first_row: Number of the first of them, as errors count.
 
     Raises:
         DataError: A column is missing, unknown, or of another type or length; changes run backwards
             or are known before they happen; or a price or size can't be.
     """
     taken = _complete(
-        columns, DELTA_INT_COLUMNS, DELTA_FLOAT_COLUMNS, ("update_id",), "change", where
+        columns, DELTA_INT_COLUMNS, DELTA_FLOAT_COLUMNS, ("update_id",), "change", where, first_row
     )
     unknown = ~np.isin(taken["is_bid"], (0, 1))
-    _refuse(taken, (("change that is of no side", unknown),), where)
+    _refuse(taken, (("change that is of no side", unknown),), where, first_row)
     return taken
 
 
-def complete_ticks(
-    instrument: Instrument,
-    base: TickColumns,
-    prints: Mapping[str, npt.NDArray[Any]] | None = None,
-) -> TickColumns:
-    """Rows of one instrument in the order in which they were known, as a timeline holds them.
+def stand(instrument: Instrument, columns: TickColumns) -> TickColumns:
+    """All rows of one instrument, `TICK_COLUMNS`, as `Standing.take` gives them.
 
-    At one `ts_known` prints come before quotes and changes: what was traded is told before what is
-    left. The mark (`close`) is the middle of the best bid and ask of the newest whole row that has
-    both, before the first such row the one side that there is or the newest price.
+    Raises:
+        DataError: Like that.
+    """
+    return Standing(instrument).take(columns)
+
+
+class Standing:
+    """What stands behind the rows of one instrument, which come in pieces.
+
+    The mark (`close`) is the middle of the best bid and ask of the newest whole row that has both,
+    before the first such row the one side that there is or the newest price.
 
     Args:
         instrument: Whose price grid the depth must lie on.
-        base: What `complete_quotes` or `complete_deltas` gives.
-        prints: What `complete_trades` takes.
-
-    Raises:
-        DataError: Prints and the rest are known in another order than they happened, the first row
-            has no price, or the depth is off the grid or crossed.
     """
-    where = instrument.id
-    parts = [_spread(base)]
-    if prints is not None:
-        parts.insert(0, _spread(complete_trades(prints, where)))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in TICK_COLUMNS}
-    order = np.argsort(columns["ts_known"], kind="stable")
-    columns = {name: column[order] for name, column in columns.items()}
-    ts_event = columns["ts_event"]
-    late = np.flatnonzero(ts_event[1:] < ts_event[:-1])
-    if len(late):
-        raise DataError(
-            f"a row of {to_iso(int(ts_event[late[0] + 1]))} is known after a later one",
-            where=where,
-            remedy="give prints the same publication delay as the quotes or the depth",
-        )
-    return stand(instrument, columns)
 
+    def __init__(self, instrument: Instrument) -> None:
+        self._instrument = instrument
+        self._rows = 0
+        self._ts_event = 0
+        self._quote = dict.fromkeys(QUOTE_FLOAT_COLUMNS, 0.0)
+        self._middle: float | None = None
+        self._single: float | None = None
+        self._book: OrderBook | None = None
+        self._fed: dict[int, float] = {}
+        self._best = [0.0, 0.0, 0.0, 0.0]
 
-def stand(instrument: Instrument, columns: TickColumns) -> TickColumns:
-    """The rows of one instrument with the best bid and ask behind each, and the columns of a bar.
+    def take(self, columns: TickColumns) -> TickColumns:
+        """The next rows with the best bid and ask behind each, and the columns of a bar.
 
-    Raises:
-        DataError: Like `complete_ticks`.
-    """
-    if (columns["what"] == _DELTA).any():
-        columns = {**columns, **_stand_depth(instrument, columns)}
-    else:
-        newest = _newest(columns["what"] == _QUOTE)
-        for name in QUOTE_FLOAT_COLUMNS:
-            columns = {**columns, name: np.where(newest < 0, 0.0, columns[name][newest])}
-    mark = _mark(columns, instrument.id)
-    ts_event = columns["ts_event"]
-    prices = dict.fromkeys(("open", "high", "low", "close"), mark)
-    volume = np.where(columns["what"] == _PRINT, columns["size"], 0.0)
-    return {**columns, "ts_open": ts_event - 1, "ts_close": ts_event, **prices, "volume": volume}
+        Raises:
+            DataError: The rows are known in another order than they happened, the first row has no
+                price, or the depth is off the grid or crossed.
+        """
+        rows = len(columns["ts_event"])
+        if not rows:
+            return columns
+        self._check_order(columns["ts_event"])
+        if self._book is None and (columns["what"] == _DELTA).any():
+            self._book = OrderBook()
+        if self._book is not None:
+            columns = {**columns, **self._stand_depth(self._book, columns)}
+        else:
+            newest = _newest(columns["what"] == _QUOTE)
+            for name in QUOTE_FLOAT_COLUMNS:
+                values = np.where(newest < 0, self._quote[name], columns[name][newest])
+                self._quote[name] = float(values[-1])
+                columns = {**columns, name: values}
+        mark = self._mark(columns)
+        self._rows += rows
+        ts_event = columns["ts_event"]
+        prices = dict.fromkeys(("open", "high", "low", "close"), mark)
+        volume = np.where(columns["what"] == _PRINT, columns["size"], 0.0)
+        return {
+            **columns, "ts_open": ts_event - 1, "ts_close": ts_event, **prices, "volume": volume
+        }  # fmt: skip
+
+    def _check_order(self, ts_event: npt.NDArray[np.int64]) -> None:
+        before = self._ts_event if self._rows else ts_event[0]
+        late = np.flatnonzero(np.diff(ts_event, prepend=before) < 0)
+        if len(late):
+            raise DataError(
+                f"a row of {to_iso(int(ts_event[late[0]]))} is known after a later one",
+                where=self._instrument.id,
+                remedy="give prints the same publication delay as the quotes or the depth",
+            )
+        self._ts_event = int(ts_event[-1])
+
+    def _mark(self, columns: TickColumns) -> npt.NDArray[np.float64]:
+        has_bid, has_ask = columns["bid_size"] > 0, columns["ask_size"] > 0
+        middle = (columns["bid"] + columns["ask"]) / 2
+        newest = _newest(has_bid & has_ask)
+        known = 0.0 if self._middle is None else self._middle
+        mark: npt.NDArray[np.float64] = np.where(newest < 0, known, middle[newest])
+        if self._middle is None:
+            self._mark_alone(columns, has_bid, has_ask, newest, mark)
+        if newest[-1] >= 0:
+            self._middle = float(mark[-1])
+        return mark
+
+    def _mark_alone(
+        self,
+        columns: TickColumns,
+        has_bid: npt.NDArray[np.bool_],
+        has_ask: npt.NDArray[np.bool_],
+        newest: npt.NDArray[np.int64],
+        mark: npt.NDArray[np.float64],
+    ) -> None:
+        """Fill the marks of rows before the first that has both sides."""
+        what = columns["what"]
+        is_priced = (what == _PRINT) | ((what == _DELTA) & (columns["size"] > 0))
+        side = np.where(has_bid, columns["bid"], columns["ask"])
+        single = np.where(has_bid | has_ask, side, columns["price"])
+        first = _newest(is_priced | has_bid | has_ask)
+        if self._single is None and first[0] < 0:
+            fault = ("first row without a price", np.asarray(first < 0))
+            _refuse(columns, (fault,), self._instrument.id, self._rows)
+        known = 0.0 if self._single is None else self._single
+        singles = np.where(first < 0, known, single[first])
+        mark[newest < 0] = singles[newest < 0]
+        self._single = float(singles[-1])
+
+    def _stand_depth(self, book: OrderBook, columns: TickColumns) -> TickColumns:
+        """Best bid and ask behind each row; within an update those from before it.
+
+        A level of less than a lot is none: nobody can take it.
+        """
+        instrument, fed, best = self._instrument, self._fed, self._best
+        tick, lot = instrument.tick_float, instrument.lot_float
+        _check_grid(columns, tick, instrument.id, self._rows)
+        wanted = ("what", "side", "price", "size", "is_whole")
+        table = zip(*(columns[name].tolist() for name in wanted), strict=True)
+        tops: list[list[float]] = []
+        for row, (what, side, price, size, is_whole) in enumerate(table):
+            if what == _DELTA:
+                ticks = round(price / tick)
+                fed[ticks] = price
+                book.set_level(is_bid=side > 0, ticks=ticks, lots=compute_ticks(size, lot, -1))
+                if is_whole:
+                    if book.is_crossed:
+                        raise DataError(
+                            f"the depth is crossed at {to_iso(int(columns['ts_event'][row]))}",
+                            where=f"{instrument.id} row {self._rows + row}",
+                            remedy="changes are missing: begin anew with a snapshot",
+                        )
+                    best = []
+                    for side_is_bid in (True, False):
+                        top, lots = book.best(is_bid=side_is_bid) or (0, 0)
+                        best += [fed[top] if lots else 0.0, lots * lot]
+            tops.append(best)
+        self._best = best
+        filled = np.array(tops, dtype=np.float64).reshape(len(tops), 4)
+        names = ("bid", "bid_size", "ask", "ask_size")
+        return {name: filled[:, at].copy() for at, name in enumerate(names)}
 
 
 def _complete(
@@ -151,6 +240,7 @@ def _complete(
     optional: Sequence[str],
     noun: str,
     where: str,
+    first_row: int,
 ) -> TickColumns:
     known = (*ints, *floats)
     for name in columns:
@@ -187,39 +277,45 @@ def _complete(
             ),
         ),
         where,
+        first_row,
     )  # fmt: skip
     return complete
 
 
 def _refuse(
-    columns: TickColumns, faults: Sequence[tuple[str, npt.NDArray[np.bool_]]], where: str
+    columns: TickColumns,
+    faults: Sequence[tuple[str, npt.NDArray[np.bool_]]],
+    where: str,
+    first_row: int,
 ) -> None:
     ts_event = columns["ts_event"]
     for what, fault in faults:
         if fault.any():
             row = int(fault.argmax()) + len(ts_event) - len(fault)
-            raise DataError(f"{what}, at {to_iso(int(ts_event[row]))}", where=f"{where} row {row}")
+            raise DataError(
+                f"{what}, at {to_iso(int(ts_event[row]))}", where=f"{where} row {first_row + row}"
+            )
 
 
-def _spread(columns: TickColumns) -> TickColumns:
+def spread(columns: TickColumns) -> TickColumns:
     """One kind of rows as `TICK_COLUMNS`, zero where they have nothing to say."""
     rows = len(columns["ts_event"])
     what = _QUOTE if "bid" in columns else _DELTA if "is_bid" in columns else _PRINT
-    spread: TickColumns = {
+    whole: TickColumns = {
         name: columns.get(name, np.zeros(rows, dtype=np.int64)) for name in TICK_INT_COLUMNS
     }
-    spread |= {name: columns.get(name, np.zeros(rows)) for name in TICK_FLOAT_COLUMNS}
-    spread["what"] = np.full(rows, what, dtype=np.int64)
-    spread["is_whole"] = np.ones(rows, dtype=np.int64)
+    whole |= {name: columns.get(name, np.zeros(rows)) for name in TICK_FLOAT_COLUMNS}
+    whole["what"] = np.full(rows, what, dtype=np.int64)
+    whole["is_whole"] = np.ones(rows, dtype=np.int64)
     if what == _PRINT:
-        spread["side"] = columns["aggressor"]
+        whole["side"] = columns["aggressor"]
     elif what == _DELTA:
-        spread["side"] = 2 * columns["is_bid"] - 1
+        whole["side"] = 2 * columns["is_bid"] - 1
         same = np.ones(max(rows - 1, 0), dtype=np.bool_)
         for name in ("ts_event", "ts_known", "update_id"):
             same &= columns[name][1:] == columns[name][:-1]
-        spread["is_whole"][:-1] = ~same
-    return spread
+        whole["is_whole"][:-1] = ~same
+    return whole
 
 
 def _newest(is_one: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -227,61 +323,9 @@ def _newest(is_one: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return np.maximum.accumulate(np.where(is_one, np.arange(len(is_one)), -1))
 
 
-def _mark(columns: TickColumns, where: str) -> npt.NDArray[np.float64]:
-    has_bid, has_ask = columns["bid_size"] > 0, columns["ask_size"] > 0
-    middle = (columns["bid"] + columns["ask"]) / 2
-    newest = _newest(has_bid & has_ask)
-    mark: npt.NDArray[np.float64] = np.where(newest < 0, 0.0, middle[newest])
-    is_priced = (columns["what"] == _PRINT) | ((columns["what"] == _DELTA) & (columns["size"] > 0))
-    side = np.where(has_bid, columns["bid"], columns["ask"])
-    single = np.where(has_bid | has_ask, side, columns["price"])
-    first = _newest(is_priced | has_bid | has_ask)
-    mark = np.where((newest < 0) & (first >= 0), single[first], mark)
-    if len(first) and first[0] < 0:
-        _refuse(columns, (("first row without a price", np.asarray(first < 0)),), where)
-    return mark
-
-
-def _stand_depth(instrument: Instrument, columns: TickColumns) -> TickColumns:
-    """Best bid and ask behind each row; within an update those from before it.
-
-    A level of less than a lot is none: nobody can take it.
-    """
-    rows = len(columns["what"])
-    stood: TickColumns = {name: np.zeros(rows) for name in QUOTE_FLOAT_COLUMNS}
-    book = OrderBook()
-    fed: dict[int, float] = {}
-    tick, lot = instrument.tick_float, instrument.lot_float
-    _check_grid(columns, tick, instrument.id)
-    best = [0.0, 0.0, 0.0, 0.0]
-    wanted = ("what", "side", "price", "size", "is_whole")
-    table = zip(*(columns[name].tolist() for name in wanted), strict=True)
-    tops: list[list[float]] = []
-    for row, (what, side, price, size, is_whole) in enumerate(table):
-        if what == _DELTA:
-            ticks = round(price / tick)
-            fed[ticks] = price
-            book.set_level(is_bid=side > 0, ticks=ticks, lots=compute_ticks(size, lot, -1))
-            if is_whole:
-                if book.is_crossed:
-                    raise DataError(
-                        f"the depth is crossed at {to_iso(int(columns['ts_event'][row]))}",
-                        where=f"{instrument.id} row {row}",
-                        remedy="changes are missing: begin anew with a snapshot",
-                    )
-                best = []
-                for side_is_bid in (True, False):
-                    top, lots = book.best(is_bid=side_is_bid) or (0, 0)
-                    best += [fed[top] if lots else 0.0, lots * lot]
-        tops.append(best)
-    filled = np.array(tops, dtype=np.float64).reshape(rows, 4)
-    for at, name in enumerate(("bid", "bid_size", "ask", "ask_size")):
-        stood[name] = filled[:, at].copy()
-    return stood
-
-
-def _check_grid(columns: TickColumns, step: float, where: str) -> None:
+def _check_grid(columns: TickColumns, step: float, where: str, first_row: int) -> None:
     exact = columns["price"] / step
     off = np.abs(exact - np.round(exact)) > _ON_GRID + _FLOAT_NOISE * exact
     off &= columns["what"] == _DELTA
-    _refuse(columns, ((f"change whose price is no multiple of {step:g}", off),), where)
+    what = f"change whose price is no multiple of {step:g}"
+    _refuse(columns, ((what, off),), where, first_row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -14,7 +14,6 @@ from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
-    TRADES,
     BarBlock,
     ContractStep,
     CorporateAction,
@@ -33,6 +32,7 @@ from onetape.marketdata.bars import (
     compute_content_hash,
     slice_rows,
 )
+from onetape.marketdata.column_file import BLOCK_ROWS, ColumnFile, Releasing
 from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.corporate_actions import (
     ACTIONS,
@@ -55,7 +55,6 @@ from onetape.marketdata.membership import Membership, UniverseChoice
 from onetape.marketdata.record_kinds import RecordKind
 from onetape.marketdata.side_files import IN_CATALOG, NO_FILES, SideFiles, pin_nothing
 from onetape.marketdata.slices import align_slices
-from onetape.marketdata.trades import TRADE_COLUMNS, add_bar_columns, complete_trades
 
 if TYPE_CHECKING:
     from onetape.marketdata.catalog import Catalog, StoredBars
@@ -107,7 +106,8 @@ class Timeline:
         columns: `BAR_COLUMNS`, each of shape (rows,). Of prints: `TRADE_COLUMNS`, and of the bars
             that they are matched as `ts_open` (`ts_event` less a nanosecond), and under further
             names `ts_close` (of `ts_event`), `open`, `high`, `low`, `close` (of `price`) and
-            `volume` (of `size`). Of quotes and depth: those that `complete_ticks` makes.
+            `volume` (of `size`). Of quotes and depth: `TICK_COLUMNS`, and those of a bar at the
+            mark, as `Standing` gives them. Those of ticks may lie on disk: see `spans`.
         slice_end: bool of shape (rows,): True on the last row of each `ts_known`.
         datasets: What was read from a catalog, one pin for each instrument; empty from memory.
         source: Provenance of the rows.
@@ -140,12 +140,14 @@ class Timeline:
         actions: tuple[CorporateAction, ...] = (),
         action_pins: tuple[DatasetPin, ...] = (),
         steps: tuple[ContractStep, ...] = (),
+        files: tuple[Releasing, ...] = (),
     ) -> None:
         self.kind: TimelineKind = kind
         self.instruments = instruments
         self.instrument_index = instrument_index
         self.columns = columns
-        self.slice_end = _find_slice_ends(columns["ts_known"])
+        self._files = files
+        self.slice_end = self.derive(np.bool_, self._find_slice_ends)
         self.datasets = datasets
         self.source = source
         self.timeframe = timeframe
@@ -172,12 +174,79 @@ class Timeline:
     @property
     def row_ends(self) -> Sequence[bool]:
         """`slice_end` as Python values; made when it is asked for."""
-        return self.slice_end.tolist()
+        return self.values(self.slice_end)
 
     @property
     def row_owners(self) -> Sequence[int]:
         """`instrument_index` as Python numbers; made when it is asked for."""
-        return self.instrument_index.tolist()
+        return self.values(self.instrument_index)
+
+    def values(self, column: npt.NDArray[Any]) -> Sequence[Any]:
+        """A column as Python values. Those of ticks stay where they are."""
+        return column.tolist() if self.kind == "bars" else column.data
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Ranges that all rows are looked at in; behind each the memory of those of ticks is free.
+
+        Of bars it is one range.
+        """
+        step = max(len(self), 1) if self.kind == "bars" else BLOCK_ROWS
+        for first in range(0, len(self), step):
+            yield first, min(first + step, len(self))
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the memory of rows that have been read from disk."""
+        for each in self._files:
+            each.release()
+
+    def derive(
+        self, dtype: npt.DTypeLike, compute: Callable[[int, int], npt.NDArray[Any]]
+    ) -> npt.NDArray[Any]:
+        """A further column, which `compute` gives for rows [first, stop), one of `spans` each."""
+        if self.kind == "bars":
+            return compute(0, len(self))
+        parts = ({"": compute(first, stop)} for first, stop in self.spans())
+        return self.lay_aside({"": dtype}, parts)[""]
+
+    def lay_aside(
+        self,
+        types: Mapping[str, npt.DTypeLike],
+        parts: Iterable[Mapping[str, npt.NDArray[Any]]],
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Further columns, which come in parts; they lie where those of ticks do."""
+        file = ColumnFile(types, len(self))
+        for each in parts:
+            file.append(each)
+        self._files += (file,)
+        return file.read()
+
+    def _find_slice_ends(self, first: int, stop: int) -> BoolArray:
+        """True on the last row of each equal run of `ts_known`."""
+        ts_known = self.columns["ts_known"][first : stop + 1]
+        ends = np.ones(stop - first, dtype=np.bool_)
+        ends[: len(ts_known) - 1] = ts_known[1:] != ts_known[:-1]
+        return ends
+
+    def find_slice_end(self, row: int) -> int:
+        """The first row from `row` on that ends a time slice; the last one ends one."""
+        while not (found := self.slice_end[row : row + BLOCK_ROWS]).any():
+            row += BLOCK_ROWS
+        return row + int(found.argmax())
+
+    def cut(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
+        start, total = 0, len(self)
+        while start < total:
+            stop = self.find_slice_end(min(start + rows, total) - 1) + 1
+            yield start, stop
+            start = stop
+
+    @property
+    def ts_first(self) -> int:
+        """The earliest `ts_open` of a row, ns UTC."""
+        opens = self.columns["ts_open"]
+        return min(int(opens[first:stop].min()) for first, stop in self.spans())
 
     @cached_property
     def day_ends(self) -> list[DayEnd]:
@@ -190,15 +259,28 @@ class Timeline:
         found: dict[int, list[int]] = {}
         ts_known = self.columns["ts_known"]
         for index, instrument in enumerate(self.instruments):
-            rows = self.rows_of(instrument.id)
-            closes = np.maximum.accumulate(self.columns["session_close"][rows])
-            last = np.flatnonzero(np.diff(closes, append=INT64_MAX))
-            ends = np.maximum(closes, ts_known[rows])[last]
-            for ts in ends[ends <= ts_known[-1]].tolist():
-                found.setdefault(ts, []).append(index)
+            for ts in self._find_day_ends(self.rows_of(instrument.id)):
+                if ts <= ts_known[-1]:
+                    found.setdefault(ts, []).append(index)
         times = sorted(found)
         after = np.searchsorted(ts_known, times, side="right").tolist()
         return [DayEnd(ts, rows, tuple(found[ts])) for ts, rows in zip(times, after, strict=True)]
+
+    def _find_day_ends(self, rows: IntArray) -> Iterator[int]:
+        """When the trading days of an instrument with these rows end, in order."""
+        step = max(len(rows), 1) if self.kind == "bars" else BLOCK_ROWS
+        newest = -INT64_MAX
+        for first in range(0, len(rows), step):
+            own = rows[max(first - 1, 0) : first + step]  # a day ends where the next row shows it
+            closes = self.columns["session_close"][own]
+            closes[0] = max(newest, int(closes[0]))
+            closes = np.maximum.accumulate(closes)
+            newest = int(closes[-1])
+            last = np.flatnonzero(closes[1:] != closes[:-1])
+            yield from np.maximum(closes, self.columns["ts_known"][own])[last].tolist()
+            self.release()
+        if len(rows):
+            yield max(newest, int(self.columns["ts_known"][rows[-1]]))
 
     def rows_of(self, instrument_id: str) -> IntArray:
         """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one."""
@@ -264,50 +346,6 @@ def build_timeline(
         actions=ordered,
         action_pins=tuple(action_pins),
         steps=order_steps(steps, series),
-    )
-
-
-def build_trade_timeline(
-    series: Sequence[tuple[Instrument, Mapping[str, npt.NDArray[Any]]]],
-    *,
-    source: str,
-    actions: Sequence[CorporateAction] = (),
-    steps: Sequence[ContractStep] = (),
-    datasets: Sequence[DatasetPin] = (),
-    action_pins: Sequence[DatasetPin] = (),
-) -> Timeline:
-    """Merges trade prints that are in memory, as `build_timeline` does bars.
-
-    Args:
-        series: Each instrument with its prints in time order, as `complete_trades` takes them; the
-            order breaks ties, and prints of one instrument and time keep theirs.
-        source: Provenance, as prints tell it.
-        actions: Corporate actions, as `build_timeline` takes them.
-        steps: Funding and mark prices, as `build_timeline` takes them.
-        datasets: Pins of what `series` was read from.
-        action_pins: Pins of what `actions` and `steps` were read from.
-
-    Raises:
-        DataError: There is no instrument, one comes twice, columns are no prints in time order, or
-            an action or step does not fit (see `order_actions` and `order_steps`).
-    """
-    instruments = check_instruments([instrument for instrument, _ in series])
-    completed = [complete_trades(columns, instrument.id) for instrument, columns in series]
-    bars = list(zip(instruments, map(add_bar_columns, completed), strict=True))
-    ordered = order_actions(actions, bars) if actions else ()
-    merged, index, rows = merge_series(completed, TRADE_COLUMNS)
-    return Timeline(
-        instruments,
-        index,
-        add_bar_columns(merged),
-        dict(zip((each.id for each in instruments), rows, strict=True)),
-        datasets=tuple(datasets),
-        source=source,
-        timeframe=TRADES,
-        kind="trades",
-        actions=ordered,
-        steps=order_steps(steps, bars),
-        action_pins=tuple(action_pins),
     )
 
 
@@ -549,10 +587,3 @@ def _cut(bars: StoredBars, ts_start: int, ts_end: int) -> BarColumns:
             f"{to_iso(ts_end)}", remedy=f"the catalog has {held}",
         )  # fmt: skip
     return slice_rows(columns, first, stop)
-
-
-def _find_slice_ends(ts_known: IntArray) -> BoolArray:
-    """True on the last row of each equal run."""
-    ends = np.ones(len(ts_known), dtype=np.bool_)
-    ends[:-1] = ts_known[1:] != ts_known[:-1]
-    return ends

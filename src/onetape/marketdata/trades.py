@@ -22,7 +22,11 @@ _REQUIRED = ("ts_event", "price", "size")
 
 
 def complete_trades(
-    columns: Mapping[str, npt.NDArray[Any]], where: str, *, in_order: bool = True
+    columns: Mapping[str, npt.NDArray[Any]],
+    where: str,
+    *,
+    in_order: bool = True,
+    first_row: int = 0,
 ) -> TradeColumns:
     """Prints of one instrument, checked, with the columns that were left out.
 
@@ -32,6 +36,7 @@ def complete_trades(
             unknown) and `session_close` (int64, else the end of the UTC day).
         where: Names the data in errors.
         in_order: Whether prints must be in the order of `ts_event` and `ts_known`.
+        first_row: Number of the first of them, as errors count.
 
     Raises:
         DataError: A column is missing, unknown, or of another type or length; prints run backwards
@@ -52,11 +57,11 @@ def complete_trades(
     complete = {"ts_known": ts_event, "aggressor": np.zeros(rows, dtype=np.int64), **columns}
     if "session_close" not in complete:
         complete["session_close"] = ((ts_event - 1) // NS_PER_DAY + 1) * NS_PER_DAY
-    _check_rows(complete, where, in_order=in_order)
+    _check_rows(complete, where, first_row, in_order=in_order)
     return {name: complete[name] for name in TRADE_COLUMNS}
 
 
-def _check_rows(columns: TradeColumns, where: str, *, in_order: bool) -> None:
+def _check_rows(columns: TradeColumns, where: str, first_row: int, *, in_order: bool) -> None:
     ts_event, ts_known, price, size = (
         columns[name] for name in ("ts_event", "ts_known", "price", "size")
     )
@@ -71,7 +76,9 @@ def _check_rows(columns: TradeColumns, where: str, *, in_order: bool) -> None:
     ):
         if fault.any():
             row = int(fault.argmax()) + len(ts_event) - len(fault)
-            raise DataError(f"{what}, at {to_iso(int(ts_event[row]))}", where=f"{where} row {row}")
+            raise DataError(
+                f"{what}, at {to_iso(int(ts_event[row]))}", where=f"{where} row {first_row + row}"
+            )
 
 
 def add_bar_columns(columns: TradeColumns) -> TradeColumns:

@@ -1,10 +1,10 @@
 """What corporate actions make of marks: from an action to the next row of its instruments. Ours.
 
 A mark is the newest close in whole ticks. After a split or a dividend in shares it is that close by
-the ratio. After a spin-off the old share is worth less by what the new ones are worth. A share that
-has not traded yet stands at the stated price, or at the mark of what it replaces. So a position is
-worth the same before and after, cash included, but for half a tick a lot; a merger and a delisting
-move it to what they pay.
+the ratio; so is that of an option on the shares which is divided with them. After a spin-off the
+old share is worth less by what the new ones are worth. A share that has not traded yet stands at
+the stated price, or at the mark of what it replaces. So a position is worth the same before and
+after, cash included, but for half a tick a lot; a merger and a delisting move it to what they pay.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from onetape.portfolio.corporate_actions import (
     compute_lot_value,
     compute_ticks_without,
 )
+from onetape.portfolio.option_adjustment import count_contracts, find_options
 
 
 class ActionTimeline(Protocol):
@@ -90,9 +91,10 @@ def adjust_marks(
     if kind.scales:
         terms = compute_terms(action, instruments[index])
         if old.row < 0:
-            return {}
+            return _adjust_options(instruments, action, count_contracts(terms), mark_of)
         ticks = compute_adjusted_ticks(old.ticks, terms.top, terms.bottom)
-        return {index: AdjustedMark(old.row, ticks, old.close * terms.bottom / terms.top)}
+        split = {index: AdjustedMark(old.row, ticks, old.close * terms.bottom / terms.top)}
+        return split | _adjust_options(instruments, action, count_contracts(terms), mark_of)
     if not action.new_instrument:
         return {}
     at = _position(instruments, action.new_instrument)
@@ -113,6 +115,25 @@ def adjust_marks(
         close = old.close + (ticks - old.ticks) * instruments[index].tick_float
         changed[index] = AdjustedMark(old.row, ticks, close)
     return changed
+
+
+def _adjust_options(
+    instruments: Sequence[Instrument],
+    action: CorporateAction,
+    contracts: int,
+    mark_of: Callable[[int], AdjustedMark],
+) -> dict[int, AdjustedMark]:
+    """Marks of options that are divided into several; the others keep theirs."""
+    if contracts == 1:
+        return {}
+    found = {at: mark_of(at) for at, _ in find_options(instruments, action)}
+    return {
+        at: AdjustedMark(
+            mark.row, compute_adjusted_ticks(mark.ticks, contracts, 1), mark.close / contracts
+        )
+        for at, mark in found.items()
+        if mark.row >= 0
+    }
 
 
 def new_share_ticks(

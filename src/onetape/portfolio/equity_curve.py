@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from onetape.domain.corporate_actions import ActionTerms, compute_terms
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
@@ -131,6 +132,15 @@ class Marks:
         if instrument not in self._marks:
             self._marks[instrument] = self._compute(instrument)
         return self._marks[instrument]
+
+    @property
+    def scalings(self) -> list[tuple[CorporateAction, ActionTerms]]:
+        """The splits and dividends in shares of the run, with their terms."""
+        return [
+            (each, compute_terms(each, self._instruments[each.instrument]))
+            for each in self._timeline.actions
+            if each.kind.scales and each.ts_known <= self._ts_end
+        ]
 
     def currencies(self, home: str) -> HomeCurrency:
         """What converts amounts into `home` at these marks."""

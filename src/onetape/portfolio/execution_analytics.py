@@ -241,7 +241,8 @@ class _Prices:
         typical = (highs + lows + closes) / 3.0
         traded = np.where(np.isfinite(volume) & (volume > 0.0), volume, 0.0)
         self.volume_before = _running(traded)
-        self.traded_before = _running(traded * typical)
+        told: Floats | None = columns["turnover"][rows] if "turnover" in columns else None
+        self.traded_before = _running(traded * typical if told is None else told)
 
     def value(self, lots: int, ticks: int) -> int:
         """Notional of `lots` at a price, in minor units; 0 where there was none."""

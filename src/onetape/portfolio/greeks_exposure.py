@@ -9,6 +9,7 @@ import msgspec
 from onetape.domain.instrument import Instrument, InstrumentId, OptionRight, OptionTerms
 from onetape.domain.timestamps import NS_PER_DAY
 from onetape.portfolio.equity_curve import Ints, Marks
+from onetape.portfolio.option_adjustment import Scaling, list_scalings
 from onetape.portfolio.option_pricing import (
     Greeks,
     VanillaOption,
@@ -47,11 +48,17 @@ def measure_greeks(
     """Greeks at each of `slices` at which an option is held, by underlying.
 
     By Black-Scholes-Merton with the volatility that the option's mark implies at the mark of its
-    underlying. Ignores: rates and dividends (both 0, where early exercise is worth nothing either),
-    and that the two marks may be of different times.
+    underlying; splits have adjusted strike and deliverable by then. Ignores: rates and dividends
+    (both 0, where early exercise is worth nothing either), that the two marks may be of different
+    times, and cash in lieu of fractions that a split adds.
     Source: ours, of `option_pricing`.
     """
     defined = {each.id: each for each in instruments}
+    scalings = {
+        each.id: list_scalings(each.id, instruments, marks.scalings)
+        for each in instruments
+        if isinstance(each.terms, OptionTerms)
+    }
     options = {
         each.id: each.terms
         for each in instruments
@@ -69,7 +76,7 @@ def measure_greeks(
                 groups.setdefault(terms.underlying, []).append(name)
         for underlying in sorted(groups):
             held = {name: lots[name][at] for name in (underlying, *groups[underlying])}
-            found.append(_measure(marks, defined, number, underlying, held))
+            found.append(_measure(marks, defined, number, underlying, held, scalings))
     return found
 
 
@@ -79,6 +86,7 @@ def _measure(
     number: int,
     underlying: InstrumentId,
     held: Mapping[InstrumentId, int],
+    scalings: Mapping[InstrumentId, Sequence[Scaling]],
 ) -> GreeksExposure:
     ts = int(marks.slice_ts[number])
     parts: list[tuple[float, Greeks]] = []
@@ -90,18 +98,22 @@ def _measure(
         if not isinstance(terms, OptionTerms):
             parts.append((units, _SPOT))
             continue
+        made = [each for each in scalings[name] if each.ts <= ts]
+        ratio = float(made[-1].ratio) if made else 1.0  # units that a unit of the premium is for
         option = VanillaOption(
             is_call=terms.right is OptionRight.CALL,
-            spot=_price(marks, defined[underlying], number),
-            strike=float(terms.strike), years=max(0.0, (terms.ts_expiry - ts) / _YEAR_NS),
-            rate=0.0, volatility=0.0,
+            spot=_price(marks, defined[underlying], number) * ratio,
+            strike=float(terms.strike) / (made[-1].divisor if made else 1),
+            years=max(0.0, (terms.ts_expiry - ts) / _YEAR_NS), rate=0.0, volatility=0.0,
         )  # fmt: skip
         volatility = compute_implied_volatility(option, _price(marks, instrument, number))
         if volatility != volatility:
             without += 1
             volatility = 0.0
         option = msgspec.structs.replace(option, volatility=volatility)
-        parts.append((units, compute_european_greeks(option)))
+        greeks = compute_european_greeks(option)
+        parts.append((units, greeks._replace(delta=greeks.delta * ratio,
+                                             gamma=greeks.gamma * ratio * ratio)))  # fmt: skip
     return GreeksExposure(
         ts=ts, underlying=underlying, **sum_greeks(parts)._asdict(), options=len(held) - 1,
         without_volatility=without,

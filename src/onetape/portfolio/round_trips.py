@@ -137,6 +137,10 @@ class _Trip:
             self.ts_exit = ts
 
 
+_OF_A_TRIP = (PostingKind.FUNDING, PostingKind.EXERCISE)
+"""Postings that are income of the position they come with."""
+
+
 def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) -> list[RoundTrip]:
     """The round trips of a session: closed ones in the order of their exits, then the open ones.
 
@@ -154,7 +158,7 @@ def pair_round_trips(marks: Marks, account_events: Iterable[TimedAccountEvent]) 
             continue
         key = (event.strategy, event.instrument)
         if isinstance(event, CashPosted):
-            if key in working and event.kind is PostingKind.FUNDING:
+            if key in working and event.kind in _OF_A_TRIP:
                 working[key].income += event.amount
         elif isinstance(event, PositionAdjusted):
             _adjust(marks, working, trips, ts, event)

@@ -38,6 +38,7 @@ from onetape.portfolio.round_trips import RoundTrip, pair_round_trips
 from onetape.research.run_execution import RunExecution, measure_run_execution
 from onetape.research.run_exposure import RunExposure, measure_run_exposure, newest_greeks
 from onetape.research.run_risk import RunRisk, measure_run_risk
+from onetape.research.thin_ticks import ThinTimeline, is_long, list_moments
 from onetape.telemetry.run_projection import RunProjection, project_run
 
 METRICS_VERSION = 1
@@ -261,7 +262,8 @@ def summarize_run(
     """Fold a tape over the market data that its session ran on, and measure it.
 
     Args:
-        timeline: The session's market data.
+        timeline: The session's market data; where it is long and of ticks, the slices that
+            `ThinTimeline` keeps are measured.
         events: The whole tape, in order.
         digest: Digest of the tape, hex.
 
@@ -271,6 +273,8 @@ def summarize_run(
         InvariantBroken: The curve and the books on the tape disagree, or leave int64.
     """
     projection = project_run(events)
+    if is_long(timeline):
+        timeline = ThinTimeline(timeline, list_moments(projection))
     marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
     currencies = marks.currencies(_currency(projection, timeline))
     curves = compute_equity_curves(marks, projection.account_events)

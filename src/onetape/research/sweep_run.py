@@ -16,7 +16,7 @@ import msgspec
 
 from onetape.domain.errors import ConfigError, OnetapeError, StrategyError, TryAgain
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.side_files import pinned_versions
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.performance_summary import choose_returns_clock, period_ends
@@ -184,11 +184,13 @@ def _load(config: SessionConfig) -> Timeline:
     clock = config.clock
     if not isinstance(clock, HistoricalClock):
         raise ConfigError("a sweep needs a historical clock", where="clock.type")
-    return load_market_data(
+    timeline = load_market_data(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions, config.data.files,
         config.data.reading,
     )  # fmt: skip
+    check_footings(timeline, config.data.files)
+    return timeline
 
 
 def _count_periods(timeline: Timeline) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from html import escape
 from pathlib import Path
 
@@ -65,9 +66,9 @@ def _picture(links: list[Link], timeline: Timeline) -> str:
     columns = timeline.columns
     instrument = timeline.instruments[int(timeline.instrument_index[rows[0]])].id
     own = timeline.rows_of(instrument)
-    known = columns["ts_known"][own]
-    first = int(np.searchsorted(known, min(link.ts for link in links)))
-    last = int(np.searchsorted(known, max(link.ts for link in links), side="right"))
+    known, moments_of = columns["ts_known"].item, [link.ts for link in links]
+    first = bisect_left(own.data, min(moments_of), key=known)
+    last = bisect_right(own.data, max(moments_of), key=known)
     shown = own[max(0, first - _AROUND_ROWS) : last + _AROUND_ROWS]
     shown = shown[:: max(1, -(-len(shown) // _POINTS_MAX))]
     ts, close = columns["ts_known"][shown], columns["close"][shown]

@@ -112,7 +112,7 @@ class UniverseConfig(Section):
 class DataConfig(Section):
     """Which market data."""
 
-    source: Literal["catalog", "alpaca", "binance"] = "catalog"
+    source: Literal["catalog", "alpaca", "binance", "ibkr"] = "catalog"
     """Where the rows come from: history, or in paper and live a feed."""
     connection: Connection | None = None
     """How the feed is reached; null: as the provider's client does."""
@@ -484,11 +484,11 @@ class SessionConfig(Section):
         if isinstance(self.clock, HistoricalClock):
             raise RefusedError("must be live in paper and live", at=("clock", "type"))
         if self.data.source == "catalog":
-            raise RefusedError("must be a feed in paper and live", "name alpaca or binance",
+            raise RefusedError("must be a feed in paper and live", "name alpaca, binance or ibkr",
                                ("data", "source"))  # fmt: skip
         if self.mode == "live" and self.execution.venue == "simulated":
-            raise RefusedError("must be a real venue in live", "name alpaca or binance, or use "
-                               "mode: paper", ("execution", "venue"))  # fmt: skip
+            raise RefusedError("must be a real venue in live", "name alpaca, binance or ibkr, or "
+                               "use mode: paper", ("execution", "venue"))  # fmt: skip
         self._check_feed(self.data.source, self.data.timeframe)
         for key in (*PINNED_KEYS, "universe"):
             if getattr(self.data, key) is not None:
@@ -500,6 +500,10 @@ class SessionConfig(Section):
         if not has_length(timeframe) and timeframe not in TICK_DATA:
             raise RefusedError(f"is {timeframe}, and no feed tells such bars",
                                "give the length of a bar, such as 1m, or trades, quotes, book",
+                               ("data", "timeframe"))  # fmt: skip
+        if source == "ibkr" and not has_length(timeframe):
+            raise RefusedError(f"is {timeframe}, and the feed of ibkr tells bars",
+                               "give the length of a bar, such as 1m",
                                ("data", "timeframe"))  # fmt: skip
         if source == "alpaca" and timeframe.startswith(BOOK):
             raise RefusedError("is depth, which alpaca does not tell", "use quotes+trades",

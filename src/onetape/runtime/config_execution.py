@@ -223,7 +223,7 @@ class TransferConfig(Section):
 class ExecutionConfig(Section):
     """How orders become fills."""
 
-    venue: Literal["simulated", "alpaca", "binance"] = "simulated"
+    venue: Literal["simulated", "alpaca", "binance", "ibkr"] = "simulated"
     """Who fills; a real one in live only."""
     connection: Connection | None = None
     """How a real venue is reached; null: as the provider's client does."""
@@ -253,7 +253,7 @@ class ExecutionConfig(Section):
     """Trading days until a cash account may spend the proceeds of a sale (T+N); 0: at once."""
     transfers: tuple[TransferConfig, ...] = ()
     """Capital that moves between the strategies."""
-    capabilities: Literal["alpaca", "binance"] | None = None
+    capabilities: Literal["alpaca", "binance", "ibkr"] | None = None
     """Whose abilities the simulated venue has: what that venue lacks is emulated, as in live; null:
     it can everything."""
 

@@ -28,6 +28,14 @@ class Connection(Section):
     """Where the secret is."""
     feed: _Text | None = None
     """Which tape of the provider, such as iex or sip; null: its default."""
+    host: _Text | None = None
+    """Where TWS or IB Gateway runs; null: this machine. Of ibkr only, like the next three."""
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
+    """Its socket; null: TWS's of the endpoint, 7497 for paper and 7496 for live."""
+    client_id: Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)] | None = None
+    """Number of this connection, which no other one has; null: 1 for orders, 2 for data."""
+    account: _Text | None = None
+    """Code of the account; null: the only one of the login."""
 
 
 class LiveConfig(Section):

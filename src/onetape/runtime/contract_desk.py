@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from onetape.domain.events import CashPosted, OrderDenied, PositionSettled, SettlementKind
+import msgspec
+
+from onetape.domain.corporate_actions import ActionTerms, compute_terms
+from onetape.domain.events import (
+    CashPosted,
+    ContractAdjusted,
+    OrderDenied,
+    PositionSettled,
+    SettlementKind,
+)
 from onetape.domain.instrument import ExerciseStyle, Instrument, InstrumentId, OptionTerms
 from onetape.domain.market import (
     ContractExpiry,
     ContractStep,
+    CorporateAction,
     FundingRate,
     MarkPrice,
     SessionSettlement,
@@ -21,6 +31,7 @@ from onetape.domain.orders import DenialCode, ExerciseIntent
 from onetape.domain.postings import PostingKind
 from onetape.portfolio.exercise import compute_exercise_amount
 from onetape.portfolio.funding import compute_funding
+from onetape.portfolio.option_adjustment import Deliverable, count_contracts, find_options
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.option_contract import OptionContract, read_option
 from onetape.runtime.order_desk import OrderDesk
@@ -28,6 +39,13 @@ from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 
 _RATE_STEP = Decimal("1e-10")
+
+
+class OptionState(msgspec.Struct, frozen=True):
+    """What an option that an action has adjusted is exercised for."""
+
+    instrument: InstrumentId
+    deliverable: Deliverable
 
 
 class ContractDesk:
@@ -46,7 +64,9 @@ class ContractDesk:
         ConfigError: An option can't be settled by its underlying (see `read_option`).
     """
 
-    __slots__ = ("_desk", "_index", "_instruments", "_log", "_market", "_runners", "options")
+    __slots__ = (
+        "_defined", "_desk", "_index", "_instruments", "_log", "_market", "_runners", "options",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +85,7 @@ class ContractDesk:
             for each in instruments
             if isinstance(each.terms, OptionTerms)
         }
+        self._defined = {name: each.deliverable for name, each in self.options.items()}
         self._runners = runners
         self._desk = desk
 
@@ -95,6 +116,51 @@ class ContractDesk:
             self._desk.expire(step.instrument)
         elif isinstance(step, TradingStatus):
             self._desk.follow_status(step)
+
+    def adjust(self, action: CorporateAction, cause: int) -> list[InstrumentId]:
+        """Adjust the options on shares that split, before the shares are; returns which.
+
+        Raises:
+            InvariantBroken: A position becomes too large.
+        """
+        if not self.options or not action.kind.scales:
+            return []
+        log, adjusted = self._log, []
+        terms = compute_terms(action, self._instruments[action.instrument])
+        ticks = self._market.mark_ticks(self._index[action.instrument])
+        contracts = count_contracts(terms)
+        for at, instrument in find_options(list(self._instruments.values()), action):
+            name = instrument.id
+            made = self.options[name] = self.options[name].adjust(action, ticks)
+            event = ContractAdjusted(
+                name, action.instrument, action.kind, contracts, made.strike, made.top,
+                made.bottom, made.cash,
+            )  # fmt: skip
+            seq = log.emit(event, log.origin, cause)
+            adjusted.append(name)
+            if contracts == 1:
+                continue
+            own = msgspec.structs.replace(action, instrument=name)
+            for runner in self._holders(name):
+                change = runner.adjust(
+                    own, ActionTerms(contracts, 1), self._market.mark_ticks(at), None
+                )
+                if change is not None:
+                    log.emit(change, log.origin, seq)
+        return adjusted
+
+    def save(self) -> list[OptionState]:
+        """What actions have made of options, those that they have adjusted."""
+        return [
+            OptionState(name, each.deliverable)
+            for name, each in self.options.items()
+            if each.deliverable != self._defined[name]
+        ]
+
+    def restore(self, states: Sequence[OptionState]) -> None:
+        """Go on where `states` were saved."""
+        for each in states:
+            self.options[each.instrument] = self.options[each.instrument].take(each.deliverable)
 
     def exercise(self, runner: Runner, intent: ExerciseIntent) -> OrderDenied | None:
         """Exercise an American option before its expiry, at once; returns the refusal, if it is.
@@ -128,9 +194,9 @@ class ContractDesk:
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
         if not ticks:
             return deny(DenialCode.NO_MARK, 0, 1, "bars")
-        if not option.intrinsic(ticks):
+        if not option.lot_intrinsic(ticks):
             mark = float(option.underlying.ticks_to_price(ticks))
-            return deny(DenialCode.NOT_EXERCISABLE, mark, float(option.terms.strike), "strike")
+            return deny(DenialCode.NOT_EXERCISABLE, mark, option.strike / E8, "strike")
         cost = intent.lots * option.lot_cost
         cash, unit = runner.ledger.cash, option.instrument.quote_currency
         exchange = runner.exchange
@@ -181,7 +247,7 @@ class ContractDesk:
             self._settle(runner, instrument, SettlementKind.FINAL, -lots, cause)
             return
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
-        if ticks and option.intrinsic(ticks):
+        if ticks and option.lot_intrinsic(ticks):
             self._exercise(runner, option, lots, cause)
             return
         settled = runner.settle_contract(instrument, SettlementKind.WORTHLESS, -lots, 0, 0)
@@ -215,21 +281,46 @@ class ContractDesk:
         """Exercise `lots` (negative: the holder of what we sold does)."""
         kind = SettlementKind.EXERCISE if lots > 0 else SettlementKind.ASSIGNMENT
         if option.terms.cash_settled:
-            intrinsic = option.intrinsic(self._market.mark_ticks(self._index[option.underlying.id]))
+            here = self._market.mark_ticks(self._index[option.underlying.id])
+            intrinsic = option.intrinsic(here)
             amount = compute_exercise_amount(lots, intrinsic, option.top, option.bottom)
+            if not option.is_standard:
+                amount = lots * option.lot_intrinsic(here)
+                intrinsic = option.lot_intrinsic(here) * option.unit_bottom // option.unit_top
             ticks = int(Decimal(intrinsic) / E8 // option.instrument.tick_size)
             settled = runner.settle_contract(option.instrument.id, kind, -lots, ticks, abs(amount))
             self._tell(runner, settled, cause)
             return
+        if not option.is_standard:
+            self._pay_fractions(runner, option, lots, cause)
         settled = runner.settle_contract(option.instrument.id, kind, -lots, 0, 0)
         seq = self._tell(runner, settled, cause)
         delivered = option.delivered_lots(lots)
+        if not delivered:
+            return
         position = runner.ledger.positions[option.underlying.id]
+        ticks = option.strike_ticks
         notional = compute_fill_notional(
-            abs(delivered), option.strike_ticks, position.factor, position.inverse_factor,
+            abs(delivered), ticks, position.factor, position.inverse_factor,
             1 if delivered > 0 else -1,
         )  # fmt: skip
+        if not option.is_standard:  # what each share costs then, rounded down to a tick
+            notional = abs(lots) * option.lot_strike
+            ticks = notional // (abs(delivered) * position.factor)
         taken = runner.settle_contract(
-            option.underlying.id, SettlementKind.DELIVERY, delivered, option.strike_ticks, notional
+            option.underlying.id, SettlementKind.DELIVERY, delivered, ticks, notional
         )
         self._tell(runner, taken, seq)
+
+    def _pay_fractions(self, runner: Runner, option: OptionContract, lots: int, cause: int) -> None:
+        """Cash that an adjusted contract delivers in lieu of fractions.
+
+        Less the strike where no whole lot is left to deliver.
+        """
+        each = option.cash if option.underlying_lots else option.cash - option.lot_strike
+        cash = option.right_sign * lots * each
+        if cash:
+            posted = runner.post(
+                PostingKind.EXERCISE, cash, option.instrument.id, "in lieu of fractions"
+            )
+            self._tell(runner, posted, cause)

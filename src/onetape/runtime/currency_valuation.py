@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onetape.domain.instrument import InstrumentId
 from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.portfolio.currency_pairs import CurrencyPair
@@ -68,8 +70,8 @@ class CurrencyWatch(EquityWatch):
         ledger: CurrencyLedger,
         market: MarketState,
         index: dict[InstrumentId, int],
-        rows_index: list[int],
-        slice_end: list[bool],
+        rows_index: Sequence[int],
+        slice_end: Sequence[bool],
         currencies: dict[InstrumentId, str],
         pairs: dict[str, CurrencyPair],
     ) -> None:

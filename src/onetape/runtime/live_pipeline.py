@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyStuck
 from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined, StrayFilled
+from onetape.domain.market import BarBlock, RowEvent
 from onetape.domain.venue import (
     ConnectionChanged,
     ConnectionPart,
@@ -21,10 +22,10 @@ from onetape.domain.venue import (
     VenueSnapshot,
 )
 from onetape.execution.emulation import OrderEmulator
-from onetape.marketdata.session_rows import RowSlice
+from onetape.marketdata.session_rows import Row, RowSlice
 from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import LiveMarket
-from onetape.runtime.live_runner import LiveRunner
+from onetape.runtime.live_runner import FeatureFailed, LiveRunner
 from onetape.runtime.pipeline import Pipeline
 from onetape.runtime.runner import Runner
 from onetape.runtime.venue_desk import Settle
@@ -43,16 +44,22 @@ _ENDING = {ReportKind.FILLED, ReportKind.CANCELED, ReportKind.EXPIRED, ReportKin
 """Behind these an order may be gone, or what is held another."""
 
 
+FEATURE = "feature "
+"""What stands for the callback where a feature has failed; its name follows."""
+
+FEATURES = -1
+"""The number of the call that moves the features of a slice."""
+
 _STUCK = re.compile(r"did not come back within .*; call ([1-9]\d*) of the step$")
 
 StuckCall = tuple[str, int, int, int]
 """Where a strategy did not come back: its name, the step's first seq and market index, and which of
-its calls in that step it was (from 1)."""
+its calls in that step it was (from 1, or `FEATURES`)."""
 
 
-def next_call(strategy: str) -> StuckCall:
-    """The next call of a strategy, whichever that is: for a run whose steps are others."""
-    return strategy, -1, -1, 0
+def next_call(event: StrategyQuarantined) -> StuckCall:
+    """For a run whose steps are others: the next call, or the features of the next slice."""
+    return event.strategy, -1, -1, FEATURES if event.callback.startswith(FEATURE) else 0
 
 
 class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +117,7 @@ class LivePipeline(Pipeline):
         self.stuck: dict[StuckCall, StrategyQuarantined] = {}
         self._calls: dict[str, int] = {}
         self._counted_step = 0
+        self._failed: list[tuple[LiveRunner, StrategyQuarantined]] = []
         self._down: set[tuple[str, str]] = set()
         self._operator_pauses: set[str] = set()
         self._flattening: set[str] = set()
@@ -142,7 +150,7 @@ class LivePipeline(Pipeline):
         self._live_log.begin_slice(first_row, given.heard)
         self._live_market.begin_slice(first_row, given.rows, given.owners)
         for runner in self._runners.values():
-            self._live(runner).begin_slice(first_row, given.rows)
+            self._move_features(self._live(runner), first_row, given.rows)
         if given.heard[0].is_history:
             self._warm_up(first_row, len(given.rows))
         else:
@@ -155,8 +163,38 @@ class LivePipeline(Pipeline):
         """Rows from before the session move marks and features; nobody hears them."""
         for row in range(first_row, first_row + rows):
             self._log.begin_market(row, self._live_log.ts_of(row))
+            self._take_out_failed()
             self._market.row = row
             self._log.finish()
+
+    def _move_features(self, runner: LiveRunner, first_row: int, rows: Sequence[Row]) -> None:
+        """Move the features of a strategy; where one fails, the first row's step takes it out.
+
+        A feature of a strategy that is out already is told too: a re-run may not call what did not
+        come back.
+        """
+        place = next((each for each in self.stuck if each[0] == runner.name
+                      and each[-1] == FEATURES), None)  # fmt: skip
+        if place is not None:
+            runner.live.drop()
+            self._failed.append((runner, self.stuck.pop(place)))
+        try:
+            runner.begin_slice(first_row, rows)
+        except FeatureFailed as failed:
+            event = StrategyQuarantined(
+                runner.name, f"{FEATURE}{failed.name}", failed.text, failed.place
+            )
+            self._failed.append((runner, event))
+
+    def _begin_row(self, block: BarBlock, first_row: int, row: int, event: RowEvent) -> int:
+        ts = super()._begin_row(block, first_row, row, event)
+        self._take_out_failed()
+        return ts
+
+    def _take_out_failed(self) -> None:
+        failed, self._failed = self._failed, []
+        for runner, event in failed:
+            self._take_out(runner, event)
 
     def _live(self, runner: Runner) -> LiveRunner:
         if not isinstance(runner, LiveRunner):
@@ -301,7 +339,7 @@ class LivePipeline(Pipeline):
         number = self._calls[runner.name] = self._calls.get(runner.name, 0) + 1
         if self.stuck:
             stuck = self.stuck.pop((runner.name, *log.step, number), None)
-            stuck = self.stuck.pop(next_call(runner.name), stuck)
+            stuck = self.stuck.pop((runner.name, -1, -1, 0), stuck)
             if stuck is not None and not runner.quarantined:
                 self._take_out(runner, stuck)
                 return
@@ -316,5 +354,7 @@ class LivePipeline(Pipeline):
 
 def find_call(quarantined: StrategyQuarantined) -> int:
     """In which call of a step a strategy did not come back; 0 where it raised by itself."""
+    if quarantined.callback.startswith(FEATURE):
+        return FEATURES if quarantined.error.startswith("did not come back within ") else 0
     found = _STUCK.search(quarantined.error)
     return int(found[1]) if found else 0

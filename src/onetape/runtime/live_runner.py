@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from onetape.domain.errors import StrategyError
+from onetape.domain.errors import InvariantBroken, StrategyError, StrategyStuck
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.venue import BarClosed
 from onetape.features.columns import select_inputs
@@ -24,13 +25,49 @@ BAR_FIELDS = tuple(
     each for each in BarClosed.__struct_fields__ if each not in ("instrument", "source")
 )
 """Fields of a bar that a feature may read."""
+_OURS = __name__.partition(".")[0]
 
 
 class LiveFeaturesState(msgspec.Struct, frozen=True, kw_only=True):
-    """What `LiveFeatures` remember: by instrument and feature, its state and its newest value."""
+    """What `LiveFeatures` remember: by instrument and feature, its state and its newest value.
+
+    `is_broken`: one of them has failed, and none is moved any more.
+    """
 
     running: dict[str, dict[str, Any]]
     values: dict[str, list[float]]
+    is_broken: bool = False
+
+
+class FeatureFailed(Exception):
+    """The feature `name` raised `error`, or did not come back."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        super().__init__(name)
+        self.name = name
+        self.error = error
+
+    @property
+    def text(self) -> str:
+        """What was raised."""
+        error = self.error
+        if isinstance(error, StrategyError | StrategyStuck):
+            return str(error)
+        return f"{type(error).__name__}: {error}"
+
+    @property
+    def place(self) -> str:
+        """Where: the innermost function that is not ours, and the line within it.
+
+        A feature that runs by an archived definition has the same place: no file is told.
+        """
+        place = ""
+        for frame, line in traceback.walk_tb(self.error.__traceback__):
+            module = str(frame.f_globals.get("__name__"))
+            if module.partition(".")[0] != _OURS:
+                code = frame.f_code
+                place = f"{code.co_name}, line {line - code.co_firstlineno + 1}"
+        return place
 
 
 class LiveFeatures:
@@ -65,19 +102,35 @@ class LiveFeatures:
         }
         self.values: dict[InstrumentId, list[float]] = {}
         self._pushed: list[tuple[InstrumentId, list[float]]] = []
+        self.is_broken = False
 
     def push(self, bars: Sequence[Row]) -> list[list[float] | None]:
-        """Take the rows of a slice; the features of each, None of one that is not subscribed."""
+        """Take the rows of a slice; the features of each, None of one that is not subscribed.
+
+        Raises:
+            FeatureFailed: One raised or did not come back. Its state is between two rows then, and
+                in a run of the same rows between two others: none is moved any more.
+        """
+        if self.is_broken:
+            return [None] * len(bars)
         rows: list[list[float] | None] = []
-        for bar in bars:
-            running = self._running.get(bar.instrument)
-            if running is None:
-                rows.append(None)
-                continue
-            rows.append(
-                [each.update(*(float(getattr(bar, column)) for column in each.estimator.inputs))
-                 for each in running.values()]
-            )  # fmt: skip
+        row: list[float] = []
+        try:
+            for bar in bars:
+                running = self._running.get(bar.instrument)
+                if running is None:
+                    rows.append(None)
+                    continue
+                row = []
+                for each in running.values():
+                    columns = each.estimator.inputs
+                    row.append(each.update(*(float(getattr(bar, name)) for name in columns)))
+                rows.append(row)
+        except InvariantBroken:
+            raise
+        except (Exception, StrategyStuck) as error:
+            self.drop()
+            raise FeatureFailed(self.names[len(row)], error) from error
         for name, cross in self._crossing.items():
             self._compare(self.names.index(name), cross, rows)
         self.commit()
@@ -85,6 +138,12 @@ class LiveFeatures:
             (bar.instrument, row) for bar, row in zip(bars, rows, strict=True) if row is not None
         ]
         return rows
+
+    def drop(self) -> None:
+        """Forget where features stand: no slice moves them any more."""
+        self.commit()
+        self.is_broken = True
+        self._running.clear()
 
     def commit(self) -> None:
         """The slice that was pushed is over: its values are the newest."""
@@ -106,6 +165,7 @@ class LiveFeatures:
                 for instrument, running in self._running.items()
             },
             values={str(each): row for each, row in self.values.items()},
+            is_broken=self.is_broken,
         )
 
     def restore(self, state: LiveFeaturesState) -> None:
@@ -114,6 +174,8 @@ class LiveFeatures:
         Raises:
             StrategyError: A feature is another one than then.
         """
+        if state.is_broken:
+            self.drop()
         for instrument, running in self._running.items():
             saved: Mapping[str, Any] = state.running.get(instrument, {})
             if saved.keys() != running.keys():
@@ -146,8 +208,13 @@ class LiveRunner(Runner):
         self._rows: list[list[float] | None] = []
 
     def begin_slice(self, first_row: int, bars: Sequence[Row]) -> None:
-        """The rows of the next slice."""
+        """The rows of the next slice.
+
+        Raises:
+            FeatureFailed: As `LiveFeatures.push`; its rows have no values then.
+        """
         self._first = first_row
+        self._rows = [None] * len(bars) if self.columns else []
         if self.columns:
             self._rows = self.live.push(bars)
 

@@ -197,8 +197,8 @@ class MarginDesk:
     def _short_option(self, option: OptionContract, lots: int, premium: int) -> int:
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
         price = ticks * option.tick_minor
-        units = lots * option.top
-        underlying, strike = (-(-each * units // option.bottom) for each in (price, option.strike))
+        underlying = -(-price * lots * option.top // option.bottom) + lots * option.cash
+        strike = -(-option.strike * lots * option.unit_top // option.unit_bottom)
         beyond = max(0, option.right_sign * (strike - underlying))
         base = underlying if option.right_sign > 0 else strike
         return compute_short_option_margin(

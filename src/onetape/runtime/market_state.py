@@ -21,6 +21,18 @@ from onetape.portfolio.ledger import Ledger
 from onetape.runtime.trading_day import find_day_starts
 
 
+def list_ticks(timeline: Timeline, column: str) -> Sequence[int]:
+    """A column of prices in ticks of the instrument of each row, rounded to the nearest."""
+    sizes = np.array([each.tick_float for each in timeline.instruments])
+    prices, owners = timeline.columns[column], timeline.instrument_index
+
+    def compute(first: int, stop: int) -> npt.NDArray[np.int64]:
+        exact = prices[first:stop] / sizes[owners[first:stop]]
+        return np.floor(exact + 0.5).astype(np.int64)
+
+    return timeline.values(timeline.derive(np.int64, compute))
+
+
 class MarketState:
     """Marks, exposures and history as of `row` (the newest row that is known; -1 before any).
 
@@ -38,9 +50,7 @@ class MarketState:
     def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
         self._timeline = timeline
         self._single = len(timeline.instruments) == 1
-        ticks = np.array([each.tick_float for each in timeline.instruments])
-        exact = timeline.columns["close"] / ticks[timeline.instrument_index]
-        self.close_ticks: Sequence[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
+        self.close_ticks: Sequence[int] = list_ticks(timeline, "close")
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
@@ -54,10 +64,10 @@ class MarketState:
     def restore(self, row: int, actions: int = 0, steps: int = 0) -> None:
         """Stand at `row`, after so many of the timeline's corporate actions and contract steps."""
         self.row = self._synced = row
-        rows = np.arange(row + 1)
-        last = np.full(len(self._last_row), -1)
-        np.maximum.at(last, self._timeline.instrument_index[: row + 1], rows)
-        self._last_row = last.tolist()
+        for at, each in enumerate(self._timeline.instruments):
+            rows = self._timeline.rows_of(each.id)
+            before = int(np.searchsorted(rows, row, side="right"))
+            self._last_row[at] = int(rows[before - 1]) if before else -1
         self._adjusted = fold_marks(self._timeline, actions, steps)
 
     def adjust(self, action: CorporateAction) -> list[int]:
@@ -146,8 +156,9 @@ class MarketState:
         if depth is None:
             index, timeline = self._index[instrument], self._timeline
             depth = Depth(
-                timeline.instruments[index], timeline.columns, timeline.rows_of(instrument)
-            )
+                timeline.instruments[index], timeline.columns, timeline.rows_of(instrument),
+                has_levels=timeline.kind == "book",
+            )  # fmt: skip
             self._depths[instrument] = depth
         depth.sync(self.row)
         return depth

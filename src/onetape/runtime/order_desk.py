@@ -271,18 +271,21 @@ class OrderDesk:
         lots: int,
         replaced: Order | None,
     ) -> RiskApproved | OrderDenied:
-        """What the instrument and every risk gate say. `replaced` no longer counts as open.
+        """What the instrument and every risk gate say.
 
-        Leaves behind what a lot of an order that passes can cost, its share of the fee included.
+        `replaced` no longer counts as open, unless it may fill beside what replaces it. Leaves
+        behind what a lot of an order that passes can cost, its share of the fee included.
         """
         market = self._market
         reduce_only = intent.reduce_only
+        gone = None if replaced is not None and self._fills_beside(replaced) else replaced
+        is_beside = replaced is not gone
         if self.capabilities is not None:
             missing = self.capabilities.find_unsupported(intent)
             if missing:
                 return self._denied(intent, DenialCode.UNSUPPORTED, 0, 0, missing)
-            if reduce_only and not self.capabilities.trims(intent):
-                free = self._count_unclaimed(runner, line, side, replaced)
+            if reduce_only and (is_beside or not self.capabilities.trims(intent)):
+                free = self._count_unclaimed(runner, line, side, gone)
                 if lots > free:
                     return self._denied(intent, DenialCode.REDUCE_ONLY, lots, free, "lots")
                 reduce_only = False  # nobody there trims it: it counts as what it is
@@ -311,7 +314,7 @@ class OrderDesk:
                 tick = line.instrument.tick_float
                 width = (mark - intent.stop_ticks) * tick
                 return self._denied(intent, DenialCode.TRAIL, width, mark * tick, "price")
-            group = intent.conditions.group
+            group = "" if is_beside else intent.conditions.group
             coming = self._coming_lots(intent.conditions.parent)
             if intent.conditions.parent and not coming:
                 return self._denied(
@@ -357,7 +360,7 @@ class OrderDesk:
         buys = sells = bound = reducible = gross = net = 0
         if self._oms.open or reduce_only:
             buys, sells, bound, reducible = self._open_orders(
-                runner, line, side_sign, replaced, group, coming
+                runner, line, side_sign, gone, group, coming
             )
         if runner.exchange is not None:
             gross, net = self._others_at_home(runner, runner.exchange, line, side_sign, replaced)
@@ -381,7 +384,7 @@ class OrderDesk:
             kill_active = True
         needed = power = 0
         if self.margin is not None:
-            others = [each for each in self._oms.open.values() if each is not replaced]
+            others = [each for each in self._oms.open.values() if each is not gone]
             signed = 0 if reduce_only else lots * side_sign
             needed, power = self.margin.compute_needs(
                 runner, others, line.instrument.id, signed, dearest
@@ -703,8 +706,15 @@ class OrderDesk:
         )
         order.asked_lots = changed.lots
         order.asked_lot_cost = self._lot_cost
+        if self._fills_beside(order):
+            order.beside_lots = order.lots - order.filled_lots
         self._command(changed, order, log.emit(approved, log.origin, seq))
         return None
+
+    def _fills_beside(self, order: Order) -> bool:
+        """Whether what an order fills while its replace is under way comes on top of that."""
+        able = self.capabilities
+        return able is not None and able.replaces_anew and order.status is not S.EMULATED
 
     def _check_replacement(
         self, runner: Runner, intent: ReplaceIntent, order: Order, changed: OrderReplacePending

@@ -130,6 +130,7 @@ class Pipeline:
         self._log = log
         self._timers = Timers()
         self._slice_end = timeline.row_ends
+        self._find_slice_end = timeline.find_slice_end
         self._index = timeline.row_owners
         self._stopping = False
         self.quarantined: list[StrategyQuarantined] = []
@@ -247,7 +248,12 @@ class Pipeline:
         self._deliver(ts, ts - 1)
         log.begin(ts, self._market.row)
         log.origin = log.cause = seq = log.emit(action, 0, 0)
+        adjusted = self._contracts.adjust(action, seq)
         self._desk.adjust(action, seq)
+        for name in adjusted:
+            text = f"its contract is adjusted: {action.kind.value} of {action.instrument}"
+            for report in self._venue.cancel_all(name, text):
+                self._settle(report, seq)
         reason = _CANCEL_REASONS.get(action.kind)
         if reason is not None:
             text = reason.format(new=action.new_instrument or "cash")
@@ -396,7 +402,7 @@ class Pipeline:
         ends = self._slice_end
         while row < stop:
             if not heard and not self._venue.active and not self._timers.waiting:
-                row = ends.index(True, row)  # nothing happens before
+                row = self._find_slice_end(row)  # nothing happens before
             event = block.event(row - first_row)
             ts = self._begin_row(block, first_row, row, event)
             if self.breakers is not None and ends[row]:

@@ -10,25 +10,28 @@ import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import TradingStatus
+from onetape.domain.numbers import E8
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
 from onetape.marketdata.session_rows import SessionRows
 from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.option_contract import OptionContract
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
-from onetape.strategy.context import OpenOrder
+from onetape.strategy.context import OpenOrder, OptionExercise
 
 
 class SessionView:
     """Implements the `Surroundings` of a `Context`.
 
-    `runners` and what is `halted` are given to it when they are built. `universe` tells who is in
-    it; None: there is none.
+    `runners`, what is `halted` and `options` are given to it when they are built. `universe` tells
+    who is in it; None: there is none.
     """
 
     __slots__ = (
-        "_index", "_instruments", "_log", "_market", "_oms", "_universe", "halted", "runners",
+        "_index", "_instruments", "_log", "_market", "_oms", "_universe", "halted", "options",
+        "runners",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +50,7 @@ class SessionView:
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self.runners: Mapping[str, Runner] = {}
         self.halted: Mapping[InstrumentId, TradingStatus] = {}
+        self.options: Mapping[InstrumentId, OptionContract] = {}
 
     def now(self) -> int:
         """Engine time: the newest of the current step and the current row."""
@@ -78,6 +82,16 @@ class SessionView:
         valuation = self.runners[strategy].valuation
         valuation.refresh()
         return valuation.equity
+
+    def contract(self, option: InstrumentId) -> OptionExercise | None:
+        """What a contract of an option is exercised for; None where it is none."""
+        found = self.options.get(option)
+        if found is None:
+            return None
+        per_lot = found.instrument.lot_float
+        return OptionExercise(
+            found.strike / E8, found.top / found.bottom / per_lot, found.cash / E8 / per_lot
+        )
 
     def is_halted(self, instrument: InstrumentId) -> bool:
         """Whether trading of the instrument is halted."""

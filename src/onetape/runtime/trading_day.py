@@ -14,6 +14,7 @@ import numpy as np
 
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.instrument import Instrument
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_SECOND
 from onetape.marketdata.bars import IntArray
 from onetape.marketdata.timeline import Timeline
@@ -75,10 +76,17 @@ def find_day_starts(timeline: Timeline, trading_day: str | None = None) -> IntAr
         ConfigError: `trading_day` can't be read.
     """
     columns = timeline.columns
-    days = number_days(
-        timeline.instruments, columns["session_close"], columns["ts_close"], trading_day
-    )
-    changes = np.flatnonzero(days[1:] != days[:-1]) + 1
-    if np.any(days[changes] < days[changes - 1]):
-        changes = np.flatnonzero(np.diff(np.maximum.accumulate(days))) + 1
-    return np.concatenate(([0], changes)).astype(np.int64)
+    starts: list[IntArray] = []
+    newest = -INT64_MAX
+    for first, stop in timeline.spans():
+        closes, ends = columns["session_close"][first:stop], columns["ts_close"][first:stop]
+        days = number_days(timeline.instruments, closes, ends, trading_day)
+        changes = np.flatnonzero(days[1:] != days[:-1]) + 1
+        if days[0] > newest:
+            changes = np.concatenate(([0], changes))
+        if days[0] < newest or np.any(days[changes] < days[np.maximum(changes - 1, 0)]):
+            reached = np.maximum.accumulate(np.concatenate(([newest], days)))
+            changes = np.flatnonzero(reached[1:] != reached[:-1])
+        newest = max(newest, int(days.max()))
+        starts.append(changes + first)
+    return np.concatenate(starts).astype(np.int64) if starts else np.zeros(1, dtype=np.int64)

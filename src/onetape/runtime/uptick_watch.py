@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.gates.uptick import UptickQuote, UptickSession, advance_uptick
 from onetape.risk.input import RiskInput
-from onetape.runtime.market_state import MarketState
+from onetape.runtime.market_state import MarketState, list_ticks
 
 
 class UptickWatchState(msgspec.Struct, frozen=True):
@@ -37,8 +36,8 @@ class UptickWatch:
     def __init__(self, timeline: Timeline, market: MarketState) -> None:
         self._market = market
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
-        self._rows_index: list[int] = timeline.instrument_index.tolist()
-        self._session_close: list[int] = timeline.columns["session_close"].tolist()
+        self._rows_index: Sequence[int] = timeline.row_owners
+        self._session_close: Sequence[int] = timeline.values(timeline.columns["session_close"])
         self._low_ticks = _find_lows(timeline, market.close_ticks)
         self._sessions = [UptickSession() for _ in timeline.instruments]
         self._row = -1
@@ -85,7 +84,4 @@ def _find_lows(timeline: Timeline, closes: Sequence[int]) -> Sequence[int]:
     """The low of each row in ticks, rounded to the nearest; its close where it has none."""
     if "low" not in timeline.columns:
         return closes
-    ticks = np.array([each.tick_float for each in timeline.instruments])
-    exact = timeline.columns["low"] / ticks[timeline.instrument_index]
-    lows: list[int] = np.floor(exact + 0.5).astype(np.int64).tolist()
-    return lows
+    return list_ticks(timeline, "low")

@@ -61,6 +61,18 @@ class Bracket(NamedTuple):
     stop_loss: str
 
 
+class OptionExercise(NamedTuple):
+    """What a contract of an option is exercised for now, splits of its underlying included.
+
+    `strike` is the price of a unit, paid for as many as the definition's multiplier says;
+    `deliverable` are units of the underlying, `cash` comes in lieu of fractions of them.
+    """
+
+    strike: float
+    deliverable: float
+    cash: float
+
+
 class TimerRequest(msgspec.Struct, frozen=True):
     """A strategy wants `on_timer(name)` at `ts_due` (ns UTC)."""
 
@@ -94,6 +106,10 @@ class Surroundings(Protocol):
 
     def equity(self, strategy: str) -> int:
         """Equity at the marks, in minor units."""
+        ...
+
+    def contract(self, option: InstrumentId) -> OptionExercise | None:
+        """What a contract of an option is exercised for; None where it is none."""
         ...
 
     def is_halted(self, instrument: InstrumentId) -> bool:
@@ -195,6 +211,17 @@ class Context:
     def mark(self, instrument: InstrumentId) -> float:
         """Newest known price (the close of the last bar); NaN before the first."""
         return self._around.mark(self.instrument(instrument).id)
+
+    def contract(self, option: InstrumentId) -> OptionExercise:
+        """What a contract of an option is exercised for now; its definition says what it began as.
+
+        Raises:
+            StrategyError: Not subscribed, or no option.
+        """
+        found = self._around.contract(self.instrument(option).id)
+        if found is None:
+            raise StrategyError(f"{option} is no option", where=self._strategy)
+        return found
 
     def is_halted(self, instrument: InstrumentId) -> bool:
         """Whether trading of the instrument is halted, as far as is known."""

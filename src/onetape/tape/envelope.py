@@ -43,6 +43,7 @@ SOURCES: dict[type, str] = {
     events.PositionAdjusted: "portfolio",
     events.CashPosted: "portfolio",
     events.PositionSettled: "portfolio",
+    events.ContractAdjusted: "portfolio",
     events.MarginStatusChanged: "portfolio",
     events.CashSettling: "portfolio",
     events.TimerFired: "clock",

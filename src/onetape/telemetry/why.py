@@ -319,6 +319,13 @@ class _Words:
                 )
             case on_tape.PositionSettled():
                 return self._settled(payload)
+            case on_tape.ContractAdjusted():
+                return (
+                    f"{payload.contracts} contracts of {payload.instrument} for one after a "
+                    f"{payload.kind.value} of {payload.underlying}: strike "
+                    f"{show_minor(payload.strike)}, {payload.top / payload.bottom:,.10g} units and "
+                    f"{show_minor(payload.cash)} in cash each"
+                )
             case on_tape.MarginStatusChanged():
                 whose = f" in {payload.instrument}" if payload.instrument else ""
                 return (

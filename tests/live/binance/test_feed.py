@@ -13,7 +13,8 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Quality, QuoteTick, TradeTick
 from onetape.domain.venue import BarClosed, ConnectionChanged, ConnectionPart
 from onetape.marketdata.feeds.binance import BinanceFeed
-from onetape.marketdata.timeline import Timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline
 from onetape.runtime.local_venues.faults import Fault, FaultKind, FaultSchedule, make_plan
 from tests.live.binance.test_trouble import Script
 from tests.support.binance_live import COIN, World, make_settings, run

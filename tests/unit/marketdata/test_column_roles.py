@@ -60,6 +60,8 @@ def test_resolve_roles_adjusted_close_is_never_the_close() -> None:
         (["date", *OHLCV, "x"], {"x": "open", "close": "open"}, None, "all look like 'open'"),
         (["d", "o", "h", "l"], {"d": "ts"}, None, r"no column for 'close' .* 'l' .*\"l=close\""),
         (["2024-01-01", "1", "2"], {}, None, "no column for 'ts'"),
+        (["bar_date", *OHLCV, "x"], {}, None, r"no column for 'ts' .*\"bar_date=ts\""),
+        (["start_et", *OHLCV], {}, None, r"no column for 'ts' .*\"start_et=ts\""),
     ],
 )
 def test_resolve_roles_wrong_columns_are_refused_with_the_remedy(

@@ -119,7 +119,7 @@ def test_commit_where_no_folder_can_be_made_is_refused(tmp_path: Path) -> None:
 def test_open_table_version_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     commit(tmp_path / "t", None, FRAME)
 
-    with pytest.raises(DataError, match="version 7 of the table can't be opened"):
+    with pytest.raises(DataError, match="there is no version 7: the newest is"):
         open_table(tmp_path / "t", 7)
 
 

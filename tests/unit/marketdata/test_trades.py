@@ -11,7 +11,7 @@ from onetape.domain.errors import DataError
 from onetape.domain.instrument import make_equity
 from onetape.domain.market import AggressorSide, TradeBlock, TradeTick
 from onetape.domain.timestamps import NS_PER_DAY, from_iso
-from onetape.marketdata.timeline import build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
 from onetape.marketdata.trades import TRADE_COLUMNS, complete_trades
 
 A, B = (make_equity(f"{name}.XNAS") for name in "AB")

@@ -19,7 +19,6 @@ from onetape.runtime.sessions.backtest import (
     BacktestSession,
     SessionIdentity,
     StrategySpec,
-    cut_blocks,
 )
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
@@ -102,7 +101,7 @@ class UsesBroken(BuysTwice):
 
 
 def test_session_with_a_feature_that_raises_is_refused_by_name() -> None:
-    with pytest.raises(StrategyError, match="UsesBroken: its features raise ZeroDivisionError"):
+    with pytest.raises(StrategyError, match="UsesBroken: feature broken: raises ZeroDivisionError"):
         build(spec(UsesBroken()))
 
 
@@ -124,7 +123,7 @@ def test_features_of_another_instrument_are_those_of_its_newest_bar() -> None:
 
 
 def test_blocks_end_where_slices_end() -> None:
-    ends = make_timeline(flat(1, 2, 3), flat(4, 5, 6)).slice_end
-    assert list(cut_blocks(ends, 1)) == [(0, 2), (2, 4), (4, 6)]
-    assert list(cut_blocks(ends, 3)) == [(0, 4), (4, 6)]
-    assert list(cut_blocks(ends, 100)) == [(0, 6)]
+    rows = make_timeline(flat(1, 2, 3), flat(4, 5, 6))
+    assert list(rows.cut(1)) == [(0, 2), (2, 4), (4, 6)]
+    assert list(rows.cut(3)) == [(0, 4), (4, 6)]
+    assert list(rows.cut(100)) == [(0, 6)]

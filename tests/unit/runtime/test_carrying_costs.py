@@ -19,7 +19,8 @@ from onetape.domain.orders import Side
 from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import NS_PER_DAY, from_iso, to_iso
 from onetape.execution.simulated.carrying import CarryingModel, build_carrying
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import build_trade_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.sessions.backtest import StrategySpec

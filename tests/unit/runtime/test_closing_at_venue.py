@@ -92,6 +92,9 @@ CAN = Capabilities(
 class Venue:
     """A session, and what a test says to it; `sent` are the commands that left since asked last."""
 
+    can = CAN
+    limits = RiskLimits()
+
     def __init__(self, strategy: Strategy) -> None:
         self.tape = MemoryTape()
         self.session = self.open(strategy)
@@ -106,8 +109,8 @@ class Venue:
         return RealtimeSession(
             (STOCK,), "1m", "fake", [StrategySpec(name="s", strategy=strategy, capital=CAPITAL)],
             VenueTerms(fees=fees, slippage=SlippageTerms(), limit_reach=0.0,
-                       latency=build_latency(LatencyModel(), 0), capabilities=CAN),
-            RiskLimits(), self.tape, RealtimeIdentity(mode="live"),
+                       latency=build_latency(LatencyModel(), 0), capabilities=self.can),
+            self.limits, self.tape, RealtimeIdentity(mode="live"),
             RealtimePolicy(is_simulated=False),
         )  # fmt: skip
 
@@ -115,12 +118,12 @@ class Venue:
         self.ts += 1_000_000
         return self.ts
 
-    def bar(self) -> list[VenueCommand]:
-        """The next minute; returns what left for the venue."""
+    def bar(self, price: float = 100.0) -> list[VenueCommand]:
+        """The next minute at one price; returns what left for the venue."""
         close = (self.ts // MINUTE + 1) * MINUTE
         self.ts = close
-        self.session.take_bars(
-            [BarClosed(STOCK.id, close - MINUTE, close, self.now(), 0, 100.0, 100.0, 100.0, 100.0,
+        self.session.take_rows(
+            [BarClosed(STOCK.id, close - MINUTE, close, self.now(), 0, price, price, price, price,
                        1.0)]
         )  # fmt: skip
         return self.sent()

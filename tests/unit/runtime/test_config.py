@@ -396,10 +396,10 @@ def test_config_paper_and_live_modes_parse_with_a_live_clock(config_file: Path) 
     [
         (("mode=paper",), "clock.type must be live in paper and live"),
         (("mode=paper", "clock={type: live}"),
-         "data.source must be a feed in paper and live (name alpaca or binance)"),
+         "data.source must be a feed in paper and live (name alpaca, binance or ibkr)"),
         (("mode=live", "clock={type: live}", "data.source=alpaca"),
-         "execution.venue must be a real venue in live (name alpaca or binance, or use mode: "
-         "paper)"),
+         "execution.venue must be a real venue in live (name alpaca, binance or ibkr, or use "
+         "mode: paper)"),
         (("mode=paper", "clock={type: live}", "data.source=alpaca", "execution.venue=alpaca"),
          "execution.venue must be simulated unless the mode is live"),
         (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.timeframe=100tick"),
@@ -407,6 +407,9 @@ def test_config_paper_and_live_modes_parse_with_a_live_clock(config_file: Path) 
          "as 1m, or trades, quotes, book)"),
         (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.timeframe=book"),
          "data.timeframe is depth, which alpaca does not tell (use quotes+trades)"),
+        (("mode=paper", "clock={type: live}", "data.source=ibkr", "data.timeframe=trades"),
+         "data.timeframe is trades, and the feed of ibkr tells bars (give the length of a bar, "
+         "such as 1m)"),
         (("data.source=binance",), "data.source must be catalog in a backtest"),
         (("execution.venue=binance",), "execution.venue must be simulated unless the mode is live"),
     ],

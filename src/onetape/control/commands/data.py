@@ -36,6 +36,7 @@ from onetape.control.options import (
 )
 from onetape.control.terminal import print_json, print_table
 from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import to_iso
 
 if TYPE_CHECKING:
@@ -321,7 +322,14 @@ def show(
 
     store = Catalog(catalog)
     timeframe = timeframe or _only_timeframe(store, instrument)
-    if timeframe in (each.kind for each in store.records.datasets()):
+    kinds = {each.kind for each in store.records.datasets()}
+    known = [f"{each.instrument} {each.timeframe}" for each in store.datasets()]
+    known += [f"{each.dataset} {each.kind}" for each in store.records.datasets()]
+    wanted = f"{instrument} {timeframe}"
+    if wanted not in known:
+        raise DataError(f"the catalog has no {timeframe} of {instrument}", where=str(store.path),
+                        remedy=nearest(wanted, known))  # fmt: skip
+    if timeframe in kinds:
         show_records(store, instrument, timeframe, rows, as_json=as_json)
         return
     view = store.show(instrument, timeframe, rows=rows)

@@ -92,18 +92,14 @@ def import_records(
 def show_records(store: Catalog, dataset: str, name: str, rows: int, *, as_json: bool) -> None:
     """Tell what a dataset of records of the kind `name` is, with its first and last rows.
 
-    Raises:
-        DataError: There is no such dataset (the nearest is named).
+    There must be one.
     """
     from onetape.marketdata.record_kinds import to_record_kind
 
     kind = to_record_kind(name)
-    (facts,) = [
+    facts = next(
         each for each in store.records.datasets() if (each.kind, each.dataset) == (name, dataset)
-    ] or [None]
-    if facts is None:
-        store.records.read(kind, dataset)  # which says what there is
-        return
+    )
     spans = [{"ts_end": facts.ts_first + NS_PER_DAY}, {"ts_start": facts.ts_last - NS_PER_DAY}]
     if not kind.by_day:
         spans = [{}, {}]

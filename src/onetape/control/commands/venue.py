@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def venue(
-    name: Annotated[VenueName, typer.Argument(metavar="VENUE", help="alpaca or binance.")],
+    name: Annotated[VenueName, typer.Argument(metavar="VENUE", help="alpaca, binance or ibkr.")],
     *,
     data: Annotated[
         Path,
@@ -87,6 +87,9 @@ def venue(
     """Serve a venue's own protocol on loopback, over replayed data, to its real clients."""
     from onetape.runtime.local_venues.serving import LocalTerms, LocalVenue
 
+    if name is VenueName.IBKR and (key, secret) != ("local-key", "local-secret"):
+        raise ConfigError("TWS asks its clients for no keys", where="--key",
+                          remedy="leave --key and --secret out")  # fmt: skip
     timeline, config_terms = _load(data, instruments, timeframe, start, end, set_ or [])
     currencies = sorted({each.quote_currency for each in timeline.instruments})
     local = LocalVenue(
@@ -190,10 +193,12 @@ def _read_cash(text: str, currencies: list[str]) -> dict[str, int]:
 
 def _print_start(local: LocalVenue, *, waits: bool) -> None:
     exchange, terms = local.exchange, local.terms
+    access = f"http://{LOOPBACK}:{local.port}, key {terms.key}, secret {terms.secret}"
+    if local.name is VenueName.IBKR:  # a socket whose program is logged in already
+        access = f"{LOOPBACK}:{local.port}, a paper account"
     symbols = ", ".join(list(exchange.instruments)[:5])
     more = len(exchange.instruments) - 5
-    print(f"{local.name.value} at http://{LOOPBACK}:{local.port}, key {terms.key}, secret "
-          f"{terms.secret}")  # fmt: skip
+    print(f"{local.name.value} at {access}")
     print(
         f"{exchange.rows_total:,} rows of {symbols}{f' and {more} more' if more > 0 else ''} from "
         f"{to_iso(exchange.now)}{', when the first client listens' if waits else ''}; "

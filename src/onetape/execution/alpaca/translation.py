@@ -21,6 +21,7 @@ CAPABILITIES = Capabilities(
         TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE,
     }),
     can_replace=True,
+    replaces_anew=True,
     can_short=True,
 )  # fmt: skip
 """Of equities. Pairs have fewer types and times, and can't be short: those orders are rejected."""

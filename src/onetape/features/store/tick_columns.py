@@ -14,7 +14,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.timestamps import NS_PER_DAY
-from onetape.features.columns import count_updates, pays_to_compile, select_inputs
+from onetape.features.columns import count_updates, naming, pays_to_compile, select_inputs
 from onetape.features.estimator import Estimator
 from onetape.features.pieces import ColumnPieces
 from onetape.features.store.tables import StoredColumn
@@ -160,7 +160,9 @@ class TickFeatures:
             ):  # fmt: skip
                 values = None
                 if is_open:  # also the days before, which it goes on from
-                    values = piece.take(select_inputs(feature.name, feature.estimator, columns))
+                    inputs = select_inputs(feature.name, feature.estimator, columns)
+                    with naming(feature.name):
+                        values = piece.take(inputs)
                 if at < first:
                     continue
                 if key in found or values is None:

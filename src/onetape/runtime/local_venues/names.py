@@ -16,3 +16,4 @@ class VenueName(Enum):
 
     ALPACA = "alpaca"
     BINANCE = "binance"
+    IBKR = "ibkr"

@@ -12,7 +12,7 @@ import msgspec
 from onetape.domain.errors import ConfigError
 from onetape.domain.numbers import E8
 from onetape.execution.simulated.bar_matching import LIMIT_TRADED_THROUGH
-from onetape.execution.simulated.fee_presets import make_binance_spot
+from onetape.execution.simulated.fee_presets import make_binance_spot, make_ibkr_us_fixed
 from onetape.execution.simulated.fees import FeeModel, NoFees, build_fee_schedule
 from onetape.execution.simulated.latency import LatencyTerms
 from onetape.execution.simulated.slippage import SlippageTerms
@@ -214,7 +214,13 @@ def make_venue_terms(name: VenueName, timeline: Timeline, latency_ms: int = 0) -
     Alpaca charges nothing for a fill: fees of regulators and of coins are taken later, and told of
     no fill. The local one leaves them out, so that books stay comparable.
     """
-    fees: FeeModel = make_binance_spot() if name is VenueName.BINANCE else NoFees()
+    match name:
+        case VenueName.ALPACA:
+            fees: FeeModel = NoFees()
+        case VenueName.BINANCE:
+            fees = make_binance_spot()
+        case VenueName.IBKR:
+            fees = make_ibkr_us_fixed()
     return VenueTerms(
         fees={each.id: build_fee_schedule(fees, each) for each in timeline.instruments},
         slippage=SlippageTerms(),
@@ -236,6 +242,10 @@ def find_rules(name: VenueName) -> ExchangeRules:
             return RULES
         case VenueName.BINANCE:
             return ExchangeRules(fee_in_base_of_buys=True, never_overdraws=True)
+        case VenueName.IBKR:
+            from onetape.runtime.local_venues.ibkr import RULES
+
+            return RULES
 
 
 def _build_server(
@@ -255,3 +265,7 @@ def _build_server(
                 from onetape.runtime.local_venues.binance import BinanceServer
 
                 return BinanceServer(exchange, player, keys=keys, faults=faults)
+            case VenueName.IBKR:
+                from onetape.runtime.local_venues.ibkr import IbkrServer
+
+                return IbkrServer(exchange, player, account=ACCOUNT, faults=faults)

@@ -208,7 +208,7 @@ def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> Session
     )  # fmt: skip
     with recorded.watching():
         for each in inputs:
-            stuck = tuple((next_call(event.strategy), event) for _, event in each.stuck)
+            stuck = tuple((next_call(event), event) for _, event in each.stuck)
             give(session, msgspec.structs.replace(each, stuck=stuck))
     return paths
 
@@ -227,6 +227,8 @@ def cut_at_stop(inputs: Iterable[Input]) -> list[Input]:
 
 def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
     """Why a backtest can't be given what a session was given; empty: it can."""
+    if recorded.broken:
+        return "a feature failed"
     begun = False
     for each in inputs:
         if each.stuck:

@@ -1,10 +1,11 @@
-"""Notices a strategy that does not come back, and takes it out.
+"""Notices a strategy or a feature that does not come back, and takes the strategy out.
 
-Callbacks run in the one thread that also runs everything else, so a strategy that loops for ever
-would stop the session, and no operator could reach it. A thread looks at how long the core has been
-busy; after too long it interrupts the main thread. Where a callback of a strategy is on the stack
-then, it raises there, and the strategy is quarantined like one that raised by itself. Our own code
-is never interrupted: where the strategy waits for an answer of `ctx`, it raises when it has got it.
+Callbacks and features run in the one thread that also runs everything else, so one that loops for
+ever would stop the session, and no operator could reach it. A thread looks at how long the core has
+been busy; after too long it interrupts the main thread. Where a callback of a strategy, or a
+feature that is not ours, is on the stack then, it raises there, and the strategy is quarantined
+like one that raised by itself. Our own code is never interrupted: where the strategy waits for an
+answer of `ctx`, it raises when it has got it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from onetape.domain.errors import StrategyStuck
+from onetape.domain.errors import StrategyError, StrategyStuck
+from onetape.domain.rule_definition import list_rules
+from onetape.features.cross_section import CrossSection
+from onetape.features.estimator import Estimator, Expression
+from onetape.features.timeframe import Timeframed
 from onetape.strategy.sdk import Strategy
 
 _SIGNAL = signal.SIGUSR1
@@ -28,7 +33,7 @@ class Watchdog:
     """Watches the main thread while a session runs.
 
     Args:
-        modules: Names of the modules of the strategies.
+        modules: Names of the modules of the strategies and of their features.
         seconds: How long one input may take.
     """
 
@@ -112,3 +117,21 @@ def list_modules(strategies: Iterable[Strategy]) -> list[str]:
         for owner in type(each).__mro__
         if issubclass(owner, Strategy) and owner is not Strategy
     )
+
+
+def list_feature_modules(features: Iterable[Estimator]) -> list[str]:
+    """The modules of the rules of features, but for ours: of users, and of archived definitions."""
+    found: set[str] = set()
+    for each in features:
+        if isinstance(each, CrossSection | Timeframed):
+            found.update(list_feature_modules([each.feature]))
+        elif isinstance(each, Expression):
+            found.update(list_feature_modules(node.estimator for node in each.plan.nodes))
+        else:
+            update = type(each).update
+            try:
+                rules = list_rules(update)
+            except StrategyError:  # it breaks the rules of a rule, and may run all the same
+                rules = (update,)
+            found.update(str(rule.__module__) for rule in rules)
+    return sorted(each for each in found if each.partition(".")[0] != _OURS)

@@ -74,7 +74,6 @@ class Places:
         with self.telling_damage():
             self.is_complete = reader.is_complete
         self._timeline = timeline
-        self._ends = np.flatnonzero(timeline.slice_end) + 1
         self._ts_known = timeline.columns["ts_known"]
 
     @contextmanager
@@ -150,8 +149,9 @@ class Places:
 
     def slice_start(self, row: int) -> int:
         """The first row of the slice of `row`."""
-        at = int(np.searchsorted(self._ends, row, side="right"))
-        return int(self._ends[at - 1]) if at else 0
+        if row >= len(self._ts_known):
+            return len(self._ts_known)
+        return int(np.searchsorted(self._ts_known, self._ts_known[row]))
 
     def _snapshot_before(self, seq: int) -> Snapshot | None:
         """The newest snapshot that stands before the event or bar `seq`."""

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from onetape.domain.errors import DataError, StrategyError
 from onetape.domain.events import Event, Payload, SessionStarted
@@ -106,7 +105,6 @@ class Replay:
         except BaseException:
             self.reader.close()
             raise
-        self._ends = np.flatnonzero(self.timeline.slice_end) + 1
         self._ts_known = self.timeline.columns["ts_known"]
         self._session: BacktestSession | RecordedInputs
         self.end = ""
@@ -183,8 +181,8 @@ class Replay:
         with self._advancing():
             self._start()
             while self.row < row and not self.end and not is_stop_asked():
-                at = np.searchsorted(self._ends, min(self.row + BLOCK_ROWS, row))
-                self._session.advance(min(int(self._ends[at]), row))
+                end = self.timeline.find_slice_end(min(self.row + BLOCK_ROWS, row) - 1) + 1
+                self._session.advance(min(end, row))
                 if on_progress is not None:
                     on_progress(self.progress())
 
@@ -216,8 +214,7 @@ class Replay:
                 if not self._is_started:
                     self._start()
                 elif first < len(self.timeline):
-                    at = np.searchsorted(self._ends, first, side="right")
-                    self._session.advance(int(self._ends[at]))
+                    self._session.advance(self.timeline.find_slice_end(first) + 1)
                     moments.append(self._slice_end(first))
                 else:
                     self._finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -13,6 +14,9 @@ from onetape.runtime.config import LiveClock, SessionConfig
 from onetape.runtime.config_live import Connection
 from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock, outside
 from onetape.runtime.sessions.live_run import LiveParts
+
+if TYPE_CHECKING:
+    from onetape.marketdata.feeds.ibkr_link import TwsAccess
 
 
 def build_parts(config: SessionConfig, environ: Mapping[str, str]) -> LiveParts:
@@ -35,11 +39,14 @@ def build_parts(config: SessionConfig, environ: Mapping[str, str]) -> LiveParts:
 def _build_feed(config: SessionConfig, environ: Mapping[str, str], clock: Clock) -> Feed:
     connection = config.data.connection or Connection()
     where = "data.connection"
+    _refuse_others(connection, config.data.source, where)
     match config.data.source:
         case "alpaca":
             return _build_alpaca_feed(connection, environ, clock, where, config.seed)
         case "binance":
             return _build_binance_feed(connection, environ, clock, where)
+        case "ibkr":
+            return _build_ibkr_feed(connection, clock, where, config.seed)
         case other:
             raise ConfigError(f"there is no feed {other!r}", where="data.source")
 
@@ -71,6 +78,7 @@ def _build_gateway(
 ) -> VenueGateway | None:
     connection = config.execution.connection or Connection()
     where = "execution.connection"
+    _refuse_others(connection, config.execution.venue, where)
     match config.execution.venue:
         case "simulated":
             return None
@@ -79,6 +87,8 @@ def _build_gateway(
         case "binance":
             strategies = [each.name for each in config.strategies]
             return _build_binance(connection, environ, where, strategies)
+        case "ibkr":
+            return _build_ibkr(connection, clock, where, config.seed)
 
 
 def _build_alpaca(
@@ -128,6 +138,53 @@ def _build_binance(
         endpoint=endpoint, base_url=connection.url or "", key=key, secret=secret
     )
     return BinanceGateway(settings, strategies)
+
+
+def _build_ibkr_feed(connection: Connection, clock: Clock, where: str, seed: int) -> Feed:
+    from onetape.marketdata.feeds.ibkr import IbkrFeed
+
+    return IbkrFeed(_find_tws(connection, clock, where, seed, client_id=2), outside(clock))
+
+
+def _build_ibkr(connection: Connection, clock: Clock, where: str, seed: int) -> VenueGateway:
+    from onetape.execution.ibkr.gateway import IbkrGateway
+
+    return IbkrGateway(_find_tws(connection, clock, where, seed, client_id=1), outside(clock))
+
+
+def _find_tws(
+    connection: Connection, clock: Clock, where: str, seed: int, *, client_id: int
+) -> TwsAccess:
+    """Where TWS is; a port of the other endpoint is refused."""
+    from onetape.marketdata.feeds.ibkr_link import LIVE_PORTS, PAPER_PORTS, TwsAccess
+
+    is_paper = connection.endpoint == "paper"
+    port = connection.port or (7497 if is_paper else 7496)
+    program = (LIVE_PORTS if is_paper else PAPER_PORTS).get(port)
+    if program is not None:
+        other = "live" if is_paper else "paper"
+        raise ConfigError(
+            f"port {port} is that of {program} with a {other} account, and the endpoint is "
+            f"{connection.endpoint}", where=f"{where}.port", remedy=f"say endpoint: {other}, or "
+            "another port",
+        )  # fmt: skip
+    return TwsAccess(
+        host=connection.host or "127.0.0.1", port=port,
+        client_id=connection.client_id or client_id, account=connection.account or "",
+        is_paper=is_paper, skew_s_max=None if isinstance(clock, FeedClock) else 5.0, seed=seed,
+    )  # fmt: skip
+
+
+_OF_TWS = ("host", "port", "client_id", "account")
+_OF_OTHERS = ("url", "stream_url", "key", "secret", "feed")
+
+
+def _refuse_others(connection: Connection, provider: str, where: str) -> None:
+    """A provider is reached by its own keys of the section only."""
+    for name in _OF_OTHERS if provider == "ibkr" else _OF_TWS:
+        if getattr(connection, name) is not None:
+            raise ConfigError(f"{provider} has no {name}", where=f"{where}.{name}",
+                              remedy="leave it out")  # fmt: skip
 
 
 def _refuse_stream_url(connection: Connection, where: str) -> None:

@@ -25,6 +25,7 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
@@ -40,12 +41,13 @@ from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import load_market_data
+from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.option_adjustment import find_options
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
 from onetape.risk.gates.gate import Gate
@@ -85,6 +87,7 @@ from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
+from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import (
     build_emulator,
     build_venue,
@@ -101,6 +104,9 @@ from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
 
 BLOCK_ROWS = 4096
+
+RELEASE_ROWS = 1 << 17
+"""Rows after which the memory of those behind is free again, where they lie on disk."""
 
 SNAPSHOT_EVENTS = 50_000
 """Events between two snapshots: about a second of work, which is what a kill loses."""
@@ -210,6 +216,7 @@ def run_backtest(
         catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
+    check_footings(timeline, config.data.files)
     terms = build_terms(config.execution, config.seed, timeline)
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
@@ -441,6 +448,7 @@ class BacktestSession:
         self._contracts = ContractDesk(
             self._log, self._market, timeline.instruments, self.runners, self.desk
         )
+        self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
@@ -451,13 +459,14 @@ class BacktestSession:
             _refuse_unmargined(timeline)
         if terms.conversion_e8 is not None:
             _refuse_currencies(terms)
+        _refuse_option_actions(timeline)
         self.pipeline = Pipeline(
             timeline, self._market, list(self.runners.values()), self.desk,
             self._emulator or self._venue, self._log, self._contracts, self._margin,
             self._build_breakers(limits),
         )  # fmt: skip
         self._run_block = self.pipeline.run_block
-        self._snapshot_rows = self._snapshot_events = 0
+        self._snapshot_rows = self._snapshot_events = self._released = 0
         self._controls: deque[tuple[int, KillSwitchSet]] = deque()
         self._day_end_tasks: tuple[DayEndTask, ...] = ()
         self._plan(terms, drift)
@@ -558,9 +567,8 @@ class BacktestSession:
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         timeline = self._timeline
         index = {each.id: at for at, each in enumerate(timeline.instruments)}
-        rows_index = None if len(index) == 1 else timeline.instrument_index.tolist()
-        ends = timeline.slice_end.tolist()
-        return EquityWatch(books, self._market, index, rows_index, ends, account)
+        rows_index = None if len(index) == 1 else timeline.row_owners
+        return EquityWatch(books, self._market, index, rows_index, timeline.row_ends, account)
 
     def _build_runner(
         self,
@@ -608,8 +616,8 @@ class BacktestSession:
             valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
-                    ledger, self._market, index, timeline.instrument_index.tolist(),
-                    timeline.slice_end.tolist(), currencies, pairs,
+                    ledger, self._market, index, timeline.row_owners, timeline.row_ends,
+                    currencies, pairs,
                 )  # fmt: skip
         elif self._is_watched:
             watch = self._build_watch(ledger, account)
@@ -659,6 +667,7 @@ class BacktestSession:
             nights=self._carrying.save() if self._carrying is not None else [],
             proceeds=self._settlement.save() if self._settlement is not None else [],
             halted=list(self.desk.halted.values()),
+            options=self._contracts.save(),
             emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
@@ -690,6 +699,7 @@ class BacktestSession:
         self._alerts.done = self._alerts.count_before(state.row + 1)
         self._actions.done = state.actions
         self._steps.done = state.steps
+        self._contracts.restore(state.options)
         if self._margin is not None:
             self._margin.restore(state.margin)
         self._day_ends.done = state.day_ends
@@ -750,8 +760,7 @@ class BacktestSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        ts_first = int(self._timeline.columns["ts_open"].min())
-        self.pipeline.start(self._header(), deposits, ts or ts_first)
+        self.pipeline.start(self._header(), deposits, ts or self._timeline.ts_first)
         self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
@@ -781,6 +790,9 @@ class BacktestSession:
                 self.pipeline.pause_events = self._snapshot_events + snapshots.events
             until = self._schedule.find_stop(stop)
             row = self._run_block(next(self._timeline.blocks(until - row, row)), row)
+            if row - self._released >= RELEASE_ROWS:
+                self._timeline.release()
+                self._released = row
             if snapshots is not None:
                 self._keep(snapshots)
 
@@ -800,7 +812,7 @@ class BacktestSession:
 
         They end at the same rows wherever the session stands.
         """
-        for start, stop in cut_blocks(self._timeline.slice_end, rows):
+        for start, stop in self._timeline.cut(rows):
             if stop > self.row:
                 yield max(start, self.row), stop
 
@@ -859,6 +871,19 @@ def _refuse_currencies(terms: VenueTerms) -> None:
         )
 
 
+def _refuse_option_actions(timeline: Timeline) -> None:
+    for action in timeline.actions:
+        if action.kind is CorporateActionKind.SPIN_OFF or action.kind.ends:
+            for _, option in find_options(timeline.instruments, action):
+                raise ConfigError(
+                    f"{option.id} is on {action.instrument}, of which there is a "
+                    f"{action.kind.value.replace('_', ' ')} before it expires, and what it would "
+                    "deliver then is not carried",
+                    where="data.corporate_actions",
+                    remedy="leave the option out, or end the run before it",
+                )
+
+
 def _refuse_unmargined(timeline: Timeline) -> None:
     for each in timeline.instruments:
         if each.is_margined:
@@ -899,6 +924,8 @@ def compute_features(
             return {}
         check_slice_features(strategy, features)
         single, crossing = split_cross_sections(dict(features))
+        if timeline.kind != "bars":
+            return compute_tick_features(timeline, single, crossing, instruments)
         if len(timeline.instruments) == 1:
             merged = compute_feature_columns(single, timeline.columns)
             for feature, cross in crossing.items():
@@ -913,6 +940,12 @@ def compute_features(
                 merged[feature][rows] = values
         for feature, cross in crossing.items():
             merged[feature] = cross.compute_slices(merged[feature], timeline.slice_end)
+    except StrategyError as error:
+        if not error.where.startswith("feature "):
+            raise
+        raise StrategyError(
+            error.what, where=f"{name}: {error.where}", remedy=error.remedy
+        ) from error
     except OnetapeError:
         raise
     except Exception as error:
@@ -922,13 +955,3 @@ def compute_features(
             remedy="run the estimator on a few bars by hand: Estimator.start().update(...)",
         ) from error
     return merged
-
-
-def cut_blocks(slice_end: npt.NDArray[np.bool_], rows: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at least `rows` rows (the last may be shorter) that end where a slice ends."""
-    ends = np.flatnonzero(slice_end) + 1
-    start, total = 0, len(slice_end)
-    while start < total:
-        at = min(int(np.searchsorted(ends, start + rows)), len(ends) - 1)
-        yield start, int(ends[at])
-        start = int(ends[at])

@@ -38,17 +38,23 @@ def find_alerts(
         settings: Windows and thresholds.
     """
     watch = DriftWatch(watched, settings)
-    tables = [
-        (each.strategy, list(zip(*columns, strict=True)))
+    columns = {
+        each.strategy: [runners[each.strategy].columns[name] for name in each.features]
         for each in watched
-        if (columns := [runners[each.strategy].columns[name].tolist() for name in each.features])
-    ]
+        if each.features
+    }
     ids = [each.id for each in timeline.instruments]
-    ends = timeline.slice_end.tolist()
     found: list[Alert] = []
-    for row, owner in enumerate(timeline.row_owners):
-        for strategy, rows in tables:
-            watch.take(strategy, ids[owner], rows[row])
-        if ends[row]:
-            found += [Alert(row, each) for each in watch.end_slice()]
+    for first, stop in timeline.spans():
+        tables = [
+            (strategy, list(zip(*(each[first:stop].tolist() for each in own), strict=True)))
+            for strategy, own in columns.items()
+        ]
+        owners = timeline.instrument_index[first:stop].tolist()
+        ends = timeline.slice_end[first:stop].tolist()
+        for at, owner in enumerate(owners):
+            for strategy, rows in tables:
+                watch.take(strategy, ids[owner], rows[at])
+            if ends[at]:
+                found += [Alert(first + at, each) for each in watch.end_slice()]
     return found

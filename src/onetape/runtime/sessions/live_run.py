@@ -29,6 +29,7 @@ from onetape.domain.venue import (
 )
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
+from onetape.features.estimator import Estimator
 from onetape.marketdata.feeds.port import Feed, History
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -38,7 +39,7 @@ from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.control_socket import ControlSocket
 from onetape.runtime.realtime.shell import RealtimeShell, ShellFigures, ShellTerms
 from onetape.runtime.realtime.slices import BarSlices
-from onetape.runtime.realtime.watchdog import Watchdog, list_modules
+from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.backtest import (
@@ -251,9 +252,9 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(store.close)
             stack.enter_context(watching([type(each) for each in strategies]))
-            watchdog = stack.enter_context(
-                Watchdog(list_modules(strategies), self._live.callback_seconds)
-            )
+            features = [one for each in self._specs for one in _list_features(each)]
+            modules = [*list_modules(strategies), *list_feature_modules(features)]
+            watchdog = stack.enter_context(Watchdog(modules, self._live.callback_seconds))
             shell = RealtimeShell(
                 session, tape, parts.clock, parts.feed, parts.gateway, instruments,
                 config.data.timeframe, terms, watchdog, self._tell_status,
@@ -305,7 +306,8 @@ class _Run:
         if not begins and not self._has_bars:
             self._shell.ticks.go_on(session.newest_closes())
         for slice_ in self._slice_history(session, instruments, history):
-            session.take_rows(slice_)
+            with self._shell.watched():
+                session.take_rows(slice_)
 
     @property
     def _has_bars(self) -> bool:
@@ -326,8 +328,7 @@ class _Run:
         """Bars that the features of the strategies need before their first value."""
         needed = [0]
         for spec in self._specs:
-            features = spec.features if spec.features is not None else spec.strategy.features()
-            needed += [each.warm_up for each in features.values()]
+            needed += [each.warm_up for each in _list_features(spec)]
         return max(needed)
 
     def _slice_history(
@@ -472,3 +473,8 @@ def open_session(
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
+
+
+def _list_features(spec: StrategySpec) -> list[Estimator]:
+    features = spec.features if spec.features is not None else spec.strategy.features()
+    return list(features.values())

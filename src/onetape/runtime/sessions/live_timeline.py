@@ -30,9 +30,12 @@ from onetape.domain.market import (
 from onetape.domain.timestamps import has_length
 from onetape.domain.venue import BarClosed, RowHeard, TickHeard
 from onetape.marketdata.bars import BarColumns
-from onetape.marketdata.loading import add_quality
-from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
-from onetape.marketdata.timeline import Timeline, build_timeline, build_trade_timeline
+from onetape.marketdata.tick_timeline import (
+    build_book_timeline,
+    build_quote_timeline,
+    build_trade_timeline,
+)
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.tape.block import decode_record
 
 _ROWS = tuple(str(each.__struct_config__.tag).encode() for each in (BarClosed, TickHeard))
@@ -84,32 +87,18 @@ def build_rows(
         return build_timeline(series, source=source, timeframe=timeframe)
     own = {each.id: [row for row in rows if row.instrument == each.id] for each in instruments}
     what = timeframe.partition("+")[0]
-    flags = [[_flags(own[each.id], is_print=False), _flags(own[each.id], is_print=True)]
-             for each in instruments]  # fmt: skip
     if what == TRADES:
         trades = [(each, _to_prints(own[each.id])) for each in instruments]
-        timeline = build_trade_timeline(trades, source=source)
-        flags = [[prints] for _, prints in flags]
-    else:
-        columns = (QUOTE_INT_COLUMNS, QUOTE_FLOAT_COLUMNS, QuoteTick, build_quote_timeline)
-        if what == BOOK:
-            columns = (DELTA_INT_COLUMNS, DELTA_FLOAT_COLUMNS, BookDelta, build_book_timeline)
-        ints, floats, kind, build = columns
-        series = [(each, _to_ticks(own[each.id], kind, ints, floats)) for each in instruments]
-        prints: dict[str, Columns] = {}
-        for each in instruments:
-            prints[each.id] = _to_prints(own[each.id])
-        timeline = build(series, source=source, trades=prints)
-    add_quality(timeline, flags)
-    return timeline
-
-
-def _flags(rows: Sequence[RowHeard], *, is_print: bool) -> npt.NDArray[np.int64]:
-    return np.array(
-        [each.quality for each in rows
-         if isinstance(each, TickHeard) and isinstance(each.tick, TradeTick) is is_print],
-        dtype=np.int64,
-    )  # fmt: skip
+        return build_trade_timeline(trades, source=source)
+    columns = (QUOTE_INT_COLUMNS, QUOTE_FLOAT_COLUMNS, QuoteTick, build_quote_timeline)
+    if what == BOOK:
+        columns = (DELTA_INT_COLUMNS, DELTA_FLOAT_COLUMNS, BookDelta, build_book_timeline)
+    ints, floats, kind, build = columns
+    series = [(each, _to_ticks(own[each.id], kind, ints, floats)) for each in instruments]
+    prints: dict[str, Columns] = {}
+    for each in instruments:
+        prints[each.id] = _to_prints(own[each.id])
+    return build(series, source=source, trades=prints)
 
 
 def _to_prints(rows: Sequence[RowHeard]) -> Columns:
@@ -126,8 +115,9 @@ def _to_ticks(
                        dtype=np.int64 if name in ints else np.float64)
         for name in (*ints, *floats) if name != "session_close"
     }  # fmt: skip
-    return {**columns, "session_close": np.array([each.session_close for each in chosen],
-                                                 dtype=np.int64)}  # fmt: skip
+    columns["session_close"] = np.array([each.session_close for each in chosen], dtype=np.int64)
+    quality = np.array([each.quality for each in chosen], dtype=np.int64)
+    return {**columns, "quality": quality} if quality.any() else columns
 
 
 def _to_columns(bars: list[BarClosed]) -> BarColumns:

@@ -21,7 +21,13 @@ from pydantic import ValidationError
 
 import onetape
 from onetape.domain.errors import ConfigError, DataError, StrategyError
-from onetape.domain.events import DatasetPin, KillSwitchSet, Payload, SessionStarted
+from onetape.domain.events import (
+    DatasetPin,
+    KillSwitchSet,
+    Payload,
+    SessionStarted,
+    StrategyQuarantined,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
@@ -47,6 +53,7 @@ from onetape.runtime.config import (
     SessionConfig,
     StrategyConfig,
 )
+from onetape.runtime.live_pipeline import FEATURE
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
     OnProgress,
@@ -65,6 +72,7 @@ from onetape.tape.opening import open_tape
 
 _LENGTH_BYTES = 4
 
+_QUARANTINED = str(StrategyQuarantined.__struct_config__.tag).encode()
 _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
@@ -109,7 +117,8 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a session can be run again with: always the configuration that stands on the tape.
 
     `restored` tells which features are run by a definition of then. `records` gives those of the
-    tape of a paper or live session, which hold its inputs; None: it is a backtest.
+    tape of a paper or live session, which hold its inputs; None: it is a backtest. `broken` are the
+    strategies of which a feature failed: it may not be computed to tell what it was.
     """
 
     header: SessionStarted
@@ -119,6 +128,7 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     terms: VenueTerms
     restored: tuple[str, ...] = ()
     records: Callable[[], Iterable[bytes]] | None = None
+    broken: frozenset[str] = frozenset()
 
     def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
         """The session, about to begin, into `tape`; once, because strategies hold state.
@@ -175,13 +185,14 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return watching([type(each.strategy) for each in self.specs])
 
     def features(self) -> dict[str, Mapping[str, Any]]:
-        """Feature columns of each strategy, in the order of the timeline."""
+        """Feature columns of each strategy, in the order of the timeline; none of the `broken`."""
         everything = tuple(each.id for each in self.timeline.instruments)
         return {
             spec.name: compute_features(
                 self.timeline, spec.strategy, spec.instruments or everything, spec.features
             )
             for spec in self.specs
+            if spec.name not in self.broken
         }
 
 
@@ -242,6 +253,7 @@ def load_recorded(
             terms=build_terms(config.execution, config.seed, timeline),
             restored=tuple(restored),
             records=records if is_realtime else None,
+            broken=find_broken(records()) if records is not None and is_realtime else frozenset(),
         ),
         changes,
     )
@@ -263,6 +275,21 @@ def read_controls(records: Iterable[bytes]) -> list[tuple[int, KillSwitchSet]]:
             if isinstance(payload, KillSwitchSet) and not cause:
                 controls.append((record.ts, payload))
     return controls
+
+
+def find_broken(records: Iterable[bytes]) -> frozenset[str]:
+    """The strategies of which a feature raised or did not come back.
+
+    Raises:
+        DataError: A record can't be read.
+    """
+    return frozenset(
+        payload.strategy
+        for data in records
+        if _QUARANTINED in data
+        for payload, _, _ in decode_record(data).events
+        if isinstance(payload, StrategyQuarantined) and payload.callback.startswith(FEATURE)
+    )
 
 
 def find_catalog(run_dir: Path) -> Path:

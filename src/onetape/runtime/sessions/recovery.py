@@ -12,6 +12,7 @@ from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
     CashSettling,
+    ContractAdjusted,
     KillSwitchSet,
     MarginStatus,
     MarginStatusChanged,
@@ -36,6 +37,7 @@ from onetape.domain.numbers import INT64_MAX
 from onetape.execution.oms import Oms, Order
 from onetape.portfolio.currency_ledger import open_ledger
 from onetape.portfolio.ledger import Ledger
+from onetape.portfolio.option_adjustment import Deliverable
 from onetape.risk.kill_switch import KillSwitch
 from onetape.runtime.sessions.realtime import decode_realtime
 from onetape.runtime.sessions.session_state import SessionState, decode_state
@@ -68,6 +70,7 @@ class FoldedState:
         breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
         halted: Instruments that are halted at their venue.
         margin: Status of (strategy, instrument) where it is not `sufficient`.
+        options: What actions of their underlyings have made of options.
         is_complete: The session has stopped.
     """
 
@@ -83,6 +86,7 @@ class FoldedState:
         self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
         self.margin: dict[tuple[str, InstrumentId], MarginStatus] = {}
         self.halted: dict[InstrumentId, TradingStatus] = {}
+        self.options: dict[InstrumentId, Deliverable] = {}
         self.is_complete = False
         self.instruments: dict[str, Instrument] = {each.id: each for each in header.instruments}
         self._oms = Oms()
@@ -101,6 +105,7 @@ class FoldedState:
             PositionSettled: self._settle,
             CashPosted: self._post,
             MarginStatusChanged: self._note_margin,
+            ContractAdjusted: self._note_contract,
             CashSettling: self._note_settling,
             TradingStatus: self._note_status,
             **dict.fromkeys(_REPORTS, self._move),
@@ -131,6 +136,7 @@ class FoldedState:
         if isinstance(state, SessionState):
             self.margin = {(each.strategy, each.instrument): each.status for each in state.margin}
             self.halted = {each.instrument: each for each in state.halted}
+            self.options = {each.instrument: each.deliverable for each in state.options}
             for each in state.proceeds:
                 self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
         for name, runner in state.pipeline.strategies.items():
@@ -219,6 +225,11 @@ class FoldedState:
             self.margin.pop(key, None)
         else:
             self.margin[key] = event.status
+
+    def _note_contract(self, event: ContractAdjusted, _seq: int, _origin: int) -> None:
+        self.options[event.instrument] = Deliverable(
+            strike=event.strike, top=event.top, bottom=event.bottom, cash=event.cash
+        )
 
     def _note_settling(self, event: CashSettling, _seq: int, _origin: int) -> None:
         self.unsettled[event.strategy] = event.unsettled

@@ -9,6 +9,7 @@ from onetape.domain.market import TradingStatus
 from onetape.execution.emulation import EmulatorState
 from onetape.execution.simulated.venue import VenueState
 from onetape.runtime.carrying_costs import Night
+from onetape.runtime.contract_desk import OptionState
 from onetape.runtime.margin_desk import MarginState
 from onetape.runtime.order_desk import DeskState
 from onetape.runtime.pipeline import PipelineState
@@ -41,6 +42,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     margin: list[MarginState] = []
     proceeds: list[Proceeds] = []
     halted: list[TradingStatus] = []
+    options: list[OptionState] = []
     emulator: EmulatorState | None = None
 
 

@@ -47,6 +47,10 @@ def capabilities_of(venue: str) -> Capabilities | None:
         from onetape.execution.binance.gateway import BinanceGateway
 
         return BinanceGateway.capabilities
+    if venue == "ibkr":
+        from onetape.execution.ibkr.translation import CAPABILITIES
+
+        return CAPABILITIES
     return None
 
 

@@ -35,6 +35,7 @@ from onetape.marketdata.loading import load_ticks
 from onetape.marketdata.record_kinds import RecordKind
 from onetape.marketdata.records import ALWAYS, Records
 from onetape.marketdata.tick_days import TickDays
+from tests.parity.test_feature_failures import Fragile
 
 AAA = InstrumentId("AAA.SIM")
 DAY_ONE = 19_000 * NS_PER_DAY
@@ -308,6 +309,9 @@ def test_bad_requests_are_refused_with_what_to_do(
     registry.add("prints", Sma(2, inputs=("aggressor",)))
     with pytest.raises(StrategyError, match="there is no column 'aggressor'"):
         FeatureStore(registry, catalog, "quotes").column("prints", AAA)
+    registry.add("fragile", Fragile(200))
+    with pytest.raises(StrategyError, match=r"feature fragile: raises ZeroDivisionError"):
+        FeatureStore(registry, catalog, "quotes").build(["fragile"], [AAA])
     other = Catalog(catalog.path)
     other.write_instrument(make_equity(InstrumentId("BBB.SIM")))
     with pytest.raises(DataError, match=r"there are no quotes of BBB\.SIM"):

@@ -1,0 +1,1 @@
+"""Interactive Brokers: stocks, through TWS or IB Gateway and ib_async."""
