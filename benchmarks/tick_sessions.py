@@ -20,8 +20,8 @@ from onetape.runtime.config import SessionConfig
 from onetape.runtime.sessions.backtest import run_backtest
 
 DAYS = (2, 6)
-"""Half a million prints, and three times as many. 5 and 20 million (`--days 20 80`) took 290 and 299
-MB at the peak, at 450,000 prints/s on two busy cores of a Xeon."""
+"""Half a million prints, and three times as many. 5 and 20 million (`--days 20 80`) took 290 and
+299 MB at the peak, at 450,000 prints/s on two busy cores of a Xeon."""
 
 _STRATEGY = Path(__file__).parent / "tick_strategy.py"
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import (
     OrderCanceled,
     OrderDenied,
@@ -20,10 +21,13 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.market import CorporateActionKind
-from onetape.domain.orders import RejectCode, Side, TimeInForce
+from onetape.domain.orders import PositionSide, RejectCode, Side, TimeInForce
+from onetape.marketdata.timeline import build_timeline
 from onetape.risk.limits import RiskLimits, ShortSaleLimits
 from onetape.strategy.context import Context
 from tests.support.actions import make_action, with_actions
+from tests.support.contracts import make_contract_timeline, make_future, make_margin
+from tests.support.currencies import EURO, EURO_SHARE, SAP, run_currencies
 from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, run_session
 from tests.support.timelines import (
@@ -149,3 +153,68 @@ def test_order_on_a_halted_instrument_is_rejected_by_its_venue() -> None:
     says = "halted since 2024-01-02T14:33:00Z (LUDP)"
     assert (found.code, found.reason) == (RejectCode.HALTED, says)
     assert session.fills == []
+
+
+def test_order_of_an_expired_contract_is_denied() -> None:
+    future = make_future(closes(1))
+    timeline = make_contract_timeline((future, flat(5_000, 5_000)), (EQUITY, flat(*[100] * 4)))
+    strategy = at_rows({2: lambda ctx: ctx.buy(future.id, 3)})
+    session = run_session(timeline, strategy, margin=make_margin(timeline))
+    assert [tell(each) for each in session.denied] == ["expired 3 > 0 lots"]
+    assert session.of_type(OrderSubmitted) == []
+
+
+def test_order_without_a_rate_is_denied_and_without_a_pair_the_run_does_not_begin() -> None:
+    late = make_columns(flat(1.25, 1.25), start=opens(2))
+    share = (EURO_SHARE, make_columns(flat(*[100] * 4)))
+    timeline = build_timeline([(EURO, late), share], source="test", timeframe="1m")
+    order = at_rows({0: lambda ctx: ctx.buy(SAP, 10)}, instrument=SAP)
+    session = run_currencies(timeline, order)
+    assert [tell(each) for each in session.denied] == ["no_rate 0 > 1 bars of EURUSD.FX"]
+    with pytest.raises(ConfigError, match="no instrument of the session is a rate between"):
+        run_currencies(build_timeline([share], source="test", timeframe="1m"), order)
+
+
+def test_dividend_on_an_instrument_without_bars_is_refused() -> None:
+    dividend = make_action(CorporateActionKind.CASH_DIVIDEND, opens(2), 1, instrument=MSFT)
+    with pytest.raises(DataError, match=r"MSFT\.XNAS, which has no bars"):
+        with_actions(make_timeline((EQUITY, make_columns(BARS))), [dividend])
+
+
+LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
+
+# fmt: off
+LEGS: list[tuple[str, Action, type[Any], str]] = [
+    # what                  the order, with 10 long and 4 short           ends as              and says
+    ("no leg",              lambda c: c.buy(AAPL, 1),                     StrategyQuarantined, "an order of AAPL.XNAS names no leg"),
+    ("leg of a leg",        lambda c: c.buy(c.leg(AAPL, LONG), 1, leg=LONG), StrategyQuarantined, "AAPL#LONG.XNAS has no leg PositionSide.LONG"),
+    ("leg that is flat",    lambda c: c.buy(AAPL, 1, leg=PositionSide.FLAT), StrategyQuarantined, "AAPL.XNAS has no leg PositionSide.FLAT"),
+    ("long leg flips",      lambda c: c.sell(AAPL, 11, leg=LONG),         OrderDenied,         "reduce_only 11 > 10 lots"),
+    ("short leg flips",     lambda c: c.buy(AAPL, 5, leg=SHORT),          OrderDenied,         "reduce_only 5 > 4 lots"),
+    ("reduce-only adds",    lambda c: c.sell(AAPL, 1, leg=SHORT, reduce_only=True), OrderDenied, "reduce_only 1 > -4 lots"),
+    ("target beyond flat",  lambda c: c.target(AAPL, -1, leg=LONG),       OrderDenied,         "reduce_only 11 > 10 lots"),
+    ("off-grid quantity",   lambda c: c.sell(AAPL, 0.5, leg=SHORT),       StrategyQuarantined, "quantity 0.5 is off the grid of 1"),
+    ("FOK beyond volume",   lambda c: c.buy(AAPL, 101, limit=101, time_in_force=FOK, leg=LONG), OrderCanceled, "not filled at once: 100 of 101 lots"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("_what", "order", "kind", "says"), LEGS, ids=[row[0] for row in LEGS])
+def test_bad_order_of_a_leg_ends_as_a_typed_event(
+    _what: str, order: Action, kind: type[Any], says: str
+) -> None:
+    timeline = make_timeline((EQUITY, make_columns(BARS)))
+    entries: Action = lambda c: (c.buy(AAPL, 10, leg=LONG), c.sell(AAPL, 4, leg=SHORT))  # noqa: E731
+    strategy = at_rows({0: entries, 3: order})
+    session = run_session(timeline, strategy, max_volume_ratio=0.1, has_legs=True)
+    (found,) = session.of_type(OrderDenied, OrderCanceled, StrategyQuarantined)
+    assert type(found) is kind
+    assert says in tell(found)
+    assert [each.lots for each in session.fills] == [10, 4]  # what was right before it stands
+
+
+def test_leg_without_hedging_is_an_error_of_the_strategy() -> None:
+    session = run({0: first, 3: lambda c: c.buy(AAPL, 1, leg=LONG)})
+    (found,) = session.quarantined
+    assert "AAPL.XNAS has no leg PositionSide.LONG" in found.error
+    assert "position_mode: hedging" in found.error

@@ -89,7 +89,8 @@ def render_config_keys() -> str:
     """Every key of a configuration, section by section."""
     schema = SessionConfig.model_json_schema()
     parts = [_section("", schema, schema["$defs"], "the root")]
-    return "\n\n".join([*parts, *_sections(schema, schema["$defs"], "")])
+    parts += dict.fromkeys(_sections(schema, schema["$defs"], ""))  # some models share a section
+    return "\n\n".join(parts)
 
 
 def _sections(node: dict[str, Any], known: dict[str, Any], path: str) -> Iterator[str]:
@@ -110,6 +111,9 @@ def _members(value: dict[str, Any], known: dict[str, Any]) -> Iterator[tuple[dic
     elif value.get("type") == "array":
         for section, choice in _members(value["items"], known):
             yield section, f".N{choice}"
+    elif "anyOf" in value:
+        for each in value["anyOf"]:
+            yield from _members(each, known)
     elif "oneOf" in value:
         for each in value["oneOf"]:
             for section, _ in _members(each, known):

@@ -16,6 +16,7 @@ there is never written again: later versions of onetape must read and verify it 
 |               | exercise, margin and liquidation; trading halts and what they reject           |
 | `shares`      | corporate actions, transfers, T+N settlement, limits that shrink, breakers,    |
 |               | drift of a feature                                                             |
+| `emulated`    | orders that the venue lacks: held, released, canceled and changed              |
 | `currencies`  | foreign cash that is held, borrowed and converted                              |
 | `splits`      | options on a share that splits 2 for 1 and 3 for 16                            |
 
@@ -25,7 +26,7 @@ onetape which wrote it has folded: money in minor units, positions in lots.
 The runs in `v1-first` are by the onetape before snapshots, before instruments' definitions stood on
 the tape, and before orders had conditions; those in `v1-conditions` have all three. `v1-contracts`
 has the two runs of what came after them, `v1-currencies` the one of held cash, `v1-splits` that of
-adjusted options.
+adjusted options, `v1-emulated` that of held orders.
 """
 
 from __future__ import annotations
@@ -293,6 +294,25 @@ def make_shares() -> None:
     apart(run)
 
 
+def make_emulated() -> None:
+    """The orders of `conditional` at a venue that has few of them."""
+    shutil.copy(STRATEGIES / "conditional.py", ".")
+    import_bars("WAVE.SIM", make_lines(range(64)))
+    configure(
+        ["WAVE.SIM"],
+        [{"name": "conditional", "path": "conditional.py", "capital": 100_000}],
+        execution={
+            "latency": {"mean_ms": 40_000, "std_ms": 30_000},
+            "slippage": {"model": "fixed", "bps": 2},
+            "max_volume_ratio": 0.1,
+            "capabilities": "alpaca",
+        },
+        risk={"max_leverage": 2},
+        output={"snapshot_events": 100},
+    )
+    apart(run)
+
+
 def make_currencies() -> None:
     """Shares in three currencies, and the pairs between."""
     shutil.copy(STRATEGIES / "currencies.py", ".")
@@ -486,7 +506,7 @@ def main(name: str, *runs: str) -> None:
         raise SystemExit(f"{folder} is there, and golden runs are never written again")
     every = (
         make_orders, make_portfolio, make_killed, make_conditional, make_contracts, make_shares,
-        make_currencies, make_splits,
+        make_currencies, make_splits, make_emulated,
     )  # fmt: skip
     for write in every:
         run_name = write.__name__.removeprefix("make_")

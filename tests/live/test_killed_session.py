@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,10 +131,12 @@ async def run_killed(
     waiting = list(points)
     async with SITES[venue]() as (world, make):
         world.exchange.split_fill = split
-        data = {"source": venue, "timeframe": "1m",
-                "instruments": [each.id for each in world.instruments]}  # fmt: skip
-        config = make_config(world, "live", data=data, execution={"venue": venue},
-                             **settings(folder))  # fmt: skip
+        names = [each.id for each in world.instruments]
+        sections: dict[str, Any] = {
+            "data": {"source": venue, "timeframe": "1m", "instruments": names},
+            "execution": {"venue": venue},
+        }
+        config = make_config(world, "live", **sections | settings(folder))
         session = MortalSession(world, config, folder / "run", make)
 
         async def go_on() -> None:
@@ -202,7 +205,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Decisions:
 def decide_uninterrupted(folder: Path, venue: str) -> Decisions:
     with pytest.MonkeyPatch.context() as patch:
         install(patch)
-        session = run_to_end(run_killed(folder, 0, [], 2 * BARS + 30, venue))
+        session = run_to_end(run_killed(folder, 0, [], 2 * BARS + 30, venue=venue))
     return read_decisions(session.run_dir)
 
 

@@ -43,7 +43,7 @@ from onetape.strategy.sdk import Strategy, param, state
 class Busy(Strategy):
     """In and out by the count of ticks; a limit rests at the mark between."""
 
-    every: int = param(15, ge=1)
+    every: int = param(8, ge=1)
     quantity: float = param(0.01, gt=0)
     heard: int = state(0)
 
@@ -88,7 +88,7 @@ async def run_paper(timeline: Timeline, timeframe: str, run_dir: Path, strategy:
                 "risk": {"max_order_quantity": 1},
                 "output": {"snapshot_events": 500},
                 "strategies": [{"name": "busy", "path": f"{strategy}:Busy", "capital": 40_000}],
-                "live": {"power_loss": False},
+                "live": {"power_loss": False, "stop_seconds": 2},
             }
         )  # fmt: skip
         session = DaySession(Venue(world, "me"), config, parts, run_dir)
@@ -102,7 +102,9 @@ async def run_paper(timeline: Timeline, timeframe: str, run_dir: Path, strategy:
         # The snapshot of the depth holds what has changed before the subscription stood.
         assert (await session.until(int(ticks * 0.95)))["dropped"] == 0
         await session.ask("stop")
-        assert (await asyncio.wait_for(session.task, 20)).reason == "stopped by an operator"
+        # A cancel is answered by the next tick, and none follows: an order may be left open.
+        result = await asyncio.wait_for(session.task, 60)
+        assert result.reason.startswith("stopped by an operator")
 
 
 @pytest.mark.parametrize(

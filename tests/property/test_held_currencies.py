@@ -61,7 +61,10 @@ def make_holding_world(seed: int, rows: int = 30) -> World:
     world = make_world(seed, rows)
     chance = random.Random(f"holds {seed}")
     terms = msgspec.structs.replace(
-        world.terms, holds_currencies=True, conversion_minimum=chance.choice((0, 200_000_000))
+        world.terms,
+        holds_currencies=True,
+        conversion_minimum=chance.choice((0, 200_000_000)),
+        settlement_days=chance.choice((0, 0, 1, 2)),
     )
     shrink = chance.choice(((), ("buying_power",)))
     limits = RiskLimits(max_leverage=chance.choice((1, 2, 5)), shrink=shrink)
@@ -179,7 +182,13 @@ def test_session_in_parts_equals_the_whole_one_and_its_fold(seed: int) -> None:
     session.finish()
     assert records + records_of(part) == records_of(tape)
     assert encode_state(session.save()) == encode_state(whole.save())
-    check(fold_tape(MemoryTapeReader(tape)), whole, f"seed {seed}")
+    folded = fold_tape(MemoryTapeReader(tape))
+    check(folded, whole, f"seed {seed}")
+    for name, runner in whole.runners.items():
+        assert folded.unsettled.get(name, 0) == runner.unsettled
+        for currency in NAMES[1:]:
+            waits = folded.unsettled_in.get((name, currency), 0)
+            assert waits == runner.unsettled_in.get(currency, 0)
 
 
 def test_worlds_hold_owe_and_convert_all_currencies() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from onetape.domain.events import (
     Event,
     KillSwitchSet,
@@ -14,6 +16,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import make_legs, spread_to_legs
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.numbers import to_minor
 from onetape.execution.gateway import Capabilities
@@ -83,21 +86,30 @@ def make_terms(
     margin: MarginAgreement | None = None,
     holds_in_halts: bool = False,
     capabilities: Capabilities | None = None,
+    has_legs: bool = False,
+    marks_closing_side: bool = False,
 ) -> VenueTerms:
     """Venue terms; by default everything is free, at once and unbounded."""
     model = fees or NoFees()
+    legs = make_legs(timeline.instruments) if has_legs else ()
+    schedules = {each.id: build_fee_schedule(model, each) for each in timeline.instruments}
+    fills = {} if fill is None else {each.id: fill for each in timeline.instruments}
+    if margin is not None:
+        margin = msgspec.structs.replace(margin, schedules=spread_to_legs(margin.schedules, legs))
     return VenueTerms(
-        fees={each.id: build_fee_schedule(model, each) for each in timeline.instruments},
+        fees=spread_to_legs(schedules, legs),
         slippage=build_slippage(slippage or NoSlippage()),
         latency=build_latency(latency or LatencyModel(), seed),
         limit_reach=limit_reach,
         max_volume_ratio=max_volume_ratio,
         routes=routes,
         limit_slippage=limit_slippage,
-        fills={} if fill is None else {each.id: fill for each in timeline.instruments},
+        fills=spread_to_legs(fills, legs) if fills else {},
         margin=margin,
         holds_in_halts=holds_in_halts,
         capabilities=capabilities,
+        has_legs=has_legs,
+        marks_closing_side=marks_closing_side,
     )
 
 

@@ -497,7 +497,7 @@ class KillSwitchSet(msgspec.Struct, frozen=True, array_like=True, tag="control.k
 class CashSettling(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.settling"):
     """Proceeds of a sale wait for their settlement (`amount` positive), or have settled (negative).
 
-    `unsettled` is all that a strategy waits for then; minor units of the currency of its books.
+    `unsettled` is all of `currency` that a strategy waits for then, minor units.
     """
 
     strategy: str

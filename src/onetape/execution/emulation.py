@@ -29,7 +29,7 @@ Source: ours.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -102,7 +102,12 @@ class EmulatorState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Authority(AccountView, Protocol):
-    """What is known here of the account."""
+    """What is known here of the account and its venue."""
+
+    @property
+    def halted(self) -> Mapping[InstrumentId, object]:
+        """Instruments that the venue has halted; nothing leaves for them."""
+        ...
 
     def is_paused(self, strategy: str) -> bool:
         """Whether a strategy may only reduce what it holds."""
@@ -243,12 +248,14 @@ class OrderEmulator:
         book = self._books[bar.instrument]
         prices = BarPrices(*bar.values())
         tick_size = self._instruments[bar.instrument].tick_float
+        is_halted = bar.instrument in self._account.halted  # such a bar has no trades
         met: list[tuple[Place, EmulatedOrder]] = []
         for order in book.values():
             is_day = order.is_timed and order.command.time_in_force is _DAY
             if is_day and not order.ts_expire and order.arrival < bar.ts_close:
                 order.ts_expire = bar.session_close
-            if not order.is_here or order.is_met or order.held or order.order_type is _MARKET:
+            is_waiting = order.is_here and not order.is_met and not order.held
+            if not is_waiting or is_halted or order.order_type is _MARKET:
                 continue
             place = match_order(order, prices, tick_size, _AT_A_TOUCH, 0.0)
             if place is not None and place.code != NO_FILL and not self._is_kept_back(order):
@@ -272,6 +279,9 @@ class OrderEmulator:
             order.leaves = report.leaves
             if not report.leaves:
                 del book[order.identity]
+            for each in book.values():  # a child uses nothing that was before its parent's fill
+                if each.held and each.conditions.parent == order.identity:
+                    each.arrival = max(each.arrival, report.ts_fill)
             self._bind(book, follow_fill(book, order, report.lots))
             if not report.leaves:
                 self._bind(book, follow_end(book, order))
@@ -355,7 +365,9 @@ class OrderEmulator:
     def _bind(self, book: Book, reports: Sequence[OrderCanceled | OrderReduced]) -> None:
         """Orders that end or shrink because of another; one that is at the venue is canceled."""
         for report in reports:
-            order = book[report.client_order_id]
+            order = book.get(report.client_order_id)
+            if order is None:
+                continue  # it went with one before it, as its child
             if not order.is_here:
                 order.is_over = True
                 continue
@@ -395,6 +407,8 @@ class OrderEmulator:
 
     def _push(self, book: Book, order: EmulatedOrder) -> Iterator[OrderReport]:
         """Let an order leave if it may, or make room for one that was met."""
+        if order.command.instrument in self._account.halted:
+            return
         parent = book.get(order.conditions.parent)
         if not order.is_met and (parent is not None or not self._can_rest(book, order)):
             return

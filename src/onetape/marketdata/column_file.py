@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,6 +65,7 @@ class ColumnFile:
             length += -(-room[name] * each.itemsize // _PAGE) * _PAGE
         try:
             self._file = tempfile.TemporaryFile(buffering=0, dir=_folder())  # noqa: SIM115
+            weakref.finalize(self, self._file.close)  # where it is never read
             self._file.truncate(length)
         except OSError as error:
             raise _refuse(error) from None

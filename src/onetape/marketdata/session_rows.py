@@ -14,6 +14,7 @@ import numpy as np
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import make_legs
 from onetape.domain.market import (
     BAR_FLOAT_COLUMNS,
     BAR_INT_COLUMNS,
@@ -56,11 +57,18 @@ class SessionRows(Protocol):
         kind: What the rows are.
         instruments: In the order that breaks ties.
         steps: What happens to contracts between them, and when trading is halted.
+        legs: Both legs of each where positions are held as legs; else none.
     """
 
     kind: TimelineKind
     instruments: tuple[Instrument, ...]
     steps: tuple[ContractStep, ...]
+    legs: tuple[Instrument, ...]
+
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        ...
 
     @property
     def row_ends(self) -> Sequence[bool]:
@@ -131,6 +139,7 @@ class LiveRows:
         instruments: In the order that breaks ties.
         timeframe: Length of the bars; of ticks as a configuration says it.
         source: Provenance, as strategies see it.
+        has_legs: Positions are held as legs.
 
     Attributes:
         kind: What the rows are.
@@ -140,11 +149,19 @@ class LiveRows:
         total: How many rows have come.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], timeframe: str, source: str) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        timeframe: str,
+        source: str,
+        *,
+        has_legs: bool = False,
+    ) -> None:
         what = timeframe.partition("+")[0]
         self.kind: TimelineKind = _KINDS.get(what, "bars")
         self.columns = {"bars": BAR_ROW, "trades": TRADE_ROW}.get(self.kind, TICK_ROW)
         self.instruments = tuple(instruments)
+        self.legs = make_legs(instruments) if has_legs else ()
         self.timeframe = what
         self.source = source
         self.steps: tuple[ContractStep, ...] = ()
@@ -153,6 +170,11 @@ class LiveRows:
         self.row_owners = SliceWindow[int]()
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._standing = [StandingTicks(each) for each in instruments]
+
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        return (*self.instruments, *self.legs)
 
     def take(self, heard: Sequence[RowHeard]) -> RowSlice:
         """Take the rows of the next slice, at least one."""

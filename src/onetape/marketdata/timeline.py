@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import DatasetPin
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import make_legs, market_of
 from onetape.domain.market import (
     BarBlock,
     ContractStep,
@@ -119,12 +121,17 @@ class Timeline:
         steps: What happens to instruments beside them, in the order in which a session meets it.
         step_rows: How many rows come before each of them.
         universe: Who may be bought or sold short, at each moment; None: every instrument.
+        legs: Both legs of every instrument where positions are held as legs; else none.
+        marks_closing_side: Whether longs are marked at the bid and shorts at the ask; of quotes and
+            depth only.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
     """
 
     universe: Membership | None = None
+    legs: tuple[Instrument, ...] = ()
+    marks_closing_side: bool = False
 
     def __init__(
         self,
@@ -170,6 +177,27 @@ class Timeline:
         """Everything that was read: `datasets`, the universe, `action_pins`."""
         members = () if self.universe is None else (self.universe.pin,)
         return (*self.datasets, *members, *self.action_pins)
+
+    @property
+    def tradable(self) -> tuple[Instrument, ...]:
+        """Everything of which there can be a position: `instruments`, then `legs`."""
+        return (*self.instruments, *self.legs)
+
+    def with_legs(self) -> Timeline:
+        """The same rows, for a session that holds long and short legs side by side.
+
+        Raises:
+            ConfigError: An instrument is called like a leg.
+        """
+        hedged = copy(self)
+        hedged.legs = make_legs(self.instruments)
+        return hedged
+
+    def at_closing_side(self) -> Timeline:
+        """The same rows, for a session that marks positions at the side that would close them."""
+        marked = copy(self)
+        marked.marks_closing_side = True
+        return marked
 
     @property
     def row_ends(self) -> Sequence[bool]:
@@ -283,8 +311,12 @@ class Timeline:
             yield max(newest, int(self.columns["ts_known"][rows[-1]]))
 
     def rows_of(self, instrument_id: str) -> IntArray:
-        """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one."""
-        return self._rows[InstrumentId(instrument_id)]
+        """Positions of one instrument's rows, int64, rising; `KeyError` for an unknown one.
+
+        Those of a leg are those of its instrument.
+        """
+        identity = InstrumentId(instrument_id)
+        return self._rows[market_of(identity) if self.legs else identity]
 
     def blocks(self, rows: int, start: int = 0) -> Iterator[BarBlock]:
         """The rows from `start` on, in blocks of up to `rows`; columns are views."""

@@ -25,12 +25,14 @@ from onetape.domain.events import (
     PositionSettled,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.market import ContractStep, CorporateAction, MarkPrice
 from onetape.domain.notional import compute_added_cost
 from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.adjusted_marks import list_adjusted_marks
+from onetape.portfolio.closing_marks import closing_prices
 from onetape.portfolio.home_currency import HomeCurrency
 from onetape.portfolio.ledger import compute_cost_fold
 
@@ -52,8 +54,18 @@ class SlicedTimeline(Protocol):
         ...
 
     @property
+    def tradable(self) -> Sequence[Instrument]:
+        """Everything of which there can be a position: `instruments`, then their legs."""
+        ...
+
+    @property
     def columns(self) -> Mapping[str, npt.NDArray[Any]]:
         """Bar columns, each of shape (rows,)."""
+        ...
+
+    @property
+    def marks_closing_side(self) -> bool:
+        """Whether longs are marked at the column `bid` and shorts at `ask`."""
         ...
 
     @property
@@ -89,13 +101,27 @@ class SlicedTimeline(Protocol):
 class InstrumentMarks(msgspec.Struct, frozen=True, eq=False):
     """The marks of one instrument: one a bar, an action and a mark price; slice number and ticks.
 
-    `ts_close` (ns UTC) is the end of each bar. See `onetape.portfolio.adjusted_marks`.
+    `ts_close` (ns UTC) is the end of each bar. See `onetape.portfolio.adjusted_marks`. Where
+    positions are marked at their closing side, `bids` are the marks of longs and `asks` of shorts.
     """
 
     instrument: Instrument
     slices: Ints
     ticks: Ints
     ts_close: Ints
+    bids: Ints | None = None
+    asks: Ints | None = None
+
+    def of_position(self, lots: int) -> Ints:
+        """The marks of a position of so many lots."""
+        side = self.asks if lots < 0 else self.bids
+        return self.ticks if side is None else side
+
+    def of_positions(self, lots: Ints, at: Ints) -> Ints:
+        """The marks with the numbers `at` of positions of so many lots each."""
+        if self.bids is None or self.asks is None:
+            return self.ticks[at]
+        return np.where(lots < 0, self.asks[at], self.bids[at])
 
 
 class Marks:
@@ -119,7 +145,8 @@ class Marks:
         self._slice_of_row: Ints = np.cumsum(ends, dtype=np.int64) - ends
         self._timeline = timeline
         self._ts_end = ts_end
-        self._instruments = {each.id: each for each in timeline.instruments}
+        self._instruments = {each.id: each for each in timeline.tradable}
+        self._index = index_of(timeline.tradable)
         self._adjusted = list_adjusted_marks(timeline)
         self._marks: dict[InstrumentId, InstrumentMarks] = {}
 
@@ -149,7 +176,7 @@ class Marks:
             found = self.of(instrument)
             return found.slices, found.ticks
 
-        instruments = self._timeline.instruments
+        instruments = self._timeline.tradable
         return HomeCurrency(home, instruments, self.slice_ts, marks_of)
 
     def time_of(self, ts: int, event: AccountEvent) -> int:
@@ -186,8 +213,16 @@ class Marks:
         rows = rows[: int(np.searchsorted(rows, self.rows))]
         ticks = mark_ticks(self._timeline.columns["close"][rows], terms)
         slices = self._slice_of_row[rows]
+        ts_close = self._timeline.columns["ts_close"][rows]
+        if self._timeline.marks_closing_side:  # of quotes and depth, whose marks nothing adjusts
+            close = self._timeline.columns["close"][rows]
+            bids, asks = (
+                mark_ticks(closing_prices(self._timeline.columns[name][rows], close), terms)
+                for name in ("bid", "ask")
+            )
+            return InstrumentMarks(terms, slices, ticks, ts_close, bids, asks)
         slices, ticks = self._add_adjusted(instrument, slices, ticks)
-        return InstrumentMarks(terms, slices, ticks, self._timeline.columns["ts_close"][rows])
+        return InstrumentMarks(terms, slices, ticks, ts_close)
 
     def _add_adjusted(
         self, instrument: InstrumentId, slices: Ints, ticks: Ints
@@ -196,7 +231,7 @@ class Marks:
 
         Each counts before a bar of its slice, or last; a mark price only behind a first bar.
         """
-        index = list(self._instruments).index(instrument)
+        index = self._index[instrument]
         keys: list[int] = []
         added: list[int] = []
         for action, marks in zip(self._timeline.actions, self._adjusted, strict=True):
@@ -207,7 +242,7 @@ class Marks:
         for step in self._timeline.steps:
             if (
                 isinstance(step, MarkPrice)
-                and step.instrument == instrument
+                and step.instrument == market_of(instrument)
                 and step.ts_known <= self._ts_end
             ):
                 slot = int(np.searchsorted(self.slice_ts, step.ts_known))
@@ -455,7 +490,7 @@ def _add_position(
             remedy="use the market data that the session ran on",
         )
     held = held_after[np.searchsorted(slots, points, side="right")]
-    price = marks.ticks[newest]
+    price = marks.of_positions(held, newest)
     factor, inverse_factor = marks.instrument.minor_per_tick_lot, marks.instrument.inverse_factor
     if inverse_factor:
         price = np.maximum(price, 1)

@@ -217,7 +217,7 @@ class _Prices:
     """The bars of one instrument as arrays, up to where the run went; those with whole prices."""
 
     def __init__(self, marks: Marks, timeline: SlicedTimeline, instrument: InstrumentId) -> None:
-        terms = next((each for each in timeline.instruments if each.id == instrument), None)
+        terms = next((each for each in timeline.tradable if each.id == instrument), None)
         if terms is None:
             raise DataError(
                 f"the tape has an order of {instrument}, which the timeline does not hold",

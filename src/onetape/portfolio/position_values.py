@@ -49,17 +49,17 @@ def value_positions(
             lots: Ints = sums[np.searchsorted(np.array(at), slices, side="right")]
             if not lots.any():
                 continue
-            ticks = _ticks_at(marks, instrument, slices)
+            ticks = _ticks_at(marks, instrument, slices, lots)
             notional = _value(marks, instrument, lots, ticks)
             home = _bring_home(marks, currencies, instrument, notional, slices)
             held.append(HeldPosition(strategy, instrument, lots, ticks, home))
     return held
 
 
-def _ticks_at(marks: Marks, instrument: InstrumentId, slices: Ints) -> Ints:
+def _ticks_at(marks: Marks, instrument: InstrumentId, slices: Ints, lots: Ints) -> Ints:
     found = marks.of(instrument)
     newest = np.searchsorted(found.slices, slices, side="right") - 1
-    return np.where(newest >= 0, found.ticks[np.maximum(newest, 0)], 0)
+    return np.where(newest >= 0, found.of_positions(lots, np.maximum(newest, 0)), 0)
 
 
 def _value(marks: Marks, instrument: InstrumentId, lots: Ints, ticks: Ints) -> Ints:

@@ -230,7 +230,10 @@ def _finish(marks: Marks, key: tuple[str, InstrumentId], trip: _Trip) -> RoundTr
     value, sign = 0, -trip.sign if terms.inverse_factor else trip.sign
     if open_lots:
         value = compute_value(
-            open_lots, int(mark.ticks[-1]), terms.minor_per_tick_lot, terms.inverse_factor
+            open_lots,
+            int(mark.of_position(open_lots)[-1]),
+            terms.minor_per_tick_lot,
+            terms.inverse_factor,
         )
     gross = value - sign * (trip.entry_notional - trip.exit_notional) + trip.income
     net = gross - trip.fees

@@ -166,7 +166,7 @@ def _state_position(
     slot = int(np.searchsorted(marks.slice_ts, (day + 1) * NS_PER_DAY, side="right")) - 1
     newest = int(np.searchsorted(mark.slices, slot, side="right")) - 1
     definition = mark.instrument
-    ticks = int(mark.ticks[newest]) if newest >= 0 else None
+    ticks = int(mark.of_position(lots)[newest]) if newest >= 0 else None
     position = Position(definition)
     position.lots = lots
     worth = cost if ticks is None else position.value(ticks)

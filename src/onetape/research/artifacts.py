@@ -11,6 +11,7 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import Event, SessionStarted
+from onetape.domain.legs import are_hedged
 from onetape.domain.timestamps import from_iso
 from onetape.marketdata.side_files import NO_FILES, SideFiles
 from onetape.research.run_summary import ReportedTimeline, RunSummary, summarize_run
@@ -158,6 +159,10 @@ def load_pinned_timeline(
             or "config.json of the run names no file of them",
             remedy="bring back the file of the run",
         )
+    if are_hedged(header.instruments):
+        timeline = timeline.with_legs()
+    if config.get("execution", {}).get("marks") == "closing_side":
+        timeline = timeline.at_closing_side()
     return timeline
 
 

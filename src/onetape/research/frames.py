@@ -99,7 +99,7 @@ def build_orders_frame(summary: RunSummary) -> pl.DataFrame:
     import polars as pl
 
     orders: Iterable[OrderState] = summary.projection.orders.values()
-    instruments = {each.id: each for each in summary.timeline.instruments}
+    instruments = {each.id: each for each in summary.timeline.tradable}
     submitted = _frame(
         {
             "client_order_id": [each.client_order_id for each in orders],
@@ -167,7 +167,7 @@ def build_fills_frame(summary: RunSummary) -> pl.DataFrame:
                 "fee_minor": [each.fee for each in fills],
             }
         ),
-        summary.timeline.instruments,
+        summary.timeline.tradable,
     )
 
 
@@ -192,7 +192,7 @@ def build_adjustments_frame(summary: RunSummary) -> pl.DataFrame:
         columns[f"{name}_minor"] = [getattr(each, name) for each in changes]
     columns["other"] = [each.other for each in changes]
     columns["received_lots"] = [each.received for each in changes]
-    return _add_units(_frame(columns), summary.timeline.instruments)
+    return _add_units(_frame(columns), summary.timeline.tradable)
 
 
 def build_exposures_frame(summary: RunSummary) -> pl.DataFrame:
@@ -203,7 +203,7 @@ def build_exposures_frame(summary: RunSummary) -> pl.DataFrame:
     import polars as pl
 
     exposure = summary.exposure
-    quoted = {each.id: each.settlement_currency for each in summary.timeline.instruments}
+    quoted = {each.id: each.settlement_currency for each in summary.timeline.tradable}
     parts: list[pl.DataFrame] = []
     for each in exposure.positions:
         part = _frame(
@@ -220,7 +220,7 @@ def build_exposures_frame(summary: RunSummary) -> pl.DataFrame:
         )
         parts.append(part.filter(pl.col("lots") != 0))
     frame = pl.concat(parts).sort("ts", maintain_order=True)
-    return _add_units(frame, summary.timeline.instruments)
+    return _add_units(frame, summary.timeline.tradable)
 
 
 def build_greeks_frame(summary: RunSummary) -> pl.DataFrame:
@@ -249,7 +249,7 @@ def build_settlements_frame(summary: RunSummary) -> pl.DataFrame:
     }
     for name in ("notional", "cost", "amount", "realized", "fee", "cash"):
         columns[f"{name}_minor"] = [getattr(each, name) for each in settled]
-    return _add_units(_frame(columns), summary.timeline.instruments)
+    return _add_units(_frame(columns), summary.timeline.tradable)
 
 
 def build_postings_frame(summary: RunSummary) -> pl.DataFrame:
@@ -302,7 +302,7 @@ def build_executions_frame(summary: RunSummary) -> pl.DataFrame:
     columns["vwap_slippage"] = [
         each.vwap_slippage if each.vwap == each.vwap else None for each in orders
     ]
-    return _add_units(_frame(columns), summary.timeline.instruments)
+    return _add_units(_frame(columns), summary.timeline.tradable)
 
 
 def build_round_trips_frame(summary: RunSummary) -> pl.DataFrame:
@@ -332,7 +332,7 @@ def build_round_trips_frame(summary: RunSummary) -> pl.DataFrame:
                 "pnl_net_minor": [each.pnl_net for each in trips],
             }
         ),
-        summary.timeline.instruments,
+        summary.timeline.tradable,
     )
 
 

@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 def round_trips_table(summary: RunSummary, limit: int = MAX_ROUND_TRIPS) -> Table:
     """Newest round trips first, open ones on top."""
-    instruments = {each.id: each for each in summary.timeline.instruments}
+    instruments = {each.id: each for each in summary.timeline.tradable}
     timeframe = summary.timeline.timeframe
     daily = has_length(timeframe) and timeframe_ns(timeframe) >= NS_PER_DAY
     moment = text.day if daily else text.minute

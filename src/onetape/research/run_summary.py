@@ -13,6 +13,7 @@ import msgspec
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import CapitalDeposited, Event, OrderDenied, OrderFilled
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import market_of
 from onetape.domain.numbers import INT64_MAX, minor_to_decimal
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.equity_curve import (
@@ -311,9 +312,9 @@ def summarize_run(
             projection.account_events,
             curves.account,
             currencies,
-            timeline.instruments,
+            timeline.tradable,
             clock,
-            _sectors(projection),
+            _sectors(projection, timeline),
         ),
         returns_by_month=compute_calendar_returns(marks.slice_ts, growth, "M"),
         returns_by_year=compute_calendar_returns(marks.slice_ts, growth, "Y"),
@@ -344,9 +345,11 @@ def _check_cash(
             )
 
 
-def _sectors(projection: RunProjection) -> dict[str, str]:
+def _sectors(projection: RunProjection, timeline: ReportedTimeline) -> dict[str, str]:
     config = json.loads(projection.header.config)
-    return config.get("data", {}).get("sectors", {})
+    sectors = config.get("data", {}).get("sectors", {})
+    names = {each.id: market_of(each.id) for each in timeline.tradable}
+    return {name: sectors[market] for name, market in names.items() if market in sectors}
 
 
 def _currency(projection: RunProjection, timeline: ReportedTimeline) -> str:

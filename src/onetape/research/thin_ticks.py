@@ -14,7 +14,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import market_of
 from onetape.domain.market import BOOK, QUOTES, TRADES, ContractStep, CorporateAction
 from onetape.domain.timestamps import NS_PER_SECOND
 from onetape.marketdata.column_file import BLOCK_ROWS
@@ -62,6 +63,8 @@ class ThinTimeline:
 
     def __init__(self, timeline: Timeline, moments: Iterable[int]) -> None:
         self.instruments: Sequence[Instrument] = timeline.instruments
+        self.tradable: Sequence[Instrument] = timeline.tradable
+        self.marks_closing_side = timeline.marks_closing_side
         self.timeframe = timeline.timeframe
         self.actions: tuple[CorporateAction, ...] = timeline.actions
         self.steps: tuple[ContractStep, ...] = timeline.steps
@@ -88,9 +91,10 @@ class ThinTimeline:
         order = np.lexsort((rows, owners, known))
         volume, turnover = np.concatenate(sums, axis=1)[:, order]
         rows, owners = rows[order], owners[order]
+        kept = (*_KEPT, "bid", "ask") if timeline.marks_closing_side else _KEPT
         self.columns: dict[str, npt.NDArray[Any]] = {
             "ts_known": known[order],
-            **{name: timeline.columns[name][rows] for name in _KEPT},
+            **{name: timeline.columns[name][rows] for name in kept},
             "volume": volume,
             "turnover": turnover,
         }
@@ -106,7 +110,7 @@ class ThinTimeline:
 
     def rows_of(self, instrument_id: str, /) -> Ints:
         """Rows of one instrument, ascending."""
-        return self._rows[instrument_id]
+        return self._rows[market_of(InstrumentId(instrument_id))]
 
 
 def _rows_before(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import names_of
 from onetape.domain.numbers import show_minor
 from onetape.domain.postings import PostingKind
 from onetape.domain.timestamps import NS_PER_DAY
@@ -58,6 +59,7 @@ class CarryingCosts:
     ) -> None:
         self._terms = terms
         self._instruments = instruments
+        self._names = names_of(instruments)
         self._market = market
         self._runners = runners
         self._desk = desk
@@ -86,28 +88,32 @@ class CarryingCosts:
                 if self._instruments[index].id in runner.ledger.positions
             ]
             for index in traded:
-                self._charge_short(name, runner, index, day)
+                for held in self._names[self._instruments[index].id]:
+                    self._charge_short(name, runner, index, held, day)
             if traded:
                 self._charge_cash(name, runner.ledger, "", day)
                 if isinstance(runner.ledger, CurrencyLedger):
                     for currency, book in runner.ledger.others.items():
                         self._charge_cash(name, book, currency, day)
 
-    def _charge_short(self, name: str, runner: Runner, index: int, day: int) -> None:
+    def _charge_short(
+        self, name: str, runner: Runner, index: int, held: InstrumentId, day: int
+    ) -> None:
+        """`held` is under which id the instrument at `index` is held: its own, or a leg's."""
         instrument = self._instruments[index]
         terms = self._terms.borrow[instrument.id]
         if not terms.rate_e6:
             return
-        night = self._shorts.pop((name, instrument.id), None)
+        night = self._shorts.pop((name, held), None)
         if night is not None:
             self._post(PostingKind.BORROW_FEE, night, terms.rate_e6, day)
-        lots = runner.ledger.positions[instrument.id].lots
+        lots = runner.ledger.positions[held].lots
         if lots < 0:
             ticks = compute_collateral_ticks(
                 self._market.mark_ticks(index), terms.collateral_e8, terms.step_ticks
             )
             value = lots * ticks * instrument.minor_per_tick_lot
-            self._shorts[name, instrument.id] = Night(name, instrument.id, value, day)
+            self._shorts[name, held] = Night(name, held, value, day)
 
     def _charge_cash(self, name: str, book: Ledger, currency: str, day: int) -> None:
         """Interest on the cash of one currency; `currency` is empty for that of the books."""

@@ -240,6 +240,12 @@ class ExecutionConfig(Section):
     while_halted: Literal["reject", "hold"] = "reject"
     """What the venue does with orders while their instrument is halted: reject them, or hold them
     until it trades again."""
+    position_mode: Literal["netting", "hedging"] = "netting"
+    """Whether buys and sells of an instrument net to one position, or are held side by side as a
+    long and a short leg."""
+    marks: Literal["market", "closing_side"] = "market"
+    """What positions are valued at: the newest price (of quotes and depth the middle), or the side
+    that would close them, a long at the bid and a short at the ask."""
     margin: Margin | None = None
     """What a broker asks for positions; null: they are paid for."""
 

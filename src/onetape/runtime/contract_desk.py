@@ -16,6 +16,7 @@ from onetape.domain.events import (
     SettlementKind,
 )
 from onetape.domain.instrument import ExerciseStyle, Instrument, InstrumentId, OptionTerms
+from onetape.domain.legs import index_of, names_of
 from onetape.domain.market import (
     ContractExpiry,
     ContractStep,
@@ -65,7 +66,8 @@ class ContractDesk:
     """
 
     __slots__ = (
-        "_defined", "_desk", "_index", "_instruments", "_log", "_market", "_runners", "options",
+        "_defined", "_desk", "_index", "_instruments", "_log", "_market", "_names", "_runners",
+        "options",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +81,8 @@ class ContractDesk:
         self._log = log
         self._market = market
         self._instruments = {each.id: each for each in instruments}
-        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._index = index_of(instruments)
+        self._names = names_of(instruments)
         self.options: dict[InstrumentId, OptionContract] = {
             each.id: read_option(each, each.terms, self._instruments)
             for each in instruments
@@ -101,11 +104,11 @@ class ContractDesk:
             case FundingRate():
                 self._fund(step, cause)
             case SessionSettlement():
-                for runner in self._holders(step.instrument):
-                    self._settle(runner, step.instrument, SettlementKind.VARIATION, 0, cause)
+                for runner, name in self._holders(step.instrument):
+                    self._settle(runner, name, SettlementKind.VARIATION, 0, cause)
             case ContractExpiry():
-                for runner in self._holders(step.instrument):
-                    self._expire(runner, step.instrument, cause)
+                for runner, name in self._holders(step.instrument):
+                    self._expire(runner, name, cause)
             case TradingStatus():
                 pass
         self.follow(step)
@@ -141,9 +144,9 @@ class ContractDesk:
             if contracts == 1:
                 continue
             own = msgspec.structs.replace(action, instrument=name)
-            for runner in self._holders(name):
+            for runner, held in self._holders(name):
                 change = runner.adjust(
-                    own, ActionTerms(contracts, 1), self._market.mark_ticks(at), None
+                    own, held, ActionTerms(contracts, 1), self._market.mark_ticks(at), None
                 )
                 if change is not None:
                     log.emit(change, log.origin, seq)
@@ -210,8 +213,14 @@ class ContractDesk:
             return deny(DenialCode.BUYING_POWER, cost / E8, cash / E8, unit)
         return None
 
-    def _holders(self, instrument: InstrumentId) -> list[Runner]:
-        return [each for each in self._runners.values() if instrument in each.ledger.held]
+    def _holders(self, instrument: InstrumentId) -> list[tuple[Runner, InstrumentId]]:
+        """Who holds an instrument, and under which id."""
+        return [
+            (runner, name)
+            for runner in self._runners.values()
+            for name in self._names[instrument]
+            if name in runner.ledger.held
+        ]
 
     def _mark(self, step: MarkPrice) -> None:
         index = self._index[step.instrument]
@@ -230,14 +239,14 @@ class ContractDesk:
         if step.mark:
             ticks = compute_ticks(step.mark, instrument.tick_float, 0)
         rate_e10 = to_grid(step.rate, _RATE_STEP, "rate")
-        for runner in self._holders(step.instrument):
-            position = runner.ledger.held[step.instrument]
+        for runner, name in self._holders(step.instrument):
+            position = runner.ledger.held[name]
             amount = compute_funding(
                 position.lots, ticks, position.factor, position.inverse_factor, rate_e10
             )
             if amount:
                 reason = f"rate {step.rate!r} at {instrument.ticks_to_price(ticks):f}"
-                posted = runner.post(PostingKind.FUNDING, amount, step.instrument, reason)
+                posted = runner.post(PostingKind.FUNDING, amount, name, reason)
                 self._tell(runner, posted, cause)
 
     def _expire(self, runner: Runner, instrument: InstrumentId, cause: int) -> None:

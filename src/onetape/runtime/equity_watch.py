@@ -68,6 +68,11 @@ class SummedHolding:
         self._parts = parts
 
     @property
+    def parts(self) -> Sequence[Holding]:
+        """Each position of it."""
+        return self._parts
+
+    @property
     def lots(self) -> int:
         """Signed, added up."""
         return sum(each.lots for each in self._parts)
@@ -236,11 +241,22 @@ class EquityWatch:
         self.peak = max(self.peak, cash + position.worth(max(seen) if is_long else min(seen)))
         self._equity = cash + position.worth(ticks[row])
 
+    def _positions(self) -> Mapping[int, Holding]:
+        """What is held, by position of the instrument; its legs added up."""
+        held = self._ledger.held
+        positions: dict[int, Holding] = {self._index[name]: each for name, each in held.items()}
+        if len(positions) == len(held):
+            return positions
+        parts: dict[int, list[Holding]] = {}
+        for name, each in held.items():
+            parts.setdefault(self._index[name], []).append(each)
+        return {at: SummedHolding(each) for at, each in parts.items()}
+
     def _advance_many(self, row: int, rows_index: Sequence[int]) -> None:
         ticks = self._market.close_ticks
         marks = self._marks
         ends = self._slice_end
-        positions = {self._index[name]: each for name, each in self._ledger.held.items()}
+        positions = self._positions()
         inverse = {at: each for at, each in positions.items() if each.inverse_factor}
         held = {at: each.lots * each.factor for at, each in positions.items() if at not in inverse}
         equity = self._ledger.cash + self._ledger.receivable
@@ -263,3 +279,41 @@ class EquityWatch:
                 peak = equity
         self._equity = equity
         self.peak = peak
+
+
+class ClosingSideWatch(EquityWatch):
+    """An `EquityWatch` of positions that are marked at the side that would close them.
+
+    Every slice is valued anew: two positions of one instrument may have different marks. `marks`
+    hold the newest row of each instrument instead, one more, so that 0 is none.
+    """
+
+    __slots__ = ()
+
+    def advance(self) -> None:
+        """Look at every row up to the market's current one, with the books as they stand."""
+        if self._account is not None:
+            self._account.advance()
+        row = self._market.row
+        if row <= self._row:
+            return
+        start = self._market.session_start_between(self._row, row)
+        owners, marks = self._rows_index, self._marks
+        for at in range(self._row + 1, row + 1):
+            if at == start:
+                self.session_start = self._equity
+            marks[owners[at] if owners is not None else 0] = at + 1
+            if self._slice_end[at] or at == row:
+                self._equity = self._value()
+                if self._slice_end[at]:
+                    self.peak = max(self.peak, self._equity)
+        self._row = row
+
+    def _value(self) -> int:
+        books, ticks_at = self._ledger, self._market.ticks_at
+        worth = books.cash + books.receivable
+        for name, holding in books.held.items():
+            row = self._marks[self._index[name]] - 1
+            parts = holding.parts if isinstance(holding, SummedHolding) else (holding,)
+            worth += sum(each.worth(ticks_at(row, each.lots)) for each in parts if row >= 0)
+        return worth

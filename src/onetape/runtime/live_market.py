@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of
 from onetape.domain.market import Bar, CorporateAction, TickKind, make_bar
 from onetape.domain.nearest import nearest
 from onetape.domain.ports import StandingMarket
@@ -63,13 +64,14 @@ class LiveMarket(MarketState):
         self, rows: LiveRows, trading_day: str | None = None, history: int = HISTORY_BARS
     ) -> None:
         self._live = rows
+        self._sides = None
         self._days = (-(2**63), -1)
         self._trading_day = trading_day
         self._history = [deque[Row](maxlen=history) for _ in rows.instruments]
         self._newest = [-1] * len(rows.instruments)
         self._pending: deque[tuple[int, int, Row]] = deque()
         self._starts: deque[int] = deque(maxlen=2)
-        self._index = {each.id: at for at, each in enumerate(rows.instruments)}
+        self._index = index_of(rows.tradable)
         self._ticks = [each.tick_float for each in rows.instruments]
         self.close_ticks = self._closes = SliceWindow[int]()
         self.row = -1
@@ -200,6 +202,7 @@ class LiveMarket(MarketState):
         bar = self._bar(self._index[instrument])
         if bar is None:
             return None
+        instrument = bar.instrument
         values = {name: getattr(bar, name) for name in BAR_ROW}
         return make_bar(
             instrument, **values, source=self._live.source, timeframe=self._live.timeframe

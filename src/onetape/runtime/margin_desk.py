@@ -9,6 +9,7 @@ import msgspec
 
 from onetape.domain.events import MarginStatus, MarginStatusChanged, SettlementKind
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.margin import MarginAgreement
 from onetape.domain.margin_rules import compute_short_option_margin
 from onetape.domain.notional import compute_fill_notional, compute_notional
@@ -89,7 +90,7 @@ class MarginDesk:
         self._log = log
         self._market = market
         self._instruments = {each.id: each for each in instruments}
-        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._index = index_of(instruments)
         self._options = options
         self._halted = halted
         self._sweeper = sweeper
@@ -209,7 +210,7 @@ class MarginDesk:
         """Maintenance margin of a strategy at the marks, in minor units of its books."""
         longs = shorts = 0
         for name, position in runner.ledger.held.items():
-            ticks = self._market.mark_ticks(self._index[name])
+            ticks = self._market.value_ticks(self._index[name], position.lots)
             required = self._require(name, position.lots, ticks, is_initial=False)
             required = self._at_home(runner, name, required)
             longs += required if position.lots > 0 else 0
@@ -256,7 +257,9 @@ class MarginDesk:
     def _closable(self, runner: Runner, name: InstrumentId) -> list[InstrumentId]:
         """Positions, or (`name`) the one, that a liquidation can close."""
         return [
-            each for each in runner.ledger.held if name in ("", each) and each not in self._halted
+            each
+            for each in runner.ledger.held
+            if name in ("", each) and market_of(each) not in self._halted
         ]
 
     def _measure(self, runner: Runner, name: InstrumentId) -> tuple[int, int]:
@@ -267,7 +270,7 @@ class MarginDesk:
         position = runner.ledger.held.get(name)
         if position is None:
             return 0, 0
-        ticks = self._market.mark_ticks(self._index[name])
+        ticks = self._market.value_ticks(self._index[name], position.lots)
         required = self._require(name, position.lots, ticks, is_initial=False)
         return self._isolated(runner, name) + position.worth(ticks), required
 
@@ -314,8 +317,9 @@ class MarginDesk:
             self._close(runner, here, held[here], cause)
 
     def _requirement_of(self, runner: Runner, name: InstrumentId) -> int:
-        ticks = self._market.mark_ticks(self._index[name])
-        required = self._require(name, runner.ledger.held[name].lots, ticks, is_initial=False)
+        lots = runner.ledger.held[name].lots
+        ticks = self._market.value_ticks(self._index[name], lots)
+        required = self._require(name, lots, ticks, is_initial=False)
         return self._at_home(runner, name, required)
 
     def _close(self, runner: Runner, name: InstrumentId, lots_before: int, cause: int) -> None:
@@ -323,7 +327,7 @@ class MarginDesk:
         step = max(1, -(-abs(lots_before) * self.agreement.step_e8 // E8))
         lots = min(abs(position.lots), step)
         side = -1 if position.lots > 0 else 1
-        ticks = self._market.mark_ticks(self._index[name])
+        ticks = self._market.value_ticks(self._index[name], position.lots)
         notional = compute_fill_notional(
             lots, ticks, position.factor, position.inverse_factor, side
         )

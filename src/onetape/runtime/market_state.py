@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of
 from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
@@ -17,17 +18,24 @@ from onetape.domain.ports import StandingMarket
 from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
+from onetape.portfolio.closing_marks import closing_prices
 from onetape.portfolio.ledger import Ledger
 from onetape.runtime.trading_day import find_day_starts
 
 
 def list_ticks(timeline: Timeline, column: str) -> Sequence[int]:
-    """A column of prices in ticks of the instrument of each row, rounded to the nearest."""
+    """A column of prices in ticks of the instrument of each row, rounded to the nearest.
+
+    Of `bid` and `ask` what a position is marked at; see `closing_prices`.
+    """
     sizes = np.array([each.tick_float for each in timeline.instruments])
-    prices, owners = timeline.columns[column], timeline.instrument_index
+    columns, owners = timeline.columns, timeline.instrument_index
 
     def compute(first: int, stop: int) -> npt.NDArray[np.int64]:
-        exact = prices[first:stop] / sizes[owners[first:stop]]
+        prices = columns[column][first:stop]
+        if column in ("bid", "ask"):
+            prices = closing_prices(prices, columns["close"][first:stop])
+        exact = prices / sizes[owners[first:stop]]
         return np.floor(exact + 0.5).astype(np.int64)
 
     return timeline.values(timeline.derive(np.int64, compute))
@@ -43,19 +51,22 @@ class MarketState:
     """
 
     __slots__ = (
-        "_adjusted", "_depths", "_index", "_last_row", "_next_start", "_rows", "_single", "_synced",
-        "_this_start", "_timeline", "close_ticks", "row", "session_starts",
+        "_adjusted", "_depths", "_index", "_last_row", "_next_start", "_rows", "_sides", "_single",
+        "_synced", "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
         self._timeline = timeline
         self._single = len(timeline.instruments) == 1
         self.close_ticks: Sequence[int] = list_ticks(timeline, "close")
+        self._sides: tuple[Sequence[int], Sequence[int]] | None = None
+        if timeline.marks_closing_side:
+            self._sides = (list_ticks(timeline, "bid"), list_ticks(timeline, "ask"))
         self.row = -1
         self._synced = -1
         self._last_row = [-1] * len(timeline.instruments)
         self._adjusted: dict[int, AdjustedMark] = {}
-        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._index = index_of(timeline.tradable)
         self._depths: dict[InstrumentId, Depth] = {}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         self._this_start = self._next_start = 0
@@ -118,6 +129,25 @@ class MarketState:
             return self._adjusted[index].ticks
         return self.close_ticks[row] if row >= 0 else 0
 
+    @property
+    def marks_closing_side(self) -> bool:
+        """Whether a position is valued at the side that would close it."""
+        return self._sides is not None
+
+    def value_ticks(self, index: int, lots: int) -> int:
+        """What a position of so many lots is valued at: the mark, or the side that would close it.
+
+        That is the bid of a long and the ask of a short, in ticks; 0 before the first row.
+        """
+        if self._sides is None:
+            return self.mark_ticks(index)
+        row = self.last_row(index)
+        return self.ticks_at(row, lots) if row >= 0 else 0
+
+    def ticks_at(self, row: int, lots: int) -> int:
+        """`value_ticks` as of a row of the instrument."""
+        return self.close_ticks[row] if self._sides is None else self._sides[lots < 0][row]
+
     def close(self, index: int) -> float:
         """Newest close, as it came or adjusted by a split since; NaN before the first bar."""
         row = self.last_row(index)
@@ -143,23 +173,27 @@ class MarketState:
 
     def newest_bar(self, instrument: InstrumentId) -> Bar | None:
         """The newest row of an instrument as a bar; None before its first."""
-        row = self.last_row(self._index[instrument])
+        index, timeline = self._index[instrument], self._timeline
+        row = self.last_row(index)
         if row < 0:
             return None
-        timeline = self._timeline
-        block = BarBlock(instrument, timeline.columns, timeline.source, timeline.timeframe)
-        return Bar(instrument, block, row)
+        market = timeline.instruments[index].id
+        block = BarBlock(market, timeline.columns, timeline.source, timeline.timeframe)
+        return Bar(market, block, row)
 
     def standing(self, instrument: InstrumentId) -> StandingMarket:
         """What stands at the newest row of an instrument; for quotes, depth and prints."""
         depth = self._depths.get(instrument)
         if depth is None:
-            index, timeline = self._index[instrument], self._timeline
-            depth = Depth(
-                timeline.instruments[index], timeline.columns, timeline.rows_of(instrument),
-                has_levels=timeline.kind == "book",
-            )  # fmt: skip
-            self._depths[instrument] = depth
+            timeline = self._timeline
+            market = timeline.instruments[self._index[instrument]]
+            depth = self._depths.get(market.id)
+            if depth is None:
+                depth = Depth(
+                    market, timeline.columns, timeline.rows_of(market.id),
+                    has_levels=timeline.kind == "book",
+                )  # fmt: skip
+            self._depths[market.id] = self._depths[instrument] = depth
         depth.sync(self.row)
         return depth
 
@@ -220,8 +254,11 @@ class Valuation:
             return
         self.row = market.row
         gross = net = promised = 0
+        is_sided = market.marks_closing_side
         for identity, position in self._ledger.held.items():
             mark = market.mark_ticks(self._index[identity])
+            if is_sided:
+                mark = market.value_ticks(self._index[identity], position.lots)
             if position.is_margined:
                 notional = position.exposure(mark)
                 promised += notional - position.worth(mark)

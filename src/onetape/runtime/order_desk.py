@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -27,6 +27,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, is_closing, leg_of, market_of, names_of, side_of
 from onetape.domain.market import CorporateAction, TradingStatus
 from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS, compute_ratio_floor
@@ -113,8 +114,8 @@ class OrderDesk:
 
     __slots__ = (
         "_all", "_audit", "_closings", "_controls", "_ended", "_expired", "_fees", "_index",
-        "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_oms",
-        "_runners", "_ungated", "capabilities", "commands", "conversions", "halted",
+        "_instruments", "_is_single", "_kill_switch", "_log", "_lot_cost", "_market", "_names",
+        "_oms", "_runners", "_ungated", "capabilities", "commands", "conversions", "halted",
         "is_cash_account", "margin", "settlement",
     )  # fmt: skip
 
@@ -143,7 +144,8 @@ class OrderDesk:
         self._kill_switch = KillSwitch()
         self._all = instruments
         self._instruments = {each.id: each for each in instruments}
-        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._index = index_of(instruments)
+        self._names = names_of(instruments)
         self._is_single = len(instruments) == 1
         self._lot_cost = 0
         self._ended: set[InstrumentId] = set()
@@ -194,6 +196,8 @@ class OrderDesk:
             if sized is None:
                 return None  # the target is held already: nothing to decide
             side, lots = sized
+        if line.leg is not None and is_closing(line.leg, side) and not intent.reduce_only:
+            intent = msgspec.structs.replace(intent, reduce_only=True)
         log = self._log
         origin = log.origin
         events = log.events
@@ -589,7 +593,9 @@ class OrderDesk:
         here = line.instrument.id
         position = line.position
         mark_ticks = self._market.mark_ticks
-        exposure = position.exposure(mark_ticks(line.index)) if position.lots else 0
+        exposure = 0
+        if position.lots:
+            exposure = position.exposure(self._market.value_ticks(line.index, position.lots))
         gross = runner.valuation.gross - abs(exposure)
         net = runner.valuation.net - exposure
         buys: dict[InstrumentId, int] = {}
@@ -807,7 +813,8 @@ class OrderDesk:
         }
         self.cancel_orders(runner, cause, but=mark)
         for identity, position in list(runner.ledger.held.items()):
-            if identity not in closing | self._ended | self._expired | self.halted.keys():
+            is_open = identity not in closing | self._ended | self._expired
+            if is_open and market_of(identity) not in self.halted:
                 self._close(runner, identity, position.lots, cause)
 
     def is_closing(self, runner: Runner, client_order_id: str) -> bool:
@@ -969,8 +976,8 @@ class OrderDesk:
         else:
             terms = compute_terms(action, self._instruments[action.instrument])
         mark_ticks = market.mark_ticks(index)
-        for runner in self._runners.values():
-            change = runner.adjust(action, terms, mark_ticks, new)
+        for runner, name in self._holdings(action.instrument):
+            change = runner.adjust(action, name, terms, mark_ticks, _of_leg(new, name))
             if change is not None:
                 seq = log.emit(change, log.origin, cause)
                 if runner.exchange is not None:
@@ -1046,6 +1053,8 @@ class OrderDesk:
         cash = self.cash_in(runner, currency)
         if currency == runner.ledger.currency:
             cash -= runner.unsettled
+        else:
+            cash -= runner.unsettled_in.get(currency, 0)
         return cash - sum(
             each.leaves * each.worst_lot_cost
             for each in self._oms.open.values()
@@ -1078,7 +1087,13 @@ class OrderDesk:
     def end(self, action: CorporateAction) -> None:
         """From a delisting, merger or change of symbol on orders of the instrument are denied."""
         if action.kind.ends:
-            self._ended.add(action.instrument)
+            self._ended.update(self._names[action.instrument])
+
+    def _holdings(self, instrument: InstrumentId) -> Iterator[tuple[Runner, InstrumentId]]:
+        """Every strategy with each id under which it may hold an instrument."""
+        for runner in self._runners.values():
+            for name in self._names[instrument]:
+                yield runner, name
 
     def free_lots(self, runner: Runner, instrument: InstrumentId) -> int:
         """Lots that a strategy holds and has not for sale; 0 where it is short."""
@@ -1095,7 +1110,7 @@ class OrderDesk:
 
     def expire(self, instrument: InstrumentId) -> None:
         """From an expiry on every order of the instrument is denied."""
-        self._expired.add(instrument)
+        self._expired.update(self._names[instrument])
 
     def follow_status(self, status: TradingStatus) -> None:
         """Remember whether an instrument is halted; its venue refuses orders, not this desk."""
@@ -1117,7 +1132,7 @@ class OrderDesk:
         runner = self._runners[strategy]
         runner.valuation.refresh()
         position = runner.ledger.positions[instrument]
-        mark = self._market.mark_ticks(self._index[instrument])
+        mark = self._market.value_ticks(self._index[instrument], position.lots)
         equity = runner.valuation.equity
         if runner.exchange is not None:
             currency = self._instruments[instrument].settlement_currency
@@ -1125,3 +1140,11 @@ class OrderDesk:
         if not position.lots:
             return equity
         return equity + position.worth(ticks) - position.worth(mark)
+
+
+def _of_leg(new: NewShares | None, name: InstrumentId) -> NewShares | None:
+    """What a leg turns into is the same leg of the new instrument."""
+    leg = side_of(name)
+    if new is None or leg is None:
+        return new
+    return NewShares(leg_of(new.instrument, leg), new.ticks)

@@ -15,6 +15,7 @@ import msgspec
 from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
@@ -58,8 +59,9 @@ class RiskControls:
     """
 
     __slots__ = (
-        "_account", "_day_trade_gate", "_day_trades", "_engines", "_index", "_log", "_market",
-        "_oms", "_pauses", "_runners", "_universe", "_uptick", "_watch", "paused", "shrinks",
+        "_account", "_currencies", "_day_trade_gate", "_day_trades", "_engines", "_index", "_log",
+        "_market", "_oms", "_pauses", "_runners", "_universe", "_uptick", "_watch", "paused",
+        "shrinks",
     )  # fmt: skip
 
     def __init__(
@@ -90,13 +92,13 @@ class RiskControls:
             universe: Who is in it; None when no gate asks for it.
 
         Raises:
-            ConfigError: A limit is none, or of the account while a strategy holds several
-                currencies.
+            ConfigError: A limit is none, or of the losses of the account while a strategy holds
+                several currencies.
         """
         self._log = log
         self._market = market
         self._oms = oms
-        self._index = {each.id: at for at, each in enumerate(instruments)}
+        self._index = index_of(instruments)
         self._runners = runners
         self._watch = watch
         self._engines = engines or {}
@@ -104,13 +106,15 @@ class RiskControls:
         self._universe = universe
         gates = build_account_gates(limits.account)
         foreign = [each.name for each in runners.values() if each.exchange is not None]
-        if gates and foreign:
+        if limits.account.watches and foreign:
             raise ConfigError(
-                f"strategy {foreign[0]} holds several currencies, and limits of the account are "
-                "reckoned in one",
+                f"strategy {foreign[0]} holds several currencies, and losses of the account are "
+                "watched in one",
                 where="risk.account",
-                remedy="trade one currency, or leave the limits of the account out",
+                remedy="trade one currency, or leave its max_daily_loss_pct and max_drawdown_pct "
+                "out",
             )
+        self._currencies = {each.id: each.settlement_currency for each in instruments}
         self._account = AccountRisk(gates) if gates else None
         day_trade_gates = (each for each in gates if isinstance(each, DayTradeGate))
         self._day_trade_gate = next(day_trade_gates, None)
@@ -191,7 +195,7 @@ class RiskControls:
                     if quote is not None:
                         self._uptick.show(order, quote)
         if self._universe is not None:
-            is_member = self._universe.is_member(order.instrument.id, order.ts)
+            is_member = self._universe.is_member(market_of(order.instrument.id), order.ts)
             for gate in engine.gates:
                 if isinstance(gate, MembershipGate):
                     gate.limit_for(order.instrument).is_member = is_member
@@ -231,6 +235,8 @@ class RiskControls:
             position = runner.ledger.positions[name]
             mark = self._market.mark_ticks(self._index[name])
             price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            if runner.exchange is not None:
+                price = -runner.exchange.to_home(self._currencies[name], -price)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price

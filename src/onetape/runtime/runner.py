@@ -24,6 +24,7 @@ from onetape.domain.events import (
     SettlementKind,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import market_of, names_of, side_of
 from onetape.domain.market import (
     ContractExpiry,
     CorporateAction,
@@ -75,11 +76,12 @@ class DeskLine:
         position: What it holds.
         approve: Its gates, as `RiskEngine.row_for` makes them.
         exchange: Its way into the currency of the books; None: it trades in that.
+        leg: Which leg it is; None: longs and shorts are one position.
     """
 
     __slots__ = (
         "approve", "exchange", "factor", "fees", "index", "instrument", "inverse_factor",
-        "is_picky", "position", "taker_e8",
+        "is_picky", "leg", "position", "taker_e8",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +103,7 @@ class DeskLine:
         self.position = position
         self.approve = approve
         self.exchange = exchange
+        self.leg = side_of(instrument.id)
 
 
 class RunnerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,16 +152,15 @@ class Runner:
     which it has used as well; `rounds` counts how often the
     strategy has been heard at the time `ts_rounds`. `lines` are those that the order desk has
     opened for it; `unsettled` are proceeds of sales (minor units) that a cash account may not spend
-    yet.
+    yet, `unsettled_in` those in foreign currencies that are held.
     """
 
     __slots__ = (
-        "_definitions", "columns", "context", "decided", "decided_to", "exchange", "failure",
-        "generate",
-        "ledger", "lines", "name", "on_connection", "on_corporate_action", "on_margin",
-        "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
+        "_definitions", "_legs", "columns", "context", "decided", "decided_to", "exchange",
+        "failure", "generate", "ledger", "lines", "name", "on_connection", "on_corporate_action",
+        "on_margin", "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
         "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed",
-        "ts_rounds", "unsettled", "valuation", "watch",
+        "ts_rounds", "unsettled", "unsettled_in", "valuation", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +187,7 @@ class Runner:
         self.watch = watch
         self.exchange = exchange
         self.unsettled = 0
+        self.unsettled_in: dict[str, int] = {}
         self.columns = columns
         self.subscribed = subscribed
         self.order_prefix = order_prefix
@@ -192,6 +195,8 @@ class Runner:
         self.quarantined = False
         self.failure: tuple[str, Exception] | None = None
         self._definitions = {each.id: each for each in instruments}
+        names = names_of(instruments)
+        self._legs = {name: own for name, own in names.items() if own != (name,)}
         self.lines: dict[InstrumentId, DeskLine] = {}
         self.decided: set[int] = set()
         self.decided_to = 0
@@ -279,7 +284,7 @@ class Runner:
             setattr(self.strategy, name, value)
         self.ledger.restore(state.ledger)
         for identity, position in self.ledger.held.items():
-            self.context.units[identity] = self._definitions[identity].lots_to_float(position.lots)
+            self._show(identity, position.lots)
         if self.watch is not None and state.watch is not None:
             self.watch.restore(state.watch)
         self.risk.restore(state.order_rates)
@@ -307,6 +312,14 @@ class Runner:
             self.decided_to += 1
             self.decided.remove(self.decided_to)
 
+    def wait_for(self, amount: int, currency: str = "") -> int:
+        """So much more (or less) waits, of a currency or (empty) that of the books; all of it."""
+        if not currency:
+            self.unsettled += amount
+            return self.unsettled
+        self.unsettled_in[currency] = self.unsettled_in.get(currency, 0) + amount
+        return self.unsettled_in[currency]
+
     def wants(self, index: int) -> bool:
         """Whether it is subscribed to the instrument at `index`."""
         return self.subscribed is None or self.subscribed[index]
@@ -323,26 +336,41 @@ class Runner:
         self.valuation.expire()
         definition = self._definitions[fill.instrument]
         self.context.units[fill.instrument] = definition.lots_to_float(change.lots)
+        if self._legs:
+            self._show(fill.instrument, change.lots)
         return change
 
+    def _show(self, identity: InstrumentId, lots: int) -> None:
+        """Have the strategy see a position; of a leg also what both legs come to."""
+        units, definitions = self.context.units, self._definitions
+        units[identity] = definitions[identity].lots_to_float(lots)
+        market = market_of(identity)
+        if market != identity:
+            both = sum(self.ledger.positions[each].lots for each in self._legs[market])
+            units[market] = definitions[market].lots_to_float(both)
+
     def adjust(
-        self, action: CorporateAction, terms: ActionTerms, mark_ticks: int, new: NewShares | None
+        self,
+        action: CorporateAction,
+        instrument: InstrumentId,
+        terms: ActionTerms,
+        mark_ticks: int,
+        new: NewShares | None,
     ) -> PositionAdjusted | None:
         """Post a corporate action, if something of its instrument is held, or due.
 
-        `mark_ticks` is from before it, `new` what the position turns into or receives.
+        `instrument` is under which id it is held: its own, or that of a leg. `mark_ticks` is from
+        before it, `new` what the position turns into or receives.
         """
         if self.watch is not None:
             self.watch.advance()
-        change = self.ledger.adjust(
-            action.instrument, action.kind, terms, mark_ticks, new, action.ts_pay
-        )
+        change = self.ledger.adjust(instrument, action.kind, terms, mark_ticks, new, action.ts_pay)
         if change is None:
             return None
         self.valuation.expire()
         for identity, lots in ((change.instrument, change.lots), (change.other, change.other_lots)):
             if identity:
-                self.context.units[identity] = self._definitions[identity].lots_to_float(lots)
+                self._show(identity, lots)
         return change
 
     def post(
@@ -376,8 +404,7 @@ class Runner:
             self.watch.advance()
         settled = self.ledger.settle(instrument, kind, traded, ticks, notional, fee)
         self.valuation.expire()
-        definition = self._definitions[instrument]
-        self.context.units[instrument] = definition.lots_to_float(settled.lots)
+        self._show(instrument, settled.lots)
         return settled
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.market import TradingStatus
 from onetape.domain.numbers import E8
 from onetape.execution.oms import Oms
@@ -46,8 +47,8 @@ class SessionView:
         self._market = market
         self._oms = oms
         self._log = log
-        self._instruments = {each.id: each for each in timeline.instruments}
-        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._instruments = {each.id: each for each in timeline.tradable}
+        self._index = index_of(timeline.tradable)
         self.runners: Mapping[str, Runner] = {}
         self.halted: Mapping[InstrumentId, TradingStatus] = {}
         self.options: Mapping[InstrumentId, OptionContract] = {}
@@ -95,7 +96,7 @@ class SessionView:
 
     def is_halted(self, instrument: InstrumentId) -> bool:
         """Whether trading of the instrument is halted."""
-        return instrument in self.halted
+        return market_of(instrument) in self.halted
 
     def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""

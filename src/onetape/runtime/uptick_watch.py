@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from onetape.domain.legs import index_of
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.gates.uptick import UptickQuote, UptickSession, advance_uptick
 from onetape.risk.input import RiskInput
@@ -35,7 +36,7 @@ class UptickWatch:
 
     def __init__(self, timeline: Timeline, market: MarketState) -> None:
         self._market = market
-        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._index = index_of(timeline.tradable)
         self._rows_index: Sequence[int] = timeline.row_owners
         self._session_close: Sequence[int] = timeline.values(timeline.columns["session_close"])
         self._low_ticks = _find_lows(timeline, market.close_ticks)

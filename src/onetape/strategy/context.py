@@ -13,6 +13,7 @@ import numpy.typing as npt
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import LEG_SIDES, leg_of, market_of, names_of
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
@@ -25,6 +26,7 @@ from onetape.domain.orders import (
     OrderIntent,
     OrderStatus,
     OrderType,
+    PositionSide,
     QuantityBasis,
     ReplaceIntent,
     Side,
@@ -141,14 +143,15 @@ class Context:
             `Strategy.features()`, NaN until warm. In order updates and timers it is still the
             row of the bar before, of whatever instrument: ask `features_of` there.
         instruments: Ids this strategy is subscribed to, in the order of the configuration.
-        units: Signed quantity held of each (the pipeline keeps it; read it with `position`).
+        units: Signed quantity held of each, and of each leg (the pipeline keeps it; read it with
+            `position`).
         queue: What the strategy has asked for in this step (the pipeline takes it).
         intent_count: Intents so far; numbers them.
     """
 
     __slots__ = (
-        "_around", "_definitions", "_order_prefix", "_strategy", "features", "instruments",
-        "intent_count", "queue", "units",
+        "_around", "_definitions", "_legs", "_order_prefix", "_strategy", "features",
+        "instruments", "intent_count", "queue", "units",
     )  # fmt: skip
 
     def __init__(
@@ -159,13 +162,15 @@ class Context:
         order_prefix: str,
     ) -> None:
         self.features: Any = None
-        self.instruments = tuple(each.id for each in definitions)
+        names = names_of(definitions)
+        self.instruments = tuple(names)
+        self._legs = {name: own for name, own in names.items() if own != (name,)}
         self.intent_count = 0
         self._strategy = strategy
         self._definitions = {each.id: each for each in definitions}
         self._around = around
         self._order_prefix = order_prefix
-        self.units: dict[InstrumentId, float] = dict.fromkeys(self.instruments, 0.0)
+        self.units: dict[InstrumentId, float] = dict.fromkeys(self._definitions, 0.0)
         self.queue: list[Intent | TimerRequest | SignalRecorded] = []
 
     # What is true now.
@@ -201,12 +206,32 @@ class Context:
         except KeyError:
             raise self._unknown(instrument) from None
 
-    def position(self, instrument: InstrumentId) -> float:
-        """Signed quantity held, in units; 0.0 when flat."""
+    def position(self, instrument: InstrumentId, leg: PositionSide | None = None) -> float:
+        """Signed quantity held, in units; 0.0 when flat.
+
+        In hedging mode that of one `leg`; without it what both come to.
+        """
+        if leg is not None:
+            instrument = self.leg(instrument, leg)
         try:
             return self.units[instrument]
         except KeyError:
             raise self._unknown(instrument) from None
+
+    def leg(self, instrument: InstrumentId, side: PositionSide) -> InstrumentId:
+        """The id of the LONG or the SHORT leg of an instrument, which its orders and fills have.
+
+        Raises:
+            StrategyError: The session does not hold legs, or `side` is none.
+        """
+        if self.instrument(instrument).id not in self._legs or side not in LEG_SIDES:
+            raise StrategyError(
+                f"{instrument} has no leg {side}",
+                where=self._strategy,
+                remedy="set execution.position_mode: hedging, and name an instrument and "
+                "PositionSide.LONG or SHORT",
+            )
+        return leg_of(instrument, side)
 
     def mark(self, instrument: InstrumentId) -> float:
         """Newest known price (the close of the last bar); NaN before the first."""
@@ -280,9 +305,13 @@ class Context:
         return self._around.history(self.instrument(instrument).id, column, count)
 
     def open_orders(self, instrument: InstrumentId | None = None) -> list[OpenOrder]:
-        """Orders of this strategy that are not closed, oldest first."""
+        """Orders of this strategy that are not closed, oldest first; those of legs are of both."""
         orders = self._around.open_orders(self._strategy)
-        return [each for each in orders if instrument is None or each.instrument == instrument]
+        return [
+            each
+            for each in orders
+            if instrument is None or instrument in (each.instrument, market_of(each.instrument))
+        ]
 
     # What should happen. Each call queues an intent and returns the id its order will have.
 
@@ -297,12 +326,18 @@ class Context:
         ts_expire: int = 0,
         reduce_only: bool = False,
         label: str = "",
+        leg: PositionSide | None = None,
     ) -> str:
         """Buy `quantity` units: at market, or with a `limit`, a `stop`, or both (stop-limit).
 
+        In hedging mode `leg` says which leg: a buy opens the long one or closes the short one.
+
         Raises:
-            StrategyError: Unknown instrument; quantity or price not positive or off the grid.
+            StrategyError: Unknown instrument; quantity or price not positive or off the grid; in
+                hedging mode no leg, else one.
         """
+        if leg is not None:
+            instrument = self.leg(instrument, leg)
         return self._order(
             instrument,
             Side.BUY,
@@ -326,8 +361,11 @@ class Context:
         ts_expire: int = 0,
         reduce_only: bool = False,
         label: str = "",
+        leg: PositionSide | None = None,
     ) -> str:
         """Sell `quantity` units; the same as `buy` on the other side."""
+        if leg is not None:
+            instrument = self.leg(instrument, leg)
         return self._order(
             instrument, Side.SELL, quantity, limit, stop, time_in_force, ts_expire, reduce_only,
             label,
@@ -353,6 +391,7 @@ class Context:
         group: str = "",
         contingency: Contingency = Contingency.NONE,
         display: float | None = None,
+        leg: PositionSide | None = None,
         label: str = "",
     ) -> str:
         """An order of any type for `quantity` units.
@@ -378,6 +417,7 @@ class Context:
             group: Name that binds orders of this instrument as `contingency` says.
             contingency: OCO: a fill cancels the others; OUO: it takes as much from them.
             display: Units that others see of an order with a limit (an iceberg); none: all of it.
+            leg: Which leg it trades, in hedging mode; the other side of a leg only reduces it.
             label: Stands on the tape.
 
         Returns:
@@ -386,6 +426,7 @@ class Context:
         Raises:
             StrategyError: Unknown instrument, values off the grid, or prices that make no type.
         """
+        instrument = self._choose(instrument, leg)
         definition = self.instrument(instrument)
         lots = self._lots(definition, quantity)
         self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
@@ -457,6 +498,7 @@ class Context:
         trail: float | None = None,
         limit: float | None = None,
         stop: float | None = None,
+        leg: PositionSide | None = None,
         label: str = "",
     ) -> Bracket:
         """An entry with two exits that wait for its fills and take from each other (OUO).
@@ -470,6 +512,7 @@ class Context:
             trail: the distance of a trailing stop instead.
             limit: Limit of the entry; none: at market.
             stop: Stop of the entry.
+            leg: Which leg all three trade, in hedging mode.
             label: Stands on the tape with all three.
 
         Returns:
@@ -481,6 +524,7 @@ class Context:
         if (stop_loss is None) == (trail is None):
             raise StrategyError(f"stop_loss {stop_loss} and trail {trail}", where=self._strategy,
                                 remedy="give one of them")  # fmt: skip
+        instrument = self._choose(instrument, leg)
         entry = self.order(instrument, side, quantity, limit=limit, stop=stop, label=label)
         group = f"bracket {self.intent_count}"
         exit_side = Side.SELL if side is Side.BUY else Side.BUY
@@ -494,34 +538,84 @@ class Context:
         )  # fmt: skip
         return Bracket(entry, profit, loss)
 
-    def target(self, instrument: InstrumentId, quantity: float, *, label: str = "") -> str:
+    def close(
+        self, instrument: InstrumentId, leg: PositionSide | None = None, *, label: str = ""
+    ) -> list[str]:
+        """Close what is held at market, reduce-only; in hedging mode one `leg`, or both.
+
+        Returns:
+            The ids of the orders: none where nothing is held.
+        """
+        if leg is not None:
+            instrument = self.leg(instrument, leg)
+        held = [(name, self.position(name)) for name in self._legs.get(instrument, (instrument,))]
+        return [
+            self.order(
+                name, Side.SELL if units > 0 else Side.BUY, abs(units), reduce_only=True,
+                label=label,
+            )
+            for name, units in held
+            if units
+        ]  # fmt: skip
+
+    def target(
+        self,
+        instrument: InstrumentId,
+        quantity: float,
+        *,
+        leg: PositionSide | None = None,
+        label: str = "",
+    ) -> str:
         """Trade at market to hold `quantity` units (signed); nothing when that is held already."""
+        instrument = self._choose(instrument, leg)
         lots = self._lots(self.instrument(instrument), abs(quantity))
         amount = -lots if quantity < 0 else lots
         return self._market(instrument, Side.BUY, QuantityBasis.TARGET_LOTS, amount, label)
 
-    def target_weight(self, instrument: InstrumentId, weight: float, *, label: str = "") -> str:
+    def target_weight(
+        self,
+        instrument: InstrumentId,
+        weight: float,
+        *,
+        leg: PositionSide | None = None,
+        label: str = "",
+    ) -> str:
         """Trade at market to hold `weight` of equity (signed), sized now, fees included.
 
         The quantity is the largest whose value at the mark plus its fee fits, rounded toward zero.
         """
         ratio = to_ratio_e8(round(weight, 8), f"{self._strategy} weight", error=StrategyError)
+        instrument = self._choose(instrument, leg)
         return self._market(instrument, Side.BUY, QuantityBasis.TARGET_WEIGHT, ratio, label)
 
     def spend(
-        self, instrument: InstrumentId, amount: float, side: Side = Side.BUY, *, label: str = ""
+        self,
+        instrument: InstrumentId,
+        amount: float,
+        side: Side = Side.BUY,
+        *,
+        leg: PositionSide | None = None,
+        label: str = "",
     ) -> str:
         """Trade at market for `amount` of money, fees included; the venue sizes at the fill."""
         money = to_minor(round(amount, 8), f"{self._strategy} amount", error=StrategyError)
         self._require_positive(money, f"amount {amount!r} for {instrument}")
+        instrument = self._choose(instrument, leg)
         return self._market(instrument, side, QuantityBasis.NOTIONAL_AT_FILL, money, label)
 
     def spend_ratio(
-        self, instrument: InstrumentId, ratio: float, side: Side = Side.BUY, *, label: str = ""
+        self,
+        instrument: InstrumentId,
+        ratio: float,
+        side: Side = Side.BUY,
+        *,
+        leg: PositionSide | None = None,
+        label: str = "",
     ) -> str:
         """Trade at market for `ratio` of the equity at the moment of the fill, fees included."""
         part = to_ratio_e8(round(ratio, 8), f"{self._strategy} ratio", error=StrategyError)
         self._require_positive(part, f"ratio {ratio!r} for {instrument}")
+        instrument = self._choose(instrument, leg)
         return self._market(instrument, side, QuantityBasis.EQUITY_AT_FILL, part, label)
 
     def submit(self, intent: Callable[[str, int], Intent]) -> str:
@@ -553,7 +647,7 @@ class Context:
             self._require_positive(intent.amount, f"amount {intent.amount} of {intent.source}")
         if not isinstance(intent, OrderIntent):
             return
-        self.instrument(intent.instrument)
+        self._choose(self.instrument(intent.instrument).id, None)
         kind = intent.order_type
         conditions = intent.conditions or OrderConditions()
         has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
@@ -716,6 +810,8 @@ class Context:
         reduce_only: bool,
         label: str,
     ) -> str:
+        if self._legs:
+            self._choose(instrument, None)
         definition = self.instrument(instrument)
         lots = self._lots(definition, quantity)
         if lots <= 0:
@@ -747,6 +843,19 @@ class Context:
         )  # fmt: skip
         self.queue.append(intent)
         return f"{self._order_prefix}{self.intent_count}"
+
+    def _choose(self, instrument: InstrumentId, leg: PositionSide | None) -> InstrumentId:
+        """What an order trades: in hedging mode a leg, which it must name."""
+        if leg is not None:
+            return self.leg(instrument, leg)
+        if instrument in self._legs:
+            raise StrategyError(
+                f"an order of {instrument} names no leg, and positions are held as legs",
+                where=self._strategy,
+                remedy="give leg=PositionSide.LONG or SHORT, or set execution.position_mode: "
+                "netting",
+            )
+        return instrument
 
     def _require_positive(self, count: int, what: str) -> None:
         if count <= 0:

@@ -227,7 +227,7 @@ class _Words:
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self._instruments = {each.id: each for each in timeline.instruments}
+        self._instruments = {each.id: each for each in timeline.tradable}
         self._of_order: dict[str, Instrument] = {}
 
     def newest_row(self, instrument: InstrumentId, row: int) -> int:

@@ -24,6 +24,7 @@ from onetape.domain.orders import Contingency, DenialCode, OrderType, Side, Time
 from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.strategy.context import Context
+from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, run_session
 from tests.support.timelines import AAPL, MINUTE, Prices, at_rows, closes, flat, make_timeline
 
@@ -322,3 +323,45 @@ def test_what_nobody_can_emulate_is_denied_by_name() -> None:
         (DenialCode.UNSUPPORTED, name) for name in asked
     ]
     assert not done.of_type(OrderSubmitted)
+
+
+def test_nothing_leaves_for_an_instrument_that_is_halted() -> None:
+    """Halted in bars 2 and 3: their prices are nobody's, and a new order would be rejected.
+
+    So is the limit, which arrives as the halt begins.
+    """
+    bars: list[Prices] = [(100,), (100,), (94,), (94,), (93,), (93,)]
+    timeline = with_halts(
+        make_timeline(bars),
+        make_halt(closes(1), closes(3)),
+    )
+    done = run_session(timeline, at_rows({0: bracket}), capabilities=PLAIN)
+    assert tell(done)[3:] == [
+        "1 2 leaves as LIMIT 10", "4 3 triggered", "4 3 leaves as MARKET 10", "5 3 filled 10 at 93",
+    ]  # fmt: skip
+
+
+def test_child_of_a_canceled_order_of_the_group_goes_once() -> None:
+    def enter(ctx: Context) -> None:
+        ctx.order(AAPL, BUY, 10, limit=95, group="g", contingency=OCO)
+        other = ctx.order(AAPL, BUY, 10, limit=94, group="g", contingency=OCO)
+        ctx.order(AAPL, SELL, 10, limit=99, parent=other, group="g", contingency=OCO)
+
+    assert tell(run([(100,), (100,), (100, 100, 94.5, 95)], {0: enter}))[4:] == [
+        "2 1 filled 10 at 95", "2 2 canceled: one cancels the other",
+        "2 3 canceled: its parent has ended",
+    ]  # fmt: skip
+
+
+def test_child_is_not_met_by_prices_before_its_parent_filled() -> None:
+    """The entry fills inside bar 1, whose open is above what the exit waits to be touched."""
+
+    def enter(ctx: Context) -> None:
+        entry = ctx.order(AAPL, BUY, 10, limit=95)
+        ctx.order(AAPL, SELL, 10, touch=99, parent=entry)
+
+    bars: list[Prices] = [(100,), (100, 100, 94, 96), (96,), (96, 99, 96, 98), (98,)]
+    assert tell(run(bars, {0: enter})) == [
+        "0 2 held for order lists", "1 1 filled 10 at 95", "3 2 triggered",
+        "3 2 leaves as MARKET 10", "4 2 filled 10 at 98",
+    ]  # fmt: skip

@@ -107,7 +107,7 @@ BAD_LINES = [
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
      "(known: venue, connection, slippage, limit_slippage, latency, fees, limit_fill, fill, "
-     "max_volume_ratio, while_halted and 6 more)"),
+     "max_volume_ratio, while_halted and 8 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),

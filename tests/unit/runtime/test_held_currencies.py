@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from onetape.domain.errors import ConfigError, StrategyError
-from onetape.domain.events import CashPosted, KillSwitchSet, OrderDenied
+from onetape.domain.events import CashPosted, CashSettling, KillSwitchSet, OrderDenied
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import E8, minor_to_decimal
 from onetape.domain.orders import ConvertIntent
@@ -22,7 +22,7 @@ from onetape.portfolio.equity_curve import Marks
 from onetape.portfolio.journal import read_journal
 from onetape.portfolio.statement import days_of, state_day
 from onetape.research.run_summary import summarize_run
-from onetape.risk.limits import RiskLimits
+from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.config_execution import Currencies
 from onetape.runtime.sessions.backtest import StrategySpec
@@ -183,6 +183,22 @@ def test_a_cash_account_may_not_borrow_and_its_open_buys_are_bound() -> None:
     assert cash(run) == {"USD": 95_500, "EUR": 4_000, "JPY": 0}
 
 
+def test_what_a_conversion_costs_must_be_there_too() -> None:
+    """Of 100,000 dollars 99,998 can go: the minimum of 2 is paid in dollars. So it is by euros."""
+
+    def ask(ctx: Context) -> None:
+        ctx.convert(100_000, "USD", "EUR")
+        ctx.convert(99_998, "USD", "EUR")
+        ctx.convert(1_000, "EUR", "JPY")
+        ctx.convert(1_000, "EUR", "USD")
+
+    run = hold(WORLD, {2: ask}, minimum=2)
+    assert denials(run) == [
+        ("buying_power", 100_002, 100_000, "USD cash"), ("buying_power", 2, 0, "USD cash")
+    ]  # fmt: skip
+    assert cash(run) == {"USD": 1_248, "EUR": Decimal("78998.4"), "JPY": 0}
+
+
 # On a leverage of 1.5 half the equity of 100,000 may be borrowed: 50,000 EUR at 1.25 are 62,500.
 # 40,000 EUR are exactly as much. What is repaid passes at any time, a little more does not.
 def test_leverage_bounds_what_is_borrowed_and_repaying_passes() -> None:
@@ -274,6 +290,32 @@ def test_borrowed_currencies_pay_their_own_rate_and_income_stays_where_it_is() -
     assert cash(run)["EUR"] == Decimal("-10000") - Decimal("2.50015625") + 200
 
 
+# Shares for 10,000 EUR are sold on the second day, T+1: until the third ends they buy nothing and
+# are not converted.
+def test_proceeds_settle_in_their_own_currency() -> None:
+    days = make_world(
+        (EURO, flat(*[1.25] * 5)), (EURO_SHARE, flat(*[100] * 5)), step=NS_PER_DAY, session=1
+    )
+
+    def ask(ctx: Context) -> None:
+        ctx.buy(SAP, 1)
+        ctx.convert(1, "EUR", "USD")
+
+    run = hold(
+        days,
+        {0: lambda ctx: (ctx.convert(12_500, "USD", "EUR"), ctx.buy(SAP, 100)),
+         1: lambda ctx: ctx.sell(SAP, 100), 2: ask, 3: ask},
+        settlement_days=1,
+    )  # fmt: skip
+    assert [(e.amount / E8, e.currency, e.unsettled / E8) for e in run.of_type(CashSettling)] == [
+        (10_000, "EUR", 10_000), (-10_000, "EUR", 0)
+    ]  # fmt: skip
+    assert denials(run) == [
+        ("buying_power", 100, 0, "EUR cash"), ("buying_power", 1, 0, "EUR cash")
+    ]  # fmt: skip
+    assert cash(run) == {"USD": Decimal("87501.25"), "EUR": 9_899}
+
+
 # 10,000 EUR come at 1.2. On the second day they are at 1.25, then at 1.3: 500 USD each.
 def test_a_statement_tells_what_the_rate_made_of_held_cash() -> None:
     days = make_world(
@@ -297,8 +339,6 @@ def test_a_statement_tells_what_the_rate_made_of_held_cash() -> None:
 
 
 def test_what_is_not_carried_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="proceeds settle in one currency"):
-        hold(WORLD, {}, settlement_days=1)
     with pytest.raises(ValueError, match="it asks for none"):
         Currencies.model_validate({"minimum": 2})
     spec = StrategySpec(name="s0", strategy=BuyAndHold(), capital=10**12)
@@ -308,3 +348,28 @@ def test_what_is_not_carried_is_refused_by_name() -> None:
     model = CarryingModel(margin_interest_pct_of={"GBP": Decimal(1)})
     with pytest.raises(ConfigError, match="a rate of GBP"):
         build_carrying(model, WORLD.instruments)
+
+
+# Two strategies with 100,000 each. The first holds 100 at 110 EUR, 13,750 USD at 1.25, and has a
+# buy of 20 open; the second wants 100 for 13,750: with 2,750 more that is 15.125 % of 200,000.
+@pytest.mark.parametrize(("limit", "refused"), [(15.2, 0), (15.1, 1)])
+def test_exposure_of_the_account_is_added_up_in_the_currency_of_the_books(
+    limit: float, refused: int
+) -> None:
+    first = at_rows(
+        {1: lambda ctx: ctx.buy(SAP, 100), 2: lambda ctx: ctx.buy(SAP, 20, limit=1)},
+        instrument=SAP,
+    )  # fmt: skip
+    second = at_rows({2: lambda ctx: ctx.buy(SAP, 100)}, instrument=SAP)
+    terms = msgspec.structs.replace(make_terms(WORLD), conversion_e8=0)
+    account = AccountLimits(max_gross_exposure_pct=limit)
+    run = run_session(WORLD, first, second, limits=RiskLimits(account=account), terms=terms)
+    assert [(e.code.value, e.actual, e.unit) for e in run.of_type(OrderDenied)] == [
+        ("account_gross_exposure", 30_250, "USD")
+    ] * refused
+
+
+def test_losses_of_an_account_in_several_currencies_are_refused_by_name() -> None:
+    limits = RiskLimits(account=AccountLimits(max_drawdown_pct=5))
+    with pytest.raises(ConfigError, match="losses of the account are watched in one"):
+        hold(WORLD, {}, limits=limits)

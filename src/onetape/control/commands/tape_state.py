@@ -73,10 +73,10 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
         "unsettled": [
             {
                 "strategy": name,
-                "currency": folded.ledgers[name].currency,
+                "currency": currency,
                 "proceeds": f"{minor_to_decimal(amount):f}",
             }
-            for name, amount in folded.unsettled.items()
+            for (name, currency), amount in _unsettled(folded).items()
             if amount
         ],
         "positions": [
@@ -104,6 +104,12 @@ def _describe(folded: FoldedState) -> dict[str, Any]:
             for order in folded.orders.values()
         ],
     }
+
+
+def _unsettled(folded: FoldedState) -> dict[tuple[str, str], int]:
+    """Proceeds that wait, by strategy and currency."""
+    home = {(name, folded.ledgers[name].currency): each for name, each in folded.unsettled.items()}
+    return {**home, **folded.unsettled_in}
 
 
 def _by_currency(ledger: Ledger) -> list[tuple[str, LedgerState]]:

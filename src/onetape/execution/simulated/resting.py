@@ -93,6 +93,7 @@ def follow_fill(
             own.contingency is not Contingency.NONE
             and theirs.group == own.group
             and other.command.strategy == order.command.strategy
+            and other.command.instrument == order.command.instrument  # of one leg, where it has two
         ):
             if own.contingency is Contingency.OCO:
                 reports.append(OrderCanceled(other.identity, "one cancels the other"))

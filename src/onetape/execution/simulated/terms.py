@@ -41,7 +41,9 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     not used. Under `limit_slippage` a limit order that takes slips too, at most up to its limit.
     Under `holds_in_halts` an order that comes while its instrument is halted waits until it trades
     again, instead of being rejected. `capabilities` are those of a venue that lacks what is
-    emulated before it; None: it can everything.
+    emulated before it; None: it can everything. With `has_legs` the long and the short leg of an
+    instrument are held side by side, and the maps have both. With `marks_closing_side` longs are
+    marked at the bid and shorts at the ask.
     """
 
     fees: Mapping[InstrumentId, FeeSchedule]
@@ -61,6 +63,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     settlement_days: int = 0
     holds_in_halts: bool = False
     capabilities: Capabilities | None = None
+    has_legs: bool = False
+    marks_closing_side: bool = False
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""

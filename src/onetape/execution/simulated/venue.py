@@ -40,7 +40,8 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import Bar
+from onetape.domain.legs import market_of
+from onetape.domain.market import Bar, TradingStatus
 from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, INT64_MAX, MAX_LOTS, compute_ratio_floor, compute_ticks
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, TimeInForce
@@ -208,7 +209,9 @@ class SimulatedVenue:
         self._halts = halts
         self._instruments = {each.id: each for each in instruments}
         self._terms = terms
-        self._books: dict[InstrumentId, Book] = {each.id: {} for each in instruments}
+        self._books: dict[InstrumentId, Book] = {}
+        for each in instruments:  # legs share the book of their instrument, which comes before them
+            self._books[each.id] = self._books.get(market_of(each.id), {})
         self._months: dict[str, MonthVolume] = {}
         self._queue: deque[tuple[int, VenueCommand]] = deque()
         self._last_arrival = 0
@@ -253,7 +256,12 @@ class SimulatedVenue:
     def save(self) -> VenueState:
         """Books and commands under way, between two steps."""
         return VenueState(
-            orders=[order for book in self._books.values() for order in book.values()],
+            orders=[
+                order
+                for name, book in self._books.items()
+                if market_of(name) == name
+                for order in book.values()
+            ],
             months=dict(sorted(self._months.items())),
             queue=list(self._queue),
             last_arrival=self._last_arrival,
@@ -382,17 +390,20 @@ class SimulatedVenue:
             ):
                 continue
             self._capacity = self._capacity_of(bar)
-            met_ts, left = self._left.get(instrument, (0, 0))
+            met_ts, left = self._left.get(bar.instrument, (0, 0))
             if met_ts == ts:
                 self._capacity = left
             ticks = compute_ticks(bar.close, terms.tick_size, order.command.side)
             place = Place(RANK_CLOSE, FILL_AT_OPEN, ticks, bar.ts_close)
             yield from self._execute(book, order, place, bar, self._account)
             yield from self._end_children(book)
-            self._left[instrument] = (ts, self._capacity)
+            self._left[bar.instrument] = (ts, self._capacity)
 
     def _is_halted(self, instrument: InstrumentId, ts: int) -> bool:
-        return self._halts is not None and self._halts.find(instrument, ts) is not None
+        return self._find_halt(instrument, ts) is not None
+
+    def _find_halt(self, instrument: InstrumentId, ts: int) -> TradingStatus | None:
+        return self._halts.find(market_of(instrument), ts) if self._halts is not None else None
 
     def _is_halted_around(self, instrument: InstrumentId, ts: int) -> bool:
         """Whether an instrument is halted at `ts`, or was right before it."""
@@ -415,7 +426,12 @@ class SimulatedVenue:
         A change of one that has arrived is answered; one on its way will find no order.
         """
         book = self._books[instrument]
-        resting = [each for each in book.values() if strategy in ("", each.command.strategy)]
+        resting = [
+            each
+            for each in book.values()
+            if instrument in (each.command.instrument, market_of(each.command.instrument))
+            and strategy in ("", each.command.strategy)
+        ]
         for order in resting:
             self._remove(book, order.identity)
         self._ended.clear()  # what they were parents of goes with them
@@ -423,7 +439,7 @@ class SimulatedVenue:
             (arrival, command)
             for arrival, command in self._queue
             if isinstance(command, OrderSubmitted)
-            and command.instrument == instrument
+            and instrument in (command.instrument, market_of(command.instrument))
             and strategy in ("", command.strategy)
         ]
         for each in coming:
@@ -477,7 +493,7 @@ class SimulatedVenue:
 
         What can't wait is rejected even where others are held.
         """
-        halt = self._halts.find(instrument, arrival) if self._halts is not None else None
+        halt = self._find_halt(instrument, arrival)
         if halt is None or (self._terms.holds_in_halts and time_in_force not in _IMMEDIATE):
             return ""
         reason = f" ({halt.reason})" if halt.reason else ""

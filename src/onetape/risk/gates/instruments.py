@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import market_of
 from onetape.domain.orders import DenialCode
 from onetape.risk.gates.gate import deny_lots
 from onetape.risk.gates.order_quantity import check_order_quantity
@@ -33,8 +34,9 @@ class InstrumentGate:
 
     def limit_for(self, instrument: Instrument) -> int | None:
         """No lots at all where trading is not allowed, no limit elsewhere."""
-        is_allowed = self._allowed is None or instrument.id in self._allowed
-        return None if is_allowed and instrument.id not in self._forbidden else 0
+        name = market_of(instrument.id)
+        is_allowed = self._allowed is None or name in self._allowed
+        return None if is_allowed and name not in self._forbidden else 0
 
     def deny(self, order: RiskInput, limit: int) -> OrderDenied:
         """The order's quantity against none at all, in units."""

@@ -7,6 +7,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import market_of
 from onetape.domain.orders import DenialCode
 from onetape.domain.rules import rule
 from onetape.risk.gates.gate import deny_lots
@@ -44,9 +45,10 @@ class LocateGate:
 
     def limit_for(self, instrument: Instrument) -> int | None:
         """The lots that the located quantity holds; None where it is easy to borrow."""
-        if instrument.id not in self._hard_to_borrow:
+        name = market_of(instrument.id)
+        if name not in self._hard_to_borrow:
             return None
-        located = self._located.get(instrument.id, Decimal(0))
+        located = self._located.get(name, Decimal(0))
         return int((located / instrument.lot_size).to_integral_value(ROUND_FLOOR))
 
     def deny(self, order: RiskInput, limit: int) -> OrderDenied:

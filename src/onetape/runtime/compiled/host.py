@@ -175,6 +175,20 @@ class CompiledHost:
                 where="execution.carrying",
                 remedy="run it in the Python host",
             )
+        if terms.has_legs:
+            raise ConfigError(
+                "the session holds long and short legs side by side, which the compiled host does "
+                "not carry",
+                where="execution.position_mode",
+                remedy="run it in the Python host",
+            )
+        if terms.marks_closing_side:
+            raise ConfigError(
+                "the session marks positions at bid and ask, which the compiled host does not "
+                "carry",
+                where="execution.marks",
+                remedy="run it in the Python host",
+            )
         if terms.settlement_days:
             raise ConfigError(
                 "the session has sales that settle later, which the compiled host does not carry",

@@ -54,8 +54,9 @@ class Questions:
         self._code = code
         self._skew_s = skew_s
         self._answers: dict[int, Answer] = {
-            5: self._tell_open_orders, 6: self._tell_values, 7: self._tell_executions, 8: self._tell_next_id,
-            9: self._tell_contract, 16: self._tell_all_open_orders, 20: self._tell_history,
+            5: self._tell_open_orders, 6: self._tell_values, 7: self._tell_executions,
+            8: self._tell_next_id, 9: self._tell_contract, 16: self._tell_all_open_orders,
+            20: self._tell_history,
             49: self._tell_time, 50: self._subscribe, 51: self._unsubscribe,
             61: self._tell_positions, 62: self._tell_summary, 81: self._tell_like,
             91: self._tell_rule, 99: self._tell_completed,

@@ -16,6 +16,7 @@ import msgspec
 from onetape.domain.errors import ConfigError
 from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarantined
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import markets_among
 from onetape.domain.venue import (
     ConnectionChanged,
     OperatorAction,
@@ -265,7 +266,8 @@ def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionP
     rows: list[RowHeard] = [row for each in inputs for row in each.rows]
     paths = SessionPaths(rows)
     data = recorded.config.data
-    timeline = build_rows(recorded.header.instruments, rows, data.timeframe, data.source)
+    markets = markets_among(recorded.header.instruments)
+    timeline = build_rows(markets, rows, data.timeframe, data.source)
     session = msgspec.structs.replace(recorded, timeline=timeline).open(paths)
     history = sum(1 for each in rows if each.is_history)
     with recorded.watching():

@@ -9,11 +9,14 @@ import msgspec
 import numpy as np
 
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, market_of
 from onetape.domain.market import BAR_FLOAT_COLUMNS
 from onetape.domain.notional import compute_value
+from onetape.domain.numbers import compute_ticks
 from onetape.execution.oms import Order
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import compute_mark_ticks
+from onetape.portfolio.closing_marks import closing_prices
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import LedgerState
 from onetape.runtime.order_desk import DeskState
@@ -168,8 +171,9 @@ class Surroundings:
         }
         self._currencies = {each.name: each.currency for each in specs}
         self.instruments: dict[InstrumentId, Instrument] = {
-            each.id: each for each in timeline.instruments
+            each.id: each for each in timeline.tradable
         }
+        self._index = index_of(timeline.tradable)
 
     def newest_row(self, instrument: InstrumentId, row: int) -> int:
         """The newest row of `instrument` at `row`; -1 before its first."""
@@ -200,10 +204,19 @@ class Surroundings:
             for name, column in self.features[strategy].items()
         }
 
-    def mark_ticks(self, instrument: InstrumentId, standing: Standing) -> int:
-        """The mark of an instrument: its newest close in ticks; 0 before its first."""
+    def mark_ticks(self, instrument: InstrumentId, standing: Standing, lots: int = 0) -> int:
+        """The mark of an instrument: its newest close in ticks; 0 before its first.
+
+        Where positions are marked at their closing side, that of a position of so many `lots`.
+        """
         newest = self.newest_row(instrument, standing.row)
-        index = list(self.instruments).index(instrument)
+        index = self._index[instrument]
+        if self.timeline.marks_closing_side and lots and newest >= 0:
+            side = "ask" if lots < 0 else "bid"
+            here = slice(newest, newest + 1)
+            columns = self.timeline.columns
+            price = float(closing_prices(columns[side][here], columns["close"][here])[0])
+            return compute_ticks(price, self.instruments[instrument].tick_float, 0)
         return compute_mark_ticks(self.timeline, index, newest, standing.actions, standing.steps)
 
     def holdings(self, standing: Standing, strategy: str | None = None) -> list[Holding]:
@@ -212,7 +225,7 @@ class Surroundings:
         for name, ledger in standing.ledgers.items():
             for identity, lots, cost in ledger.held if strategy in (None, name) else ():
                 instrument = self.instruments[identity]
-                ticks = self.mark_ticks(identity, standing)
+                ticks = self.mark_ticks(identity, standing, lots)
                 factor = instrument.minor_per_tick_lot
                 value = compute_value(lots, ticks, factor, instrument.inverse_factor)
                 found.append(
@@ -286,7 +299,7 @@ class Surroundings:
             count
             for ledger in standing.ledgers.values()
             for identity, count, _ in ledger.held
-            if identity == instrument
+            if instrument in (identity, market_of(identity))
         )
         return self.instruments[instrument].lots_to_float(lots)
 

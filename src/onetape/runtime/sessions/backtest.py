@@ -25,6 +25,7 @@ from onetape.domain.events import (
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
+from onetape.domain.legs import index_of, make_legs, spread_to_legs
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor, to_ratio_e8
@@ -69,7 +70,7 @@ from onetape.runtime.conversion_desk import ConversionDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation, CurrencyWatch
 from onetape.runtime.drift_watch import Watched
-from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
+from onetape.runtime.equity_watch import AccountBooks, ClosingSideWatch, EquityWatch, WatchedBooks
 from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState, Valuation
 from onetape.runtime.order_desk import OrderDesk
@@ -93,6 +94,8 @@ from onetape.runtime.sessions.venue_choice import (
     build_venue,
     capabilities_of,
     check_fills,
+    refuse_closing_marks,
+    refuse_legs,
 )
 from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
@@ -218,6 +221,10 @@ def run_backtest(
     )  # fmt: skip
     check_footings(timeline, config.data.files)
     terms = build_terms(config.execution, config.seed, timeline)
+    if terms.has_legs:
+        timeline = timeline.with_legs()
+    if terms.marks_closing_side:
+        timeline = timeline.at_closing_side()
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
@@ -299,17 +306,22 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         )  # fmt: skip
     ratio = config.max_volume_ratio
     fees = config.fee_model()
+    has_legs = config.position_mode == "hedging"
+    legs = make_legs(timeline.instruments) if has_legs else ()
+    margin = build_agreement(config.margin, timeline.instruments)
+    if margin is not None:
+        margin = msgspec.structs.replace(margin, schedules=spread_to_legs(margin.schedules, legs))
+    schedules = {each.id: build_fee_schedule(fees, each) for each in timeline.instruments}
+    fills = {each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments}
     return VenueTerms(
-        fees={each.id: build_fee_schedule(fees, each) for each in timeline.instruments},
+        fees=spread_to_legs(schedules, legs),
         slippage=build_slippage(config.slippage_model()),
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
         routes=config.route_terms(seed),
         limit_slippage=config.limit_slippage,
-        fills={
-            each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments
-        },
+        fills=spread_to_legs(fills, legs),
         carrying=(
             build_carrying(config.carrying.model(), timeline.instruments)
             if config.carrying is not None
@@ -334,9 +346,11 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
                 key=lambda each: each.ts,
             )
         ),
-        margin=build_agreement(config.margin, timeline.instruments),
+        margin=margin,
         holds_in_halts=config.while_halted == "hold",
         capabilities=capabilities_of(config.capabilities or config.venue),
+        has_legs=has_legs,
+        marks_closing_side=config.marks == "closing_side",
     )
 
 
@@ -396,6 +410,12 @@ class BacktestSession:
                 remedy="give all the same currency; one account has one currency in this version",
             )
         check_fills(timeline, terms)
+        if terms.has_legs:
+            refuse_legs(timeline.instruments, limits, terms)
+            timeline = timeline.with_legs()
+        if terms.marks_closing_side:
+            refuse_closing_marks(timeline, terms)
+            timeline = timeline.at_closing_side()
         self._timeline = timeline
         self._specs = specs
         self._tape = tape
@@ -432,7 +452,7 @@ class BacktestSession:
             }
             self.audit = RiskAudit(self._build_controls(audit, account, engines))
         self.desk = OrderDesk(
-            self._log, self._market, self._oms, timeline.instruments, terms.fees, self.runners,
+            self._log, self._market, self._oms, timeline.tradable, terms.fees, self.runners,
             controls=controls, audit=self.audit,
             is_cash_account=limits.max_leverage is None and terms.margin is None,
         )  # fmt: skip
@@ -446,13 +466,13 @@ class BacktestSession:
             self._venue, timeline, terms.capabilities, self._oms, self.desk, self._log
         )
         self._contracts = ContractDesk(
-            self._log, self._market, timeline.instruments, self.runners, self.desk
+            self._log, self._market, timeline.tradable, self.runners, self.desk
         )
         self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
             self._margin = self.desk.margin = MarginDesk(
-                terms.margin, self._log, self._market, timeline.instruments,
+                terms.margin, self._log, self._market, timeline.tradable,
                 self._contracts.options, self.desk.halted, self.desk,
             )  # fmt: skip
         else:
@@ -479,7 +499,7 @@ class BacktestSession:
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
-                terms.carrying, timeline.instruments, self._market, self.runners, self.desk
+                terms.carrying, timeline.tradable, self._market, self.runners, self.desk
             )
             self.at_day_ends(self._carrying)
 
@@ -543,7 +563,7 @@ class BacktestSession:
         engines: Mapping[str, RiskEngine] | None = None,
     ) -> RiskControls:
         return RiskControls(
-            limits, self._log, self._market, self._oms, self._timeline.instruments, self.runners,
+            limits, self._log, self._market, self._oms, self._timeline.tradable, self.runners,
             account, engines,
             UptickWatch(self._timeline, self._market) if limits.short_sale.uptick_rule else None,
             self._timeline.universe,
@@ -566,9 +586,10 @@ class BacktestSession:
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         timeline = self._timeline
-        index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        index = index_of(timeline.tradable)
         rows_index = None if len(index) == 1 else timeline.row_owners
-        return EquityWatch(books, self._market, index, rows_index, timeline.row_ends, account)
+        watch = ClosingSideWatch if timeline.marks_closing_side else EquityWatch
+        return watch(books, self._market, index, rows_index, timeline.row_ends, account)
 
     def _build_runner(
         self,
@@ -586,6 +607,8 @@ class BacktestSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [timeline.instruments[index[identity]] for identity in wanted]
+        tradable = [*instruments, *(make_legs(instruments) if timeline.legs else ())]
+        marks = index_of(timeline.tradable)
         for action in timeline.actions:
             if action.instrument in wanted and action.new_instrument not in ("", *wanted):
                 raise ConfigError(
@@ -602,21 +625,21 @@ class BacktestSession:
                     "which it settles",
                     remedy="add it to the instruments of the strategy",
                 )
-        ledger = open_ledger(spec.name, spec.currency, instruments)
+        ledger = open_ledger(spec.name, spec.currency, tradable)
         ledger.deposit(spec.capital)
         watch = exchange = None
-        valuation = Valuation(ledger, self._market, index)
+        valuation = Valuation(ledger, self._market, marks)
         if isinstance(ledger, CurrencyLedger):
-            currencies = {each.id: each.settlement_currency for each in instruments}
+            currencies = {each.id: each.settlement_currency for each in tradable}
             pairs = find_pairs(timeline.instruments, spec.currency, ledger.others)
             exchange = CurrencyExchange(
                 ledger, pairs, self._market, self._conversion_e8 or 0,
                 self._terms.conversion_minimum, holds=self._terms.holds_currencies,
             )  # fmt: skip
-            valuation = CurrencyValuation(ledger, self._market, index, currencies, exchange)
+            valuation = CurrencyValuation(ledger, self._market, marks, currencies, exchange)
             if self._is_watched:
                 watch = CurrencyWatch(
-                    ledger, self._market, index, timeline.row_owners, timeline.row_ends,
+                    ledger, self._market, marks, timeline.row_owners, timeline.row_ends,
                     currencies, pairs,
                 )  # fmt: skip
         elif self._is_watched:
@@ -625,12 +648,12 @@ class BacktestSession:
         return Runner(
             spec.name,
             spec.strategy,
-            Context(spec.name, instruments, self._view, prefix),
+            Context(spec.name, tradable, self._view, prefix),
             ledger,
             valuation,
             watch,
             compute_features(timeline, spec.strategy, wanted, spec.features),
-            instruments,
+            tradable,
             None if len(wanted) == len(index) else [each in wanted for each in index],
             prefix,
             RiskEngine(self._build_gates(limits, is_margin=is_margin)),
@@ -840,7 +863,7 @@ class BacktestSession:
             strategy_versions={spec.name: spec.version for spec in self._specs},
             seed=self._identity.seed,
             datasets=list(self._timeline.pins),
-            instruments=list(self._timeline.instruments),
+            instruments=list(self._timeline.tradable),
             feature_versions=self._identity.feature_versions,
         )
 
@@ -857,12 +880,6 @@ def _require_one_currency(spec: StrategySpec, instruments: Sequence[Instrument])
 
 
 def _refuse_currencies(terms: VenueTerms) -> None:
-    if terms.holds_currencies and terms.settlement_days:
-        raise ConfigError(
-            "proceeds settle in one currency, and foreign cash is held",
-            where="execution.settlement_days",
-            remedy="leave it out, or set execution.currencies.foreign_cash: convert",
-        )
     if terms.margin is not None and terms.margin.is_isolated:
         raise ConfigError(
             "is isolated, which is measured in one currency",

@@ -16,6 +16,7 @@ import onetape
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import markets_among
 from onetape.domain.market import TradeTick
 from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
@@ -219,7 +220,8 @@ class _Run:
         snapshot = reader.newest_snapshot()
         first_seq = snapshot.events if snapshot is not None else 0
         tape = ContinuedTape(store, reader.encoded_records(first_seq), iter(()))
-        session = self._open(header.instruments, tape, header)
+        instruments = markets_among(header.instruments)
+        session = self._open(instruments, tape, header)
         if snapshot is not None:
             session.restore(decode_realtime(snapshot.state))
         for each in read_inputs(reader.encoded_records(first_seq)):
@@ -228,7 +230,7 @@ class _Run:
         reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
         session.outbox.take_strays()
-        return await self._drive(session, tape, store, header.instruments, begins=False)
+        return await self._drive(session, tape, store, instruments, begins=False)
 
     async def _drive(
         self,
@@ -441,6 +443,7 @@ def open_session(
     """
     data = config.data
     live = config.live or LiveConfig()
+    instruments = markets_among(instruments)
     rows = LiveRows(instruments, data.timeframe, data.source)
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = RealtimeIdentity(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from onetape.domain.errors import DataError
 from onetape.domain.events import SessionStarted
 from onetape.domain.instrument import Instrument
+from onetape.domain.legs import are_hedged, markets_among
 from onetape.domain.market import (
     BAR_FLOAT_COLUMNS,
     BAR_INT_COLUMNS,
@@ -69,7 +70,9 @@ def read_timeline(header: SessionStarted, records: Iterable[bytes]) -> Timeline:
     if not rows:
         what = "bar" if has_length(data["timeframe"]) else "tick"
         raise DataError(f"the tape holds no {what} yet", remedy="wait for the first one")
-    return build_rows(header.instruments, rows, data["timeframe"], data["source"])
+    markets = markets_among(header.instruments)
+    timeline = build_rows(markets, rows, data["timeframe"], data["source"])
+    return timeline.with_legs() if are_hedged(header.instruments) else timeline
 
 
 def build_rows(

@@ -163,7 +163,8 @@ class PythonHost:
         self._limits = limits
         self._identity = identity or SessionIdentity()
         self._controls = controls
-        self._marks = Marks(timeline)
+        marked = timeline.with_legs() if terms.has_legs else timeline
+        self._marks = Marks(marked.at_closing_side() if terms.marks_closing_side else marked)
         self._is_foreign = any(e.settlement_currency != spec.currency for e in timeline.instruments)
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
 

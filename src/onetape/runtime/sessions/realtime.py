@@ -18,6 +18,7 @@ import onetape
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import index_of, make_legs
 from onetape.domain.market import BookDelta
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
@@ -55,7 +56,12 @@ from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
-from onetape.runtime.sessions.venue_choice import build_emulator, build_venue, check_fills
+from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
+    build_venue,
+    check_fills,
+    refuse_legs,
+)
 from onetape.runtime.step_log import StepLogState
 from onetape.runtime.venue_desk import VenueDesk
 from onetape.strategy.context import Context
@@ -156,13 +162,14 @@ class RealtimeSession:
         identity: RealtimeIdentity,
         policy: RealtimePolicy,
     ) -> None:
-        check_carried(instruments, specs, terms, limits)
+        check_carried(instruments, specs, terms, limits, is_simulated=policy.is_simulated)
         self._specs = specs
         self._identity = identity
         self._instruments = tuple(instruments)
         self.session = identity.session or identity.session_id(instruments)
         self._log = LiveLog(tape)
-        self._rows = LiveRows(instruments, timeframe, source)
+        self._rows = LiveRows(instruments, timeframe, source, has_legs=terms.has_legs)
+        tradable = self._rows.tradable
         check_fills(self._rows, terms)
         self._market = LiveMarket(self._rows, limits.trading_day, policy.history_bars)
         self._oms = Oms()
@@ -179,10 +186,10 @@ class RealtimeSession:
             account.begin()
         self._view.runners = self.runners
         controls = RiskControls(
-            limits, self._log, self._market, self._oms, instruments, self.runners, account
+            limits, self._log, self._market, self._oms, tradable, self.runners, account
         )
         self.desk = OrderDesk(
-            self._log, self._market, self._oms, instruments, terms.fees, self.runners,
+            self._log, self._market, self._oms, tradable, terms.fees, self.runners,
             controls=controls, is_cash_account=limits.max_leverage is None,
         )  # fmt: skip
         self.outbox = VenueOutbox()
@@ -202,7 +209,7 @@ class RealtimeSession:
         self.pipeline = LivePipeline(
             self._rows, self._market, list(self.runners.values()), self.desk,
             self._emulator or venue, self._log,
-            ContractDesk(self._log, self._market, instruments, self.runners, self.desk),
+            ContractDesk(self._log, self._market, tradable, self.runners, self.desk),
             None, breakers,
         )  # fmt: skip
         self._venue_desk: VenueDesk | None = None
@@ -227,7 +234,7 @@ class RealtimeSession:
         self._ts_start = 0
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
-        index = {each.id: at for at, each in enumerate(self._instruments)}
+        index = index_of(self._rows.tradable)
         owners = None if len(index) == 1 else self._rows.row_owners
         return EquityWatch(books, self._market, index, owners, self._rows.row_ends, account)
 
@@ -240,21 +247,22 @@ class RealtimeSession:
                 raise ConfigError(f"strategy {spec.name} trades unknown instrument {identity!r}",
                                   remedy="add it to data.instruments")  # fmt: skip
         instruments = [self._instruments[self._index[each]] for each in wanted]
+        tradable = [*instruments, *(make_legs(instruments) if self._rows.legs else ())]
         features = dict(spec.strategy.features() if spec.features is None else spec.features)
         check_slice_features(spec.strategy, features)
-        ledger = Ledger(spec.name, spec.currency, instruments)
+        ledger = Ledger(spec.name, spec.currency, tradable)
         ledger.deposit(spec.capital)
         prefix = f"{self.session[:8]}-{spec.name}-"
         empty: dict[str, npt.NDArray[np.float64]] = {name: np.zeros(0) for name in features}
         runner = LiveRunner(
             spec.name,
             spec.strategy,
-            Context(spec.name, instruments, self._view, prefix),
+            Context(spec.name, tradable, self._view, prefix),
             ledger,
-            Valuation(ledger, self._market, self._index),
+            Valuation(ledger, self._market, index_of(self._rows.tradable)),
             self._build_watch(ledger, account) if self._is_watched else None,
             empty,
-            instruments,
+            tradable,
             None if len(wanted) == len(self._index) else [each in wanted for each in self._index],
             prefix,
             RiskEngine(build_gates(limits)),
@@ -475,7 +483,7 @@ class RealtimeSession:
             strategy_versions={spec.name: spec.version for spec in self._specs},
             seed=self._identity.seed,
             datasets=[],
-            instruments=list(self._instruments),
+            instruments=list(self._rows.tradable),
             feature_versions=self._identity.feature_versions,
         )
 
@@ -505,12 +513,28 @@ def check_carried(
     specs: Sequence[StrategySpec],
     terms: VenueTerms,
     limits: RiskLimits,
+    *,
+    is_simulated: bool = True,
 ) -> None:
     """Refuse by name what a realtime session does not carry.
 
     Raises:
         ConfigError: It is asked for.
     """
+    if terms.has_legs and not is_simulated:
+        raise ConfigError(
+            "long and short legs are not held side by side at a real venue",
+            where="execution.position_mode",
+            remedy="set position_mode: netting, or run it in paper",
+        )
+    if terms.has_legs:
+        refuse_legs(instruments, limits, terms)
+    if terms.marks_closing_side:
+        raise ConfigError(
+            "paper and live run on bars, which have no bid and no ask to mark positions at",
+            where="execution.marks",
+            remedy="set marks: market",
+        )
     asked = {
         "execution.carrying": terms.carrying is not None,
         "execution.margin": terms.margin is not None,

@@ -29,6 +29,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import are_hedged
 from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
@@ -462,7 +463,11 @@ def _load_pinned(
             )
         universe.pin = members
     changes += _compare_files(action_pins, timeline, files)
-    defined = {each.id: each for each in timeline.instruments}
+    if are_hedged(header.instruments):
+        timeline = timeline.with_legs()
+    if config.execution.marks == "closing_side":
+        timeline = timeline.at_closing_side()
+    defined = {each.id: each for each in timeline.tradable}
     for each in header.instruments:
         if each != defined[each.id]:
             changes.append(_redefined(each, defined[each.id], catalog))

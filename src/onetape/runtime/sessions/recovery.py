@@ -65,6 +65,7 @@ class FoldedState:
         orders: The open ones, oldest first, by client order id.
         ledgers: Of each strategy.
         unsettled: Proceeds of sales of each strategy that have not settled yet, if it has any.
+        unsettled_in: The same by (strategy, currency) where foreign cash is held.
         kill_switch: Whether it is set, and why.
         quarantined: Strategies that have raised.
         breakers: Circuit breakers that are tripped, by (place, strategy, instrument).
@@ -81,6 +82,7 @@ class FoldedState:
         self.folded = 0
         self.ledgers: dict[str, Ledger] = {}
         self.unsettled: dict[str, int] = {}
+        self.unsettled_in: dict[tuple[str, str], int] = {}
         self.kill_switch = KillSwitch()
         self.quarantined: list[StrategyQuarantined] = []
         self.breakers: dict[tuple[int, str, str], BreakerTripped] = {}
@@ -138,6 +140,10 @@ class FoldedState:
             self.halted = {each.instrument: each for each in state.halted}
             self.options = {each.instrument: each.deliverable for each in state.options}
             for each in state.proceeds:
+                if each.currency:
+                    key = each.strategy, each.currency
+                    self.unsettled_in[key] = self.unsettled_in.get(key, 0) + each.amount
+                    continue
                 self.unsettled[each.strategy] = self.unsettled.get(each.strategy, 0) + each.amount
         for name, runner in state.pipeline.strategies.items():
             self.ledgers[name] = self._open_ledger(name, runner.currency)
@@ -232,7 +238,10 @@ class FoldedState:
         )
 
     def _note_settling(self, event: CashSettling, _seq: int, _origin: int) -> None:
-        self.unsettled[event.strategy] = event.unsettled
+        if event.currency == self.ledgers[event.strategy].currency:
+            self.unsettled[event.strategy] = event.unsettled
+        else:
+            self.unsettled_in[event.strategy, event.currency] = event.unsettled
 
     def _note_status(self, event: TradingStatus, _seq: int, _origin: int) -> None:
         if event.is_halted:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.market import TradingStatus
+from onetape.domain.instrument import Instrument, OptionTerms
+from onetape.domain.market import MarkPrice, TradingStatus
 from onetape.domain.ports import AccountView, SimulatedExchange
 from onetape.execution.emulation import OrderEmulator
 from onetape.execution.gateway import Capabilities
@@ -16,6 +19,8 @@ from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.marketdata.session_rows import SessionRows
+from onetape.marketdata.timeline import Timeline
+from onetape.risk.limits import RiskLimits
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.step_log import StepLog
@@ -28,7 +33,7 @@ def build_venue(
 
     Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
     """
-    instruments = timeline.instruments
+    instruments = timeline.tradable
     statuses = [each for each in timeline.steps if isinstance(each, TradingStatus)]
     halts = TradingHalts(statuses) if statuses else None
     queues = any(terms.fill_of(each.id).queue is not QueueModel.NONE for each in instruments)
@@ -109,3 +114,50 @@ def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
                 where="execution.fill",
                 remedy="leave market and path out",
             )
+
+
+def refuse_legs(instruments: Sequence[Instrument], limits: RiskLimits, terms: VenueTerms) -> None:
+    """Refuse by name what a session that holds legs does not carry; raises `ConfigError`."""
+    if terms.capabilities is not None:
+        raise ConfigError(
+            "a venue that lacks something is emulated, and positions are held as legs, which no "
+            "venue here has",
+            where="execution.capabilities",
+            remedy="leave it out, or set execution.position_mode: netting",
+        )
+    for each in instruments:
+        if isinstance(each.terms, OptionTerms):
+            raise ConfigError(
+                f"{each.id} is an option, whose exercise does not say into which leg it delivers",
+                where="execution.position_mode",
+                remedy="set position_mode: netting",
+            )
+    if limits.account.pattern_day_trader:
+        raise ConfigError(
+            "day trades are counted where buys and sells net, and positions are held as legs",
+            where="risk.account.pattern_day_trader",
+            remedy="leave it out, or set execution.position_mode: netting",
+        )
+
+
+def refuse_closing_marks(timeline: Timeline, terms: VenueTerms) -> None:
+    """Refuse by name where there are no two sides to mark at; raises `ConfigError`."""
+    if timeline.kind not in ("quotes", "book"):
+        raise ConfigError(
+            f"positions are to be marked at the bid and the ask, and the session runs on "
+            f"{timeline.kind}, which have neither",
+            where="execution.marks",
+            remedy="run it on quotes or book, or set marks: market",
+        )
+    if any(isinstance(each, MarkPrice) for each in timeline.steps):
+        raise ConfigError(
+            "positions are to be marked at the bid and the ask, and the venue tells mark prices",
+            where="execution.marks",
+            remedy="set marks: market",
+        )
+    if terms.conversion_e8 is not None:
+        raise ConfigError(
+            "marks at the closing side are not carried beside several currencies",
+            where="execution.marks",
+            remedy="set marks: market, or leave out execution.currencies",
+        )

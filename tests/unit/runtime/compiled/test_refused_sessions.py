@@ -8,6 +8,7 @@ from onetape.domain.errors import ConfigError
 from onetape.execution.alpaca.translation import CAPABILITIES as ALPACA
 from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.fill_terms import BarPath, FillTerms, MarketPrice
+from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
@@ -42,3 +43,17 @@ def test_session_that_is_not_carried_is_refused(
         terms = make_terms(timeline, fill=fill)
     with pytest.raises(ConfigError, match=message):
         CompiledHost(timeline, spec, terms, RiskLimits())
+
+
+@pytest.mark.parametrize(
+    ("terms", "where"),
+    [
+        (make_terms(BARS, has_legs=True), "execution.position_mode"),
+        (make_terms(BARS, marks_closing_side=True), "execution.marks"),
+    ],
+)
+def test_books_that_are_not_carried_are_refused(terms: VenueTerms, where: str) -> None:
+    spec = StrategySpec(name="cross", strategy=SmaCross(), capital=1_000_000)
+    with pytest.raises(ConfigError, match="which the compiled host does not carry") as refused:
+        CompiledHost(BARS, spec, terms, RiskLimits())
+    assert refused.value.where == where
