@@ -43,7 +43,7 @@ GOLDEN = sorted(each.parent.relative_to(HERE) for each in HERE.glob("*/*/expecte
 TAPE = Path("run/tape.db")
 
 NEVER_IN_A_BACKTEST = {
-    "order.unknown", "market.quote", "market.trade", "market.book", "market.bar",
+    "order.unknown", "market.quote", "market.trade", "market.book", "market.bar", "market.tick",
     "connection.changed", "venue.report", "venue.state", "venue.differs", "control.operator",
     "session.resumed", "order.filled_stray",
 }  # fmt: skip

@@ -69,7 +69,7 @@ def run(
         if number == paused_from and session.now + 1 < bars[0].ts_known:
             session.take(OperatorCommand(OperatorAction.PAUSE, "", "planted"), session.now + 1)
         quality = Quality.LATE.value if number == flag else 0
-        session.take_bars([msgspec.structs.replace(each, quality=quality) for each in bars])
+        session.take_rows([msgspec.structs.replace(each, quality=quality) for each in bars])
     session.stop("over", session.now + 1)
     return paths, {each.name: session.equity(each.name) for each in specs}
 

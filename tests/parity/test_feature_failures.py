@@ -169,7 +169,7 @@ def run(
     session.start(int(walks.columns["ts_open"].min()))
     for number, bars in enumerate(slice_bars(walks)):
         old = number < history
-        session.take_bars([msgspec.structs.replace(each, is_history=old) for each in bars])
+        session.take_rows([msgspec.structs.replace(each, is_history=old) for each in bars])
         states.append((session.events, encode_realtime(session.save())))
     session.stop("end", session.now + 1)
     return records_of(tape), states

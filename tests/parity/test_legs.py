@@ -94,9 +94,9 @@ def test_realtime_session_equals_the_backtest_and_goes_on_from_its_state() -> No
         slices = list(slice_bars(world.timeline))
         middle = len(slices) // 2
         for number, bars in enumerate(slices):
-            session.take_bars(bars)
+            session.take_rows(bars)
             if number > middle:
-                later.take_bars(bars)
+                later.take_rows(bars)
             elif number == middle:
                 later.restore(decode_realtime(encode_realtime(session.save())))
         for each in (session, later):

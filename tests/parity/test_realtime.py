@@ -100,7 +100,7 @@ def run_realtime(
         if chance is not None and chance.random() < 0.5:  # the clock runs between two bars
             due = session.next_due
             session.advance(min(due, bars[0].ts_known - 1))
-        session.take_bars(bars)
+        session.take_rows(bars)
         states.append(encode_realtime(session.save()))
     session.pipeline.stop("end of data", int(columns["ts_known"][-1]))
     return records_of(tape), states
@@ -139,7 +139,7 @@ def test_goes_on_from_any_state(seed: int) -> None:
     session.restore(decode_realtime(states[at]))
     assert encode_realtime(session.save()) == states[at]
     for bars in slices[at + 1 :]:
-        session.take_bars(bars)
+        session.take_rows(bars)
     session.pipeline.stop("end of data", int(world.timeline.columns["ts_known"][-1]))
     rest = records_of(tape)
     assert rest == records[len(records) - len(rest) :]
@@ -167,7 +167,7 @@ def test_drift_is_told_as_in_a_backtest() -> None:
         realtime = open_realtime(world, live, settings)
         realtime.start(int(world.timeline.columns["ts_open"].min()))
         for bars in slice_bars(world.timeline):
-            realtime.take_bars(bars)
+            realtime.take_rows(bars)
         realtime.pipeline.stop("end of data", int(world.timeline.columns["ts_known"][-1]))
         assert without_bars(records_of(live)) == records_of(tape)
         told += sum(b"feature.drifted" in each for each in records_of(tape))
@@ -180,7 +180,7 @@ def test_kill_switch_is_an_input() -> None:
     session = open_realtime(world, tape)
     session.start(int(world.timeline.columns["ts_open"].min()))
     for number, bars in enumerate(slice_bars(world.timeline)):
-        session.take_bars(bars)
+        session.take_rows(bars)
         if number == 5:
             session.take(KillSwitchSet(active=True, reason="by hand"), bars[0].ts_known + 1)
     session.stop("end", session.now + 1)

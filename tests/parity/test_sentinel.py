@@ -151,7 +151,7 @@ def test_bars_come_at_their_close_but_not_before_an_operator() -> None:
         ]
     )  # fmt: skip
     assert [each.ts for each in timed] == [100, 200, 300, 301, 302, 405, 406, 500]
-    assert [bar.ts_known for each in timed for bar in each.bars] == [200, 300, 301, 406]
+    assert [bar.ts_known for each in timed for bar in each.rows] == [200, 300, 301, 406]
     assert [(each.ts, each.stuck) for each in timed if each.stuck] == [(302, (stuck_in(2),))]
 
 
@@ -164,7 +164,7 @@ def test_a_strategy_that_did_not_come_back_is_taken_out_there_too(
     reader = open_tape(tape)
     try:
         inputs = time_at_close(read_inputs(reader.encoded_records()))
-        half = next(at for at, each in enumerate(inputs) if at > 60 and each.bars)
+        half = next(at for at, each in enumerate(inputs) if at > 60 and each.rows)
         inputs[half] = msgspec.structs.replace(inputs[half], stuck=(stuck_in(call),))
         recorded, _ = load_recorded(reader.header, tmp_path, tape.parent, reader.encoded_records)
         assert recorded is not None

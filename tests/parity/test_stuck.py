@@ -174,7 +174,7 @@ def run(kind: type[Busy], hang: Hang) -> tuple[list[bytes], list[tuple[int, byte
                 max(session.now + 1, bars[0].ts_known - 5),
             )
             states.append((session.events, encode_realtime(session.save())))
-        session.take_bars(bars)
+        session.take_rows(bars)
         states.append((session.events, encode_realtime(session.save())))
     session.stop("end", session.now + 1)
     return records_of(tape), states
@@ -227,7 +227,7 @@ def test_two_stuck_in_one_input() -> None:
     walks = make_walks(STOCKS, 6, timeframe="1m", length_ns=MINUTE)
     session.start(int(walks.columns["ts_open"].min()))
     for bars in slice_bars(walks):
-        session.take_bars(bars)
+        session.take_rows(bars)
     session.stop("end", session.now + 1)
     records = records_of(tape)
     assert [each.strategy for each in session.pipeline.quarantined] == ["busy", "calm"]

@@ -108,7 +108,8 @@ class RunningSession:
             except OnetapeError:
                 await asyncio.sleep(0.02)
                 continue
-            if now.get("bars", 0) >= bars and all(now[key] == state[key] for key in state):
+            rows = now.get("bars", now.get("ticks", 0))
+            if rows >= bars and all(now[key] == state[key] for key in state):
                 return now
             await asyncio.sleep(0.005)
         raise AssertionError(f"{bars} bars, {state} have not come: {now}")

@@ -99,13 +99,13 @@ def make_live_run(
     session = open_session(config, specs, timeline.instruments, tape, None, ts_start=begun)
     session.start(begun)
     for number, bars in enumerate(slices[:HISTORY], 1):
-        session.take_bars([msgspec.structs.replace(each, ts_known=begun + number, is_history=True)
+        session.take_rows([msgspec.structs.replace(each, ts_known=begun + number, is_history=True)
                            for each in bars])  # fmt: skip
     session.take(_same_books(timeline), session.now + 1)
     orders = 0
     for number, bars in enumerate(slices[HISTORY:]):
         arrived = bars[0].ts_close + LATE_NS
-        session.take_bars([msgspec.structs.replace(each, ts_known=arrived) for each in bars])
+        session.take_rows([msgspec.structs.replace(each, ts_known=arrived) for each in bars])
         commands: Sequence[VenueCommand] = session.outbox.take()
         for command in commands:
             if isinstance(command, OrderSubmitted) and HISTORY + number + 1 < len(slices):

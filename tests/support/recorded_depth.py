@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
-from onetape.marketdata.tick_timeline import build_book_timeline
+from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
 from onetape.marketdata.timeline import Timeline
 from tests.support.shared_data import SHARED
 
@@ -63,6 +63,25 @@ def read_book(seconds: float) -> Timeline:
               "update_id": update_id}  # fmt: skip
     trades = {"ts_event": ts_print, "price": traded, "size": quantity, "aggressor": side}
     return build_book_timeline([(SPOT, deltas)], source="recorded", trades={BTCUSDT: trades})
+
+
+def read_quotes(seconds: float) -> Timeline:
+    """The best bid and ask of the same seconds, with the trades; all happens when it arrives."""
+    quotes: list[tuple[int, float, float, float, float]] = []
+    prints: list[tuple[int, float, float, int]] = []
+    for arrival, data in read_messages(seconds):
+        if "B" in data:
+            best = (float(data[key]) for key in "baBA")
+            quotes.append((arrival, *best))  # pyright: ignore[reportArgumentType]
+        elif data.get("e") == "trade":
+            prints.append((arrival, float(data["p"]), float(data["q"]), -1 if data["m"] else 1))
+    names = ("ts_event", "bid", "ask", "bid_size", "ask_size")
+    told = {name: np.array(each) for name, each in zip(names, zip(*quotes, strict=True),
+                                                       strict=True)}  # fmt: skip
+    names = ("ts_event", "price", "size", "aggressor")
+    trades = {name: np.array(each) for name, each in zip(names, zip(*prints, strict=True),
+                                                         strict=True)}  # fmt: skip
+    return build_quote_timeline([(SPOT, told)], source="recorded", trades={BTCUSDT: trades})
 
 
 def _levels(

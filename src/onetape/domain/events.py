@@ -45,6 +45,7 @@ from onetape.domain.venue import (
     Discrepancy,
     OperatorCommand,
     SessionResumed,
+    TickHeard,
     VenueReport,
     VenueSnapshot,
 )
@@ -659,6 +660,7 @@ Payload = (
     | CorporateAction
     | TradingStatus
     | BarClosed
+    | TickHeard
     | ConnectionChanged
     | VenueReport
     | VenueSnapshot

@@ -12,7 +12,11 @@ from enum import Enum
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import BookDelta, QuoteTick, TradeTick
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, Side
+
+Tick = QuoteTick | TradeTick | BookDelta
+"""What a feed tells besides bars."""
 
 
 class BarClosed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="market.bar"):
@@ -37,6 +41,51 @@ class BarClosed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="mar
     is_history: bool = False
     source: str = ""
     ts_ingest: int = 0
+
+    def known_at(self, ts: int) -> BarClosed:
+        """The same bar, taken at `ts`."""
+        return msgspec.structs.replace(self, ts_known=ts)
+
+
+class TickHeard(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="market.tick"):
+    """A quote, a print or a change of the depth as it came: a row of a live session on ticks.
+
+    `tick.ts_known` is when the session took it; the changes of one update of the depth have the
+    same. `session_close` (ns UTC) is the end of the trading session that it belongs to.
+    `is_history` as of a `BarClosed`.
+    """
+
+    tick: Tick
+    session_close: int
+    is_history: bool = False
+
+    @property
+    def instrument(self) -> InstrumentId:
+        """Of which instrument."""
+        return self.tick.instrument
+
+    @property
+    def ts_known(self) -> int:
+        """When the session took it, ns UTC."""
+        return self.tick.ts_known
+
+    @property
+    def ts_close(self) -> int:
+        """When it happened, ns UTC."""
+        return self.tick.ts_event
+
+    @property
+    def quality(self) -> int:
+        """What is doubtful about it, `Quality` flags."""
+        return self.tick.quality
+
+    def known_at(self, ts: int) -> TickHeard:
+        """The same tick, taken at `ts`."""
+        return msgspec.structs.replace(self, tick=msgspec.structs.replace(self.tick, ts_known=ts))
+
+
+RowHeard = BarClosed | TickHeard
+"""A row of a live session."""
 
 
 class ConnectionPart(Enum):

@@ -55,6 +55,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             the order fills on the way comes on top: risk counts both.
         can_short: Whether a position may go below zero.
         has_fractions: Whether lots below one unit are whole to it for every order type.
+        emulates: Whether what it lacks is emulated; on quotes and depth nothing is.
     """
 
     order_types: frozenset[OrderType]
@@ -67,12 +68,15 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     replaces_anew: bool = False
     can_short: bool = False
     has_fractions: bool = False
+    emulates: bool = True
 
     def find_unsupported(self, intent: OrderIntent) -> str:
         """What an order asks for that the venue has not and nobody emulates; empty: nothing."""
         terms = intent.conditions or OrderConditions()
         kind, time_in_force = intent.order_type, intent.time_in_force
         lacking = self.find_lacking(kind, time_in_force, terms)
+        if lacking and not self.emulates:
+            return f"{lacking}, which is not emulated on quotes or depth"
         asked = {
             "an order that is sized at its fill": intent.basis >= QuantityBasis.NOTIONAL_AT_FILL,
             kind.name.lower(): kind.triggered not in self.order_types,

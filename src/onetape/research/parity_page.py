@@ -87,7 +87,7 @@ def describe_parity(found: Parity) -> Iterator[str]:
     for each in comparison.partings:
         yield _describe_parting(each, instruments)
     if found.doubtful_bars:
-        yield f"{found.doubtful_bars:,} of {found.bars:,} bars are flagged"
+        yield f"{found.doubtful_bars:,} of {found.bars:,} {found.rows} are flagged"
     if found.no_backtest:
         yield f"run at the simulated venue only: {found.no_backtest}"
     elif found.is_backtest_same:

@@ -16,8 +16,10 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
+from onetape.domain.market import BOOK
 from onetape.domain.nearest import did_you_mean
 from onetape.domain.timestamps import has_length
+from onetape.marketdata.loading import TICK_DATA
 from onetape.marketdata.membership import Filters, UniverseChoice
 from onetape.marketdata.side_files import PINNED_KEYS, SideFiles
 from onetape.marketdata.timeline import Reading
@@ -115,7 +117,7 @@ class DataConfig(Section):
     connection: Connection | None = None
     """How the feed is reached; null: as the provider's client does."""
     history_bars: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Bars of each instrument that strategies may ask back for in paper and live; null: 2000."""
+    """Bars or ticks of each that strategies may ask back for in paper and live; null: 2000."""
     path: Annotated[str, Field(min_length=1)] = "data/catalog"
     """Directory of the catalog."""
     instruments: tuple[Instrument, ...] = ()
@@ -487,14 +489,25 @@ class SessionConfig(Section):
         if self.mode == "live" and self.execution.venue == "simulated":
             raise RefusedError("must be a real venue in live", "name alpaca, binance or ibkr, or "
                                "use mode: paper", ("execution", "venue"))  # fmt: skip
-        if not has_length(self.data.timeframe):
-            raise RefusedError(f"is {self.data.timeframe}, and paper and live run on bars",
-                               "give the length of a bar, such as 1m",
-                               ("data", "timeframe"))  # fmt: skip
+        self._check_feed(self.data.source, self.data.timeframe)
         for key in (*PINNED_KEYS, "universe"):
             if getattr(self.data, key) is not None:
                 raise RefusedError("is not carried in paper and live", "leave it out",
                                    ("data", key))  # fmt: skip
+
+    def _check_feed(self, source: str, timeframe: str) -> None:
+        """What streams tell: bars of a length, and ticks."""
+        if not has_length(timeframe) and timeframe not in TICK_DATA:
+            raise RefusedError(f"is {timeframe}, and no feed tells such bars",
+                               "give the length of a bar, such as 1m, or trades, quotes, book",
+                               ("data", "timeframe"))  # fmt: skip
+        if source == "ibkr" and not has_length(timeframe):
+            raise RefusedError(f"is {timeframe}, and the feed of ibkr tells bars",
+                               "give the length of a bar, such as 1m",
+                               ("data", "timeframe"))  # fmt: skip
+        if source == "alpaca" and timeframe.startswith(BOOK):
+            raise RefusedError("is depth, which alpaca does not tell", "use quotes+trades",
+                               ("data", "timeframe"))  # fmt: skip
 
 
 def _first_name(strategies: Sequence[StrategyConfig]) -> str:

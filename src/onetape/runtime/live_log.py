@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onetape.domain.ports import TapeWriter
-from onetape.domain.venue import BarClosed
+from onetape.domain.venue import RowHeard
 from onetape.runtime.step_log import StepLog
 
 
@@ -19,29 +19,29 @@ class LiveLog(StepLog):
         steps: How many steps have begun in this process.
     """
 
-    __slots__ = ("_bars", "_first_row", "_writer", "steps")
+    __slots__ = ("_first_row", "_heard", "_writer", "steps")
 
     def __init__(self, tape: TapeWriter) -> None:
         super().__init__(tape)
         self._writer = tape
         self._first_row = 0
-        self._bars: Sequence[BarClosed] = ()
+        self._heard: Sequence[RowHeard] = ()
         self.steps = 0
 
-    def begin_slice(self, first_row: int, bars: Sequence[BarClosed]) -> None:
-        """The rows from `first_row` on are these bars."""
+    def begin_slice(self, first_row: int, heard: Sequence[RowHeard]) -> None:
+        """The rows from `first_row` on are these."""
         self._first_row = first_row
-        self._bars = bars
+        self._heard = heard
 
     def ts_of(self, row: int) -> int:
         """When a row of the newest slice was known, ns UTC."""
-        return self._bars[row - self._first_row].ts_known
+        return self._heard[row - self._first_row].ts_known
 
     def begin_market(self, row: int, ts: int) -> None:
         """Write the row, and begin its step."""
         self.steps += 1
         super().begin_market(row, ts)
-        self._writer.append(self.market_seq, ts, row, [(self._bars[row - self._first_row], 0, 0)])
+        self._writer.append(self.market_seq, ts, row, [(self._heard[row - self._first_row], 0, 0)])
 
     def begin(self, ts: int, row: int) -> None:
         """Begin a step without a market event."""

@@ -1,7 +1,7 @@
 """What the engine knows of prices when rows come one slice at a time.
 
 The same answers as `MarketState` gives at the same row, from what each instrument needs: its newest
-bar, and so many before it as a strategy may ask for. Memory does not grow with the session.
+row, and so many before it as a strategy may ask for. Memory does not grow with the session.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ import numpy.typing as npt
 from onetape.domain.errors import InvariantBroken, StrategyError
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.legs import index_of
-from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, Bar, CorporateAction, make_bar
+from onetape.domain.market import Bar, CorporateAction, TickKind, make_bar
 from onetape.domain.nearest import nearest
+from onetape.domain.ports import StandingMarket
 from onetape.domain.venue import BarClosed
-from onetape.marketdata.depth import Depth
-from onetape.marketdata.session_rows import LiveRows, SliceWindow
+from onetape.marketdata.live_depth import LiveDepth, LiveDepthState
+from onetape.marketdata.session_rows import BAR_ROW, LiveRows, Row, SliceWindow
+from onetape.marketdata.standing_ticks import TickRow
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.trading_day import number_days
 
 HISTORY_BARS = 2_000
 """Bars of each instrument that a strategy may ask back for, unless the configuration says more."""
 
-_COLUMNS = (*BAR_INT_COLUMNS, *BAR_FLOAT_COLUMNS)
-
 
 class LiveMarketState(msgspec.Struct, frozen=True, kw_only=True):
     """What a `LiveMarket` remembers between two slices.
 
-    `bars` are the histories by position of the instrument, oldest first, `rows` the row of the
-    newest of each; `day` is the number of the newest day, `start` the row that began it.
+    `bars` or `ticks` are the histories by position of the instrument, oldest first, `rows` the row
+    of the newest of each; `day` is the number of the newest day, `start` the row that began it.
+    `depths` are what stands at each instrument, where rows are ticks.
     """
 
     row: int
@@ -43,6 +44,8 @@ class LiveMarketState(msgspec.Struct, frozen=True, kw_only=True):
     bars: list[list[BarClosed]]
     day: int
     start: int
+    ticks: list[list[TickRow]] = []
+    depths: list[LiveDepthState] = []
 
 
 class LiveMarket(MarketState):
@@ -51,11 +54,11 @@ class LiveMarket(MarketState):
     Args:
         rows: Where the rows come from.
         trading_day: As `MarketState` takes it.
-        history: Bars that are kept of each instrument.
+        history: Rows that are kept of each instrument.
     """
 
-    __slots__ = ("_closes", "_days", "_history", "_live", "_newest", "_pending", "_starts",
-                 "_ticks", "_trading_day", "_ts_row")  # fmt: skip
+    __slots__ = ("_closes", "_days", "_history", "_live", "_newest", "_pending", "_standing",
+                 "_starts", "_ticks", "_trading_day", "_ts_row")  # fmt: skip
 
     def __init__(  # pyright: ignore[reportMissingSuperCall] - nothing is computed ahead
         self, rows: LiveRows, trading_day: str | None = None, history: int = HISTORY_BARS
@@ -64,32 +67,39 @@ class LiveMarket(MarketState):
         self._sides = None
         self._days = (-(2**63), -1)
         self._trading_day = trading_day
-        self._history = [deque[BarClosed](maxlen=history) for _ in rows.instruments]
+        self._history = [deque[Row](maxlen=history) for _ in rows.instruments]
         self._newest = [-1] * len(rows.instruments)
-        self._pending: deque[tuple[int, int, BarClosed]] = deque()
+        self._pending: deque[tuple[int, int, Row]] = deque()
         self._starts: deque[int] = deque(maxlen=2)
         self._index = index_of(rows.tradable)
         self._ticks = [each.tick_float for each in rows.instruments]
         self.close_ticks = self._closes = SliceWindow[int]()
         self.row = -1
         self._ts_row = 0
+        self._standing = [] if rows.kind == "bars" else [
+            LiveDepth(each, has_quotes=rows.kind != "trades", has_levels=rows.kind == "book")
+            for each in rows.instruments
+        ]  # fmt: skip
 
-    def begin_slice(self, first_row: int, bars: Sequence[BarClosed], owners: list[int]) -> None:
-        """The bars of the next slice; each is seen when `row` comes to it."""
+    def begin_slice(self, first_row: int, rows: Sequence[Row], owners: list[int]) -> None:
+        """The rows of the next slice; each is seen when `row` comes to it."""
+        self._sync()
         self._closes.begin(
             first_row,
             [math.floor(each.close / self._ticks[at] + 0.5)
-             for each, at in zip(bars, owners, strict=True)],
+             for each, at in zip(rows, owners, strict=True)],
         )  # fmt: skip
         days = number_days(
             self._live.instruments,
-            np.array([each.session_close for each in bars]),
-            np.array([each.ts_close for each in bars]),
+            np.array([each.session_close for each in rows]),
+            np.array([each.ts_close for each in rows]),
             self._trading_day,
         )
-        for row, (bar, at, day) in enumerate(zip(bars, owners, days.tolist(), strict=True),
-                                             first_row):  # fmt: skip
-            self._pending.append((row, at, bar))
+        for row, (each, at, day) in enumerate(zip(rows, owners, days.tolist(), strict=True),
+                                              first_row):  # fmt: skip
+            self._pending.append((row, at, each))
+            if isinstance(each, TickRow):
+                self._standing[at].expect(row, each)
             if day > self._days[0]:
                 self._days = (day, row)
                 self._starts.append(row)
@@ -98,17 +108,23 @@ class LiveMarket(MarketState):
         """What is needed to go on from here; between two slices."""
         self._sync()
         day, start = self._days
+        kept = self._history
         return LiveMarketState(
-            row=self.row, rows=list(self._newest), bars=[list(each) for each in self._history],
-            day=day, start=start,
+            row=self.row, rows=list(self._newest), day=day, start=start,
+            bars=[[each for each in own if isinstance(each, BarClosed)] for own in kept],
+            ticks=[[each for each in own if isinstance(each, TickRow)] for own in kept]
+            if self._standing else [],
+            depths=[each.save() for each in self._standing],
         )  # fmt: skip
 
     def load(self, state: LiveMarketState) -> None:
         """Go on where `state` was saved."""
         self.row = state.row
         self._newest = list(state.rows)
-        for history, bars in zip(self._history, state.bars, strict=True):
-            history.extend(bars)
+        for own, rows in zip(self._history, state.ticks or state.bars, strict=True):
+            own.extend(rows)
+        for standing, saved in zip(self._standing, state.depths, strict=True):
+            standing.load(saved)
         self._days = (state.day, state.start)
         self._starts.append(state.start)
         self._live.total = state.row + 1
@@ -117,12 +133,14 @@ class LiveMarket(MarketState):
     def _sync(self) -> None:
         pending = self._pending
         while pending and pending[0][0] <= self.row:
-            row, at, bar = pending.popleft()
+            row, at, each = pending.popleft()
             self._newest[at] = row
-            self._history[at].append(bar)
-            self._ts_row = bar.ts_known
+            self._history[at].append(each)
+            self._ts_row = each.ts_known
+            if self._standing:
+                self._standing[at].sync(row)
 
-    def _bar(self, index: int) -> BarClosed | None:
+    def _bar(self, index: int) -> Row | None:
         self._sync()
         history = self._history[index]
         return history[-1] if history else None
@@ -163,19 +181,20 @@ class LiveMarket(MarketState):
         Raises:
             StrategyError: Bars have no such column, or as many are not kept.
         """
-        if column not in _COLUMNS:
+        columns = self._live.columns
+        if column not in columns:
             raise StrategyError(
-                f"history has no column {column!r}", remedy=nearest(column, _COLUMNS)
+                f"history has no column {column!r}", remedy=nearest(column, columns)
             )
         self._sync()
-        bars = self._history[self._index[instrument]]
-        kept = bars.maxlen or 0
-        if count > kept and len(bars) == kept:
+        rows = self._history[self._index[instrument]]
+        kept = rows.maxlen or 0
+        if count > kept and len(rows) == kept:
             raise StrategyError(
-                f"{count} bars of history are asked for, and a live session keeps {kept}",
+                f"{count} rows of history are asked for, and a live session keeps {kept}",
                 remedy="raise data.history_bars in the configuration",
             )
-        values = [getattr(each, column) for each in bars]
+        values = [getattr(each, column) for each in rows]
         return np.array(values[max(0, len(values) - count) :], dtype=np.float64)
 
     def newest_bar(self, instrument: InstrumentId) -> Bar | None:
@@ -184,10 +203,17 @@ class LiveMarket(MarketState):
         if bar is None:
             return None
         instrument = bar.instrument
-        values = {name: getattr(bar, name) for name in _COLUMNS}
+        values = {name: getattr(bar, name) for name in BAR_ROW}
         return make_bar(
             instrument, **values, source=self._live.source, timeframe=self._live.timeframe
         )
+
+    def newest_print(self, instrument: InstrumentId) -> str:
+        """`trade_id` of the newest print that is kept; empty where none is."""
+        self._sync()
+        kept = reversed(self._history[self._index[instrument]])
+        return next((each.trade_id for each in kept if isinstance(each, TickRow) and
+                     each.what == TickKind.PRINT), "")  # fmt: skip
 
     def last_close(self, instrument: InstrumentId) -> int:
         """When the newest bar closed, ns UTC; -1 before the first."""
@@ -203,9 +229,13 @@ class LiveMarket(MarketState):
         """The last row in (after, row] that begins a session; -1 when there is none."""
         return next((each for each in reversed(self._starts) if after < each <= row), -1)
 
-    def standing(self, instrument: InstrumentId) -> Depth:
-        """There is none: the rows are bars."""
-        raise InvariantBroken(f"{instrument} has bars only")
+    def standing(self, instrument: InstrumentId) -> StandingMarket:
+        """What stands at the newest row of an instrument; there is nothing where rows are bars."""
+        if not self._standing:
+            raise InvariantBroken(f"{instrument} has bars only")
+        standing = self._standing[self._index[instrument]]
+        standing.sync(self.row)
+        return standing
 
     def restore(self, row: int, actions: int = 0, steps: int = 0) -> None:
         """A live session is restored by `load`."""

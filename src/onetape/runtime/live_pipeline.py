@@ -12,7 +12,6 @@ from onetape.domain.errors import InvariantBroken, StrategyStuck
 from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined, StrayFilled
 from onetape.domain.market import BarBlock, RowEvent
 from onetape.domain.venue import (
-    BarClosed,
     ConnectionChanged,
     ConnectionPart,
     OperatorAction,
@@ -23,6 +22,7 @@ from onetape.domain.venue import (
     VenueSnapshot,
 )
 from onetape.execution.emulation import OrderEmulator
+from onetape.marketdata.session_rows import Row, RowSlice
 from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.live_runner import FeatureFailed, LiveRunner
@@ -34,7 +34,7 @@ LiveInput = (
     ConnectionChanged | KillSwitchSet | OperatorCommand | SessionResumed | VenueReport
     | VenueSnapshot
 )  # fmt: skip
-"""What comes besides bars: each is the first event of a step of its own."""
+"""What comes besides rows: each is the first event of a step of its own."""
 
 OPERATOR, OUTAGE = "operator", "outage"
 """Who may pause a session, besides its breakers."""
@@ -92,7 +92,7 @@ class Correspondence(Protocol):
 
 
 class LivePipeline(Pipeline):
-    """Takes bars, reports, commands and news of connections, each at a later time than the last.
+    """Takes rows, reports, commands and news of connections, each at a later time than the last.
 
     Attributes:
         correspondence: Who follows a real venue; None: the venue is simulated.
@@ -143,20 +143,18 @@ class LivePipeline(Pipeline):
         self._flattening = set(state.flattening)
         self.is_stopping = state.is_stopping
 
-    # Bars.
+    # Rows.
 
-    def take_slice(
-        self, block: BarBlock, bars: Sequence[BarClosed], owners: list[int], first_row: int
-    ) -> None:
-        """Process the bars of one time slice, the rows from `first_row` on."""
-        self._live_log.begin_slice(first_row, bars)
-        self._live_market.begin_slice(first_row, bars, owners)
+    def take_slice(self, given: RowSlice, first_row: int) -> None:
+        """Process the bars or ticks of one time slice, the rows from `first_row` on."""
+        self._live_log.begin_slice(first_row, given.heard)
+        self._live_market.begin_slice(first_row, given.rows, given.owners)
         for runner in self._runners.values():
-            self._move_features(self._live(runner), first_row, bars)
-        if bars[0].is_history:
-            self._warm_up(first_row, len(bars))
+            self._move_features(self._live(runner), first_row, given.rows)
+        if given.heard[0].is_history:
+            self._warm_up(first_row, len(given.rows))
         else:
-            self.run_block(block, first_row)
+            self.run_block(given.block, first_row)
         for runner in self._runners.values():
             if runner.watch is not None:
                 runner.watch.advance()
@@ -169,7 +167,7 @@ class LivePipeline(Pipeline):
             self._market.row = row
             self._log.finish()
 
-    def _move_features(self, runner: LiveRunner, first_row: int, bars: Sequence[BarClosed]) -> None:
+    def _move_features(self, runner: LiveRunner, first_row: int, rows: Sequence[Row]) -> None:
         """Move the features of a strategy; where one fails, the first row's step takes it out.
 
         A feature of a strategy that is out already is told too: a re-run may not call what did not
@@ -181,7 +179,7 @@ class LivePipeline(Pipeline):
             runner.live.drop()
             self._failed.append((runner, self.stuck.pop(place)))
         try:
-            runner.begin_slice(first_row, bars)
+            runner.begin_slice(first_row, rows)
         except FeatureFailed as failed:
             event = StrategyQuarantined(
                 runner.name, f"{FEATURE}{failed.name}", failed.text, failed.place
@@ -217,7 +215,7 @@ class LivePipeline(Pipeline):
     # What comes besides.
 
     def take(self, given: LiveInput, ts: int) -> None:
-        """Process an input that is no bar, as a step of its own."""
+        """Process an input that is no row, as a step of its own."""
         ts = max(ts, self._log.now)
         self._deliver(ts - 1, ts - 1)
         log = self._log

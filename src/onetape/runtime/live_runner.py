@@ -1,4 +1,4 @@
-"""A strategy in a live session: its features move bar by bar, by the rules that batches run."""
+"""A strategy in a live session: its features move row by row, by the rules that batches run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from onetape.domain.venue import BarClosed
 from onetape.features.columns import select_inputs
 from onetape.features.cross_section import CrossSection, split_cross_sections
 from onetape.features.estimator import FeatureMap, RunningEstimator
+from onetape.marketdata.session_rows import Row
 from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.runner import Runner, RunnerState
 
 NAN = float("nan")
-_ROW = tuple(each for each in BarClosed.__struct_fields__ if each not in ("instrument", "source"))
+BAR_FIELDS = tuple(
+    each for each in BarClosed.__struct_fields__ if each not in ("instrument", "source")
+)
 """Fields of a bar that a feature may read."""
 _OURS = __name__.partition(".")[0]
 
@@ -68,23 +71,29 @@ class FeatureFailed(Exception):
 
 
 class LiveFeatures:
-    """The features of one strategy over its instruments, moved by each bar once.
+    """The features of one strategy over its instruments, moved by each row once.
 
-    `values` are those of the newest bar of each instrument before the slice that was pushed last.
+    `values` are those of the newest row of each instrument before the slice that was pushed last.
 
     Args:
         features: By name.
         instruments: Those that it is subscribed to.
+        columns: What rows have.
 
     Raises:
-        StrategyError: A feature reads what bars don't have.
+        StrategyError: A feature reads what rows don't have.
     """
 
-    def __init__(self, features: FeatureMap, instruments: Sequence[InstrumentId]) -> None:
+    def __init__(
+        self,
+        features: FeatureMap,
+        instruments: Sequence[InstrumentId],
+        columns: Sequence[str] = BAR_FIELDS,
+    ) -> None:
         self.features = features
         single, self._crossing = split_cross_sections(dict(features))
         self.names = tuple(features)
-        empty = {name: np.zeros(0) for name in _ROW}
+        empty = {name: np.zeros(0) for name in columns}
         for name, each in single.items():
             select_inputs(name, each, empty)
         self._running: dict[InstrumentId, dict[str, RunningEstimator]] = {
@@ -95,12 +104,12 @@ class LiveFeatures:
         self._pushed: list[tuple[InstrumentId, list[float]]] = []
         self.is_broken = False
 
-    def push(self, bars: Sequence[BarClosed]) -> list[list[float] | None]:
-        """Take the bars of a slice; the feature row of each, None of one that is not subscribed.
+    def push(self, bars: Sequence[Row]) -> list[list[float] | None]:
+        """Take the rows of a slice; the features of each, None of one that is not subscribed.
 
         Raises:
             FeatureFailed: One raised or did not come back. Its state is between two rows then, and
-                in a run of the same bars between two others: none is moved any more.
+                in a run of the same rows between two others: none is moved any more.
         """
         if self.is_broken:
             return [None] * len(bars)
@@ -198,8 +207,8 @@ class LiveRunner(Runner):
         self._first = 0
         self._rows: list[list[float] | None] = []
 
-    def begin_slice(self, first_row: int, bars: Sequence[BarClosed]) -> None:
-        """The bars of the next slice.
+    def begin_slice(self, first_row: int, bars: Sequence[Row]) -> None:
+        """The rows of the next slice.
 
         Raises:
             FeatureFailed: As `LiveFeatures.push`; its rows have no values then.
@@ -211,7 +220,7 @@ class LiveRunner(Runner):
 
     @property
     def slice_values(self) -> Sequence[list[float] | None]:
-        """The feature row of each bar of the newest slice; empty without features."""
+        """The feature row of each row of the newest slice; empty without features."""
         return self._rows
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:

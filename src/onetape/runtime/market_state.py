@@ -14,6 +14,7 @@ from onetape.domain.legs import index_of
 from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
+from onetape.domain.ports import StandingMarket
 from onetape.marketdata.depth import Depth
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
@@ -180,7 +181,7 @@ class MarketState:
         block = BarBlock(market, timeline.columns, timeline.source, timeline.timeframe)
         return Bar(market, block, row)
 
-    def standing(self, instrument: InstrumentId) -> Depth:
+    def standing(self, instrument: InstrumentId) -> StandingMarket:
         """What stands at the newest row of an instrument; for quotes, depth and prints."""
         depth = self._depths.get(instrument)
         if depth is None:

@@ -61,6 +61,7 @@ SOURCES: dict[type, str] = {
     market.TradingStatus: "feed",
     market.CorporateAction: "feed",
     venue.BarClosed: "feed",
+    venue.TickHeard: "feed",
     venue.ConnectionChanged: "shell",
     venue.VenueReport: "venue",
     venue.VenueSnapshot: "venue",

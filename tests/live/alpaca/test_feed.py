@@ -235,7 +235,7 @@ def test_quotes_and_trades_keep_order_and_nanoseconds() -> None:
     async def run() -> None:
         async with (
             local_alpaca(rows=4, is_open=False) as world,
-            running(world, "quotes") as (_, heard),
+            running(world, "quotes+trades") as (_, heard),
         ):
             at = from_iso("2024-03-11T14:30:00.000000001Z")
             trade = {"i": 5, "x": "V", "p": 100.5, "s": 100, "c": ["@"], "z": "A"}
@@ -257,6 +257,26 @@ def test_quotes_and_trades_keep_order_and_nanoseconds() -> None:
             )  # fmt: skip
             assert isinstance(late, TradeTick)
             assert (late.ts_event, late.quality) == (at + 9, int(Quality.LATE))
+
+    asyncio.run(run())
+
+
+def test_change_of_the_only_connection_is_of_everything() -> None:
+    """Then a session pauses; of one connection beside another only its instruments are told."""
+
+    async def run() -> None:
+        async with (
+            local_alpaca(rows=4, is_open=False) as world,
+            running(world) as (_, heard),
+        ):
+            assert [each.instruments for each in heard.changes] == [[]]
+        async with (
+            local_alpaca(make_minutes(AAPL, BTC), rows=4, is_open=False) as world,
+            running(world) as (_, heard),
+        ):
+            await world.until(lambda: len(heard.changes) == 2, "both")
+            told = sorted(each.instruments for each in heard.changes)
+            assert told == [[AAPL.id], [BTC.id]]
 
     asyncio.run(run())
 

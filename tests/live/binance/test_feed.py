@@ -10,7 +10,7 @@ import pytest
 
 from onetape.domain.errors import DataError, SourceUnavailable
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import TradeTick
+from onetape.domain.market import Quality, QuoteTick, TradeTick
 from onetape.domain.venue import BarClosed, ConnectionChanged, ConnectionPart
 from onetape.marketdata.feeds.binance import BinanceFeed
 from onetape.marketdata.tick_timeline import build_trade_timeline
@@ -18,6 +18,7 @@ from onetape.marketdata.timeline import Timeline
 from onetape.runtime.local_venues.faults import Fault, FaultKind, FaultSchedule, make_plan
 from tests.live.binance.test_trouble import Script
 from tests.support.binance_live import COIN, World, make_settings, run
+from tests.support.ticks import make_book_timeline, make_deltas, make_quote_timeline
 from tests.support.timelines import MINUTE, T0, Prices, make_prints
 
 ROWS: list[Prices] = [(100.0 + n, 101.5 + n, 99.0 + n, 100.5 + n, 7.25 + n) for n in range(30)]
@@ -50,8 +51,10 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(world: World, timeframe: str = "1m", *, history: int = 0, **settings):
+async def listening(world: World, timeframe: str = "1m", *, history: int = 0, before: int = 0,
+                    **settings):  # fmt: skip
     async with world.serve():
+        await world.play(before)
         listener = Listener(world, **settings)
         instruments = await listener.feed.define([COIN.id])
         if history:
@@ -230,5 +233,69 @@ def test_unknown_names_and_nobody_there_are_told() -> None:
         nobody = Listener(world)
         with pytest.raises(SourceUnavailable):
             await nobody.feed.define([COIN.id])
+
+    start(test)
+
+
+def test_prints_that_a_lost_connection_left_out_are_filled_at_once() -> None:
+    prints = [(100.0 + n, 0.5) for n in range(12)]
+
+    async def test() -> None:
+        world = World(timeline=make_trades_timeline(prints))
+        async with listening(world, "trades", history=2, before=3) as listener:
+            await world.play(2)
+            await listener.until(lambda: len(listener.heard) == 4)
+            await world.server.drop_clients()
+            await world.play(3)  # nobody listens, and no further print comes
+            await listener.until(lambda: len(listener.heard) == 9)
+        told = [each for each in listener.heard if isinstance(each, TradeTick)]
+        assert [int(each.trade_id) for each in told] == [2, 3, 4, 5, 6, 7, 8]
+        assert {each.quality for each in told} == {0}
+
+    start(test)
+
+
+def test_quotes_behind_a_lost_connection_are_behind_a_gap() -> None:
+    async def test() -> None:
+        rows = [(100.0 + n, 101.0 + n) for n in range(8)]
+        world = World(timeline=make_quote_timeline(rows, instrument=COIN))
+        async with listening(world, "quotes") as listener:
+            await world.play(2)
+            await listener.until(lambda: len(listener.heard) == 2)
+            await world.server.drop_clients()
+            await listener.until(lambda: len(listener.changes) == 2)
+            await world.play(2)
+            await listener.until(lambda: len(listener.heard) == 6)
+        told = [each for each in listener.heard if isinstance(each, QuoteTick)]
+        assert [each.quality for each in told] == [0, 0, int(Quality.GAP_BEFORE), 0]
+
+    start(test)
+
+
+def test_depth_is_told_by_the_update_and_a_gap_by_its_snapshot() -> None:
+    """What changed while nobody listened is told as one update, which is flagged."""
+
+    async def test() -> None:
+        rows = [(0.0, 1, 99.0, 1.0), (0.0, 0, 101.0, 1.0), (1.0, 1, 99.5, 2.0), (1.0, 0, 101.0, 0),
+                (1.0, 0, 100.5, 3.0), (2.0, 1, 99.5, 0.0), (2.0, 1, 98.0, 4.0),
+                (3.0, 0, 100.0, 5.0)]  # fmt: skip
+        world = World(timeline=make_book_timeline(make_deltas(rows), instrument=COIN))
+        async with listening(world, "book", before=2) as listener:
+            await world.player.play_slice()
+            await listener.until(lambda: len(listener.heard) == 1)
+            await world.server.drop_clients()
+            await world.player.play_slice()
+            await listener.until(lambda: len(listener.changes) == 2)
+            await world.player.play_slice()
+            await listener.until(lambda: len(listener.heard) == 4)
+        updates = [each for each in listener.heard if isinstance(each, tuple)]
+        told = [[(each.is_bid, each.price, each.size) for each in update] for update in updates]
+        assert told == [
+            [(True, 99.0, 1.0), (True, 99.5, 2.0), (False, 100.5, 3.0)],
+            [(True, 99.5, 0.0), (True, 98.0, 4.0), (False, 100.0, 5.0)],
+        ]
+        assert [update[0].quality for update in updates] == [0, int(Quality.GAP_BEFORE)]
+        assert all(each.quality == 0 for update in updates for each in update[1:])
+        assert all(len({each.update_id for each in update}) == 1 for update in updates)
 
     start(test)

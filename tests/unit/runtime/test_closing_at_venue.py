@@ -122,7 +122,7 @@ class Venue:
         """The next minute at one price; returns what left for the venue."""
         close = (self.ts // MINUTE + 1) * MINUTE
         self.ts = close
-        self.session.take_bars(
+        self.session.take_rows(
             [BarClosed(STOCK.id, close - MINUTE, close, self.now(), 0, price, price, price, price,
                        1.0)]
         )  # fmt: skip

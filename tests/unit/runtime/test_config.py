@@ -402,8 +402,14 @@ def test_config_paper_and_live_modes_parse_with_a_live_clock(config_file: Path) 
          "mode: paper)"),
         (("mode=paper", "clock={type: live}", "data.source=alpaca", "execution.venue=alpaca"),
          "execution.venue must be simulated unless the mode is live"),
-        (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.timeframe=trades"),
-         "data.timeframe is trades, and paper and live run on bars"),
+        (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.timeframe=100tick"),
+         "data.timeframe is 100tick, and no feed tells such bars (give the length of a bar, such "
+         "as 1m, or trades, quotes, book)"),
+        (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.timeframe=book"),
+         "data.timeframe is depth, which alpaca does not tell (use quotes+trades)"),
+        (("mode=paper", "clock={type: live}", "data.source=ibkr", "data.timeframe=trades"),
+         "data.timeframe is trades, and the feed of ibkr tells bars (give the length of a bar, "
+         "such as 1m)"),
         (("data.source=binance",), "data.source must be catalog in a backtest"),
         (("execution.venue=binance",), "execution.venue must be simulated unless the mode is live"),
     ],

@@ -139,9 +139,10 @@ def _screen(*, quiet: bool) -> Generator[Callable[[Mapping[str, Any]], None] | N
 
         def show(now: Mapping[str, Any]) -> None:
             equity = sum(each["equity"] for each in now["strategies"].values())
+            what = "bars" if "bars" in now else "ticks"
             down = f", DOWN: {', '.join(now['down'])}" if now["down"] else ""
             line.update(
-                f"{now['state']} {now['now'][:19]}Z  {now['bars']:,} bars  "
+                f"{now['state']} {now['now'][:19]}Z  {now[what]:,} {what}  "
                 f"{now['open_orders']} open orders  equity {equity:,.2f}{down}"
             )
 

@@ -46,7 +46,8 @@ def status(
               "onetape kill takes the strategy out")  # fmt: skip
         return
     print(f"{answer['name']} ({answer['mode']}, {answer['session']}): {answer['state']}")
-    print(f"{answer['now'][:19]}Z, {answer['bars']:,} bars, {answer['open_orders']} open orders")
+    what = "bars" if "bars" in answer else "ticks"
+    print(f"{answer['now'][:19]}Z, {answer[what]:,} {what}, {answer['open_orders']} open orders")
     for each in answer["down"]:
         print(f"DOWN: {each}")
     print_table(

@@ -6,18 +6,24 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
-from onetape.domain.market import BOOK
+from onetape.domain.market import BOOK, TRADES, TradeTick
+from onetape.domain.timestamps import NS_PER_DAY, has_length
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.feeds.alpaca_assets import WireAsset, refuse_unknown, to_instrument
 from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
 from onetape.marketdata.feeds.alpaca_history import AlpacaHistory
 from onetape.marketdata.feeds.alpaca_line import CHANNELS_OF, MINUTE, Line, Told, run_together
-from onetape.marketdata.feeds.port import Take
+from onetape.marketdata.feeds.alpaca_ticks import MISSED_MAX, read_rows
+from onetape.marketdata.feeds.port import History, Take
+
+_LOOK_BACK_NS = 5 * NS_PER_DAY
+"""Prints to warm up with are not looked for further back: a weekend and a holiday."""
 
 
 class AlpacaFeed:
@@ -27,9 +33,8 @@ class AlpacaFeed:
     trades of its minute were reported late) stays as it was first told, and is counted in
     `corrected`; a correction whose bar never came is told in its place, with the flag `LATE`. A bar
     that was missed is asked for from history before the next one is told; where history does not
-    answer, the next one has the flag `GAP_BEFORE`. So has the first trade or quote behind a
-    reconnect: those are not asked for again. A trade or quote older than the last one is told with
-    the last one's time and the flag `LATE`. Corrections and cancels of trades are passed over.
+    answer, the next one has the flag `GAP_BEFORE`. Trades and quotes: see `TickTeller`. Corrections
+    and cancels of trades are passed over.
 
     Args:
         access: Where, and with which keys.
@@ -62,8 +67,12 @@ class AlpacaFeed:
 
     async def read_history(
         self, instruments: Sequence[Instrument], timeframe: str, bars: int
-    ) -> list[BarClosed]:
-        """The newest closed bars of each; see the port."""
+    ) -> History:
+        """The newest closed bars or prints of each; see the port."""
+        if timeframe == TRADES:
+            return await self._read_newest_prints(instruments, bars)
+        if not has_length(timeframe):
+            return []
         found: list[BarClosed] = []
         for each in instruments:
             own = await asyncio.to_thread(
@@ -75,25 +84,46 @@ class AlpacaFeed:
         place = {each.id: at for at, each in enumerate(instruments)}
         return sorted(found, key=lambda bar: (bar.ts_close, place[bar.instrument]))
 
+    async def _read_newest_prints(
+        self, instruments: Sequence[Instrument], count: int
+    ) -> list[TradeTick]:
+        found: list[TradeTick] = []
+        for each in instruments:
+            now = self._clock()
+            rows = await asyncio.to_thread(
+                self._history.read_trades, each, max(0, now - _LOOK_BACK_NS), now, count
+            )
+            own = read_rows(each, rows, self.name, now)
+            found += [tick for tick in own if self._told.prints.is_new(tick)]
+        return sorted(found, key=lambda tick: tick.ts_event)
+
     async def run(self, instruments: Sequence[Instrument], timeframe: str, take: Take) -> None:
         """Connect, subscribe and tell, until canceled; see the port."""
         if timeframe not in CHANNELS_OF:
-            what = "depth" if timeframe == BOOK else f"live bars of {timeframe}"
+            what = "depth" if timeframe.startswith(BOOK) else f"live bars of {timeframe}"
             raise DataError(f"Alpaca's stream has no {what}",
                             remedy=f"choose one of {', '.join(CHANNELS_OF)}")  # fmt: skip
         pairs = [each for each in instruments if each.kind is InstrumentKind.SPOT]
         others = [each for each in instruments if each.kind is not InstrumentKind.SPOT]
+        groups = [group for group in (others, pairs) if group]
         lines = [
-            Line(self._access, self._clock, self._told, self._read_between, group, timeframe, take)
-            for group in (others, pairs)
-            if group
-        ]
+            Line(self._access, self._clock, self._told, self._read_between, self._read_trades,
+                 group, timeframe, take, is_alone=len(groups) == 1)
+            for group in groups
+        ]  # fmt: skip
         await run_together(*(each.run() for each in lines))
 
     @property
     def corrected(self) -> int:
         """Bars that Alpaca has changed behind their first telling."""
         return self._told.corrected
+
+    async def _read_trades(
+        self, instrument: Instrument, start: int, end: int
+    ) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(
+            self._history.read_trades, instrument, start, end, MISSED_MAX
+        )
 
     async def _read_between(self, instrument: Instrument, start: int, end: int) -> list[BarClosed]:
         """Minute bars of history that open in [start, end) and are over."""

@@ -92,6 +92,15 @@ class AlpacaHistory:
             span *= 2
         return found[-bars:] if bars else []
 
+    def read_trades(
+        self, instrument: Instrument, start: int, end: int, limit: int
+    ) -> list[dict[str, Any]]:
+        """The newest `limit` prints from `start` to `end` (ns UTC), oldest first, as they came.
+
+        Raises: As `read`.
+        """
+        return self._source.newest_trades(instrument, start, end, limit)
+
     def find_asset(self, symbol: str) -> dict[str, Any] | None:
         """What Alpaca says of an asset; None: it has none of this name.
 

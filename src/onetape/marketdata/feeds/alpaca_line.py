@@ -10,7 +10,7 @@ import msgspec
 
 from onetape.domain.errors import ConfigError, DataError, SourceUnavailable
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
-from onetape.domain.market import QUOTES, TRADES, AggressorSide, Quality, QuoteTick, TradeTick
+from onetape.domain.market import QUOTES, TRADES, Quality
 from onetape.domain.timestamps import timeframe_ns
 from onetape.domain.venue import BarClosed, ConnectionChanged, ConnectionPart
 from onetape.marketdata.feeds.alpaca_assets import by_wire_symbol, to_wire_symbol
@@ -22,6 +22,7 @@ from onetape.marketdata.feeds.alpaca_connection import (
     connection_errors,
     open_connection,
 )
+from onetape.marketdata.feeds.alpaca_ticks import ReadTrades, TickTeller, ToldPrints
 from onetape.marketdata.feeds.backoff import Backoff
 from onetape.marketdata.feeds.port import Take
 from onetape.marketdata.session_times import SessionTimes
@@ -30,16 +31,18 @@ MINUTE = "1m"
 CHANNELS_OF = {
     MINUTE: ("bars", "updatedBars"),
     TRADES: ("trades",),
-    QUOTES: ("quotes", "trades"),
+    QUOTES: ("quotes",),
+    f"{QUOTES}+{TRADES}": ("quotes", "trades"),
 }
-_TRADES_REMEMBERED = 1_000
+"""What is subscribed to for a timeframe."""
+
 _WAITING_MAX = 4_096
 
 ReadBetween = Callable[[Instrument, int, int], Awaitable[list[BarClosed]]]
 
 
 class Told:
-    """What a feed has told: the opening of the newest bar of each instrument.
+    """What a feed has told: the opening of the newest bar of each instrument, and prints.
 
     `name` is the feed's; `corrected` counts bars that were changed behind their first telling.
     """
@@ -48,6 +51,7 @@ class Told:
         self.name = name
         self.corrected = 0
         self.last_open: dict[InstrumentId, int] = {}
+        self.prints = ToldPrints()
 
     def remember(self, bar: BarClosed) -> None:
         """It was told, or read as history."""
@@ -100,9 +104,11 @@ class Line:
         clock: Ours, ns UTC.
         told: What the feed has told so far.
         read_between: Asks history for the bars that open between two times.
+        read_trades: Asks it for trades.
         instruments: All equities, or all pairs.
         timeframe: One of `CHANNELS_OF`.
         take: The session.
+        is_alone: Whether there is no other connection beside it.
     """
 
     def __init__(
@@ -111,9 +117,12 @@ class Line:
         clock: Callable[[], int],
         told: Told,
         read_between: ReadBetween,
+        read_trades: ReadTrades,
         instruments: Sequence[Instrument],
         timeframe: str,
         take: Take,
+        *,
+        is_alone: bool,
     ) -> None:
         self._access = access
         self._clock = clock
@@ -123,12 +132,12 @@ class Line:
         self._by_symbol = by_wire_symbol(instruments)
         self._times = {each.id: SessionTimes(each.calendar) for each in instruments}
         self._take = take
+        self._is_alone = is_alone
         self._length = timeframe_ns(MINUTE)
         self._is_bars = timeframe == MINUTE
+        self._ticks = TickTeller(told.name, told.prints, read_trades, take, clock)
         self._waits = Backoff(access.first_wait_s, access.longest_wait_s, access.seed)
         self._unchecked: set[InstrumentId] = set()
-        self._last_tick: dict[InstrumentId, int] = {}
-        self._trades: dict[str, None] = {}
         self._heard_s = 0.0
         self._was_up = False
         self._is_closing = False
@@ -232,7 +241,7 @@ class Line:
         await self._take(
             ConnectionChanged(
                 part=ConnectionPart.FEED, name=self._memory.name, is_up=is_up, reason=reason,
-                instruments=[each.id for each in self._instruments],
+                instruments=[] if self._is_alone else [each.id for each in self._instruments],
             )
         )  # fmt: skip
 
@@ -240,11 +249,11 @@ class Line:
         """The subscription stands: what was missed comes before what comes now."""
         if not self._is_silent:
             await self._tell_change(is_up=True, reason="subscribed")
+        if not self._is_bars:
+            await self._ticks.begin(self._instruments, has_gap=has_gap)
+            return
         for each in self._instruments:
-            if not self._is_bars:
-                if has_gap:
-                    self._unchecked.add(each.id)
-            elif self._memory.last_open.get(each.id) is not None:
+            if self._memory.last_open.get(each.id) is not None:
                 # The minute that is over may be missing in history for a moment: the first bar
                 # that comes asks again.
                 self._unchecked.add(each.id)
@@ -257,16 +266,20 @@ class Line:
         instrument = self._by_symbol.get(message["S"])
         if instrument is None:
             return
+        bar = tick = None
         try:
-            event = self._translate(instrument, message, ts_ingest)
+            if self._is_bars:
+                bar = self._to_bar(instrument, message, ts_ingest)
+            else:
+                tick = self._ticks.read(instrument, message, ts_ingest)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._reason = f"a message can't be read: {type(error).__name__} {error}"
             await self._connection.close()
             return
-        if isinstance(event, BarClosed):
-            await self._tell_fresh(event, instrument)
-        elif event is not None:
-            await self._take(event)
+        if bar is not None:
+            await self._tell_fresh(bar, instrument)
+        if tick is not None:
+            await self._ticks.tell(instrument, tick)
 
     async def _tell_fresh(self, bar: BarClosed, instrument: Instrument) -> None:
         """A bar of the stream, behind those that it shows to be missing."""
@@ -304,33 +317,11 @@ class Line:
 
     # Translating.
 
-    def _translate(
-        self, instrument: Instrument, message: dict[str, Any], ts_ingest: int
-    ) -> BarClosed | QuoteTick | TradeTick | None:
-        """The message as an event; None where it tells nothing new."""
-        ts = message["t"].to_unix_nano()
-        if message["T"] in ("b", "u"):
-            return self._to_bar(instrument, message, ts, ts_ingest)
-        key = f"{instrument.id}/{message.get('x', '')}/{message.get('i', '')}/{ts}"
-        if message["T"] == "t":
-            if key in self._trades:
-                return None
-            self._trades[key] = None
-            if len(self._trades) > _TRADES_REMEMBERED:
-                del self._trades[next(iter(self._trades))]
-        quality, last = Quality.GOOD, self._last_tick.get(instrument.id, 0)
-        if ts < last:
-            quality |= Quality.LATE
-        if instrument.id in self._unchecked:
-            quality |= Quality.GAP_BEFORE
-        tick = self._to_tick(instrument, message, max(ts, last), ts_ingest, int(quality))
-        self._unchecked.discard(instrument.id)
-        self._last_tick[instrument.id] = max(ts, last)
-        return tick
-
     def _to_bar(
-        self, instrument: Instrument, message: dict[str, Any], ts: int, ts_ingest: int
+        self, instrument: Instrument, message: dict[str, Any], ts_ingest: int
     ) -> BarClosed | None:
+        """The message as a bar; None where it tells nothing new."""
+        ts = message["t"].to_unix_nano()
         last = self._memory.last_open.get(instrument.id)
         is_late = message["T"] == "u"
         if last is not None and ts <= last:
@@ -344,26 +335,4 @@ class Line:
             close=float(message["c"]), volume=float(message["v"]),
             quality=int(Quality.LATE if is_late else Quality.GOOD),
             source=f"{self._memory.name}:stream", ts_ingest=ts_ingest,
-        )  # fmt: skip
-
-    def _to_tick(
-        self,
-        instrument: Instrument,
-        message: dict[str, Any],
-        ts_event: int,
-        ts_ingest: int,
-        quality: int,
-    ) -> QuoteTick | TradeTick:
-        source = f"{self._memory.name}:stream/{message.get('z', '')}".rstrip("/")
-        if message["T"] == "q":
-            return QuoteTick(
-                instrument=instrument.id, ts_event=ts_event, ts_known=0, bid=float(message["bp"]),
-                ask=float(message["ap"]), bid_size=float(message["bs"]),
-                ask_size=float(message["as"]), source=source, ts_ingest=ts_ingest,
-                quality=quality,
-            )  # fmt: skip
-        return TradeTick(
-            instrument.id, ts_event, 0, float(message["p"]), float(message["s"]),
-            AggressorSide.UNKNOWN, trade_id=f"{message.get('x', '')}/{message.get('i', '')}",
-            source=source, ts_ingest=ts_ingest, quality=quality,
         )  # fmt: skip

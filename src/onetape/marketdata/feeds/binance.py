@@ -14,9 +14,9 @@ from typing import Any
 
 from onetape.domain.errors import DataError, SourceUnavailable
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BOOK, QUOTES, TRADES
+from onetape.domain.market import TRADES, TradeTick
 from onetape.domain.nearest import nearest
-from onetape.domain.timestamps import NS_PER_MS, timeframe_ns
+from onetape.domain.timestamps import NS_PER_MS, has_length, timeframe_ns
 from onetape.domain.venue import BarClosed, ConnectionChanged, ConnectionPart
 from onetape.marketdata.feeds.binance_client import (
     Backoff,
@@ -36,8 +36,11 @@ from onetape.marketdata.feeds.binance_streams import (
     Reader,
     TradeReader,
     make_bar,
+    make_print,
+    read_prints,
 )
-from onetape.marketdata.feeds.port import Take
+from onetape.marketdata.feeds.port import History, Take
+from onetape.marketdata.loading import TICK_DATA
 
 _PAGE = 1000
 _STREAMS_MAX = 1024
@@ -66,6 +69,7 @@ class BinanceFeed:
         self._silent_s = silent_s
         self._clock = clock
         self._next_open: dict[tuple[InstrumentId, str], int] = {}
+        self._last_print: dict[InstrumentId, int] = {}
         self._heard_s: dict[str, float] = {}
         self._silent: set[str] = set()
 
@@ -92,8 +96,12 @@ class BinanceFeed:
 
     async def read_history(
         self, instruments: Sequence[Instrument], timeframe: str, bars: int
-    ) -> list[BarClosed]:
-        """See `Feed`. What closes between this and `run` is told by `run`."""
+    ) -> History:
+        """See `Feed`. What closes or is printed between this and `run` is told by `run`."""
+        if timeframe == TRADES:
+            return await self._read_newest_prints(instruments, bars)
+        if not has_length(timeframe):
+            return []
         _check_timeframe(timeframe)
         length = timeframe_ns(timeframe)
         found: list[BarClosed] = []
@@ -109,6 +117,21 @@ class BinanceFeed:
                     self._next_open[instrument.id, timeframe] = history[-1].ts_close
                 found += history
         return sorted(found, key=lambda bar: (bar.ts_close, bar.instrument))
+
+    async def _read_newest_prints(
+        self, instruments: Sequence[Instrument], count: int
+    ) -> list[TradeTick]:
+        """The newest prints, a page of each at most, and behind each other in time."""
+        found: list[TradeTick] = []
+        async with self._connected() as client:
+            await client.set_clock()
+            for each in instruments:
+                rows, _ = await read_prints(client, each.symbol)
+                if rows:
+                    self._last_print[each.id] = int(rows[-1]["id"])
+                now = client.clock()
+                found += [make_print(each, row, REST, now) for row in rows[-count:]]
+        return sorted(found, key=lambda tick: tick.ts_event)
 
     async def run(self, instruments: Sequence[Instrument], timeframe: str, take: Take) -> None:
         """See `Feed`."""
@@ -148,28 +171,29 @@ class BinanceFeed:
         timeframe: str,
         take: Take,
     ) -> dict[str, tuple[Reader, Instrument]]:
-        if len(instruments) > _STREAMS_MAX:
-            raise DataError(f"{len(instruments)} instruments on one connection to binance",
-                            remedy=f"up to {_STREAMS_MAX}")  # fmt: skip
-
         async def tell_missing(instrument: Instrument, what: str) -> None:
             await take(self._change(True, f"{instrument.id}: {what}", [instrument.id]))
 
         readers: list[tuple[Reader, Instrument]] = []
         for each in instruments:
-            reader: Reader
-            match timeframe:
-                case "trades":
-                    reader = TradeReader(client, each, take, tell_missing)
-                case "quotes":
-                    reader = QuoteReader(client, each, take)
-                case "book":
-                    reader = BookReader(client, each, take)
-                case _:
-                    _check_timeframe(timeframe)
-                    first = self._next_open.get((each.id, timeframe), 0)
-                    reader = BarReader(client, each, timeframe, take, first)
-            readers.append((reader, each))
+            for what in timeframe.split("+"):
+                reader: Reader
+                match what:
+                    case "trades":
+                        last = self._last_print.get(each.id, 0)
+                        reader = TradeReader(client, each, take, tell_missing, last)
+                    case "quotes":
+                        reader = QuoteReader(client, each, take)
+                    case "book":
+                        reader = BookReader(client, each, take)
+                    case _:
+                        _check_timeframe(what)
+                        first = self._next_open.get((each.id, what), 0)
+                        reader = BarReader(client, each, what, take, first)
+                readers.append((reader, each))
+        if len(readers) > _STREAMS_MAX:
+            raise DataError(f"{len(readers)} streams on one connection to binance",
+                            remedy=f"up to {_STREAMS_MAX}")  # fmt: skip
         return {reader.stream: (reader, each) for reader, each in readers}
 
     async def _connect(self, client: BinanceClient, streams: list[str]) -> BinanceSocket:
@@ -246,7 +270,7 @@ class BinanceFeed:
 
 def _check_timeframe(timeframe: str) -> None:
     if timeframe not in INTERVALS:
-        known = [*INTERVALS, TRADES, QUOTES, BOOK]
+        known = [*INTERVALS, *TICK_DATA]
         raise DataError(f"binance has no bars of {timeframe}", remedy=nearest(timeframe, known))
 
 

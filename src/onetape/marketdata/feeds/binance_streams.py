@@ -13,8 +13,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from onetape.domain.instrument import Instrument
 from onetape.domain.market import AggressorSide, BookDelta, Quality, QuoteTick, TradeTick
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.timestamps import NS_PER_DAY, NS_PER_MS, timeframe_ns
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.feeds.binance_client import BinanceClient, BinanceRefusal, NoAnswer
@@ -33,7 +36,7 @@ _LATE_PAUSE_S = 0.25
 _SETTLED_MS = 1000
 """A bar that closed less long ago may still change in the answer to a request."""
 
-Take = Callable[[BarClosed | QuoteTick | TradeTick | BookDelta], Awaitable[None]]
+Take = Callable[[BarClosed | QuoteTick | TradeTick | tuple[BookDelta, ...]], Awaitable[None]]
 Missing = Callable[[Instrument, str], Awaitable[None]]
 
 
@@ -134,66 +137,109 @@ async def read_klines(client: BinanceClient, symbol: str, timeframe: str, *, sta
 
 
 class TradeReader:
-    """Public prints of one instrument, by their rising numbers."""
+    """Public prints of one instrument, by their rising numbers.
+
+    Args:
+        last_id: Number of the print behind which to tell; 0: the first that comes is the first.
+    """
 
     def __init__(self, client: BinanceClient, instrument: Instrument, take: Take,
-                 missing: Missing) -> None:  # fmt: skip
+                 missing: Missing, last_id: int = 0) -> None:  # fmt: skip
         self.stream = f"{instrument.symbol.lower()}@trade"
+        self.last_id = last_id
         self._client = client
         self._instrument = instrument
         self._take = take
         self._missing = missing
-        self._last_id = 0
         self._last_ts = 0
 
     async def begin(self) -> None:
-        """Nothing to do before the next print tells what was missed."""
+        """A connection is there (again): tell what was printed meanwhile."""
+        if self.last_id:
+            await self._fill(None)
 
     async def read(self, data: dict[str, Any], ts_ingest: int) -> None:
         """A message of the stream."""
         number = int(data["t"])
-        if self._last_id and number > self._last_id + 1:
+        quality = Quality.GOOD
+        if self.last_id and number > self.last_id + 1:
             await self._fill(number)
-        await self._tell(number, data["p"], data["q"], data["T"], data["m"], STREAM, ts_ingest)
+            if number > self.last_id + 1:
+                quality = Quality.GAP_BEFORE
+        row = {"id": number, "price": data["p"], "qty": data["q"], "time": data["T"],
+               "isBuyerMaker": data["m"]}  # fmt: skip
+        await self._tell(row, STREAM, ts_ingest, quality)
 
-    async def _fill(self, until: int) -> None:
-        while self._last_id + 1 < until:
-            first = self._last_id + 1
-            asked: dict[str, Any] = {"symbol": self._instrument.symbol, "limit": _PAGE}
-            path = "trades"  # the newest ones; older ones need a key
-            if self._client.settings.key is not None:
-                path, asked = "historicalTrades", asked | {"fromId": first}
-            rows = await self._client.ask("GET", path, asked, weight=25)
+    async def _fill(self, until: int | None) -> None:
+        """Tell what REST has behind the last print, up to number `until` (excluded; None: all)."""
+        end = INT64_MAX if until is None else until
+        while self.last_id + 1 < end:
+            first = self.last_id + 1
+            rows, is_newest = await read_prints(self._client, self._instrument.symbol, first)
             now = self._client.clock()
-            for row in sorted(rows, key=lambda each: int(each["id"])):
-                if self._last_id < int(row["id"]) < until:
-                    await self._tell(int(row["id"]), row["price"], row["qty"], row["time"],
-                                     row["isBuyerMaker"], REST, now)  # fmt: skip
-            if path == "trades" or self._last_id < first:
+            missed = int(rows[0]["id"]) - first if rows else 0
+            if missed > 0 and (until is None or rows[0]["id"] < until):
+                await self._missing(self._instrument, f"{missed} prints can't be had any more")
+            for row in rows:
+                if self.last_id < int(row["id"]) < end:
+                    flag = missed > 0 and row is rows[0]
+                    await self._tell(row, REST, now, Quality.GAP_BEFORE if flag else Quality.GOOD)
+            if is_newest or self.last_id < first or len(rows) < _PAGE:
                 break
-        missed = until - self._last_id - 1
-        if missed:
+        if until is not None and until > self.last_id + 1:
+            missed = until - self.last_id - 1
             await self._missing(self._instrument, f"{missed} prints can't be had any more")
 
-    async def _tell(self, number: int, price: str, size: str, ms: Any, is_buyer_maker: bool,
-                    source: str, ts_ingest: int) -> None:  # fmt: skip
-        if number <= self._last_id:
+    async def _tell(
+        self, row: dict[str, Any], source: str, ts_ingest: int, quality: Quality
+    ) -> None:
+        if int(row["id"]) <= self.last_id:
             return
-        self._last_id = number
-        self._last_ts = ts = max(self._last_ts, int(ms) * NS_PER_MS)
-        await self._take(
-            TradeTick(
-                instrument=self._instrument.id, ts_event=ts, ts_known=0, price=float(price),
-                size=float(size), trade_id=str(number), source=source, ts_ingest=ts_ingest,
-                aggressor=AggressorSide.SELLER if is_buyer_maker else AggressorSide.BUYER,
-            )
-        )  # fmt: skip
+        self.last_id = int(row["id"])
+        tick = make_print(self._instrument, row, source, ts_ingest, quality)
+        self._last_ts = max(self._last_ts, tick.ts_event)
+        await self._take(msgspec.structs.replace(tick, ts_event=self._last_ts))
+
+
+def make_print(
+    instrument: Instrument, row: dict[str, Any], source: str, ts_ingest: int,
+    quality: Quality = Quality.GOOD,
+) -> TradeTick:  # fmt: skip
+    """A print from a row of `trades`."""
+    return TradeTick(
+        instrument=instrument.id, ts_event=int(row["time"]) * NS_PER_MS, ts_known=0,
+        price=float(row["price"]), size=float(row["qty"]), trade_id=str(row["id"]),
+        aggressor=AggressorSide.SELLER if row["isBuyerMaker"] else AggressorSide.BUYER,
+        source=source, ts_ingest=ts_ingest, quality=int(quality),
+    )  # fmt: skip
+
+
+async def read_prints(
+    client: BinanceClient, symbol: str, first: int = 0
+) -> tuple[list[dict[str, Any]], bool]:
+    """Up to a page of prints from number `first` on, and whether those are the newest.
+
+    Older ones than the newest need a key; without one, and for `first` 0, it is the newest page.
+
+    Raises:
+        BinanceRefusal: It refuses.
+        NoAnswer: It does not answer.
+    """
+    asked: dict[str, Any] = {"symbol": symbol, "limit": _PAGE}
+    is_newest = client.settings.key is None or not first
+    path = "trades"
+    if not is_newest:
+        path, asked = "historicalTrades", asked | {"fromId": first}
+    rows = await client.ask("GET", path, asked, weight=25)
+    rows = sorted(rows, key=lambda each: int(each["id"]))
+    return [each for each in rows if int(each["id"]) >= first], is_newest
 
 
 class QuoteReader:
     """Best bid and ask of one instrument.
 
     Binance gives them no time of their own (`E`, as a local venue does): then it is the arrival's.
+    Those of before a reconnect can't be had any more: the next one is flagged `GAP_BEFORE`.
     """
 
     def __init__(self, client: BinanceClient, instrument: Instrument, take: Take) -> None:
@@ -203,9 +249,11 @@ class QuoteReader:
         self._take = take
         self._last_id = -1
         self._last_ts = 0
+        self._has_gap = False
 
     async def begin(self) -> None:
         """A new connection: the next quote says everything."""
+        self._has_gap = self._last_id >= 0
 
     async def read(self, data: dict[str, Any], ts_ingest: int) -> None:
         """A message of the stream."""
@@ -214,17 +262,24 @@ class QuoteReader:
         self._last_id = int(data["u"])
         ts = int(data["E"]) * NS_PER_MS if "E" in data else ts_ingest + self._client.offset_ns
         self._last_ts = max(self._last_ts, ts)
+        quality = Quality.GAP_BEFORE if self._has_gap else Quality.GOOD
+        self._has_gap = False
         await self._take(
             QuoteTick(
                 instrument=self._instrument.id, ts_event=self._last_ts, ts_known=0,
                 bid=float(data["b"]), ask=float(data["a"]), bid_size=float(data["B"]),
                 ask_size=float(data["A"]), source=STREAM, ts_ingest=ts_ingest,
+                quality=int(quality),
             )
         )  # fmt: skip
 
 
 class BookReader:
-    """Changes of the depth of one instrument; what a new snapshot changes is told as changes."""
+    """Changes of the depth of one instrument, an update at a time.
+
+    What a new snapshot changes is told as an update too, flagged `GAP_BEFORE` if it is not the
+    first one.
+    """
 
     def __init__(self, client: BinanceClient, instrument: Instrument, take: Take) -> None:
         self.stream = f"{instrument.symbol.lower()}@depth@100ms"
@@ -247,9 +302,8 @@ class BookReader:
         )
         if self._sync.follow(update):
             sides = ((True, update.bids), (False, update.asks))
-            for is_bid, levels in sides:
-                for ticks, lots in levels:
-                    await self._tell(ticks, lots, ts_ingest, STREAM, is_bid=is_bid)
+            changes = [(is_bid, *level) for is_bid, levels in sides for level in levels]
+            await self._tell(changes, ts_ingest, STREAM, Quality.GOOD)
         elif not self._sync.is_synced:
             await self._take_snapshot(update, ts_ingest)
 
@@ -261,29 +315,39 @@ class BookReader:
         self._sync.take_snapshot(
             self._levels(answer["bids"]), self._levels(answer["asks"]), int(answer["lastUpdateId"])
         )
+        changes: list[tuple[bool, int, int]] = []
         for is_bid in (True, False):
             new = dict(self._sync.book.iterate(is_bid=is_bid))
             old = dict(self._told.iterate(is_bid=is_bid))
-            for ticks in sorted(old.keys() - new.keys()):
-                await self._tell(ticks, 0, ts_ingest, REST, is_bid=is_bid)
-            for ticks in sorted(each for each in new if new[each] != old.get(each, 0)):
-                await self._tell(ticks, new[ticks], ts_ingest, REST, is_bid=is_bid)
+            changes += [(is_bid, ticks, 0) for ticks in sorted(old.keys() - new.keys())]
+            changes += [(is_bid, ticks, new[ticks]) for ticks in sorted(new)
+                        if new[ticks] != old.get(ticks, 0)]  # fmt: skip
+        is_first = self._told.update_id < 0
+        await self._tell(changes, ts_ingest, REST, Quality.GOOD if is_first else Quality.GAP_BEFORE)
 
     def _levels(self, rows: list[list[str]]) -> list[tuple[int, int]]:
         instrument = self._instrument
         return [(to_ticks(instrument, row[0], 1), to_lots(instrument, row[1])) for row in rows]
 
-    async def _tell(self, ticks: int, lots: int, ts_ingest: int, source: str, *,
-                    is_bid: bool) -> None:  # fmt: skip
-        self._told.set_level(is_bid=is_bid, ticks=ticks, lots=lots)
-        await self._take(
+    async def _tell(
+        self, changes: list[tuple[bool, int, int]], ts_ingest: int, source: str, quality: Quality
+    ) -> None:
+        """Tell one update: (is_bid, ticks, lots) of each level that has changed."""
+        one, number = self._instrument, self._sync.book.update_id
+        for is_bid, ticks, lots in changes:
+            self._told.set_level(is_bid=is_bid, ticks=ticks, lots=lots)
+        self._told.update_id = number
+        deltas = tuple(
             BookDelta(
-                instrument=self._instrument.id, ts_event=self._last_ts, ts_known=0,
-                is_bid=is_bid, price=float(self._instrument.ticks_to_price(ticks)),
-                size=self._instrument.lots_to_float(lots), update_id=self._sync.book.update_id,
-                source=source, ts_ingest=ts_ingest,
+                instrument=one.id, ts_event=self._last_ts, ts_known=0, is_bid=is_bid,
+                price=float(one.ticks_to_price(ticks)), size=one.lots_to_float(lots),
+                update_id=number, source=source, ts_ingest=ts_ingest,
+                quality=int(quality if not at else Quality.GOOD),
             )
+            for at, (is_bid, ticks, lots) in enumerate(changes)
         )  # fmt: skip
+        if deltas:
+            await self._take(deltas)
 
 
 Reader = BarReader | TradeReader | QuoteReader | BookReader

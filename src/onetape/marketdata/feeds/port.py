@@ -9,8 +9,14 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BookDelta, QuoteTick, TradeTick
 from onetape.domain.venue import BarClosed, ConnectionChanged
 
-FeedEvent = BarClosed | QuoteTick | TradeTick | BookDelta | ConnectionChanged
-"""What a feed says. Events of one instrument come in the order of their `ts_event`."""
+FeedEvent = BarClosed | QuoteTick | TradeTick | tuple[BookDelta, ...] | ConnectionChanged
+"""What a feed says. Events of one instrument come in the order of their `ts_event`.
+
+Changes of the depth that belong to one update come together.
+"""
+
+History = Sequence[BarClosed] | Sequence[TradeTick]
+"""What was before."""
 
 Take = Callable[[FeedEvent], Awaitable[None]]
 """Takes it; waits while the session is behind."""
@@ -41,8 +47,10 @@ class Feed(Protocol):
 
     async def read_history(
         self, instruments: Sequence[Instrument], timeframe: str, bars: int
-    ) -> list[BarClosed]:
+    ) -> History:
         """The newest `bars` closed bars of each, by close time and then instrument; to warm up.
+
+        Of `trades` the newest prints of each, in time order. Of quotes and depth there is none.
 
         Raises:
             SourceUnavailable: It can't be reached.
@@ -54,7 +62,8 @@ class Feed(Protocol):
 
         Reconnects by itself with backoff and jitter, subscribes again, fills the gap from REST, and
         tells by `ConnectionChanged` when it is down, up, or silent for too long. `timeframe` may be
-        `trades`, `quotes` or `book` as in a configuration.
+        `trades`, `quotes` or `book` as in a configuration, the latter two with `+trades`. Quotes
+        that were missed can't be had any more: the next one is flagged `GAP_BEFORE`.
 
         Raises:
             ConfigError: The keys are wrong or lack a right.

@@ -7,6 +7,7 @@ error and rate limit headers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -32,6 +33,8 @@ from onetape.marketdata.timezones import utc_to_local_days
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
     from requests import Response
+
+_Row = dict[str, Any]
 
 _ADJUSTMENTS = {"none": "raw", "splits": "split", "dividends": "dividend", "all": "all"}
 _TIMEFRAMES = {
@@ -108,10 +111,42 @@ class AlpacaSource:
                 query["feed"] = self._feed
             if self._asof:
                 query["asof"] = self._asof
+        read = partial(_to_page, by_date=by_date)
+        yield from self._pages("bars", symbol, query, read, is_pair=is_pair)
+
+    def newest_trades(self, instrument: Instrument, start: int, end: int, limit: int) -> list[_Row]:
+        """The newest `limit` prints from `start` to `end` (ns UTC), oldest first, as they came.
+
+        Raises: As `pages`.
+        """
+        is_pair = instrument.kind is InstrumentKind.SPOT
+        pair = f"{instrument.base_currency}/{instrument.quote_currency}"
+        symbol = self._symbol or (pair if is_pair else instrument.symbol)
+        query = {
+            "symbols": symbol, "start": to_iso(start), "end": to_iso(end),
+            "limit": min(limit, _PAGE_ROWS), "sort": "desc",
+        }  # fmt: skip
+        if self._feed and not is_pair:
+            query["feed"] = self._feed
+        found: list[_Row] = []
+        for rows in self._pages("trades", symbol, query, list[_Row], is_pair=is_pair):
+            found += rows
+            if len(found) >= limit:
+                break
+        return found[:limit][::-1]
+
+    def _pages(
+        self,
+        what: str,
+        symbol: str,
+        query: dict[str, Any],
+        read: Callable[[list[_Row]], Read],
+        *,
+        is_pair: bool,
+    ) -> Iterator[Read]:
+        """What `read` makes of the rows of each answer, by its `next_page_token`."""
         while True:
-            page, token = self._ask(
-                lambda: self._get(symbol, query, is_pair=is_pair, by_date=by_date)
-            )
+            page, token = self._ask(lambda: self._get(what, symbol, query, read, is_pair=is_pair))
             if page is not None:
                 yield page
             if not token:
@@ -150,17 +185,23 @@ class AlpacaSource:
             query["page_token"] = token
 
     def _get(
-        self, symbol: str, query: dict[str, Any], *, is_pair: bool, by_date: bool
-    ) -> tuple[SourcePage | None, str]:
-        """The bars of one answer and the token of the next."""
+        self,
+        what: str,
+        symbol: str,
+        query: dict[str, Any],
+        read: Callable[[list[_Row]], Read],
+        *,
+        is_pair: bool,
+    ) -> tuple[Read | None, str]:
+        """What one answer holds and the token of the next."""
         version = {"api_version": "v1beta3"} if is_pair else {}
-        path = "/crypto/us/bars" if is_pair else "/stocks/bars"
+        path = f"/crypto/us/{what}" if is_pair else f"/stocks/{what}"
 
-        def read(answer: dict[str, Any]) -> SourcePage | None:
-            rows = (answer["bars"] or {}).get(symbol) or []
-            return _to_page(rows, by_date=by_date) if rows else None
+        def read_rows(answer: dict[str, Any]) -> Read | None:
+            rows = (answer[what] or {}).get(symbol) or []
+            return read(rows) if rows else None
 
-        return self._fetch(symbol, path, query, version, read)
+        return self._fetch(symbol, path, query, version, read_rows)
 
     def _fetch(
         self,

@@ -198,7 +198,7 @@ class AlpacaServer:
             is_day = event.ts_close - event.ts_open >= NS_PER_DAY // 4
             self.tell_market("d" if is_day else "b", symbol, show_bar(event))
         else:
-            shown = show_tick(event)
+            shown = show_tick(event, row.row)
             self.tell_market("t" if "p" in shown else "q", symbol, shown)
 
     def _spawn(self, work: Any) -> None:

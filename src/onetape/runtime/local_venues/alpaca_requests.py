@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from onetape.domain.instrument import Instrument, InstrumentKind
-from onetape.domain.market import Bar
+from onetape.domain.market import Bar, TradeTick
 from onetape.domain.numbers import minor_to_decimal
 from onetape.domain.orders import Side
 from onetape.domain.timestamps import NS_PER_SECOND, from_iso, to_iso
@@ -32,6 +32,7 @@ from onetape.runtime.local_venues.alpaca_shapes import (
     show_order,
     show_position,
     show_refusal,
+    show_tick,
     to_uuid,
 )
 from onetape.runtime.local_venues.exchange import LocalExchange
@@ -45,6 +46,7 @@ from onetape.runtime.local_venues.messages import (
 
 _PAGE_ORDERS, _PAGE_ACTIVITIES, _PAGE_BARS = 500, 100, 10_000
 
+_ReadRows = Callable[[str, int, int], list[dict[str, Any]]]
 Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 """Answers a request of an account."""
 
@@ -95,6 +97,8 @@ class AlpacaRequests:
             ("GET", "/v2/calendar", self._get_calendar),
             ("GET", "/v2/stocks/bars", self._get_bars),
             ("GET", "/v2/stocks/bars/latest", self._get_latest_bars),
+            ("GET", "/v2/stocks/trades", self._get_trades),
+            ("GET", "/v1beta3/crypto/us/trades", self._get_trades),
             ("GET", "/v1beta3/crypto/us/bars", self._get_bars),
             ("GET", "/v1beta3/crypto/us/latest/bars", self._get_latest_bars),
         ]
@@ -293,20 +297,28 @@ class AlpacaRequests:
         return web.json_response([_show_day(opens, closes, zone) for opens, closes in days])
 
     async def _get_bars(self, request: web.Request, account: str) -> web.Response:
+        return self._show_page(request, "bars", self._bars)
+
+    async def _get_trades(self, request: web.Request, account: str) -> web.Response:
+        return self._show_page(request, "trades", self._trades)
+
+    def _show_page(self, request: web.Request, what: str, read: _ReadRows) -> web.Response:
+        """Rows of several symbols, a page of them."""
         query = request.query
         start, end = _time(query.get("start"), 0), _time(query.get("end"), self._exchange.now)
         limit = min(int(query.get("limit", "1000")), _PAGE_BARS)
         skip = int(query.get("page_token", "0"))
+        step = -1 if query.get("sort") == "desc" else 1
         rows = [
             (symbol, shown)
             for symbol in query.get("symbols", "").split(",")
-            for shown in self._bars(symbol, start, end)
+            for shown in read(symbol, start, end)[::step]
         ]
-        bars: dict[str, list[dict[str, Any]]] = {}
+        page: dict[str, list[dict[str, Any]]] = {}
         for symbol, shown in rows[skip : skip + limit]:
-            bars.setdefault(symbol, []).append(shown | {"t": to_iso(shown["t"])})
+            page.setdefault(symbol, []).append(shown | {"t": to_iso(shown["t"])})
         token = str(skip + limit) if skip + limit < len(rows) else None
-        return web.json_response({"bars": bars, "next_page_token": token})
+        return web.json_response({what: page, "next_page_token": token})
 
     async def _get_latest_bars(self, request: web.Request, account: str) -> web.Response:
         bars: dict[str, dict[str, Any]] = {}
@@ -322,6 +334,14 @@ class AlpacaRequests:
             return []
         rows = self._exchange.rows(instrument.symbol, start, end)
         return [show_bar(each.event) for each in rows if isinstance(each.event, Bar)]
+
+    def _trades(self, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
+        instrument = self._find_instrument(symbol)
+        if instrument is None:
+            return []
+        rows = self._exchange.rows(instrument.symbol, start, end)
+        return [show_tick(each.event, each.row) for each in rows
+                if isinstance(each.event, TradeTick)]  # fmt: skip
 
     def _find_instrument(self, name: str) -> Instrument | None:
         by_plain = {each.replace("/", ""): found for each, found in self._by_symbol.items()}

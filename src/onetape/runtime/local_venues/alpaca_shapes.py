@@ -248,11 +248,11 @@ def show_bar(bar: Bar) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show_tick(tick: TradeTick | QuoteTick) -> dict[str, Any]:
-    """A trade or a quote of the market data API."""
+def show_tick(tick: TradeTick | QuoteTick, number: int) -> dict[str, Any]:
+    """A trade or a quote of the market data API; `number` is the trade's id."""
     if isinstance(tick, TradeTick):
-        return {"t": tick.ts_event, "i": 1, "x": "V", "p": tick.price, "s": tick.size, "c": ["@"],
-                "z": "A"}  # fmt: skip
+        return {"t": tick.ts_event, "i": number, "x": "V", "p": tick.price, "s": tick.size,
+                "c": ["@"], "z": "A"}  # fmt: skip
     return {
         "t": tick.ts_event, "bx": "V", "bp": tick.bid, "bs": tick.bid_size, "ax": "V",
         "ap": tick.ask, "as": tick.ask_size, "c": ["R"], "z": "A",

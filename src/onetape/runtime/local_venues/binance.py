@@ -90,6 +90,7 @@ class BinanceServer:
         self._sockets: list[Socket] = []
         self._subscriptions = 0
         self._numbers = dict.fromkeys(exchange.instruments, 0)
+        self._prints_told = dict.fromkeys(exchange.instruments, 0)
         self._depth: dict[str, OrderBook] = {each: OrderBook() for each in exchange.instruments}
         self._deltas: dict[str, list[BookDelta]] = {}
         self._silent_rows = 0
@@ -202,8 +203,9 @@ class BinanceServer:
             self._gather_delta(row.event, ends_slice=row.ends_slice)
             return
         symbol = str(row.event.instrument).rpartition(".")[0]
-        self._numbers[symbol] += 1
-        number, ms, lower = self._numbers[symbol], row.ts // NS_PER_MS, symbol.lower()
+        count = self._prints_told if isinstance(row.event, TradeTick) else self._numbers
+        count[symbol] += 1
+        number, ms, lower = count[symbol], row.ts // NS_PER_MS, symbol.lower()
         match row.event:
             case Bar() as bar:
                 name = f"{lower}@kline_{bar.timeframe}"
@@ -428,8 +430,9 @@ class BinanceServer:
         ticks = [each.event for each in self._exchange.rows(symbol)]
         numbered = [
             show_print_row(tick, number)
-            for number, tick in enumerate(ticks, start=1)
-            if isinstance(tick, TradeTick)
+            for number, tick in enumerate(
+                (each for each in ticks if isinstance(each, TradeTick)), start=1
+            )
         ]
         if first:
             return [each for each in numbered if each["id"] >= first][:limit]

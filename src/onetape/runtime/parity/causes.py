@@ -33,7 +33,7 @@ from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.orders import DenialCode
-from onetape.domain.venue import BarClosed
+from onetape.marketdata.session_rows import Row
 from onetape.runtime.parity.paths import Fill, OrderPath
 
 
@@ -60,7 +60,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class InstrumentMarks:
-    """The bars of one instrument, as measure of what happened between two fills.
+    """The rows of one instrument, as measure of what happened between two fills.
 
     Attributes:
         factor: Minor units of one tick times one lot.
@@ -69,7 +69,7 @@ class InstrumentMarks:
         InvariantBroken: It has no bar.
     """
 
-    def __init__(self, instrument: Instrument, bars: Sequence[BarClosed]) -> None:
+    def __init__(self, instrument: Instrument, bars: Sequence[Row]) -> None:
         self.factor = instrument.minor_per_tick_lot
         own = [(row, each) for row, each in enumerate(bars) if each.instrument == instrument.id]
         if not own:

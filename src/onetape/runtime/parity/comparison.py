@@ -11,7 +11,8 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import Intent, OrderIntent
-from onetape.domain.venue import BarClosed
+from onetape.domain.venue import RowHeard
+from onetape.marketdata.session_rows import read_rows
 from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
@@ -86,10 +87,11 @@ def compare_paths(
         raise InvariantBroken("two sessions are compared that have not seen the same bars")
     by_id = {each.id: each for each in instruments}
     marks: dict[InstrumentId, InstrumentMarks] = {}
+    rows = read_rows(instruments, session.bars)
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(by_id[instrument], session.bars)
+            marks[instrument] = InstrumentMarks(by_id[instrument], rows)
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -142,8 +144,8 @@ def compare_paths(
     )
 
 
-def _timeless(bars: Sequence[BarClosed]) -> list[BarClosed]:
-    return [msgspec.structs.replace(each, ts_known=0) for each in bars]
+def _timeless(rows: Sequence[RowHeard]) -> list[RowHeard]:
+    return [each.known_at(0) for each in rows]
 
 
 def _nothing() -> OrderPath:

@@ -25,7 +25,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import CancelIntent, Intent, OrderIntent, ReplaceIntent, Side
-from onetape.domain.venue import BarClosed
+from onetape.domain.venue import BarClosed, RowHeard, TickHeard
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -101,7 +101,7 @@ class SessionPaths:
     """Reads records as they come, and forgets them: it is the tape of a session run again.
 
     Args:
-        bars: Those of a session whose rows are pinned and don't stand on its tape.
+        bars: Those (or the ticks) of a session whose rows are pinned and don't stand on its tape.
 
     Attributes:
         bars: In the order of the rows.
@@ -114,7 +114,7 @@ class SessionPaths:
         events: How many were read.
     """
 
-    def __init__(self, bars: Sequence[BarClosed] = ()) -> None:
+    def __init__(self, bars: Sequence[RowHeard] = ()) -> None:
         self.bars = list(bars)
         self._times = sorted({each.ts_known for each in bars})
         self.decisions: dict[str, list[Decision]] = {}
@@ -136,7 +136,7 @@ class SessionPaths:
         filled: OrderPath | None = None
         for payload, _, _ in events:
             match payload:
-                case BarClosed():
+                case BarClosed() | TickHeard():
                     self.bars.append(payload)
                     if not self._times or payload.ts_known > self._times[-1]:
                         self._times.append(payload.ts_known)

@@ -1,9 +1,9 @@
 """The parity sentinel: a session is verified, then run again as a backtest would have run it.
 
 What the venue said is left out, and the simulated one takes its place. Bars are known when they
-close, as in a backtest: that they came later is part of what reality costs. Operators' commands and
-connections stay as they were. Where nothing but bars drove the session, the real backtest runs over
-them too, and must say the same.
+close and ticks when they happen, as in a backtest: that they came later is part of what reality
+costs. Operators' commands and connections stay as they were. Where nothing but bars or ticks drove
+the session, the real backtest runs over them too, and must say the same.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarant
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
 from onetape.domain.venue import (
-    BarClosed,
     ConnectionChanged,
     OperatorAction,
     OperatorCommand,
+    RowHeard,
     SessionResumed,
+    TickHeard,
     VenueReport,
     VenueSnapshot,
 )
-from onetape.marketdata.timeline import build_timeline
 from onetape.runtime.live_pipeline import StuckCall, next_call
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.live_inputs import Input, give, read_inputs
 from onetape.runtime.sessions.live_run import open_session
-from onetape.runtime.sessions.live_timeline import to_columns
+from onetape.runtime.sessions.live_timeline import build_rows
 from onetape.runtime.sessions.recorded import RecordedSession, find_catalog, load_recorded
 from onetape.runtime.verification import Verdict, Verification, verify_tape
 from onetape.strategy.sdk import Strategy
@@ -54,8 +54,9 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
         mode: `paper` or `live`.
         instruments: What it traded, for whoever shows prices.
         verification: Whether it decides the same again.
-        doubtful_bars: Bars that are flagged: late, repaired, behind a gap.
+        doubtful_bars: Bars or ticks that are flagged: late, repaired, behind a gap.
         bars: All of them.
+        rows: What they are: `bars` or `ticks`.
         comparison: The session beside its inputs at the simulated venue; None: it can't be run.
         backtest: The session at the simulated venue beside a backtest of its bars, which says the
             same; None: not compared.
@@ -68,6 +69,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification
     doubtful_bars: int = 0
     bars: int = 0
+    rows: str = "bars"
     comparison: Comparison | None = None
     backtest: Comparison | None = None
     no_backtest: str = ""
@@ -118,6 +120,7 @@ def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
         simulated = run_simulated(_load(reader, tape, catalog), inputs)
         found = msgspec.structs.replace(
             found, bars=len(session.bars),
+            rows="ticks" if isinstance(session.bars[0], TickHeard) else "bars",
             doubtful_bars=sum(1 for each in session.bars if each.quality),
             comparison=compare_paths(session, simulated, header.instruments),
         )  # fmt: skip
@@ -159,9 +162,9 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
 
 
 def time_at_close(inputs: Iterable[Input]) -> list[Input]:
-    """The inputs without the venue's, and bars at the time of their close.
+    """The inputs without the venue's, and rows at the time of their close.
 
-    Bars keep their order, and never pass an operator's command. A strategy that did not come back
+    Rows keep their order, and never pass an operator's command. A strategy that did not come back
     while the venue reported does not come back in the next input.
     """
     timed: list[Input] = []
@@ -172,8 +175,8 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     def close_part() -> None:
         for wanted, each in sorted(part, key=lambda item: item[0]):
             ts = max(wanted, timed[-1].ts + 1 if timed else 0)
-            bars = tuple(msgspec.structs.replace(bar, ts_known=ts) for bar in each.bars)
-            timed.append(msgspec.structs.replace(each, ts=ts, bars=bars))
+            rows = tuple(row.known_at(ts) for row in each.rows)
+            timed.append(msgspec.structs.replace(each, ts=ts, rows=rows))
         part.clear()
 
     for each in inputs:
@@ -181,9 +184,9 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
             stuck += each.stuck
             continue
         kept, stuck = msgspec.structs.replace(each, stuck=stuck + each.stuck), ()
-        if kept.bars:
-            closed = max(bar.ts_close for bar in kept.bars)
-            newest = max(newest, kept.ts if kept.bars[0].is_history else closed)
+        if kept.rows:
+            closed = max(row.ts_close for row in kept.rows)
+            newest = max(newest, kept.ts if kept.rows[0].is_history else closed)
             part.append((newest, kept))
         elif isinstance(kept.given, ConnectionChanged):
             part.append((kept.ts, kept))
@@ -231,10 +234,10 @@ def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
     for each in inputs:
         if each.stuck:
             return "a strategy did not come back"
-        if each.bars:
-            if begun and each.bars[0].is_history:
-                return "bars were missed and came as history"
-            begun = begun or not each.bars[0].is_history
+        if each.rows:
+            if begun and each.rows[0].is_history:
+                return "bars or prints were missed and came as history"
+            begun = begun or not each.rows[0].is_history
         match each.given:
             case OperatorCommand() | KillSwitchSet():
                 return "an operator intervened"
@@ -246,7 +249,7 @@ def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
                 return "a strategy listens to connections"
             case _:
                 pass
-    return "" if begun else "no bar came"
+    return "" if begun else "no bar or tick came"
 
 
 def _hears_connections(recorded: RecordedSession) -> bool:
@@ -256,24 +259,22 @@ def _hears_connections(recorded: RecordedSession) -> bool:
 
 
 def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionPaths:
-    """A backtest of the bars among `inputs`, begun when the session was.
+    """A backtest of the rows among `inputs`, begun when the session was.
 
-    The bars from before it move features and marks, as in the session.
+    The rows from before it move features and marks, as in the session.
     """
-    bars: list[BarClosed] = [bar for each in inputs for bar in each.bars]
-    paths = SessionPaths(bars)
-    series = [(each, to_columns([bar for bar in bars if bar.instrument == each.id]))
-              for each in markets_among(recorded.header.instruments)]  # fmt: skip
-    timeline = build_timeline(
-        series, source=recorded.config.data.source, timeframe=recorded.config.data.timeframe
-    )
+    rows: list[RowHeard] = [row for each in inputs for row in each.rows]
+    paths = SessionPaths(rows)
+    data = recorded.config.data
+    markets = markets_among(recorded.header.instruments)
+    timeline = build_rows(markets, rows, data.timeframe, data.source)
     session = msgspec.structs.replace(recorded, timeline=timeline).open(paths)
-    history = sum(1 for each in bars if each.is_history)
+    history = sum(1 for each in rows if each.is_history)
     with recorded.watching():
         session.start(inputs[0].ts, history)
         for _, stop in session.cut_blocks(_BLOCK_ROWS):
-            session.advance(min(stop, len(bars)))
-            if stop >= len(bars):
+            session.advance(min(stop, len(rows)))
+            if stop >= len(rows):
                 break
         # What was due before the end, and a switch that is off already.
         session.pipeline.control(KillSwitchSet(active=False, reason="over"), inputs[-1].ts)

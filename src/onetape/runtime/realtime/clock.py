@@ -20,14 +20,29 @@ class Clock(Protocol):
 
 
 class MachineClock:
-    """The machine's clock, which never goes back here: a step back of the machine stands still."""
+    """The machine's clock, which never goes back here and never stands still.
 
-    def __init__(self) -> None:
-        self._newest = time_ns()
+    Where the machine's has been set back, this one goes on at half its pace until the machine's has
+    caught up: a step back of an hour is over after two. A step ahead is followed at once.
+
+    Args:
+        wall: The machine's time, ns UTC.
+        steady: A clock that nobody sets, ns.
+    """
+
+    def __init__(
+        self, wall: Callable[[], int] = time_ns, steady: Callable[[], int] = monotonic_ns
+    ) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._newest = wall()
+        self._at = steady()
 
     def now(self) -> int:
         """What time it is."""
-        self._newest = max(self._newest, time_ns())
+        at = self._steady()
+        slowly = self._newest + (at - self._at) // 2
+        self._newest, self._at = max(slowly, self._wall()), at
         return self._newest
 
     def hear(self, ts: int) -> None:

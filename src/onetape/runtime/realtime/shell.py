@@ -18,6 +18,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken, OnetapeError
 from onetape.domain.events import KillSwitchSet
 from onetape.domain.instrument import Instrument
+from onetape.domain.market import QuoteTick, TradeTick
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.domain.timestamps import NS_PER_MS, NS_PER_SECOND
@@ -27,6 +28,8 @@ from onetape.domain.venue import (
     ConnectionPart,
     OperatorAction,
     OperatorCommand,
+    RowHeard,
+    Tick,
     VenueReport,
     VenueSnapshot,
 )
@@ -39,6 +42,7 @@ from onetape.runtime.realtime.dispatch import Dispatcher
 from onetape.runtime.realtime.inbox import Inbox
 from onetape.runtime.realtime.market_hours import MarketHours
 from onetape.runtime.realtime.slices import BarSlices
+from onetape.runtime.realtime.ticks import TickGate
 from onetape.runtime.realtime.watchdog import Watchdog
 from onetape.runtime.run_monitor import Durations
 
@@ -117,7 +121,7 @@ class RealtimeCore(Protocol):
         """From when on fills may be unknown."""
         ...
 
-    def take_bars(self, bars: Sequence[BarClosed]) -> None:
+    def take_rows(self, heard: Sequence[RowHeard]) -> None:
         """The bars of one time slice."""
         ...
 
@@ -189,7 +193,7 @@ class RealtimeShell:
         feed: Market data.
         gateway: The venue; None in paper.
         instruments: Of the session.
-        timeframe: Of its bars.
+        timeframe: Of its bars, or which ticks.
         terms: How it behaves.
         watchdog: Who notices a strategy that does not come back; None: nobody.
         on_step: Called after each commit, for who shows what happens.
@@ -221,6 +225,7 @@ class RealtimeShell:
         self.inbox = Inbox[Item](terms.inbox)
         self._slices = BarSlices(instruments, terms.grace_ms * NS_PER_MS if len(instruments) > 1
                                  else 0)  # fmt: skip
+        self.ticks = TickGate(instruments)
         self._order_times = Durations()
         self._input_times = Durations()
         self.dispatcher = (
@@ -267,6 +272,11 @@ class RealtimeShell:
             input_p50_us=self._input_times.quantile_us(0.5),
             input_p99_us=self._input_times.quantile_us(0.99),
         )
+
+    @property
+    def dropped(self) -> int:
+        """Bars that came again or too late, and ticks that can't be."""
+        return self._slices.dropped + self.ticks.dropped
 
     async def _take_feed(self, event: FeedEvent) -> None:
         if not isinstance(event, ConnectionChanged):
@@ -461,19 +471,27 @@ class RealtimeShell:
             if isinstance(item, BarClosed):
                 self._clock.hear(item.ts_close)
                 for bars in self._slices.add(item, self._clock.now()):
-                    self._take_bars(bars)
+                    self._take_rows(bars)
+            elif isinstance(item, QuoteTick | TradeTick):
+                self._take_ticks((item,))
             elif isinstance(item, Told):
                 self._take(item.command)
-            elif isinstance(item, ConnectionChanged | VenueReport | VenueSnapshot):
-                self._take(item)
+            elif isinstance(item, tuple):  # of changes of the depth
+                self._take_ticks(item)
             else:
-                raise InvariantBroken(f"a feed of bars told a {type(item).__name__}")
+                self._take(item)
             self._send(came)
         self._input_times.add_one(perf_counter_ns() - came)
 
-    def _take_bars(self, bars: Sequence[BarClosed]) -> None:
-        ts = max(self._next_ts(), *(each.ts_close for each in bars))
-        self.session.take_bars([msgspec.structs.replace(each, ts_known=ts) for each in bars])
+    def _take_ticks(self, ticks: Sequence[Tick]) -> None:
+        self._clock.hear(ticks[0].ts_event)
+        heard = self.ticks.take(ticks)
+        if heard:
+            self._take_rows(heard)
+
+    def _take_rows(self, rows: Sequence[RowHeard]) -> None:
+        ts = max(self._next_ts(), *(each.ts_close for each in rows))
+        self.session.take_rows([each.known_at(ts) for each in rows])
 
     def _take(self, given: LiveInput) -> None:
         self.session.take(given, self._next_ts())
@@ -499,7 +517,7 @@ class RealtimeShell:
         now = self._clock.now()
         with self.watched():
             for bars in self._slices.expire(now):
-                self._take_bars(bars)
+                self._take_rows(bars)
             if self.session.next_due <= now:
                 self.session.advance(now)
             self._send(perf_counter_ns())

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from onetape.domain.errors import ConfigError
 from onetape.domain.events import (
     CapitalDeposited,
     Event,
@@ -104,6 +105,11 @@ def compare_with(
         StrategyError: A strategy can't be loaded, or refuses its params.
         CallAPerson: The tape is damaged.
     """
+    if replay.recorded.records is not None:
+        raise ConfigError(
+            f"a {replay.header.mode} session is not run with other code or parameters",
+            remedy="run a backtest of them; onetape parity compares a session with its own",
+        )
     session = build_other(replay.recorded, other)
     end = INT64_MAX if ts_end is None else ts_end
     if not replay.places.is_complete:  # of its last moment there may be a part only

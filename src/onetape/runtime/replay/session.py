@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -10,9 +10,15 @@ import msgspec
 
 from onetape.domain.errors import DataError, StrategyError
 from onetape.domain.events import Event, Payload, SessionStarted
+from onetape.runtime.replay.inputs import RecordedInputs
 from onetape.runtime.replay.places import Goal, Places, telling_damage
 from onetape.runtime.replay.standing import Standing, Surroundings, take_standing
-from onetape.runtime.sessions.backtest import BLOCK_ROWS, OnProgress, Progress
+from onetape.runtime.sessions.backtest import (
+    BLOCK_ROWS,
+    BacktestSession,
+    OnProgress,
+    Progress,
+)
 from onetape.runtime.sessions.recorded import (
     Change,
     InputKind,
@@ -37,6 +43,8 @@ from onetape.tape.opening import open_tape
 from onetape.telemetry.why import Link
 
 OnStep = Callable[[Record], None]
+
+_CUT_OFF = "the tape ends here: it is incomplete"
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,13 +97,16 @@ class Replay:
             self._catalog = catalog or find_catalog(tape.parent)
             with telling_damage(tape, self.reader):
                 self.header: SessionStarted = self.reader.header
-            self.recorded, self.changes = _load(self.header, self._catalog, tape)
+            self.recorded, self.changes = _load(
+                self.header, self._catalog, tape, self.reader.encoded_records
+            )
             self.timeline = self.recorded.timeline
             self.places = Places(tape, self.reader, self.timeline)
         except BaseException:
             self.reader.close()
             raise
         self._ts_known = self.timeline.columns["ts_known"]
+        self._session: BacktestSession | RecordedInputs
         self.end = ""
         self.departure: Departure | None = None
 
@@ -106,28 +117,42 @@ class Replay:
     def begin(self, near: Goal | None = None) -> None:
         """Stand at the start, or behind the newest snapshot before `near`; once.
 
-        With other code or data than then it is always the start.
+        With other code or data than then, and in paper and live, it is always the start.
 
         Raises:
             CallAPerson: The snapshot is damaged.
         """
+        if self.recorded.records is not None:
+            self._begin_realtime()
+            return
         snapshot = None
         if near is not None and not self.changes:
             snapshot = self.places.snapshot_near(near)
         seq = snapshot.rows + snapshot.events if snapshot else 0
         records = self.reader.encoded_records(seq)
         self._tape = _WatchedTape(records, is_whole=self.places.is_complete)
-        self._session = self.recorded.open(self._tape)
-        self._session.expect(read_controls(self.reader.encoded_records(seq)))
+        session = self._session = self.recorded.open(self._tape)
+        session.expect(read_controls(self.reader.encoded_records(seq)))
         self._events_before = snapshot.events if snapshot else 0
         self._is_started = snapshot is not None
         self.rows_skipped = snapshot.rows if snapshot else 0
         if snapshot is not None:
-            self._session.restore(decode_state(snapshot.state))
+            session.restore(decode_state(snapshot.state))
         self.surroundings = Surroundings(
             self.timeline,
-            {name: each.columns for name, each in self._session.runners.items()},
+            {name: each.columns for name, each in session.runners.items()},
             self.recorded.specs,
+        )
+
+    def _begin_realtime(self) -> None:
+        """Stand at the start of a session that runs again from its inputs."""
+        records = self.reader.encoded_records
+        self._tape = _WatchedTape(records(), is_whole=self.places.is_complete)
+        self._session = RecordedInputs(self.recorded, self._tape, records())
+        self._events_before = self.rows_skipped = 0
+        self._is_started = False
+        self.surroundings = Surroundings(
+            self.timeline, self.recorded.features(), self.recorded.specs
         )
 
     # Going there.
@@ -217,7 +242,7 @@ class Replay:
     def _finish(self) -> None:
         self._session.finish()
         self._tape.check_end()
-        self.end = "the session ends here"
+        self.end = "the session ends here" if self.places.is_complete else _CUT_OFF
 
     @contextmanager
     def _advancing(self) -> Generator[None]:
@@ -226,7 +251,7 @@ class Replay:
             with self.places.telling_damage():
                 yield
         except Ended:
-            self.end = "the tape ends here: it is incomplete"
+            self.end = _CUT_OFF
         except Parted as parted:
             _, recorded, rerun = parted.args
             tape, replay = first_pair(recorded, rerun)
@@ -273,9 +298,9 @@ class _WatchedTape(ComparedTape):
 
 
 def _load(
-    header: SessionStarted, catalog: Path, tape: Path
+    header: SessionStarted, catalog: Path, tape: Path, records: Callable[[], Iterable[bytes]]
 ) -> tuple[RecordedSession, list[Change]]:
-    recorded, changes = load_recorded(header, catalog, tape.parent)
+    recorded, changes = load_recorded(header, catalog, tape.parent, records)
     if recorded is None:
         change = next((each for each in changes if "any more" in each.what), changes[0])
         kind = DataError if change.kind is InputKind.DATA else StrategyError

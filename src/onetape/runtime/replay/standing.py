@@ -19,6 +19,9 @@ from onetape.portfolio.adjusted_marks import compute_mark_ticks
 from onetape.portfolio.closing_marks import closing_prices
 from onetape.portfolio.currency_pairs import find_pairs
 from onetape.portfolio.ledger import LedgerState
+from onetape.runtime.order_desk import DeskState
+from onetape.runtime.pipeline import PipelineState
+from onetape.runtime.replay.inputs import RecordedInputs
 from onetape.runtime.sessions.backtest import BacktestSession, StrategySpec
 from onetape.telemetry.why import FeatureColumns
 
@@ -55,28 +58,37 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
 
 
-def take_standing(session: BacktestSession, events: int, ts: int) -> Standing:
+def take_standing(session: BacktestSession | RecordedInputs, events: int, ts: int) -> Standing:
     """The state of `session` now, after so many `events`, at engine time `ts` (ns UTC)."""
+    if isinstance(session, RecordedInputs):  # its rows stand on its tape, and are events
+        row, desk, pipeline = session.session.save_books()
+        return _stand(events - 1, ts, row, desk, pipeline)
     saved = session.save()
-    strategies = saved.pipeline.strategies
+    return _stand(events + saved.row, ts, saved.row, saved.desk, saved.pipeline,
+                  actions=saved.actions, steps=saved.steps)  # fmt: skip
+
+
+def _stand(
+    seq: int, ts: int, row: int, desk: DeskState, pipeline: PipelineState, *, actions: int = 0,
+    steps: int = 0,
+) -> Standing:  # fmt: skip
+    strategies = pipeline.strategies
     return Standing(
-        seq=events + saved.row,
+        seq=seq,
         ts=ts,
-        row=saved.row,
+        row=row,
         ledgers={name: each.ledger for name, each in strategies.items()},
         # Orders change as the session goes on.
-        orders=tuple(msgspec.structs.replace(each) for each in saved.desk.orders),
+        orders=tuple(msgspec.structs.replace(each) for each in desk.orders),
         state={
             name: each.values | {value: int(text) for value, text in each.large.items()}
             for name, each in strategies.items()
         },
-        quarantined=tuple(each.strategy for each in saved.pipeline.quarantined),
-        timers=tuple(
-            (due, strategy, name) for due, _, strategy, name in saved.pipeline.timers.waiting
-        ),
-        kill_reason=saved.desk.kill_reason if saved.desk.kill_active else None,
-        actions=saved.actions,
-        steps=saved.steps,
+        quarantined=tuple(each.strategy for each in pipeline.quarantined),
+        timers=tuple((due, strategy, name) for due, _, strategy, name in pipeline.timers.waiting),
+        kill_reason=desk.kill_reason if desk.kill_active else None,
+        actions=actions,
+        steps=steps,
     )
 
 

@@ -17,14 +17,21 @@ from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
+from onetape.domain.market import TradeTick
 from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
-from onetape.domain.timestamps import timeframe_ns, to_iso
-from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, SessionResumed
+from onetape.domain.timestamps import has_length, timeframe_ns, to_iso
+from onetape.domain.venue import (
+    BarClosed,
+    OperatorAction,
+    OperatorCommand,
+    RowHeard,
+    SessionResumed,
+)
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.features.estimator import Estimator
-from onetape.marketdata.feeds.port import Feed
+from onetape.marketdata.feeds.port import Feed, History
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
 from onetape.runtime.config_live import LiveConfig
@@ -283,7 +290,7 @@ class _Run:
             bars = max(bars, self._count_missed(session))
         history = await feed.read_history(instruments, self._config.data.timeframe, bars)
         for each in history:
-            clock.hear(each.ts_close)
+            clock.hear(each.ts_close if isinstance(each, BarClosed) else each.ts_event)
         if begins:
             with self._shell.watched():
                 session.start(max(clock.now(), 1))
@@ -298,12 +305,20 @@ class _Run:
                 self._shell.dispatcher.know(session.submitted_orders())
                 for report in session.unanswered():
                     session.take(report, max(clock.now(), session.now + 1))
-        for bars_of_slice in self._slice_history(session, instruments, history):
+        if not begins and not self._has_bars:
+            self._shell.ticks.go_on(session.newest_closes())
+        for slice_ in self._slice_history(session, instruments, history):
             with self._shell.watched():
-                session.take_bars(bars_of_slice)
+                session.take_rows(slice_)
+
+    @property
+    def _has_bars(self) -> bool:
+        return has_length(self._config.data.timeframe)
 
     def _count_missed(self, session: RealtimeSession) -> int:
-        """Bars that may have closed since the newest that the session has."""
+        """Bars or prints that may have come since the newest that the session has."""
+        if not self._has_bars:
+            return HISTORY_BARS
         newest = min(session.newest_closes().values())
         now = self._parts.clock.now()
         if newest < 0 or not now:
@@ -322,21 +337,28 @@ class _Run:
         self,
         session: RealtimeSession,
         instruments: Sequence[Instrument],
-        history: Sequence[BarClosed],
-    ) -> Sequence[Sequence[BarClosed]]:
-        """Bars from before, that the session has not got yet, as slices that nobody hears."""
+        history: History,
+    ) -> Sequence[Sequence[RowHeard]]:
+        """Rows from before, that the session has not got yet, as slices that nobody hears."""
         slices = BarSlices(instruments, 0)
         newest = session.newest_closes()
-        found: list[tuple[BarClosed, ...]] = []
+        found: list[Sequence[RowHeard]] = []
+        prints: list[TradeTick] = []
         for each in history:
-            if each.ts_close > newest[each.instrument]:
+            if isinstance(each, TradeTick):
+                prints.append(each)
+            elif each.ts_close > newest[each.instrument]:
                 found += slices.add(each, each.ts_close)
         found += slices.expire(2**63 - 1)
+        found += [self._shell.ticks.take(each) for each in session.clear_depth()]
+        missed = self._shell.ticks.find_missed(prints, session.newest_prints())
+        found += [(each,) for each in missed]
         ts = max(self._parts.clock.now(), session.now + 1)
-        return [
-            [msgspec.structs.replace(each, ts_known=ts + number, is_history=True) for each in bars]
-            for number, bars in enumerate(found)
+        known = [
+            tuple(each.known_at(ts + number) for each in rows) for number, rows in enumerate(found)
         ]
+        return [tuple(msgspec.structs.replace(each, is_history=True) for each in rows)
+                for rows in known]  # fmt: skip
 
     def _stop_on_signals(self, shell: RealtimeShell) -> None:
         loop = asyncio.get_running_loop()
@@ -363,7 +385,8 @@ class _Run:
             "run_dir": str(self._run_dir),
             "seconds": round(time.monotonic() - self._begun, 1),
             "now": to_iso(session.now),
-            "bars": session.rows,
+            "bars" if self._has_bars else "ticks": session.rows,
+            "dropped": self._shell.dropped,
             "events": session.events,
             "open_orders": session.open_orders,
             "strategies": {

@@ -19,9 +19,10 @@ from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import index_of, make_legs
+from onetape.domain.market import BookDelta
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
-from onetape.domain.venue import BarClosed, ReportKind, VenueReport
+from onetape.domain.venue import ReportKind, RowHeard, VenueReport
 from onetape.execution.emulation import EmulatorState
 from onetape.execution.oms import Oms
 from onetape.execution.outbox import VenueOutbox
@@ -31,6 +32,7 @@ from onetape.execution.simulated.venue import SimulatedVenue, VenueState
 from onetape.execution.venue_memory import VenueMemory
 from onetape.features.drift import DriftSettings
 from onetape.marketdata.session_rows import LiveRows
+from onetape.marketdata.standing_ticks import StandingState
 from onetape.portfolio.ledger import Ledger
 from onetape.risk.approval import RiskEngine
 from onetape.risk.breakers import build_breakers
@@ -42,14 +44,24 @@ from onetape.runtime.equity_watch import AccountBooks, EquityWatch, WatchedBooks
 from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import HISTORY_BARS, LiveMarket, LiveMarketState
 from onetape.runtime.live_pipeline import LiveInput, LivePipeline, LivePipelineState
-from onetape.runtime.live_runner import LiveFeatures, LiveFeaturesState, LiveRunner
+from onetape.runtime.live_runner import (
+    BAR_FIELDS,
+    LiveFeatures,
+    LiveFeaturesState,
+    LiveRunner,
+)
 from onetape.runtime.market_state import Valuation
 from onetape.runtime.order_desk import DeskState, OrderDesk
 from onetape.runtime.pipeline import PipelineState
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
-from onetape.runtime.sessions.venue_choice import build_emulator, check_fills, refuse_legs
+from onetape.runtime.sessions.venue_choice import (
+    build_emulator,
+    build_venue,
+    check_fills,
+    refuse_legs,
+)
 from onetape.runtime.step_log import StepLogState
 from onetape.runtime.venue_desk import VenueDesk
 from onetape.strategy.context import Context
@@ -63,7 +75,10 @@ STATE_VERSION = 1
 
 
 class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a realtime session knows between two inputs. `venue` is None where it is a real one."""
+    """What a realtime session knows between two inputs.
+
+    `venue` is None where it is a real one; `standing` is what stands behind the newest ticks.
+    """
 
     version: int
     now: int
@@ -77,6 +92,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     venue: VenueState | None = None
     memory: VenueMemory | None = None
     drift: WatchState | None = None
+    standing: list[StandingState] = []
     emulator: EmulatorState | None = None
 
 
@@ -117,8 +133,8 @@ class RealtimeSession:
 
     Args:
         instruments: In the order that breaks ties in time.
-        timeframe: Length of the bars.
-        source: Provenance of the bars, as strategies see it.
+        timeframe: Length of the bars; or which ticks, as a configuration says it.
+        source: Provenance of the rows, as strategies see it.
         specs: The strategies, in the order in which they see each event.
         terms: How the simulated venue fills and charges; of a real one the fees are expected.
         limits: Risk limits, for each strategy on its own books.
@@ -179,7 +195,7 @@ class RealtimeSession:
         self.outbox = VenueOutbox()
         self._simulated: SimulatedVenue | None = None
         if policy.is_simulated:
-            self._simulated = SimulatedVenue(tradable, terms, self._market.newest_bar, self.desk)
+            self._simulated = build_venue(self._rows, terms, self._market, self.desk)
         venue = self._simulated or self.outbox
         self._emulator = build_emulator(
             venue, self._rows, terms.capabilities, self._oms, self.desk, self._log
@@ -250,9 +266,10 @@ class RealtimeSession:
             None if len(wanted) == len(self._index) else [each in wanted for each in self._index],
             prefix,
             RiskEngine(build_gates(limits)),
-            "bars",
+            self._rows.kind,
         )
-        runner.attach(LiveFeatures(features, wanted), self._market)
+        columns = BAR_FIELDS if self._rows.kind == "bars" else self._rows.columns
+        runner.attach(LiveFeatures(features, wanted, columns), self._market)
         return runner
 
     # Inputs.
@@ -272,18 +289,17 @@ class RealtimeSession:
             self._venue_desk.doubt()
         self.pipeline.start(self._header(), deposits, ts)
 
-    def take_bars(self, bars: Sequence[BarClosed]) -> None:
-        """The bars of one time slice, all with the same `ts_known`, which is later than `now`."""
-        self._move_to(bars[0].ts_known)
-        ordered = self._rows.order(bars)
+    def take_rows(self, heard: Sequence[RowHeard]) -> None:
+        """The bars or ticks of one slice, all with the same `ts_known`, later than `now`."""
+        self._move_to(heard[0].ts_known)
         first_row = self._rows.total
-        block, owners = self._rows.add(ordered)
-        self.pipeline.take_slice(block, ordered, owners, first_row)
+        given = self._rows.take(heard)
+        self.pipeline.take_slice(given, first_row)
         if self._drift is not None:
             for name, runner in self.runners.items():
-                for bar, values in zip(ordered, runner.slice_values, strict=False):
+                for row, values in zip(given.rows, runner.slice_values, strict=False):
                     if values is not None:
-                        self._drift.take(name, bar.instrument, values)
+                        self._drift.take(name, row.instrument, values)
             for drifted in self._drift.end_slice():
                 self.pipeline.tell(drifted, self.now)
 
@@ -314,7 +330,7 @@ class RealtimeSession:
 
     @property
     def rows(self) -> int:
-        """How many bars have come."""
+        """How many bars or ticks have come."""
         return self._rows.total
 
     @property
@@ -344,8 +360,16 @@ class RealtimeSession:
         return encode_realtime(self.save())
 
     def newest_closes(self) -> dict[InstrumentId, int]:
-        """When the newest bar of each instrument closed, ns UTC; -1 where there is none."""
+        """When the newest row of each instrument closed, ns UTC; -1 where there is none."""
         return {each.id: self._market.last_close(each.id) for each in self._instruments}
+
+    def clear_depth(self) -> list[tuple[BookDelta, ...]]:
+        """What leaves no level of any depth: a feed that begins anew tells the levels again."""
+        return self._rows.clear_depth(max(self.newest_closes().values()))
+
+    def newest_prints(self) -> dict[InstrumentId, str]:
+        """`trade_id` of the newest print of each instrument, as far as one is remembered."""
+        return {each.id: self._market.newest_print(each.id) for each in self._instruments}
 
     def submitted_orders(self) -> list[OrderSubmitted]:
         """The orders that are open at the venue, as they would be submitted now."""
@@ -395,6 +419,10 @@ class RealtimeSession:
 
     # State.
 
+    def save_books(self) -> tuple[int, DeskState, PipelineState]:
+        """The newest row, orders and strategies; between two steps, also within a slice."""
+        return self._market.row, self.desk.save(), self.pipeline.save()
+
     def save(self) -> RealtimeState:
         """The state of the session between two inputs."""
         return RealtimeState(
@@ -410,6 +438,7 @@ class RealtimeSession:
             venue=self._simulated.save() if self._simulated is not None else None,
             memory=self._venue_desk.save() if self._venue_desk is not None else None,
             drift=self._drift.save() if self._drift is not None else None,
+            standing=self._rows.save(),
             emulator=self._emulator.save() if self._emulator is not None else None,
         )
 
@@ -428,6 +457,7 @@ class RealtimeSession:
             )
         self.now, self._ts_start = state.now, state.ts_start
         self._market.load(state.market)
+        self._rows.load(state.standing)
         self._log.restore(state.log)
         for name, each in self.runners.items():
             each.live.restore(state.features[name])

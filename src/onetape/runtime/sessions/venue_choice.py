@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, OptionTerms
 from onetape.domain.market import MarkPrice, TradingStatus
@@ -25,9 +27,9 @@ from onetape.runtime.step_log import StepLog
 
 
 def build_venue(
-    timeline: Timeline, terms: VenueTerms, market: MarketState, account: AccountView
+    timeline: SessionRows, terms: VenueTerms, market: MarketState, account: AccountView
 ) -> SimulatedVenue:
-    """The simulated venue for the rows of a timeline.
+    """The simulated venue for the rows of a session.
 
     Prints without a queue are met as bars of one price; with one by the venue of quotes and depth.
     """
@@ -67,20 +69,14 @@ def build_emulator(
 ) -> OrderEmulator | None:
     """What stands before a venue that lacks something; None: it can everything.
 
-    The desk denies from then on what neither the venue nor the emulator can.
-
-    Raises:
-        ConfigError: The rows are none that an order can be held on.
+    The desk denies from then on what neither the venue nor the emulator can. Held orders are met by
+    bars and prints: on quotes and depth what the venue lacks is denied.
     """
     if capabilities is None:
         return None
     if rows.kind not in ("bars", "trades"):
-        raise ConfigError(
-            f"orders that a venue lacks wait for bars or prints, and the session runs on "
-            f"{rows.kind}",
-            where="execution.capabilities",
-            remedy="leave it out",
-        )
+        desk.capabilities = msgspec.structs.replace(capabilities, emulates=False)
+        return None
     desk.capabilities = capabilities
     return OrderEmulator(venue, rows.instruments, capabilities, oms, desk, lambda: log.now)
 
