@@ -29,7 +29,6 @@ from onetape.runtime.sessions.venue_choice import check_fills
 from onetape.strategy.context import Context
 from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, make_terms, run_session
-from tests.support.ticks import make_quote_timeline
 from tests.support.timelines import AAPL, MINUTE, Prices, at_rows, closes, flat, make_timeline
 
 PLAIN = Capabilities(
@@ -371,11 +370,8 @@ def test_child_is_not_met_by_prices_before_its_parent_filled() -> None:
     ]  # fmt: skip
 
 
-def test_sessions_that_nothing_can_be_held_for_are_refused() -> None:
+def test_hedging_is_refused_where_orders_are_held() -> None:
     timeline = make_timeline(flat(100, 100))
     terms = msgspec.structs.replace(make_terms(timeline, capabilities=PLAIN), has_legs=True)
     with pytest.raises(ConfigError, match="a long and a short leg"):
         check_fills(timeline, terms)
-    quotes = make_quote_timeline([(99.0, 101.0)])
-    with pytest.raises(ConfigError, match="wait for bars or prints"):
-        run_session(quotes, at_rows({}), capabilities=PLAIN)
