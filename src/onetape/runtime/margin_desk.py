@@ -16,6 +16,7 @@ from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, compute_ratio_ceil
 from onetape.domain.orders import Side
 from onetape.execution.oms import Order
+from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.runtime.currency_valuation import CurrencyValuation
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.option_contract import OptionContract
@@ -242,7 +243,7 @@ class MarginDesk:
         self, runner: Runner, name: InstrumentId, cause: int, cancel: Cancel
     ) -> Iterator[MarginStatusChanged]:
         equity, required = self._measure(runner, name)
-        if equity < required and (self._closable(runner, name) or self._owed(runner)):
+        if equity < required and (self._closable(runner, name) or _has_foreign(runner)):
             status = MarginStatus.LIQUIDATION
             changed = self._change(runner, name, status, equity, required, cause)
             cause = self._log.first_seq + len(self._log.events) - 1
@@ -310,7 +311,7 @@ class MarginDesk:
             if equity >= required:
                 return
             if not closable:
-                if self._owed(runner) and self._sweeper is not None:
+                if self._sweeper is not None:
                     self._sweeper.sweep_all(runner, cause)
                 return
             here = max(closable, key=lambda each: self._requirement_of(runner, each))
@@ -338,3 +339,9 @@ class MarginDesk:
         seq = self._log.emit(settled, self._log.origin, cause)
         if self._sweeper is not None:
             self._sweeper.sweep(runner, name, seq)
+
+
+def _has_foreign(runner: Runner) -> bool:
+    """Whether foreign cash is held or owed, which a liquidation can convert."""
+    ledger = runner.ledger
+    return isinstance(ledger, CurrencyLedger) and any(each.cash for each in ledger.others.values())

@@ -20,7 +20,7 @@ from tests.live.test_killed_session import (
 )
 from tests.support.mortal_sessions import install, run_to_end
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "6"))
+KILLS = int(os.environ.get("ONETAPE_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")

@@ -195,12 +195,12 @@ def test_no_order_id_is_used_again_behind_a_lost_connection() -> None:
         await world.until_kinds(lost, UNANSWERED)
         await world.server.restart(0.0)
         await world.until(lambda: [each.is_up for each in world.changes()] == [True, False, True])
-        order = world.order(10, order_type=LIMIT, limit=far(world))
-        await world.submit(order)
-        await world.until_kinds(order, A)
-        await world.cancel(lost)  # which must not cancel the other one
+        orders = [world.order(1, order_type=LIMIT, limit=far(world)) for _ in range(12)]
+        for each in orders:
+            await world.submit(each)
+        await world.cancel(lost)  # which must not cancel another one
         assert [each.client_order_id for each in world.exchange.open_orders(ACCOUNT)] == [
-            order.client_order_id
+            each.client_order_id for each in orders
         ]
 
     script = Script(requests=[Fault(FaultKind.UNAVAILABLE)])

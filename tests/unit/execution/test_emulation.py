@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from onetape.domain.errors import ConfigError
 from onetape.domain.events import (
     OrderCanceled,
     OrderDenied,
@@ -23,9 +25,11 @@ from onetape.domain.events import (
 from onetape.domain.orders import Contingency, DenialCode, OrderType, Side, TimeInForce
 from onetape.execution.gateway import Capabilities
 from onetape.execution.simulated.latency import LatencyModel
+from onetape.runtime.sessions.venue_choice import check_fills
 from onetape.strategy.context import Context
 from tests.support.halts import make_halt, with_halts
-from tests.support.session_runs import SessionRun, run_session
+from tests.support.session_runs import SessionRun, make_terms, run_session
+from tests.support.ticks import make_quote_timeline
 from tests.support.timelines import AAPL, MINUTE, Prices, at_rows, closes, flat, make_timeline
 
 PLAIN = Capabilities(
@@ -365,3 +369,13 @@ def test_child_is_not_met_by_prices_before_its_parent_filled() -> None:
         "0 2 held for order lists", "1 1 filled 10 at 95", "3 2 triggered",
         "3 2 leaves as MARKET 10", "4 2 filled 10 at 98",
     ]  # fmt: skip
+
+
+def test_sessions_that_nothing_can_be_held_for_are_refused() -> None:
+    timeline = make_timeline(flat(100, 100))
+    terms = msgspec.structs.replace(make_terms(timeline, capabilities=PLAIN), has_legs=True)
+    with pytest.raises(ConfigError, match="a long and a short leg"):
+        check_fills(timeline, terms)
+    quotes = make_quote_timeline([(99.0, 101.0)])
+    with pytest.raises(ConfigError, match="wait for bars or prints"):
+        run_session(quotes, at_rows({}), capabilities=PLAIN)

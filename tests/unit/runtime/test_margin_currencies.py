@@ -17,6 +17,8 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import FutureTerms, Instrument, InstrumentId, InstrumentKind
 from onetape.domain.numbers import E8, minor_to_decimal
+from onetape.domain.timestamps import NS_PER_DAY
+from onetape.execution.simulated.carrying import CarryingModel, build_carrying
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.research.run_summary import summarize_run
@@ -156,6 +158,29 @@ def test_a_conversion_on_margin_is_backed_by_its_share() -> None:
         ("buying_power", 22_750, 20_000, "USD"),
     ]
     assert cash(run) == {"USD": 20_000, "EUR": 0}
+
+
+# The same, with a euro that jumps to 3: 20,000 - 8,360 x 3 = -5,080, owed in dollars once it is
+# converted. Nothing is left then to close or convert: it stays bankrupt, which is told once.
+def test_a_debt_at_home_that_nothing_can_pay_is_told_once() -> None:
+    run, _ = run_future([*RATES[:5], 3.0, 2.9, 2.8], [*POINTS, 3_600.0], BUY, holds=True,
+                        fee_e8=500_000)  # fmt: skip
+    assert statuses(run)[3:] == [("liquidation", -5_080, 1_254), ("bankrupt", -5_080, 254)]
+    assert cash(run) == {"USD": -5_080, "EUR": 0}
+
+
+def test_a_short_contract_pays_no_borrow_fee() -> None:
+    world = make_world(
+        (EURO, flat(*[1.25] * 3)), (INDEX, flat(*[4_000] * 3)), step=NS_PER_DAY, session=1
+    )
+    terms = msgspec.structs.replace(
+        make_terms(world), conversion_e8=0, margin=make_margin(world),
+        carrying=build_carrying(CarryingModel(borrow_pct=Decimal(3)), world.instruments),
+    )  # fmt: skip
+    strategy = at_rows({0: lambda ctx: ctx.sell(INDEX.id, 1)}, instrument=INDEX.id)
+    run = run_session(world, strategy, capital=20_000, limits=RiskLimits(), terms=terms)
+    assert run.ledger().positions[INDEX.id].lots == -1
+    assert run.of_type(CashPosted) == []
 
 
 def test_isolated_margin_beside_several_currencies_is_refused_by_name() -> None:

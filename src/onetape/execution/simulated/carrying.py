@@ -2,8 +2,9 @@
 
 *Charges when*: a trading day of an instrument ends, for the nights since its last one (calendar
 days between the UTC dates of the two, so a weekend counts 3), on what was held at that last one at
-its mark. So whoever sells short on Monday and buys back on Tuesday pays one night, on Tuesday's
-end of day. Interest on cash goes by the ends of days of all instruments of a strategy.
+its mark; a contract that is sold is borrowed from nobody. So whoever sells short on Monday and buys
+back on Tuesday pays one night, on Tuesday's end of day. Interest on cash goes by the ends of days
+of all instruments of a strategy.
 
 *Ignores*: the night of the last day of a session, settlement (a night counts from the trade), rates
 that change, tiers, accruals (every day is paid at once), that brokers pay less on the proceeds of

@@ -83,6 +83,12 @@ def build_emulator(
 
 def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
     """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
+    if terms.has_legs and terms.capabilities is not None:
+        raise ConfigError(
+            "orders that a venue lacks are not held for positions with a long and a short leg",
+            where="execution.capabilities",
+            remedy="leave it out, or hold one position of each instrument",
+        )
     slippage = terms.slippage
     if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
         raise ConfigError(
