@@ -163,6 +163,29 @@ def test_inputs_of_the_tape_give_the_tape(world: int) -> None:
     assert records_of(tape) == records
 
 
+def test_what_time_alone_made_due_before_the_stop_comes_again() -> None:
+    reports = 0
+    for seed in range(8):
+        one = World(TICK_WORLDS[1], seed)
+        tape = MemoryTape()
+        session = one.open(tape)
+        session.start(int(one.timeline.columns["ts_open"].min()))
+        for heard in slice_ticks(one.timeline):
+            session.take_rows(heard)
+        before = session.events
+        if session.next_due < 2**62:
+            session.advance(session.next_due)  # a command arrives, and no tick follows
+        reports += session.events - before
+        session.stop("end", session.now + 10**9)
+        records = records_of(tape)
+        again = MemoryTape()
+        rerun = one.open(again)
+        for each in read_inputs(records):
+            give(rerun, each)
+        assert records_of(again) == records
+    assert reports
+
+
 @pytest.mark.parametrize("world", TICK_WORLDS)
 def test_goes_on_from_any_state(world: int) -> None:
     for seed in SEEDS:

@@ -32,9 +32,10 @@ def read_inputs(records: Iterable[bytes]) -> Iterator[Input]:
     """The inputs among the records of a tape, in order.
 
     An input is the first event of its record, and nothing has caused it; but the stop is the last,
-    behind what strategies have done when they heard of it. The rows of one slice have records of
-    their own, with what each of them caused between them. The last one has nothing but
-    the time of the last record, which may be of something that time alone has caused.
+    behind what strategies have done when they heard of it, and before it time comes to the record
+    in front of it. The rows of one slice have records of their own, with what each of them caused
+    between them. The last one has nothing but the time of the last record, which may be of
+    something that time alone has caused.
 
     Raises:
         DataError: A record can't be read.
@@ -61,6 +62,8 @@ def read_inputs(records: Iterable[bytes]) -> Iterator[Input]:
         if given is not None and not is_next_of_slice:
             yield from finish()
             rows, other, stuck = [], None, []
+        if isinstance(given, SessionStopped):
+            yield Input(ts)  # what time alone has made due before it
         if isinstance(given, RowHeard):
             rows.append(given)
         elif given is not None:
