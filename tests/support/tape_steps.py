@@ -103,8 +103,8 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
             return st.lists(*parts, max_size=3)
         return st.dictionaries(*parts, max_size=3)
     if isinstance(hint, types.UnionType):
-        parts = [each for each in get_args(hint) if each is not types.NoneType]
-        return st.one_of([st.none(), *map(_values, parts)])
+        parts = [st.none() if each is types.NoneType else _values(each) for each in get_args(hint)]
+        return st.one_of(parts)
     if issubclass(hint, Instrument):
         return st.sampled_from(INSTRUMENTS)
     if issubclass(hint, msgspec.Struct):

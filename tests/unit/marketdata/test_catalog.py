@@ -314,7 +314,7 @@ def test_read_bars_at_an_unknown_version_is_refused(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     write(catalog)
 
-    with pytest.raises(DataError, match="version 9 of the table"):
+    with pytest.raises(DataError, match="there is no version 9: the newest is 0"):
         catalog.read_bars(SPY.id, "1d", version=9)
 
 

@@ -70,7 +70,7 @@ def test_data_gives_records() -> None:
         ({"adjust": "split"}, "needs corporate actions"),
         ({"as_of": "soon"}, "as_of 'soon' is not"),
         ({"timeframe": "trades", "adjust": "split"}, "neither adjusted"),
-        ({"version": 7}, "version 7 of the table"),
+        ({"version": 7}, "there is no version 7: the newest is 0"),
     ],
 )
 def test_data_with_a_wrong_argument_says_which(options: dict[str, Any], message: str) -> None:

@@ -20,5 +20,5 @@ def test_event_types_are_unique_and_start_with_their_family() -> None:
     families = {name.partition(".")[0] for name in TYPES.values()}
     assert families == {
         "session", "account", "intent", "risk", "order", "position", "timer", "control",
-        "signal", "failure", "market", "feature", "connection", "venue",
+        "signal", "failure", "market", "feature", "connection", "venue", "contract",
     }  # fmt: skip
