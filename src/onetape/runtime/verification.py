@@ -279,7 +279,7 @@ class _Verifier:
                     return _blame(session, files, index, first_pair(one or b"", other or b""))
                 if index == difference.record:
                     events = list(expand(decode_record(one))) if one else []
-                    if difference.rerun not in events:
+                    if not _is_as_rerun(difference, events):
                         pair = (difference.rerun, events[0] if events else None)
                         return _blame(session, files, index, pair)
                     break
@@ -427,6 +427,14 @@ def first_pair(one: bytes, other: bytes) -> tuple[Event | None, Event | None]:
     pairs = list(zip_longest(mine, theirs))
     # As bytes: NaN never equals itself.
     return next((pair for pair in pairs if _encode(pair[0]) != _encode(pair[1])), pairs[0])
+
+
+def _is_as_rerun(difference: Difference, events: Sequence[Event]) -> bool:
+    """Whether the events of another re-run's record part from the tape as the first one's did."""
+    told = {_encode(each) for each in events}
+    if difference.rerun is None:  # where it had fewer events than the tape
+        return _encode(difference.tape) not in told
+    return _encode(difference.rerun) in told
 
 
 def _place(difference: Difference) -> str:
