@@ -95,6 +95,31 @@ def test_every_host_gives_the_value_of_the_bars_that_are_over(
         assert np.array_equal(batch, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("start", [0, T0], ids=["exact", "today"])
+def test_ticks_at_the_end_of_a_bar_belong_to_it_and_do_not_end_it(start: int) -> None:
+    """Several may have the time of the end, so only a later one shows that the bar is over."""
+    feature = Timeframed(Sma(1), "1m")
+    for seed in range(30):
+        chance = random.Random(seed)
+        times = sorted(
+            start + chance.choice((60, 60, 120, 30, 90, 180)) * SECOND
+            - chance.choice((0, 0, 1, 100, 128, 200, 300))
+            for _ in range(12)
+        )  # fmt: skip
+        ts = np.array(times, dtype=np.float64)
+        inputs = (
+            np.array([chance.uniform(90, 110) for _ in times]),
+            np.array([each - 1 for each in times], dtype=np.float64),
+            ts,
+            np.full(len(times), float(start + 3600 * SECOND)),
+        )
+        assert feature.inputs == ("close", "ts_open", "ts_close", "session_close")
+        column = compute_column(feature, inputs)
+        running = feature.start()
+        told = [running.update(*map(float, row)) for row in zip(*inputs, strict=True)]
+        np.testing.assert_array_equal(column, told)
+
+
 def test_longer_timeframe_combines_with_the_own_one() -> None:
     bars = make_bars(1, 300, missing=0)
     spread = Sma(window=5) - Timeframed(feature=Sma(window=2), timeframe="15m")

@@ -28,6 +28,8 @@ NAN = math.nan
 _TIMES = ("ts_open", "ts_close", "session_close")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _SESSION = "1d"
+_TICK_NS = 1_000
+"""What is not longer is a tick; times are float64 here, which hold 256 ns of today's."""
 
 
 class TimeframedState(State):
@@ -64,7 +66,7 @@ def update_timeframed(state: TimeframedState, *columns: float) -> float:
             fold_column(name, before, now)
             for name, before, now in zip(state.columns, state.values, inputs, strict=True)
         ]
-    if state.is_open and int(ts_close) >= end:
+    if state.is_open and int(ts_close) >= end and ts_close - ts_open > _TICK_NS:
         state.is_open = False
         state.value = state.update(state.inside, *state.values)
     return state.value
@@ -77,7 +79,8 @@ class Timeframed(Expression, frozen=True):
     volumes, last of any other column. Bars of seconds, minutes and hours (`15m`, `4h`) begin at
     whole multiples since 1970, UTC; `1d` is a trading session. A value stands from the bar on that
     ends its bar; where that one is missing, from the next one on. A bar that is not closed is never
-    seen.
+    seen. A tick ends no bar, since another one of its time may follow: the first tick
+    of the next bar shows that one is over.
 
     NaN policy: that of the feature inside.
 
@@ -221,7 +224,8 @@ class LongerBars:
             self._end([np.array([value]) for value in self._open], np.array([self._known_open]))
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         last = np.concatenate([starts[1:], [rows]]) - 1
-        known = np.where(ts_close[last] >= ends[last], last, last + 1) + self._rows
+        is_told = (ts_close[last] >= ends[last]) & (ts_close[last] - ts_open[last] > _TICK_NS)
+        known = np.where(is_told, last, last + 1) + self._rows
         shift = len(columns[0]) - rows if columns else 0
         starts, last = np.concatenate(([0], starts[1:] + shift)), last + shift
         bars = [
