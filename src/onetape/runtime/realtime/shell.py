@@ -453,14 +453,15 @@ class RealtimeShell:
 
     def _wait_seconds(self) -> float | None:
         """How long the core may wait for an input; None: until there is one."""
-        due = min(
-            self.session.next_due,
-            INT64_MAX if self._slices.next_due is None else self._slices.next_due,
-            INT64_MAX if self._stop_by is None else self._stop_by,
-        )
-        if due == INT64_MAX:
-            return None
-        return max(0.0, (due - self._clock.now()) / NS_PER_SECOND)
+        waits: list[float] = []
+        due = self.session.next_due
+        if self._slices.next_due is not None:
+            due = min(due, self._slices.next_due)
+        if due != INT64_MAX:
+            waits.append((due - self._clock.now()) / NS_PER_SECOND)
+        if self._stop_by is not None:  # patience is the machine's time, whatever the feed's is
+            waits.append((self._stop_by - perf_counter_ns()) / NS_PER_SECOND)
+        return max(0.0, min(waits)) if waits else None
 
     def _next_ts(self) -> int:
         """The time of the next input: now, and later than everything before."""
@@ -510,7 +511,7 @@ class RealtimeShell:
 
     def _begin_stop(self) -> None:
         if self._stop_by is None:
-            self._stop_by = self._clock.now() + int(self._terms.stop_seconds * NS_PER_SECOND)
+            self._stop_by = perf_counter_ns() + int(self._terms.stop_seconds * NS_PER_SECOND)
 
     def _run_clock(self) -> None:
         """What time alone makes due: slices that have waited, timers, simulated arrivals."""
@@ -552,6 +553,6 @@ class RealtimeShell:
             return ""
         if not self._terms.cancels_on_stop or not self.session.open_orders:
             return "stopped by an operator"
-        if self._clock.now() >= self._stop_by:
+        if perf_counter_ns() >= self._stop_by:
             return f"stopped by an operator; {self.session.open_orders} orders are open"
         return ""
