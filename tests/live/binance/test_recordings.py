@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -143,8 +144,9 @@ def test_recorded_book_is_the_recorded_best_bid_and_ask() -> None:
     spot = msgspec.structs.replace(SPOT, quote_currency="USDT")
     book, compared = OrderBook(), 0
 
-    async def take(delta: BookDelta) -> None:
-        book.apply(delta, spot.tick_float, spot.lot_float)
+    async def take(deltas: Sequence[BookDelta]) -> None:
+        for each in deltas:
+            book.apply(each, spot.tick_float, spot.lot_float)
 
     async def test() -> None:
         nonlocal compared
