@@ -68,8 +68,7 @@ class Guarded(Strategy):
         resting = ctx.open_orders(name)
         held = ctx.position(name)
         if held > 0 and not any(each.side is Side.SELL for each in resting):
-            trail = ctx.round_price(name, near, 1)
-            ctx.order(name, Side.SELL, held, trail=trail, reduce_only=True)
+            ctx.order(name, Side.SELL, held, trail=max(0.01, round(near, 2)), reduce_only=True)
         elif held <= 0 and not resting:
             ctx.bracket(
                 name, Side.BUY, 8,

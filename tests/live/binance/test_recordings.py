@@ -175,8 +175,8 @@ def test_new_snapshot_is_told_as_what_has_changed() -> None:
     def update(first: int, last: int, *bids: list[str]) -> dict[str, Any]:
         return {"E": last, "U": first, "u": last, "b": list(bids), "a": []}
 
-    async def take(delta: BookDelta) -> None:
-        told.append(delta)
+    async def take(deltas: Sequence[BookDelta]) -> None:
+        told.extend(deltas)
 
     async def test() -> None:
         snapshots = [

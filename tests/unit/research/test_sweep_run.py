@@ -219,18 +219,20 @@ def test_tables_do_not_depend_on_workers_or_interruptions(
     plan = plan_wave("fast=2:9:1", "slow=4:12:2", "quantity=1,2", where="fast + slow != 9")
     wanted = tables(run_fake(plan).directory)
 
+    # Drawn at once: how often a run is interrupted hangs on the timing of its threads.
+    runs = data.draw(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 60)), max_size=6), "runs")
     directory: Path | None = None
-    while True:
-        workers = data.draw(st.integers(1, 3), "workers")
-        host = FakeHost(interrupt_at=data.draw(st.integers(0, 60), "interrupt_at"))
+    for workers, interrupt_at in runs:
+        host = FakeHost(interrupt_at=interrupt_at)
         try:
-            result = run_fake(plan, host.build, workers=workers, resume=directory)
+            run_fake(plan, host.build, workers=workers, resume=directory)
         except SweepInterrupted as error:
             directory = error.directory
         except KeyboardInterrupt:
             assert not list(Path("runs").glob("*sweep*/parts/*.parquet")) or directory is not None
         else:
             break
+    result = run_fake(plan, resume=directory)
     assert tables(result.directory) == wanted
     assert not (result.directory / "parts").exists()
 
