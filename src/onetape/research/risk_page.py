@@ -59,7 +59,7 @@ def render_risk_page(found: RiskReplay) -> str:
     """The whole page; it needs neither a network nor a script."""
     title = f"Other limits on session {found.session}"
     counts = "".join(f"<p>{escape(line)}</p>" for line in tell_counts(found))
-    head = "".join(f"<th>{name}</th>" for name in ORDER_COLUMNS)
+    head = "".join(f'<th class="left">{name}</th>' for name in ORDER_COLUMNS)
     rows = "".join(f"<tr>{_cells(order_row(each))}</tr>" for each in found.differing)
     table = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
     return render_still_page(

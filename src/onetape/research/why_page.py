@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ _WIDTH, _HEIGHT, _MARGIN = 1100, 320, 14
 _AROUND_ROWS = 30
 """Rows of the instrument that are drawn before the first moment and after the last."""
 _POINTS_MAX = 2000
+_LABEL_WIDTH = 40
 _STYLE = """
 svg { width: 100%; height: auto; display: block; }
 svg .price { fill: none; stroke: var(--soft); stroke-width: 1.5; }
@@ -46,7 +48,8 @@ def render_why(chain: Chain, links: list[Link], timeline: Timeline) -> str:
         f'<td class="left">{escape(link.kind)}</td><td class="story">{escape(link.text)}</td></tr>'
         for number, link in enumerate(links, 1)
     )
-    head = "".join(f"<th>{name}</th>" for name in ("", "seq", "time, UTC", "what", "story"))
+    named = "".join(f'<th class="left">{name}</th>' for name in ("time, UTC", "what", "story"))
+    head = f"<th></th><th>seq</th>{named}"
     story = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
     return render_still_page(
         title,
@@ -90,10 +93,12 @@ def _picture(links: list[Link], timeline: Timeline) -> str:
     moments: dict[int, list[int]] = {}
     for number, link in enumerate(links, 1):
         moments.setdefault(link.ts, []).append(number)
-    dots = ""
+    dots, level, label_x = "", 0, -math.inf
     for moment, numbers in moments.items():
         at = min(max(int(np.searchsorted(ts, moment, side="right")) - 1, 0), len(ts) - 1)
         x, y = across(moment), down(float(close[at]))
+        level = level + 1 if x - label_x < _LABEL_WIDTH else 0  # one below the other, where near
+        label_x = x
         kinds = {links[number - 1].kind.partition(".")[0] for number in numbers}
         denied = any(links[number - 1].kind == "risk.denied" for number in numbers)
         marked = " risk" if denied else " failure" if "failure" in kinds else ""
@@ -103,7 +108,7 @@ def _picture(links: list[Link], timeline: Timeline) -> str:
             f'<g class="moment{marked}"><title>{escape(hint)}</title>'
             f'<line x1="{x}" y1="{_MARGIN}" x2="{x}" y2="{_HEIGHT - _MARGIN}"/>'
             f'<circle cx="{x}" cy="{y}" r="5"/>'
-            f'<text x="{x + 4}" y="{_MARGIN + 8}">{named}</text></g>'
+            f'<text x="{x + 4}" y="{_MARGIN + 8 + 14 * level}">{named}</text></g>'
         )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
