@@ -103,7 +103,7 @@ def build_compiled_host(timeline: Timeline, spec: StrategySpec, config: SessionC
     """
     from onetape.runtime.compiled.host import CompiledHost
 
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     return CompiledHost(timeline, spec, terms, config.risk.limits())
 
 

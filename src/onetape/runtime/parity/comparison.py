@@ -9,10 +9,9 @@ from itertools import zip_longest
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
-from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import Intent, OrderIntent
-from onetape.domain.venue import RowHeard
-from onetape.marketdata.session_rows import read_rows
+from onetape.marketdata.timeline import Timeline
 from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
@@ -74,24 +73,26 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return sum(each.amount for each in self.differences if cause in (None, each.cause))
 
 
-def compare_paths(
-    session: SessionPaths, backtest: SessionPaths, instruments: Sequence[Instrument]
-) -> Comparison:
-    """Compare two sessions over the same bars.
+def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timeline) -> Comparison:
+    """Compare two sessions over the same rows.
+
+    Args:
+        session: As it went.
+        backtest: As it went at the simulated venue.
+        timeline: The rows, whenever they were heard.
 
     Raises:
-        InvariantBroken: The bars are others, or the causes don't sum to the difference of the
+        InvariantBroken: The rows are others, or the causes don't sum to the difference of the
             books: something of ours is wrong.
     """
-    if _timeless(session.bars) != _timeless(backtest.bars):
-        raise InvariantBroken("two sessions are compared that have not seen the same bars")
-    by_id = {each.id: each for each in instruments}
+    if session.digest != backtest.digest:
+        raise InvariantBroken("two sessions are compared that have not seen the same rows")
+    by_id = {each.id: each for each in timeline.tradable}
     marks: dict[InstrumentId, InstrumentMarks] = {}
-    rows = read_rows(instruments, session.bars)
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(by_id[instrument], rows)
+            marks[instrument] = InstrumentMarks(by_id[instrument], timeline)
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -142,10 +143,6 @@ def compare_paths(
     return Comparison(
         strategies=tuple(strategies), partings=tuple(partings), differences=tuple(differences)
     )
-
-
-def _timeless(rows: Sequence[RowHeard]) -> list[RowHeard]:
-    return [each.known_at(0) for each in rows]
 
 
 def _nothing() -> OrderPath:

@@ -43,7 +43,6 @@ from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.loading import check_footings, load_market_data
-from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
@@ -84,11 +83,11 @@ from onetape.runtime.runner import Runner
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
+from onetape.runtime.sessions.laid_features import compute_laid_features
 from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
 from onetape.runtime.sessions.tape_choice import create_tape
-from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import (
     build_emulator,
     build_venue,
@@ -220,7 +219,7 @@ def run_backtest(
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
     check_footings(timeline, config.data.files)
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     if terms.has_legs:
         timeline = timeline.with_legs()
     if terms.marks_closing_side:
@@ -290,14 +289,16 @@ def build_spec(config: StrategyConfig) -> StrategySpec:
     )
 
 
-def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> VenueTerms:
-    """What the simulated venue does with the orders of a session.
+def build_terms(
+    config: ExecutionConfig, seed: int, instruments: Sequence[Instrument]
+) -> VenueTerms:
+    """What the simulated venue does with the orders of a session on these instruments.
 
     Raises:
         ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
             margin does not fit them.
     """
-    ids = tuple(each.id for each in timeline.instruments)
+    ids = tuple(each.id for each in instruments)
     unknown = config.fill.unknown(ids)
     if unknown is not None:  # of instruments that no configuration names
         raise ConfigError(
@@ -307,12 +308,12 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
     ratio = config.max_volume_ratio
     fees = config.fee_model()
     has_legs = config.position_mode == "hedging"
-    legs = make_legs(timeline.instruments) if has_legs else ()
-    margin = build_agreement(config.margin, timeline.instruments)
+    legs = make_legs(instruments) if has_legs else ()
+    margin = build_agreement(config.margin, instruments)
     if margin is not None:
         margin = msgspec.structs.replace(margin, schedules=spread_to_legs(margin.schedules, legs))
-    schedules = {each.id: build_fee_schedule(fees, each) for each in timeline.instruments}
-    fills = {each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments}
+    schedules = {each.id: build_fee_schedule(fees, each) for each in instruments}
+    fills = {each.id: config.fill.terms(each, config.limit_fill) for each in instruments}
     return VenueTerms(
         fees=spread_to_legs(schedules, legs),
         slippage=build_slippage(config.slippage_model()),
@@ -323,7 +324,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         limit_slippage=config.limit_slippage,
         fills=spread_to_legs(fills, legs),
         carrying=(
-            build_carrying(config.carrying.model(), timeline.instruments)
+            build_carrying(config.carrying.model(), instruments)
             if config.carrying is not None
             else None
         ),
@@ -941,8 +942,8 @@ def compute_features(
             return {}
         check_slice_features(strategy, features)
         single, crossing = split_cross_sections(dict(features))
-        if timeline.kind != "bars":
-            return compute_tick_features(timeline, single, crossing, instruments)
+        if timeline.is_laid_aside:
+            return compute_laid_features(timeline, single, crossing, instruments)
         if len(timeline.instruments) == 1:
             merged = compute_feature_columns(single, timeline.columns)
             for feature, cross in crossing.items():
