@@ -287,6 +287,12 @@ BRACKETS: list[tuple[str, dict[str, Any], list[Prices], list[Numbered], list[str
     ("trailing loss", {"stop_loss": None, "trail": 3},
         [FLAT, (100, 108, 100, 108), (107, 107, 104, 104)],
         [("1", 10, 100), ("3", -10, 105)], ["2"]),
+    ("trailing loss behind a limit entry, high before or after",
+        {"limit": 98, "stop_loss": None, "trail": 5}, [(100, 109, 97, 100), (100, 100, 96, 96)],
+        [("1", 10, 98)], []),
+    ("trailing loss behind a limit entry, close above it",
+        {"limit": 98, "stop_loss": None, "trail": 5}, [(100, 109, 97, 104), (104, 104, 96, 96)],
+        [("1", 10, 98), ("3", -10, 99)], ["2"]),
 ]
 # fmt: on
 
