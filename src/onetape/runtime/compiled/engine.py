@@ -1367,7 +1367,10 @@ def _add_other_instruments(engine: Engine, here: int, side: int, replaced: int) 
         lots = engine.position_lots[name]
         if name == here or (lots == 0 and buys[name] == 0 and sells[name] == 0):
             continue
-        price = engine.mark[name] * engine.instrument_factor[name]
+        mark = engine.mark[name]
+        if mark == 0:
+            mark = _find_dearest(engine, name)
+        price = mark * engine.instrument_factor[name]
         gross += compute_worst_lots(lots, buys[name], sells[name]) * price
         ends = buys[name] if side > 0 else sells[name]
         net += (lots + side * ends) * price
@@ -1377,6 +1380,18 @@ def _add_other_instruments(engine: Engine, here: int, side: int, replaced: int) 
         sells[engine.order_instrument[slot]] = 0
     engine.order.other_gross_notional = gross
     engine.order.other_net_notional = net
+
+
+@compiled
+def _find_dearest(engine: Engine, instrument: int) -> int:
+    """The highest price (ticks) of the orders in an instrument that has no mark yet."""
+    dearest = 0
+    for at in range(engine.open_count):
+        slot = engine.open_slots[at]
+        if engine.order_instrument[slot] == instrument and not engine.order_reduce_only[slot]:
+            limit = engine.order_limit[slot]
+            dearest = max(dearest, limit if limit != 0 else engine.order_stop[slot])
+    return dearest
 
 
 @compiled
