@@ -202,7 +202,7 @@ class MarginDesk:
 
     def _short_option(self, option: OptionContract, lots: int, premium: int) -> int:
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
-        price = ticks * option.tick_minor
+        price = ticks * option.tick_minor or option.strike  # at the money where nothing is known
         underlying = -(-price * lots * option.top // option.bottom) + lots * option.cash
         strike = -(-option.strike * lots * option.unit_top // option.unit_bottom)
         beyond = max(0, option.right_sign * (strike - underlying))
