@@ -203,10 +203,9 @@ class ContractDesk:
         cost = intent.lots * option.lot_cost
         unit = option.instrument.quote_currency
         exchange = runner.exchange
-        if exchange is not None and unit != exchange.home:
-            if not exchange.holds:
-                cost = -exchange.to_home(unit, -cost)
-                cost, unit = cost + exchange.compute_cost(cost), exchange.home
+        if exchange is not None and unit != exchange.home and not exchange.holds:
+            cost = -exchange.to_home(unit, -cost)
+            cost, unit = cost + exchange.compute_cost(cost), exchange.home
         if cost and self._desk.is_cash_account:
             free = self._desk.free_cash(runner, unit)
             if cost > free:

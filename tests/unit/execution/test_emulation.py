@@ -298,9 +298,7 @@ def test_day_order_ends_with_its_session_where_no_bar_of_it_comes_any_more() -> 
 
     bars = make_columns(flat(100, 100, 100, 110, 110), session=3)
     rows = {name: np.delete(column, [1, 2]) for name, column in bars.items()}
-    done = run_session(
-        make_timeline((EQUITY, rows)), at_rows({0: enter}), capabilities=PLAIN
-    )
+    done = run_session(make_timeline((EQUITY, rows)), at_rows({0: enter}), capabilities=PLAIN)
     assert tell(done) == ["0 1 held for stop", "2 1 expired: time in force"]
 
 
