@@ -1030,6 +1030,10 @@ class OrderDesk:
         """
         log, source = self._log, self._runners[order.source]
         free = self.free_cash(source, source.ledger.currency)
+        needs = self.margin_needs(source)
+        if needs is not None:  # what backs positions and orders stays
+            needed, power = needs
+            free = min(free, power - needed)
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
             return
