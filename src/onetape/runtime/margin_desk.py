@@ -142,8 +142,8 @@ class MarginDesk:
             price = ticks if name == instrument else 0
             price = price or self._market.mark_ticks(self._index[name])
             if not price:
-                inverse = self._instruments[name].is_inverse
-                price = find_dearest(orders, runner.name, name, is_inverse=inverse)
+                is_inverse = self._instruments[name].is_inverse
+                price = find_dearest(orders, runner.name, name, is_inverse=is_inverse)
             lots = runner.ledger.positions[name].lots
             most = self._initial(runner, name, lots + buys.get(name, 0), price)
             least = self._initial(runner, name, lots - sells.get(name, 0), price)

@@ -46,7 +46,7 @@ from onetape.domain.orders import (
 )
 from onetape.domain.postings import PostingKind
 from onetape.execution.gateway import Capabilities
-from onetape.execution.oms import Oms, Order, find_dearest
+from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
     compute_affordable_lots,
@@ -608,21 +608,12 @@ class OrderDesk:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            price = self._lot_price(runner, name)
+            mark = self._market.mark_ticks(self._index[name])
+            price = runner.lot_notional(name, mark, self._oms.open.values())
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
         return gross, net
-
-    def _lot_price(self, runner: Runner, name: InstrumentId) -> int:
-        """Notional of a lot at its mark, else at the dearest price of the orders in it."""
-        position = runner.ledger.positions[name]
-        ticks = self._market.mark_ticks(self._index[name]) or find_dearest(
-            self._oms.open.values(), runner.name, name, is_inverse=position.inverse_factor != 0
-        )
-        if not ticks:
-            return 0
-        return compute_notional(1, ticks, position.factor, position.inverse_factor)
 
     def _others_at_home(
         self,
@@ -642,7 +633,8 @@ class OrderDesk:
             if name == line.instrument.id:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
-            lot = self._lot_price(runner, name)
+            mark = self._market.mark_ticks(self._index[name])
+            lot = runner.lot_notional(name, mark, self._oms.open.values())
             lot = -exchange.to_home(instrument.settlement_currency, -lot)
             gross += compute_worst_lots(position.lots, buys, sells) * lot
             net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
@@ -1042,6 +1034,10 @@ class OrderDesk:
         """
         log, source = self._log, self._runners[order.source]
         free = self.free_cash(source, source.ledger.currency)
+        needs = self.margin_needs(source)
+        if needs is not None:  # what backs positions and orders stays
+            needed, power = needs
+            free = min(free, power - needed)
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
             return
