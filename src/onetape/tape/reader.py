@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -211,7 +212,7 @@ class SqliteTapeReader(BlockReader):
     def blocks(self, first_seq: int = 0) -> Iterator[Block]:
         """The blocks, in order."""
         # A few blocks a query: no read transaction stays open, so the writer's WAL can't grow.
-        number = -1
+        number = self._find_before(first_seq) if first_seq > 0 else -1
         while rows := self._fetch_rows(
             "block", "number > ? AND last_seq >= ? ORDER BY number", (number, first_seq), _BLOCKS
         ):
@@ -221,6 +222,19 @@ class SqliteTapeReader(BlockReader):
                     raise self._unreadable(f"block {block.number} stands behind block {number}")
                 number = block.number
                 yield block
+
+    def _find_before(self, seq: int) -> int:
+        """The number of the newest block that ends before `seq`; -1: there is none.
+
+        Looked for by halves: a scan would read the whole file.
+        """
+        newest = self._last_block()
+
+        def find_end(number: int) -> int:
+            found = self._fetch(Block, "block", "number >= ? ORDER BY number", number)
+            return found.last_seq if found is not None else INT64_MAX
+
+        return bisect_left(range(newest.number + 1 if newest else 0), seq, key=find_end) - 1
 
     def _last_block(self) -> Block | None:
         return self._fetch(Block, "block", "number >= ? ORDER BY number DESC", 0)
