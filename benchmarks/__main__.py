@@ -8,6 +8,7 @@ from benchmarks.calibration import ADDITIONS, REFERENCE_SECONDS, measure_calibra
 from benchmarks.data import print_data, run_data
 from benchmarks.features import print_features, run_features
 from benchmarks.live import print_live
+from benchmarks.paper_sessions import print_paper_sessions, run_paper_sessions
 from benchmarks.python_host import run_python_host
 from benchmarks.tape import run_tape
 from benchmarks.tick_sessions import print_tick_sessions, run_tick_sessions
@@ -42,6 +43,8 @@ def main() -> None:
     print_ticks(run_ticks())
     print()
     print_tick_sessions(run_tick_sessions())
+    print()
+    print_paper_sessions(run_paper_sessions())
     print()
     print_live()
 

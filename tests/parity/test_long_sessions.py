@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from onetape.domain.errors import DataError
 from onetape.domain.instrument import make_equity
 from onetape.domain.market import QuoteTick, TradeTick
 from onetape.domain.timestamps import NS_PER_DAY
 from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand, RowHeard, TickHeard
+from onetape.research.artifacts import load_run
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.parity import sentinel
 from onetape.runtime.parity.sentinel import check_parity
@@ -99,6 +101,15 @@ def make_paper_run(run_dir: Path, kind: str, slices: int) -> Path:
     session.stop("stopped by an operator", session.now + 1)
     tape.close()
     return run_dir / "tape.db"
+
+
+def test_session_without_a_row_verifies_and_the_rest_says_that_it_has_none(tmp_path: Path) -> None:
+    tape = make_paper_run(tmp_path / "run", "1m", 0)
+    found = verify_tape(tape)
+    assert found.verdict is Verdict.IDENTICAL, found.what
+    for read in (check_parity, lambda _: load_run(tape.parent, tmp_path)):
+        with pytest.raises(DataError, match="the tape holds no bar yet"):
+            read(tape)
 
 
 def verify(tape: Path) -> None:
