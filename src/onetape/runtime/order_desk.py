@@ -788,6 +788,10 @@ class OrderDesk:
         """Whether the kill switch is set."""
         return self._kill_switch.active
 
+    def pausers(self, strategy: str) -> list[str]:
+        """Who pauses a strategy besides the kill switch."""
+        return self._controls.pausers(strategy) if self._controls is not None else []
+
     def is_paused(self, strategy: str) -> bool:
         """Whether a strategy may only reduce what it holds."""
         controls = self._controls
