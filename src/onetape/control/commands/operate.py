@@ -50,6 +50,7 @@ def status(
     print(f"{answer['now'][:19]}Z, {answer[what]:,} {what}, {answer['open_orders']} open orders")
     for each in answer["down"]:
         print(f"DOWN: {each}")
+    _print_missed(answer["actions"])
     print_table(
         ["strategy", "state", ">equity", ">cash", "positions"],
         [
@@ -120,6 +121,31 @@ def kill(
     It works while a strategy is stuck, which is taken out then.
     """
     _command(session, runs, {"action": "unkill" if off else "kill", "reason": reason})
+
+
+def actions(
+    session: SessionArgument = None,
+    *,
+    runs: RunsOption = _RUNS,
+    as_json: JsonOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Read the corporate actions anew, and show which are ahead of a session."""
+    answer = _ask(session, runs, {"action": "actions"})
+    if as_json:
+        print_json(dict(answer))
+        return
+    for each in answer["ahead"]:
+        print(each)
+    print(f"{len(answer['ahead'])} ahead")
+    _print_missed(answer)
+
+
+def _print_missed(agenda: Mapping[str, Any]) -> None:
+    for each in agenda["missed"]:
+        print(f"MISSED: {each} (it was announced behind its first row, and is not applied)")
+    if agenda["problem"]:
+        print(f"CORPORATE ACTIONS: {agenda['problem']}")
 
 
 def _command(session: str | None, runs: Path, asked: Mapping[str, str]) -> None:

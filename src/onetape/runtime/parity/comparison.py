@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 import msgspec
@@ -13,7 +13,7 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import Intent, OrderIntent
 from onetape.domain.venue import RowHeard
 from onetape.marketdata.session_rows import read_rows
-from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
+from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order, sum_gains
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
 Pair = tuple[OrderPath | None, OrderPath | None]
@@ -91,7 +91,7 @@ def compare_paths(
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(by_id[instrument], rows)
+            marks[instrument] = InstrumentMarks(by_id[instrument], rows, session.actions)
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -100,7 +100,8 @@ def compare_paths(
             for (owner, instrument), lots in paths.lots.items()
             if owner == strategy and lots
         )
-        return paths.cash[strategy] - paths.capital[strategy] + held
+        booked = paths.cash[strategy] + paths.receivable[strategy] - paths.capital[strategy]
+        return booked + held
 
     strategies: list[StrategyParity] = []
     partings: list[Parting] = []
@@ -126,6 +127,7 @@ def compare_paths(
                 )
                 for each in shares
             ]  # fmt: skip
+        found += _explain_actions(name, session, backtest, found, marks_of)
         results = worth(session, name), worth(backtest, name)
         residual = results[0] - results[1] - sum(each.amount for each in found)
         if residual:
@@ -142,6 +144,36 @@ def compare_paths(
     return Comparison(
         strategies=tuple(strategies), partings=tuple(partings), differences=tuple(differences)
     )
+
+
+def _explain_actions(
+    strategy: str,
+    session: SessionPaths,
+    backtest: SessionPaths,
+    found: Sequence[OrderDifference],
+    marks_of: Callable[[InstrumentId], InstrumentMarks],
+) -> Iterator[OrderDifference]:
+    """What corporate actions have made of positions that were others on the two sides.
+
+    That is what they have booked, less what the lots that they scaled are counted for already.
+    """
+    lines = {line: None for each in (session, backtest) for line in each.adjusted}
+    for line in lines:
+        if line[0] != strategy:
+            continue
+        marks, amount = marks_of(line[1]), 0
+        for sign, paths in ((1, session), (-1, backtest)):
+            lots, cash = paths.adjusted.get(line, (0, 0))
+            amount += sign * (lots * marks.newest * marks.factor + cash)
+            own = [each.order for each in _decided(line, paths)]
+            own += [each for each in paths.closings if each.line == line]
+            amount += sign * sum(sum_gains(each, marks) for each in own if each is not None)
+        amount -= sum(each.amount for each in found if each.instrument == line[1])
+        if amount:
+            yield OrderDifference(
+                cause=Cause.ACTION, strategy=strategy, instrument=line[1], lots=0, amount=amount,
+                session=None, backtest=None,
+            )  # fmt: skip
 
 
 def _timeless(rows: Sequence[RowHeard]) -> list[RowHeard]:

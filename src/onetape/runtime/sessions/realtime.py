@@ -148,6 +148,7 @@ class RealtimeSession:
         session: Its id.
         actions: The corporate actions that it has met, in order.
         now: The time of its newest input, or up to which it has advanced, ns UTC.
+        ts_start: When it began, ns UTC.
 
     Raises:
         ConfigError: Something is asked for that a realtime session does not carry.
@@ -235,7 +236,7 @@ class RealtimeSession:
             )  # fmt: skip
         self.actions: list[CorporateAction] = []
         self.now = 0
-        self._ts_start = 0
+        self.ts_start = 0
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         index = index_of(self._rows.tradable)
@@ -288,7 +289,7 @@ class RealtimeSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        self.now = self._ts_start = ts
+        self.now = self.ts_start = ts
         if self._venue_desk is not None:
             self._venue_desk.doubt()
         self.pipeline.start(self._header(), deposits, ts)
@@ -356,7 +357,7 @@ class RealtimeSession:
     def look_since(self) -> int:
         """From when on fills may be unknown, ns UTC."""
         since = self._venue_desk.look_since if self._venue_desk is not None else 0
-        return since or self._ts_start
+        return since or self.ts_start
 
     @property
     def strategies(self) -> Sequence[str]:
@@ -436,7 +437,7 @@ class RealtimeSession:
         return RealtimeState(
             version=STATE_VERSION,
             now=self.now,
-            ts_start=self._ts_start,
+            ts_start=self.ts_start,
             log=self._log.save(),
             market=self._market.save(),
             features={name: each.live.save() for name, each in self.runners.items()},
@@ -464,7 +465,7 @@ class RealtimeSession:
                 f"{STATE_VERSION}",
                 remedy="go on with the onetape that the session ran on",
             )
-        self.now, self._ts_start = state.now, state.ts_start
+        self.now, self.ts_start = state.now, state.ts_start
         self._market.load(state.market)
         self._rows.load(state.standing)
         self._log.restore(state.log)
