@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,26 @@ import pytest
 
 from onetape.domain.events import OrderCanceled, Payload, PositionAdjusted, SignalRecorded
 from onetape.domain.market import CorporateAction
-from onetape.domain.venue import Discrepancy
+from onetape.domain.venue import BarClosed, Discrepancy, VenueSnapshot
 from onetape.runtime.parity.sentinel import check_parity
 from onetape.runtime.verification import Verdict, verify_tape
 from onetape.tape.reader import SqliteTapeReader
-from tests.support.alpaca_venue import AAPL, ACCOUNT, LocalAlpaca, local_alpaca
-from tests.support.live_sessions import WARM_UP, RunningSession, make_config, start
+from tests.support.alpaca_venue import AAPL, ACCOUNT, KEY, SECRET, LocalAlpaca, local_alpaca
+from tests.support.live_processes import LiveProcess, threaded_alpaca, write_config
+from tests.support.live_sessions import WARM_UP, start
 from tests.support.shared_data import needs_shared
-from tests.support.split_days import ACTIONS, BEFORE, BEHIND, HOLDS, MONDAY_OPEN, make_split_days
+from tests.support.split_days import (
+    ACTIONS,
+    BEFORE,
+    FRIDAY_CLOSE,
+    HOLDS,
+    MINUTE,
+    MONDAY_OPEN,
+    make_split_days,
+)
 
 pytestmark = needs_shared
+HOUR = 60 * MINUTE
 
 
 def settings(folder: Path, **live: Any) -> dict[str, Any]:
@@ -52,21 +64,28 @@ def check_books(world: LocalAlpaca, status: Any) -> None:
     assert mine["cash"] - 50_000 == pytest.approx(cash - 100_000, abs=1e-6)
 
 
-def play_through(mode: str, folder: Path, *, rows_late: int = 0, bars: int = BEHIND) -> Path:
+def play_through(mode: str, folder: Path, *, rows_late: int = 0, bars: int = 12) -> Path:
     run_dir = folder / mode
 
     async def run() -> None:
         async with local_alpaca(make_split_days()) as world:
             world.exchange.rows_late = rows_late
             session = await start(world, mode, run_dir, **settings(folder))
-            await session.play(BEFORE - WARM_UP - 2)
-            for _ in range(bars):
-                before = world.exchange.rows_played
-                if rows_late and before <= BEFORE + rows_late:
-                    await world.player.play_rows(1)
-                    await session.until(before - 1)
+            await session.play(BEFORE - WARM_UP - 8)
+            if rows_late:  # books differ for some time
+                world.player.barriers.remove(session.agree)
+            while world.exchange.rows_played < BEFORE + bars:
+                if mode == "live" and world.exchange.rows_played == BEFORE:
+                    await world.player.play_until(MONDAY_OPEN - HOUR)
+                    nothing = {"ahead": [], "missed": [], "problem": ""}
+                    await session.until(0, open_orders=0, actions=nothing)
+                if not rows_late or world.exchange.rows_played > BEFORE + 3:
+                    await session.play(1)
                     continue
-                await session.play(1)
+                came = (await session.ask("status"))["bars"]
+                await world.player.play_rows(1)
+                await session.until(came + 1)
+                await asyncio.sleep(0.5)  # some looks
             if mode == "live":
                 await asyncio.sleep(0.6)  # some looks
                 now = await session.until(0, paused=[])
@@ -100,3 +119,61 @@ def test_session_holds_through_a_split(tmp_path: Path, mode: str) -> None:
     parity = check_parity(run_dir / "tape.db")
     assert parity.comparison is not None
     assert parity.exit_code == 0, parity
+
+
+def test_broker_that_adjusts_late_stops_nothing(tmp_path: Path) -> None:
+    """For two minutes it shows 11 shares at prices of 77: that is waited for."""
+    run_dir = play_through("live", tmp_path, rows_late=2)
+    payloads = read_payloads(run_dir)
+    looks = [{each.instrument: each.lots for each in one.positions}[AAPL.id]
+             for one in payloads if isinstance(one, VenueSnapshot) and one.positions]  # fmt: skip
+    at = next(number for number, each in enumerate(payloads) if isinstance(each, CorporateAction))
+    behind = [each for each in payloads[at:] if isinstance(each, VenueSnapshot)]
+    assert [each.lots for each in behind[0].positions] == [11]
+    assert looks[-1] > 11
+    assert not [each for each in payloads if isinstance(each, Discrepancy)]
+    assert verify_tape(run_dir / "tape.db").verdict is Verdict.IDENTICAL
+
+
+def test_broker_that_adjusts_early_pauses_until_the_day(tmp_path: Path) -> None:
+    """Before our books have it nobody can know that it is the split: nothing opens until then."""
+    run_dir = play_through("live", tmp_path, rows_late=-3)
+    found = [each for each in read_payloads(run_dir) if isinstance(each, Discrepancy)]
+    assert [(each.ours, each.theirs, each.is_resolved) for each in found] == [
+        (11, 77, False), (0, 0, True)
+    ]  # fmt: skip
+    assert verify_tape(run_dir / "tape.db").verdict is Verdict.IDENTICAL
+
+
+def test_killed_before_a_split_it_is_carried_out_at_the_return(tmp_path: Path) -> None:
+    """It takes place between the bars that were missed: those before and those behind it."""
+    sections = settings(tmp_path)
+    with threaded_alpaca(make_split_days(), 20) as world:
+        changes = {
+            "data.corporate_actions": sections["data"]["corporate_actions"],
+            "strategies": sections["strategies"], "live.look_seconds": 0.2,
+        }  # fmt: skip
+        write_config(tmp_path / "live.json", world.world.server.rest_url, **changes)
+        keys = {"LOCAL_KEY": KEY, "LOCAL_SECRET": SECRET, **os.environ}
+        first = LiveProcess(tmp_path, "live.json", **keys)
+        came = first.until_trading(1)["bars"]
+        now: Mapping[str, Any] = {}
+        for number in range(1, BEFORE - 20 - 4 + 1):
+            world.play_slices(1)
+            now = first.until_trading(came + number)
+            time.sleep(0.05)  # an order leaves before the next bar
+        assert now["strategies"]["holds"]["positions"] == {AAPL.id: 11}
+        first.kill()
+        world.play_slices(4 + 3)
+        second = LiveProcess(tmp_path, "--resume", str(first.run_dir), **keys)
+        now = second.until_trading(came + BEFORE - 20 + 3)
+        assert now["strategies"]["holds"]["positions"] == {AAPL.id: 77}
+        world.play_slices(2)
+        second.until_trading(came + BEFORE - 20 + 5)
+        assert second.stop() == 0
+    payloads = read_payloads(first.run_dir)
+    at = next(number for number, each in enumerate(payloads) if isinstance(each, CorporateAction))
+    bars = [each for each in payloads[:at] if isinstance(each, BarClosed)]
+    assert [bars[-1].ts_close, bars[-1].is_history] == [FRIDAY_CLOSE, True]
+    found = verify_tape(first.run_dir / "tape.db")
+    assert found.verdict is Verdict.IDENTICAL, found.what

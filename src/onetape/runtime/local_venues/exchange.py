@@ -100,7 +100,8 @@ class LocalExchange:
         instruments: By the venue's symbol.
         halted: Symbols that don't trade; see `halt`.
         updates: How many things it has said of orders.
-        rows_late: So many rows late are corporate actions carried out.
+        rows_late: So many rows later than their time are corporate actions carried out; negative:
+            earlier.
         split_fill: Parts (lots) in which a fill is told; None: in one. For storms of small fills.
 
     Raises:
@@ -262,8 +263,9 @@ class LocalExchange:
 
     def _adjust(self, action: CorporateAction) -> None:
         """Orders are gone first; then every account and the mark are adjusted."""
-        self._deliver(action.ts_known)
-        self.now = max(self.now, action.ts_known)
+        if not self.rows_late:
+            self._deliver(action.ts_known)
+            self.now = max(self.now, action.ts_known)
         instrument = self._by_id[action.instrument]
         if not action.kind.is_cash:
             for report in self._venue.cancel_all(action.instrument, action.kind.value):
