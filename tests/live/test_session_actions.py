@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from onetape.control.cli import app
+from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderCanceled, Payload, PositionAdjusted, SignalRecorded
 from onetape.domain.market import CorporateAction
 from onetape.domain.venue import BarClosed, Discrepancy, VenueSnapshot
 from onetape.runtime.parity.sentinel import check_parity
+from onetape.runtime.realtime import shell
 from onetape.runtime.verification import Verdict, verify_tape
 from onetape.tape.reader import SqliteTapeReader
 from tests.support.alpaca_venue import AAPL, ACCOUNT, KEY, SECRET, LocalAlpaca, local_alpaca
@@ -43,7 +47,8 @@ def settings(folder: Path, **live: Any) -> dict[str, Any]:
         "data": {"source": "alpaca", "timeframe": "1m", "instruments": [AAPL.id],
                  "corporate_actions": str(folder / "actions.csv"), "path": str(folder)},
         "strategies": [{"name": "holds", "path": str(folder / "holds.py"), "capital": 50_000}],
-        "live": {"look_seconds": 0.2, "power_loss": False, "foreign_cash": "stop", **live},
+        "live": {"look_seconds": 0.2, "power_loss": False, "foreign_cash": "stop",
+                 "stop_seconds": 1, **live},
     }  # fmt: skip
 
 
@@ -177,3 +182,94 @@ def test_killed_before_a_split_it_is_carried_out_at_the_return(tmp_path: Path) -
     assert [bars[-1].ts_close, bars[-1].is_history] == [FRIDAY_CLOSE, True]
     found = verify_tape(first.run_dir / "tape.db")
     assert found.verdict is Verdict.IDENTICAL, found.what
+
+
+def bring(folder: Path, text: str) -> None:
+    """Into the catalog, as an operator does while the session runs."""
+    file = folder / "new.csv"
+    file.write_text(text)
+    told = CliRunner().invoke(app, [
+        "data", "import-records", str(file), "--kind", "corporate_actions",
+        "--catalog", str(folder / "catalog"), "--whole",
+    ])  # fmt: skip
+    assert told.exit_code == 0, told.output
+
+
+def from_catalog(folder: Path) -> dict[str, Any]:
+    sections = settings(folder)
+    sections["data"] |= {"corporate_actions": "catalog", "path": str(folder / "catalog")}
+    return sections
+
+
+DIVIDEND, SPLIT = ACTIONS.splitlines(keepends=True)[1:]
+HEAD = ACTIONS.splitlines(keepends=True)[0]
+
+
+def test_actions_that_the_catalog_gets_while_it_runs_are_read_at_an_operators_word(
+    tmp_path: Path,
+) -> None:
+    """What is wrong there is told, and those of before are waited for on."""
+    bring(tmp_path, HEAD + DIVIDEND)
+
+    async def run() -> None:
+        async with local_alpaca(make_split_days()) as world:
+            session = await start(world, "paper", tmp_path / "run", **from_catalog(tmp_path))
+            await session.play(BEFORE - WARM_UP - 8)
+            assert (await session.ask("actions"))["ahead"] == []
+            await asyncio.to_thread(bring, tmp_path, HEAD + DIVIDEND + SPLIT)
+            ahead = ["AAPL.ALPACA split at 2014-06-09T13:30:00Z"]
+            assert (await session.ask("actions"))["ahead"] == ahead
+            wrong = SPLIT.replace(",7,1,", ",-7,1,")
+            await asyncio.to_thread(bring, tmp_path, HEAD + DIVIDEND + wrong)
+            with pytest.raises(ConfigError, match="not positive"):
+                await session.ask("actions")
+            now = await session.ask("status")
+            assert now["actions"]["ahead"] == ahead
+            assert "not positive" in now["actions"]["problem"]
+            while world.exchange.rows_played < BEFORE + 2:
+                await session.play(1)
+            now = await session.ask("status")
+            assert now["strategies"]["holds"]["positions"] == {AAPL.id: 77}
+            await session.stop()
+
+    asyncio.run(run())
+    assert verify_tape(tmp_path / "run" / "tape.db").verdict is Verdict.IDENTICAL
+
+
+def test_catalog_is_read_anew_before_a_day_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "_ACTIONS_SECONDS", 0.02)
+    bring(tmp_path, HEAD + DIVIDEND)
+
+    async def run() -> None:
+        async with local_alpaca(make_split_days()) as world:
+            session = await start(world, "paper", tmp_path / "run", **from_catalog(tmp_path))
+            await world.player.play_until(FRIDAY_CLOSE)
+            await asyncio.to_thread(bring, tmp_path, HEAD + DIVIDEND + SPLIT)
+            assert (await session.ask("status"))["actions"]["ahead"] == []
+            await world.player.play_until(MONDAY_OPEN - 11 * HOUR)  # half past ten in the evening
+            await asyncio.sleep(0.2)
+            await world.player.play_until(MONDAY_OPEN - 10 * HOUR)
+            ahead = ["AAPL.ALPACA split at 2014-06-09T13:30:00Z"]
+            await session.until(0, actions={"ahead": ahead, "missed": [], "problem": ""})
+            await session.stop()
+
+    asyncio.run(run())
+
+
+def test_action_that_comes_behind_its_first_row_is_told_as_missed(tmp_path: Path) -> None:
+    bring(tmp_path, HEAD + DIVIDEND)
+
+    async def run() -> None:
+        async with local_alpaca(make_split_days()) as world:
+            session = await start(world, "paper", tmp_path / "run", **from_catalog(tmp_path))
+            while world.exchange.rows_played < BEFORE + 1:
+                await session.play(1)
+            await asyncio.to_thread(bring, tmp_path, HEAD + DIVIDEND + SPLIT)
+            told = await session.ask("actions")
+            assert told["missed"] == ["AAPL.ALPACA split at 2014-06-09T13:30:00Z"]
+            assert told["ahead"] == []
+            await session.stop()
+
+    asyncio.run(run())
