@@ -24,8 +24,7 @@ from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.live_inputs import give, read_inputs
-from onetape.runtime.sessions.live_timeline import build_rows
-from onetape.runtime.sessions.live_timeline import read_happenings
+from onetape.runtime.sessions.live_timeline import build_rows, read_happenings
 from onetape.runtime.sessions.realtime import (
     RealtimeIdentity,
     RealtimePolicy,

@@ -39,7 +39,6 @@ from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.orders import DenialCode
 from onetape.marketdata.session_rows import Row
-from onetape.portfolio.corporate_actions import compute_adjusted_ticks
 from onetape.runtime.parity.paths import Fill, OrderPath
 
 
@@ -73,6 +72,7 @@ class InstrumentMarks:
         instrument: Which.
         bars: The rows of all.
         actions: The corporate actions of all, in order; what scales the lots of this one counts.
+        newest: The mark at the end, ticks; None: the newest close.
 
     Attributes:
         factor: Minor units of one tick times one lot.
@@ -83,7 +83,11 @@ class InstrumentMarks:
     """
 
     def __init__(
-        self, instrument: Instrument, bars: Sequence[Row], actions: Sequence[CorporateAction] = ()
+        self,
+        instrument: Instrument,
+        bars: Sequence[Row],
+        actions: Sequence[CorporateAction] = (),
+        newest: int | None = None,
     ) -> None:
         self._scalings = [
             (each.ts_known, compute_terms(each, instrument))
@@ -99,10 +103,7 @@ class InstrumentMarks:
         self._closes = [each.ts_close for _, each in own]
         self._ticks = [compute_ticks(each.close, tick, 0) for _, each in own]
         self._flags = [each.quality for _, each in own]
-        self.newest = self._ticks[-1]
-        for when, terms in self._scalings:
-            if own[-1][1].ts_known < when:
-                self.newest = compute_adjusted_ticks(self.newest, terms.top, terms.bottom)
+        self.newest = self._ticks[-1] if newest is None else newest
 
     def value(self, lots: int, ts: int) -> int:
         """What lots of the time `ts` (ns UTC) are worth at the end, minor units, rounded down."""

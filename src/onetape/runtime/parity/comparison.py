@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
+from math import nan
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import market_of, markets_among
+from onetape.domain.market import CorporateAction
+from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.orders import Intent, OrderIntent
 from onetape.domain.venue import RowHeard
-from onetape.marketdata.session_rows import read_rows
+from onetape.marketdata.session_rows import Row, read_rows
+from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks
 from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order, sum_gains
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
@@ -88,10 +93,13 @@ def compare_paths(
     by_id = {each.id: each for each in instruments}
     marks: dict[InstrumentId, InstrumentMarks] = {}
     rows = read_rows(instruments, session.bars)
+    adjusted = find_adjusted_marks(markets_among(instruments), rows, session.actions)
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(by_id[instrument], rows, session.actions)
+            marks[instrument] = InstrumentMarks(
+                by_id[instrument], rows, session.actions, adjusted.get(market_of(instrument))
+            )
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -144,6 +152,33 @@ def compare_paths(
     return Comparison(
         strategies=tuple(strategies), partings=tuple(partings), differences=tuple(differences)
     )
+
+
+def find_adjusted_marks(
+    instruments: Sequence[Instrument], rows: Sequence[Row], actions: Sequence[CorporateAction]
+) -> dict[InstrumentId, int]:
+    """The marks (ticks) that corporate actions have made since the newest row of an instrument."""
+    own = [[(row, each) for row, each in enumerate(rows) if each.instrument == one.id]
+           for one in instruments]  # fmt: skip
+    adjusted: dict[int, AdjustedMark] = {}
+
+    def mark_at(index: int, ts: int) -> AdjustedMark:
+        before = [(row, each) for row, each in own[index] if each.ts_known < ts]
+        row, close = (before[-1][0], before[-1][1].close) if before else (-1, nan)
+        known = adjusted.get(index)
+        if known is not None and known.row == row:
+            return known
+        ticks = compute_ticks(close, instruments[index].tick_float, 0) if before else 0
+        return AdjustedMark(row, ticks, close)
+
+    for action in actions:
+        ts = action.ts_known
+        adjusted |= adjust_marks(instruments, action, lambda index, ts=ts: mark_at(index, ts))
+    return {
+        instruments[index].id: mark.ticks
+        for index, mark in adjusted.items()
+        if mark == mark_at(index, INT64_MAX)
+    }
 
 
 def _explain_actions(
