@@ -121,7 +121,7 @@ def test_causes_sum_over_corporate_actions(seed: int, others: bool) -> None:
 
 
 def test_order_missed_before_a_split_is_worth_what_it_would_have_become() -> None:
-    """Ten shares at 100, two for one, 60 at the end: 200 were missed, and nothing is the split's."""
+    """Ten shares at 100, two for one, 60 at the end: 200 were missed, and the split adds none."""
     share = make_equity("AAPL.XNAS")
     columns = make_columns(flat(100, 100, 100, 50, 60))
     split = make_action(SPLIT, T0 + 3 * MINUTE, 2.0, instrument=share.id)

@@ -11,7 +11,6 @@ import msgspec
 
 from onetape.domain.events import OrderSubmitted, VenueCommand
 from onetape.domain.instrument import InstrumentId, make_equity
-from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import E8, compute_ticks
 from onetape.domain.orders import RejectCode
 from onetape.domain.venue import (
@@ -115,8 +114,6 @@ def make_live_run(
                 session.take(reality(orders, command, ticks), session.now + 1_000_000_000)
         for given in (inputs or {}).get(number, ()):
             ts = session.now + 1
-            if isinstance(given, CorporateAction):
-                given = msgspec.structs.replace(given, ts_event=ts, ts_known=ts)
             session.take(given, ts)
     if ends:
         session.take(OperatorCommand(OperatorAction.STOP, "", ""), session.now + 1)
