@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 import onetape
-from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.errors import ConfigError, DataError, OnetapeError
 from onetape.domain.events import Payload, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
@@ -30,6 +30,7 @@ from onetape.domain.venue import (
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.features.estimator import Estimator
+from onetape.marketdata.announced_actions import AnnouncedAction, Announcements
 from onetape.marketdata.feeds.port import Feed, History
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -296,6 +297,7 @@ class _Run:
             shell = RealtimeShell(
                 session, tape, parts.clock, parts.feed, parts.gateway, instruments,
                 config.data.timeframe, terms, watchdog, self._tell_status,
+                self._find_announcements(instruments),
             )  # fmt: skip
             self._shell, self._session = shell, session
             stack.enter_context(ControlSocket(self._run_dir, shell, watchdog, self._describe))
@@ -329,6 +331,12 @@ class _Run:
         history = await feed.read_history(instruments, self._config.data.timeframe, bars)
         for each in history:
             clock.hear(each.ts_close if isinstance(each, BarClosed) else each.ts_event)
+        actions: Sequence[AnnouncedAction] = ()
+        try:
+            actions = await self._shell.find_actions()
+        except OnetapeError:
+            if begins:
+                raise  # later it goes on with those of before, and tells
         if begins:
             with self._shell.watched():
                 session.start(max(clock.now(), 1))
@@ -345,9 +353,24 @@ class _Run:
                     session.take(report, max(clock.now(), session.now + 1))
         if not begins and not self._has_bars:
             self._shell.ticks.go_on(session.newest_closes())
+        if not begins:  # what was missed comes between the rows that were
+            self._shell.announce(actions)
         for slice_ in self._slice_history(session, instruments, history):
             with self._shell.watched():
-                session.take_rows(slice_)
+                self._shell.take_history(slice_)
+        if begins:
+            self._shell.announce(actions)
+
+    def _find_announcements(self, instruments: Sequence[Instrument]) -> Announcements | None:
+        data = self._config.data
+        if data.corporate_actions is None:
+            return None
+        everything = tuple(each.id for each in instruments)
+        return Announcements(
+            Path(data.corporate_actions), Path(data.path), instruments,
+            {each.name: each.instruments or everything for each in self._specs},
+            is_simulated=self._parts.gateway is None,
+        )  # fmt: skip
 
     @property
     def _has_bars(self) -> bool:
@@ -391,12 +414,8 @@ class _Run:
         found += [self._shell.ticks.take(each) for each in session.clear_depth()]
         missed = self._shell.ticks.find_missed(prints, session.newest_prints())
         found += [(each,) for each in missed]
-        ts = max(self._parts.clock.now(), session.now + 1)
-        known = [
-            tuple(each.known_at(ts + number) for each in rows) for number, rows in enumerate(found)
-        ]
         return [tuple(msgspec.structs.replace(each, is_history=True) for each in rows)
-                for rows in known]  # fmt: skip
+                for rows in found]  # fmt: skip
 
     def _stop_on_signals(self, shell: RealtimeShell) -> None:
         loop = asyncio.get_running_loop()
@@ -419,6 +438,7 @@ class _Run:
             self._config,
             self._news,
             self._shell.figures(),
+            self._shell.agenda,
             run_dir=self._run_dir,
             seconds=time.monotonic() - self._begun,
             dropped=self._shell.dropped,

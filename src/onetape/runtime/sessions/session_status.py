@@ -13,6 +13,7 @@ from onetape.execution.oms import Order
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.live_pipeline import OPERATOR, OUTAGE
 from onetape.runtime.live_runner import LiveRunner
+from onetape.runtime.realtime.action_agenda import ActionAgenda
 from onetape.runtime.realtime.shell import ShellFigures
 from onetape.runtime.risk_controls import BREAKERS
 from onetape.runtime.sessions.realtime import RealtimeSession
@@ -36,6 +37,7 @@ def describe_session(
     config: SessionConfig,
     news: SessionNews,
     figures: ShellFigures,
+    agenda: ActionAgenda,
     *,
     run_dir: Path,
     seconds: float,
@@ -48,6 +50,7 @@ def describe_session(
         config: Its configuration.
         news: What was told of it.
         figures: How its shell does.
+        agenda: The corporate actions that are to come.
         run_dir: Where it runs.
         seconds: How long this process has run it.
         dropped: Rows that were not taken.
@@ -84,6 +87,7 @@ def describe_session(
         "down": [f"{part} {name}" for part, name in down],
         "outages": [_describe_outage(news, *each) for each in down],
         "differences": session.list_differences(),
+        "actions": agenda.describe(),
         "troubles": [str(each) for each in list(news.troubles)[-_TROUBLES:]],
         "inbox": {
             "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
