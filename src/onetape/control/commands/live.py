@@ -87,13 +87,13 @@ def _run(
     config, run_dir = _prepare(mode, file, overrides, resume)
     try:
         if config.mode == "live":
-            check_live(config, is_confirmed=is_confirmed)
+            check_live(config, is_confirmed=is_confirmed, is_resumed=resume is not None)
         parts = build_parts(config, os.environ)
         if not quiet:
             print(f"session {run_dir}", file=sys.stderr)
         with _screen(quiet=quiet) as (on_status, on_news):
             result = run_live(config, run_dir, parts, on_status, on_news)
-    except OnetapeError:
+    except (OnetapeError, KeyboardInterrupt):
         if resume is None and remove_empty_tape(tape_path(run_dir)):  # it has not begun
             remove_run_directory(run_dir)
         raise
