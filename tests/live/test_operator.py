@@ -110,7 +110,7 @@ def test_session_whose_configuration_was_edited_says_what_is_other(
     config["risk"]["max_order_quantity"] = 7
     file.write_text(json.dumps(config))
     refused = ask(tmp_path, "live", "--resume", f"runs/{process.run_dir.name}")
-    assert refused.returncode == 2
+    assert refused.returncode == 2, refused.stderr
     (line,) = [each for each in refused.stderr.splitlines() if each.startswith("error")]
     assert line == (
         f"error: runs/{process.run_dir.name}/config.json: the session began with another "

@@ -172,6 +172,7 @@ class _Run:
         self._on_news = on_news
         self._news = SessionNews()
         self._is_catching_up = False
+        self._has_begun = False
         self._live = config.live or LiveConfig()
         self._specs = [build_spec(each) for each in config.enabled_strategies]
         self._begun = time.monotonic()
@@ -321,6 +322,7 @@ class _Run:
                 await parts.gateway.open(instruments, shell.hear_venue)
             await self._begin(session, instruments, begins=begins)
             store.commit()
+            self._has_begun = True
             self._stop_on_signals(shell)
             reason = await shell.run()
             shell.keep_state()
@@ -443,6 +445,7 @@ class _Run:
             run_dir=self._run_dir,
             seconds=time.monotonic() - self._begun,
             dropped=self._shell.dropped,
+            has_begun=self._has_begun,
         )
 
 
@@ -524,7 +527,7 @@ def _list_changes(now: Any, then: Any, key: str) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -40,6 +40,7 @@ def describe_session(
     run_dir: Path,
     seconds: float,
     dropped: int,
+    has_begun: bool = True,
 ) -> dict[str, Any]:
     """The session as one JSON object; amounts in the currency of the capital.
 
@@ -51,11 +52,15 @@ def describe_session(
         run_dir: Where it runs.
         seconds: How long this process has run it.
         dropped: Rows that were not taken.
+        has_begun: Whether it has begun, or gone on, in this process; else it connects.
     """
     down = session.pipeline.down
     instruments = session.instruments
+    state = "stopping" if session.pipeline.is_stopping else "running"
+    if not has_begun:
+        state = "connecting"
     return {
-        "state": "stopping" if session.pipeline.is_stopping else "running",
+        "state": state,
         "session": session.session,
         "name": config.name,
         "mode": config.mode,
