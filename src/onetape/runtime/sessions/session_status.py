@@ -22,7 +22,7 @@ from onetape.telemetry.session_news import SessionNews
 _ORDERS_MAX = 100
 _TROUBLES = 5
 
-_WORDS = {
+PAUSES = {
     OPERATOR: "by an operator",
     OUTAGE: "a connection is down",
     RECONCILIATION: "the venue's books are not known to be ours",
@@ -108,7 +108,7 @@ def _describe_strategy(
     session: RealtimeSession, runner: LiveRunner, news: SessionNews
 ) -> dict[str, Any]:
     name = runner.name
-    why = [_WORDS.get(each, each) for each in session.desk.pausers(name)]
+    why = [PAUSES.get(each, each) for each in session.desk.pausers(name)]
     if session.desk.is_killed:
         why.insert(0, "kill switch")
     if runner.quarantined:
