@@ -592,7 +592,6 @@ class OrderDesk:
         """
         here = line.instrument.id
         position = line.position
-        mark_ticks = self._market.mark_ticks
         exposure = 0
         if position.lots:
             exposure = position.exposure(self._market.value_ticks(line.index, position.lots))
@@ -609,8 +608,8 @@ class OrderDesk:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            mark = mark_ticks(self._index[name])
-            price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            mark = self._market.mark_ticks(self._index[name])
+            price = runner.lot_notional(name, mark, self._oms.open.values())
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
@@ -635,7 +634,7 @@ class OrderDesk:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
             mark = self._market.mark_ticks(self._index[name])
-            lot = compute_notional(1, mark, position.factor, position.inverse_factor)
+            lot = runner.lot_notional(name, mark, self._oms.open.values())
             lot = -exchange.to_home(instrument.settlement_currency, -lot)
             gross += compute_worst_lots(position.lots, buys, sells) * lot
             net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
@@ -788,6 +787,10 @@ class OrderDesk:
     def is_killed(self) -> bool:
         """Whether the kill switch is set."""
         return self._kill_switch.active
+
+    def pausers(self, strategy: str) -> list[str]:
+        """Who pauses a strategy besides the kill switch."""
+        return self._controls.pausers(strategy) if self._controls is not None else []
 
     def is_paused(self, strategy: str) -> bool:
         """Whether a strategy may only reduce what it holds."""
@@ -1031,6 +1034,10 @@ class OrderDesk:
         """
         log, source = self._log, self._runners[order.source]
         free = self.free_cash(source, source.ledger.currency)
+        needs = self.margin_needs(source)
+        if needs is not None:  # what backs positions and orders stays
+            needed, power = needs
+            free = min(free, power - needed)
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
             return

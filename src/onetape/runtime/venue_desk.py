@@ -9,7 +9,12 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import OrderStatus, TimeInForce
 from onetape.domain.venue import Discrepancy, VenueOrder, VenueReport, VenueSnapshot
 from onetape.execution.oms import Oms
-from onetape.execution.reconciliation import ReconciliationPolicy, catch_up, compare
+from onetape.execution.reconciliation import (
+    ReconciliationPolicy,
+    catch_up,
+    compare,
+    tell_suspect,
+)
 from onetape.execution.venue_memory import VenueMemory
 from onetape.execution.venue_reports import BaseFee, Outcome, VenueReports
 from onetape.runtime.order_desk import OrderDesk
@@ -76,6 +81,11 @@ class VenueDesk:
         """From when on fills are to be told again, ns UTC of the venue."""
         return self._reports.memory.ts_horizon
 
+    def list_differences(self) -> list[str]:
+        """What a person has to look at before anything may open again, for people."""
+        suspects = self._reports.memory.suspects
+        return [tell_suspect(key, each.told) for key, each in suspects.items() if each.blocks]
+
     def doubt(self) -> None:
         """From now on nothing opens anything, until a look finds the books equal."""
         self._desk.pause(self._runners, RECONCILIATION)
@@ -107,8 +117,14 @@ class VenueDesk:
             snapshot, self._sum_lots(), self._sum_cash(), self._reports, self._policy
         ):
             log.emit(each, log.origin, seq)
-        is_blocked = self._reports.memory.is_blocked
-        self._desk.pause(self._runners if is_blocked else (), RECONCILIATION)
+        memory = self._reports.memory
+        # Whoever doubts goes on doubting while a difference may or may not be something under way.
+        is_unsure = memory.wants_look and self._is_doubting
+        self._desk.pause(self._runners if memory.is_blocked or is_unsure else (), RECONCILIATION)
+
+    @property
+    def _is_doubting(self) -> bool:
+        return any(RECONCILIATION in self._desk.pausers(name) for name in self._runners)
 
     def _cancel_stray(self, order: VenueOrder) -> None:
         """That it is sent stands on the tape in the difference that it is for."""
