@@ -50,7 +50,8 @@ from onetape.domain.market import CorporateAction
 from onetape.domain.orders import Intent
 from onetape.domain.timestamps import to_iso
 from onetape.runtime.runner import STEP_CALLBACKS
-from onetape.runtime.sessions.backtest import OnProgress, encode_versions
+from onetape.runtime.sessions.backtest import OnProgress
+from onetape.runtime.sessions.backtest_run import encode_versions
 from onetape.runtime.sessions.recorded import (
     Change,
     InputKind,

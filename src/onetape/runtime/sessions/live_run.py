@@ -44,12 +44,8 @@ from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.sessions import run_features
-from onetape.runtime.sessions.backtest import (
-    StrategySpec,
-    build_spec,
-    build_terms,
-    encode_versions,
-)
+from onetape.runtime.sessions.backtest import StrategySpec, build_spec, build_terms
+from onetape.runtime.sessions.backtest_run import encode_versions
 from onetape.runtime.sessions.live_inputs import give, read_inputs
 from onetape.runtime.sessions.realtime import (
     RealtimeIdentity,
