@@ -232,7 +232,7 @@ class _Verifier:
         if not rerun.is_whole:
             return Verdict.INCOMPLETE, (
                 f"the tape is incomplete: it ends at {to_iso(rerun.ts)} without session.stopped "
-                f"(killed, or cut off); its {rerun.events:,} events are identical"
+                f"(still running, killed, or cut off); its {rerun.events:,} events are identical"
             )
         restored = f", with {'; '.join(session.restored)}" if session and session.restored else ""
         return Verdict.IDENTICAL, (

@@ -327,7 +327,7 @@ def test_report_of_a_run_that_broke_off_says_so(monkeypatch: pytest.MonkeyPatch)
     (run_dir,) = Path("runs").iterdir()
     result = run("report", str(run_dir))
     assert result.exit_code == 0
-    assert result.stdout.startswith("INCOMPLETE: the session broke off")
+    assert result.stdout.startswith("INCOMPLETE: the session still runs, or broke off")
     assert json.loads((run_dir / "metrics.json").read_text())["complete"] is False
 
 
