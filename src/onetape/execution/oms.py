@@ -47,6 +47,9 @@ OPEN = (
     S.EMULATED,
 )  # fmt: skip
 
+BEYOND_CANCEL = (S.CANCEL_PENDING, S.UNKNOWN)
+"""No cancel is asked for: one is under way, or the venue has to say first what the order is."""
+
 _ON_BOOK = {
     OrderPartiallyFilled: S.PARTIALLY_FILLED,
     OrderFilled: S.FILLED,
