@@ -125,7 +125,7 @@ def _to_row(fields: Mapping[str, str], kind: RecordKind, ts_now: int) -> EventRo
 
 
 def _refuse(table: SourceTable, faults: Mapping[str, list[int]]) -> None:
-    listed = RowFaults(table.lines, table.place, table.path)
+    listed = RowFaults(table.lines, table.place, table.path, table.frame)
     for what, rows in faults.items():
         bad = np.zeros(len(table.lines), dtype=np.bool_)
         bad[rows] = True

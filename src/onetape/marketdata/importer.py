@@ -30,8 +30,10 @@ from onetape.marketdata.gaps import check_timeframe, find_gaps, find_rows_after
 from onetape.marketdata.quality import (
     Repair,
     RowFaults,
+    find_grid_faults,
     find_order_faults,
     find_price_faults,
+    warn_off_grid,
     widen_for_rounding,
 )
 from onetape.marketdata.source_file import SourceTable, read_source
@@ -138,13 +140,13 @@ def check_bars(
     table = select_records(records, options.where)
     roles = resolve_roles(table.frame.columns, options.column_map, options.adjust_by, table.path)
     table = select_symbols(table, roles.column["ts"], options, timezone)
-    faults = RowFaults(table.lines, table.place, table.path)
+    faults = RowFaults(table.lines, table.place, table.path, table.frame)
     faults.add("number of fields is not that of the header", table.misshapen)
     written = parse_times(table.frame[roles.column["ts"]], timezone, table.path)
     times = compute_bar_times(written, timeframe, calendar, timezone, options.label, faults)
     timeless = faults.bad
     faults.add("bar is not over yet", times.ts_close > ts_now)
-    values, widened = _read_values(table, roles, faults)
+    values, widened = _read_values(table, roles, instrument, faults)
     find_order_faults(faults, times.ts_open)
     faults.refuse_unless(options.repairs)
     faults.refuse_when_all_bad()
@@ -155,7 +157,8 @@ def check_bars(
     ordered = times.take(rows)
     check_timeframe(ordered, timeframe, table.path)
     gap = find_gaps(ordered, timeframe, calendar)
-    warnings = _warn(roles, widened[rows], gap, rows, faults)
+    off_grid = warn_off_grid((values[role][rows] for role in PRICE_ROLES), instrument.tick_float)
+    warnings = (*_warn(roles, widened[rows], gap, rows, faults), *off_grid)
     gap[find_rows_after(dropped, timeless, times.ts_open, rows)] = True
     repaired = widened[rows] | _had_other_values(times.ts_open, values, repeated, rows)
     columns: BarColumns = {
@@ -257,7 +260,7 @@ def select_symbols(
 
 
 def _read_values(
-    table: SourceTable, roles: ColumnRoles, faults: RowFaults
+    table: SourceTable, roles: ColumnRoles, instrument: Instrument, faults: RowFaults
 ) -> tuple[dict[str, FloatArray], BoolArray]:
     """Prices (adjusted if asked) and volume, and the rows whose high or low was widened."""
 
@@ -276,6 +279,8 @@ def _read_values(
             prices = {role: price * factor for role, price in prices.items()}
         usable = np.all([np.isfinite(price) & (price > 0) for price in prices.values()], axis=0)
         faults.add(f"{roles.adjusted_close} gives no positive price", ~usable)
+    for role, price in prices.items():
+        find_grid_faults(faults, role, price, instrument.tick_float)
     return {**prices, "volume": volume}, widened
 
 

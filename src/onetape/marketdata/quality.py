@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from onetape.domain.errors import DataError
 from onetape.domain.nearest import nearest
+from onetape.domain.numbers import INT64_MAX
 from onetape.marketdata.bars import BoolArray, FloatArray, IntArray
 
+if TYPE_CHECKING:
+    import polars as pl
+
 _LISTED = 10
+_SHOWN_LETTERS = 80
 ROUNDING_RATIO = 1e-9
 """How far float rounding may put open or close outside low to high, as a fraction of the price."""
+
+_GRID_RATIO = 1e-3
+"""Prices that rounding to ticks moves further than this are worth a word, as a fraction of them."""
 
 
 class Repair(Enum):
@@ -52,12 +61,18 @@ class Fault(msgspec.Struct, frozen=True, eq=False):
 
 
 class RowFaults:
-    """Collects the faults of a file's records; each record counts once, with its first fault."""
+    """Collects the faults of a file's records; each record counts once, with its first fault.
 
-    def __init__(self, lines: IntArray, place: str, where: str) -> None:
+    A refusal shows the first of the faulty records as it is written in `frame`.
+    """
+
+    def __init__(
+        self, lines: IntArray, place: str, where: str, frame: pl.DataFrame | None = None
+    ) -> None:
         self._lines = lines
         self._place = place
         self._where = where
+        self._frame = frame
         self.bad: BoolArray = np.zeros(len(lines), dtype=np.bool_)
         self.found: list[Fault] = []
 
@@ -106,7 +121,20 @@ class RowFaults:
         count = sum(len(fault.rows) for fault in faults)
         listed = "; ".join(f"{fault.what} ({self.places(fault.rows)})" for fault in faults)
         rows = f"{count} bad row{'s' if count > 1 else ''}"
-        return DataError(f"{rows}, nothing imported: {listed}", where=self._where, remedy=remedy)
+        first = min(int(fault.rows[0]) for fault in faults)
+        return DataError(
+            f"{rows}, nothing imported: {listed}{self._show(first)}",
+            where=self._where, remedy=remedy,
+        )  # fmt: skip
+
+    def _show(self, row: int) -> str:
+        """The record as it is written, unless it is of another shape than the header."""
+        cells = () if self._frame is None else self._frame.row(row)
+        text = ", ".join("" if cell is None else str(cell) for cell in cells)
+        if not text.strip(", "):
+            return ""
+        shown = text if len(text) <= _SHOWN_LETTERS else text[:_SHOWN_LETTERS] + "..."
+        return f"; {self._place} {self._lines[row]} has {shown!r}"
 
 
 def find_price_faults(faults: RowFaults, prices: dict[str, FloatArray], volume: FloatArray) -> None:
@@ -121,6 +149,28 @@ def find_price_faults(faults: RowFaults, prices: dict[str, FloatArray], volume: 
     faults.add("high is below low", high < low)
     for name in ("open", "close"):
         faults.add(f"{name} is outside low to high", (prices[name] > high) | (prices[name] < low))
+
+
+def find_grid_faults(faults: RowFaults, name: str, price: FloatArray, tick: float) -> None:
+    """Adds prices that are more ticks than can be counted."""
+    with np.errstate(all="ignore"):  # infinities are faults already
+        faults.add(f"{name} is too many ticks of {tick}", price / tick >= INT64_MAX)
+
+
+def warn_off_grid(prices: Iterable[FloatArray], tick: float) -> list[str]:
+    """A word about prices that marks and fills, which are whole ticks, can't come near to."""
+    worst = max((_off_grid(price[price > 0], tick) for price in prices), default=0.0)
+    if worst <= _GRID_RATIO:
+        return []
+    return [
+        f"prices are up to {worst:.3g} of themselves away from ticks of {tick}, to which orders, "
+        "fills and marks are rounded (define the instrument with a finer --tick)"
+    ]
+
+
+def _off_grid(price: FloatArray, tick: float) -> float:
+    """Furthest way from a price to its nearest tick, as a fraction of the price."""
+    return float(np.max(np.abs(np.rint(price / tick) * tick / price - 1.0), initial=0.0))
 
 
 def find_order_faults(faults: RowFaults, times: IntArray) -> None:

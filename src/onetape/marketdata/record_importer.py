@@ -86,7 +86,7 @@ def import_records(
     roles = assign_columns(
         table.frame.columns, column_map or {}, _ALIASES[kind], optional, table.path
     )
-    faults = RowFaults(table.lines, table.place, table.path)
+    faults = RowFaults(table.lines, table.place, table.path, table.frame)
     faults.add("number of fields is not that of the header", table.misshapen)
     texts = {
         role: _read_text(table.frame[roles[role]])

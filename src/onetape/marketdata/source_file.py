@@ -150,10 +150,23 @@ def _read_records(path: Path, file: IO[str]) -> SourceTable:
 
 def _read_header(path: Path, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
+    if sum(map(_is_number, names)) > 1:
+        raise DataError(
+            f"the first line is data, not a header: {', '.join(names)}", where=str(path),
+            remedy="put a line of column names before it",
+        )  # fmt: skip
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"column {name!r} appears twice in the header", where=str(path))
     return names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _chunks(reader: Reader, path: Path) -> Iterator[tuple[list[list[str]], IntArray]]:

@@ -39,7 +39,7 @@ from onetape.marketdata.importer import (
     select_records,
     select_symbols,
 )
-from onetape.marketdata.quality import Repair, RowFaults
+from onetape.marketdata.quality import Repair, RowFaults, find_grid_faults, warn_off_grid
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, complete_records
 from onetape.marketdata.source_file import SourceTable, read_source
 from onetape.marketdata.time_column import parse_times
@@ -151,7 +151,7 @@ def check_ticks(
         table.frame.columns, options.column_map, _ALIASES[kind], _OPTIONAL, table.path
     )
     table = select_symbols(table, roles["ts"], options, timezone)
-    faults = RowFaults(table.lines, table.place, table.path)
+    faults = RowFaults(table.lines, table.place, table.path, table.frame)
     faults.add("number of fields is not that of the header", table.misshapen)
     ts_event = _read_times(table, roles["ts"], timezone, faults)
     timeless = faults.bad
@@ -162,6 +162,11 @@ def check_ticks(
         faults.add("is known before it happened", ts_known < ts_event)
     read = _read_trades if kind is RecordKind.TRADES else _read_quotes
     values = read(table, roles, faults)
+    prices = {
+        name: values[name].astype(np.float64) for name in ("price", "bid", "ask") if name in values
+    }
+    for name, price in prices.items():
+        find_grid_faults(faults, name, price, instrument.tick_float)
     _find_order_faults(faults, ts_event, table.frame[roles["id"]] if "id" in roles else None)
     faults.refuse_unless(options.repairs)
     faults.refuse_when_all_bad()
@@ -189,7 +194,10 @@ def check_ticks(
         source=options.source or Path(table.path).name,
         records=len(table.lines),
         repaired={each: len(faults.rows(each)) for each in Repair if len(faults.rows(each))},
-        warnings=_warn_of_twins(kind, columns, has_id="id" in roles),
+        warnings=(
+            *_warn_of_twins(kind, columns, has_id="id" in roles),
+            *warn_off_grid((price[rows] for price in prices.values()), instrument.tick_float),
+        ),
     )
 
 

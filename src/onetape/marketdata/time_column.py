@@ -23,12 +23,15 @@ _MOMENT = (
 )
 _EPOCH_UNIT_NS = {"s": NS_PER_SECOND, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EPOCH = {
-    "s": r"^[0-9]{9,10}$",
+    "s": r"^[0-9]{9,10}(?:\.[0-9]{1,9})?$",
     "ms": r"^[0-9]{12,13}$",
     "us": r"^[0-9]{15,16}$",
     "ns": r"^[0-9]{18,19}$",
 }
-"""Epoch counts by their number of digits: from 1973 on each unit has its own two lengths."""
+"""Epoch counts by their number of digits: from 1973 on each unit has its own two lengths.
+
+Seconds may have a fraction, as Kraken and `time.time()` write them.
+"""
 
 
 class TimeColumn(msgspec.Struct, frozen=True, eq=False):
@@ -49,8 +52,9 @@ def parse_times(column: pl.Series, timezone: str, where: str) -> TimeColumn:
     """The times of a column of text, whole numbers, dates or datetimes.
 
     Text is an ISO 8601 date (`2024-01-31`, `20240131`), an ISO date and time with or without an
-    offset, or a count of s, ms, us or ns since 1970 (told apart by their digits). Times without an
-    offset are local in `timezone`. Years 1900 to 2099; counts from 1973-03-03 on.
+    offset, or a count of s, ms, us or ns since 1970 (told apart by their digits; seconds may have a
+    fraction). Times without an offset are local in `timezone`. Years 1900 to 2099; counts from
+    1973-03-03 on.
 
     Raises:
         DataError: The column has another type. `where` names the file.
@@ -89,7 +93,10 @@ def _parse_text(text: pl.Series, timezone: str) -> TimeColumn:
         values = text.str.replace_all("-", "").str.to_date("%Y%m%d", strict=False)
         values = values.to_physical()
     else:
-        values = text.cast(pl.Int64, strict=False) * _EPOCH_UNIT_NS[form]
+        parts = text.str.split_exact(".", 1).struct
+        fraction = parts.field("field_1").fill_null("").str.pad_end(9, "0").cast(pl.Int64)
+        values = parts.field("field_0").cast(pl.Int64, strict=False) * _EPOCH_UNIT_NS[form]
+        values += fraction
     return TimeColumn(form == "date", _ints(values), values.is_null().to_numpy(), nothing)
 
 

@@ -19,7 +19,7 @@ from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.runtime.currency_valuation import CurrencyValuation
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.option_contract import OptionContract
-from onetape.runtime.order_claims import sum_leaves
+from onetape.runtime.order_claims import find_dearest, sum_leaves
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 
@@ -127,14 +127,18 @@ class MarginDesk:
             signed_lots: How much of it; 0: it only reduces.
             ticks: The price at which it is measured.
         """
+        orders = list(orders)
         buys, sells = sum_leaves(orders, runner.name)
         if signed_lots:
             side = buys if signed_lots > 0 else sells
             side[instrument] = side.get(instrument, 0) + abs(signed_lots)
         longs = shorts = needed = 0
         for name in {**runner.ledger.held, **buys, **sells}:
-            mark = self._market.mark_ticks(self._index[name])
-            price = (ticks or mark) if name == instrument else mark
+            price = ticks if name == instrument else 0
+            price = price or self._market.mark_ticks(self._index[name])
+            if not price:
+                inverse = self._instruments[name].is_inverse
+                price = find_dearest(orders, runner.name, name, is_inverse=inverse)
             lots = runner.ledger.positions[name].lots
             most = self._initial(runner, name, lots + buys.get(name, 0), price)
             least = self._initial(runner, name, lots - sells.get(name, 0), price)
@@ -193,7 +197,7 @@ class MarginDesk:
 
     def _short_option(self, option: OptionContract, lots: int, premium: int) -> int:
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
-        price = ticks * option.tick_minor
+        price = ticks * option.tick_minor or option.strike  # at the money where nothing is known
         underlying = -(-price * lots * option.top // option.bottom) + lots * option.cash
         strike = -(-option.strike * lots * option.unit_top // option.unit_bottom)
         beyond = max(0, option.right_sign * (strike - underlying))

@@ -40,6 +40,22 @@ def sum_leaves(
     return buys, sells
 
 
+def find_dearest(
+    orders: Iterable[Order], strategy: str, instrument: InstrumentId, *, is_inverse: bool
+) -> int:
+    """The price (ticks) of the orders of a strategy at which a lot of an instrument costs most.
+
+    For what has no mark yet; 0 without such orders. An inverse contract costs the more, the lower
+    the price.
+    """
+    prices = [
+        each.limit_ticks or each.stop_ticks
+        for each in orders
+        if each.strategy == strategy and each.instrument == instrument and not each.reduce_only
+    ]
+    return (min if is_inverse else max)(filter(None, prices), default=0)
+
+
 class OrderClaims:
     """Adds up what the open orders of one strategy claim."""
 
@@ -197,12 +213,21 @@ class OrderClaims:
             if name == here:
                 continue
             position = runner.ledger.positions[name]
-            mark = self._market.mark_ticks(self._index[name])
-            price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            price = self._lot_price(runner, name)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
         return gross, net
+
+    def _lot_price(self, runner: Runner, name: InstrumentId) -> int:
+        """Notional of a lot at its mark, else at the dearest price of the orders in it."""
+        position = runner.ledger.positions[name]
+        ticks = self._market.mark_ticks(self._index[name]) or find_dearest(
+            self._oms.open.values(), runner.name, name, is_inverse=position.inverse_factor != 0
+        )
+        if not ticks:
+            return 0
+        return compute_notional(1, ticks, position.factor, position.inverse_factor)
 
     def _others_at_home(
         self,
@@ -220,8 +245,7 @@ class OrderClaims:
             if name == line.instrument.id:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
-            mark = self._market.mark_ticks(self._index[name])
-            lot = compute_notional(1, mark, position.factor, position.inverse_factor)
+            lot = self._lot_price(runner, name)
             lot = -exchange.to_home(instrument.settlement_currency, -lot)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += worst * lot

@@ -312,6 +312,10 @@ class OrderDesk:
         """Whether the kill switch is set."""
         return self._kill_switch.active
 
+    def pausers(self, strategy: str) -> list[str]:
+        """Who pauses a strategy besides the kill switch."""
+        return self._controls.pausers(strategy) if self._controls is not None else []
+
     def is_paused(self, strategy: str) -> bool:
         """Whether a strategy may only reduce what it holds."""
         return self.check.pause_code(strategy) is not None

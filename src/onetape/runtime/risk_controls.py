@@ -129,6 +129,10 @@ class RiskControls:
         self._pauses[by] = strategies
         self.paused = frozenset().union(*self._pauses.values())
 
+    def pausers(self, strategy: str) -> list[str]:
+        """Who pauses a strategy, in the order of the alphabet."""
+        return sorted(by for by, each in self._pauses.items() if strategy in each)
+
     def code_of_pause(self, strategy: str) -> DenialCode:
         """What an order is told that a pause refuses."""
         is_breaker = strategy in self._pauses.get(BREAKERS, ())

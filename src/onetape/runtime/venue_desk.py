@@ -107,8 +107,14 @@ class VenueDesk:
             snapshot, self._sum_lots(), self._sum_cash(), self._reports, self._policy
         ):
             log.emit(each, log.origin, seq)
-        is_blocked = self._reports.memory.is_blocked
-        self._desk.pause(self._runners if is_blocked else (), RECONCILIATION)
+        memory = self._reports.memory
+        # Whoever doubts goes on doubting while a difference may or may not be something under way.
+        is_unsure = memory.wants_look and self._is_doubting
+        self._desk.pause(self._runners if memory.is_blocked or is_unsure else (), RECONCILIATION)
+
+    @property
+    def _is_doubting(self) -> bool:
+        return any(RECONCILIATION in self._desk.pausers(name) for name in self._runners)
 
     def _cancel_stray(self, order: VenueOrder) -> None:
         """That it is sent stands on the tape in the difference that it is for."""

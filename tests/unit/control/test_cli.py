@@ -23,7 +23,7 @@ def run(
     *arguments: str, cwd: Path, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from onetape.control.cli import main; main()", *arguments],
+        [sys.executable, "-m", "onetape", *arguments],
         cwd=cwd,
         env={**os.environ, **(environ or {})},
         capture_output=True,

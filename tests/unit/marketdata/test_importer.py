@@ -122,6 +122,39 @@ def test_import_bars_bad_row_refuses_the_file_with_its_line(
     assert "\n" not in str(caught.value)
 
 
+def test_import_bars_refusal_shows_the_first_bad_row_as_it_is_written(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, *daily_rows("2024-01-01", "01/02/2024", "2024-01-03", "x"))
+    wide = write_csv(tmp_path, f"2024-01-01,$10,12,9,11,{'1' * 99}", name="wide.csv")
+
+    with pytest.raises(DataError, match=r"\(lines 3, 5\); line 3 has '01/02/2024, 10, 12, 9, 11"):
+        import_csv(path)
+    with pytest.raises(DataError, match=r"line 2 has '2024-01-01, \$10, 12, 9, 11, 1+\.\.\.'"):
+        import_csv(wide)
+
+
+def test_import_bars_prices_that_ticks_come_near_to_have_no_warning(tmp_path: Path) -> None:
+    near = write_csv(tmp_path, "2024-01-01,10.001,12,9,11.004,100")
+
+    assert import_csv(near).warnings == ()
+
+
+def test_import_bars_prices_between_coarse_ticks_are_told(tmp_path: Path) -> None:
+    between = write_csv(tmp_path, "2024-01-01,0.125,0.125,0.1,0.12,100")
+    below = write_csv(tmp_path, "2024-01-01,0.001,0.002,0.001,0.001,100", name="below.csv")
+
+    (word,) = import_csv(between).warnings
+    assert word.startswith("prices are up to 0.04 of themselves away from ticks of 0.01,")
+    (word,) = import_csv(below).warnings
+    assert word.startswith("prices are up to 1 of themselves away from ticks of 0.01,")
+
+
+def test_import_bars_price_of_more_ticks_than_can_be_counted_is_a_fault(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, "2024-01-01,1e17,1e17,1e17,1e17,100")
+
+    with pytest.raises(DataError, match=r"open is too many ticks of 0\.01 \(line 2\)"):
+        import_csv(path)
+
+
 def test_import_bars_repair_that_is_not_allowed_still_refuses(tmp_path: Path) -> None:
     path = write_csv(tmp_path, *daily_rows("2024-01-02", "2024-01-01", "2024-01-01"), "x,1,1,1,1,1")
     for missing in Repair:

@@ -128,3 +128,10 @@ def test_read_source_of_random_bytes_is_refused(tmp_path: Path) -> None:
 def test_read_source_of_a_missing_file_or_a_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         read_source(tmp_path / name)
+
+
+def test_read_source_csv_without_a_header_is_refused_and_loses_no_row(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, "1704240000,11,12,10,11,5", header="1704153600,10,11,9,10.5,3.1")
+
+    with pytest.raises(DataError, match="first line is data, not a header: 1704153600, 10, 11, 9"):
+        read_source(path)

@@ -67,6 +67,7 @@ def test_columns_by_map_and_typed_files_are_read_alike(tmp_path: Path) -> None:
 BAD = [
     ("2024-01-02,1,1,buy", "column 'time' has dates, and ticks need times"),
     ("2024-01-02T09:00:00Z,0,1,buy", "price is not positive (line 2)"),
+    ("2024-01-02T09:00:00Z,1e17,1,buy", "price is too many ticks of 0.01 (line 2)"),
     ("2024-01-02T09:00:00Z,1,-1,buy", "size is negative (line 2)"),
     ("2024-01-02T09:00:00Z,1,1,bid", "side is none of buy, buyer, b, 1, sell"),
     ("2024-06-02T09:00:00Z,1,1,buy", "time is in the future (line 2)"),
@@ -79,6 +80,14 @@ def test_bad_print_refuses_the_file_with_its_line(tmp_path: Path, row: str, mess
     with pytest.raises(DataError) as refused:
         read(write_csv(tmp_path, row, header=PRINTS))
     assert message in str(refused.value)
+
+
+def test_ticks_between_coarse_steps_of_the_price_are_told(tmp_path: Path) -> None:
+    prints = write_csv(tmp_path, "2024-01-02T09:00:00Z,0.125,1,buy", header=PRINTS)
+    quotes = write_csv(tmp_path, "2024-01-02T09:00:00Z,0.125,0.13,1,1", header=QUOTES, name="q.csv")
+    for found in (read(prints), read(quotes, RecordKind.QUOTES)):
+        (word,) = found.warnings
+        assert "up to 0.04 of themselves away from ticks of 0.01" in word
 
 
 def test_crossed_quote_and_a_missing_price_are_told(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from onetape.execution.simulated.bar_matching import (
     compute_bar_capacity_lots,
     compute_bar_fill,
     compute_bar_window,
+    compute_day_end,
     compute_fill_time,
     compute_liquidity_side,
 )
@@ -72,7 +73,7 @@ for _rule in (
     check_daily_loss, check_drawdown, check_gross_exposure, check_kill_switch, check_net_exposure,
     check_order_notional, check_order_quantity, check_order_rate, check_position_quantity,
     check_position_ratio, compute_affordable_lots, compute_bar_capacity_lots, compute_bar_fill,
-    compute_bar_window, compute_fill_fee, compute_fill_time, compute_latency_ns,
+    compute_bar_window, compute_day_end, compute_fill_fee, compute_fill_time, compute_latency_ns,
     compute_liquidity_side, compute_position_fold, compute_ratio_floor, compute_slipped_ticks,
     compute_volume, compute_worst_lots,
 ):  # fmt: skip
@@ -662,6 +663,10 @@ def _arrive(engine: Engine, ts: int) -> None:
         if kind == SUBMIT:
             engine.order_on_book[slot] = 1
             engine.order_arrival[slot] = arrival
+            if engine.order_time_in_force[slot] == _DAY:
+                engine.order_rest_expire[slot] = compute_day_end(
+                    arrival, _session_close(engine, engine.order_instrument[slot])
+                )
             engine.book_count[engine.order_instrument[slot]] += 1
             engine.accepted += 1
             log_order(engine, LOG_ACCEPTED, number, engine.accepted, 0, 0)
@@ -683,6 +688,12 @@ def _arrive(engine: Engine, ts: int) -> None:
 def _last_close(engine: Engine, instrument: int) -> int:
     row = engine.row if engine.is_single else engine.last_row[instrument]
     return engine.ts_close[row] if row >= 0 else -1
+
+
+@compiled
+def _session_close(engine: Engine, instrument: int) -> int:
+    row = engine.row if engine.is_single else engine.last_row[instrument]
+    return engine.session_close[row] if row >= 0 else -1
 
 
 @compiled
@@ -1356,7 +1367,10 @@ def _add_other_instruments(engine: Engine, here: int, side: int, replaced: int) 
         lots = engine.position_lots[name]
         if name == here or (lots == 0 and buys[name] == 0 and sells[name] == 0):
             continue
-        price = engine.mark[name] * engine.instrument_factor[name]
+        mark = engine.mark[name]
+        if mark == 0:
+            mark = _find_dearest(engine, name)
+        price = mark * engine.instrument_factor[name]
         gross += compute_worst_lots(lots, buys[name], sells[name]) * price
         ends = buys[name] if side > 0 else sells[name]
         net += (lots + side * ends) * price
@@ -1366,6 +1380,18 @@ def _add_other_instruments(engine: Engine, here: int, side: int, replaced: int) 
         sells[engine.order_instrument[slot]] = 0
     engine.order.other_gross_notional = gross
     engine.order.other_net_notional = net
+
+
+@compiled
+def _find_dearest(engine: Engine, instrument: int) -> int:
+    """The highest price (ticks) of the orders in an instrument that has no mark yet."""
+    dearest = 0
+    for at in range(engine.open_count):
+        slot = engine.open_slots[at]
+        if engine.order_instrument[slot] == instrument and not engine.order_reduce_only[slot]:
+            limit = engine.order_limit[slot]
+            dearest = max(dearest, limit if limit != 0 else engine.order_stop[slot])
+    return dearest
 
 
 @compiled
