@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from numbers import Real
 from typing import NewType
 
 from onetape.domain.errors import FixInput
@@ -33,13 +34,13 @@ Number = int | float | str | Decimal
 
 
 def to_decimal(value: Number, what: str, *, error: type[FixInput] = FixInput) -> Decimal:
-    """`value` as the shortest Decimal that prints the same.
+    """`value` as the shortest Decimal that prints the same; numpy's numbers are numbers too.
 
     Raises:
         error: The value is not a finite number; `what` names it.
     """
     try:
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        number = Decimal(str(value)) if isinstance(value, Real) else Decimal(value)
     except (InvalidOperation, ValueError, TypeError):
         raise error(f"{what} {value!r} is not a number") from None
     if not number.is_finite():
@@ -51,10 +52,13 @@ def to_grid(value: Number, step: Decimal, what: str, *, error: type[FixInput] = 
     """How many `step`s make exactly `value`.
 
     Raises:
-        error: The value is off the grid; the message names the two nearest valid values.
+        error: The value is off the grid, and the message names the two nearest valid values; or
+            it is more steps than int64 counts.
     """
     number = to_decimal(value, what, error=error)
     count = number / step
+    if abs(count) > INT64_MAX:
+        raise error(f"{what} {value} is more steps of {step:f} than can be counted")
     whole = count.to_integral_value(rounding=ROUND_FLOOR)
     if count == whole:
         return int(whole)

@@ -34,6 +34,7 @@ import msgspec
 
 from onetape.domain.events import OrderAccepted, OrderReplaceRejected
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderStatus, RejectCode
 from onetape.domain.venue import (
     Discrepancy,
@@ -395,6 +396,26 @@ def _gone(key: str) -> Discrepancy:
         client_order_id=name if kind not in (D.POSITION, D.CASH) else "", ours=0, theirs=0,
         is_resolved=True, resolution="gone", currency=name if kind is D.CASH else "",
     )  # fmt: skip
+
+
+def tell_suspect(key: str, difference: str) -> str:
+    """What a difference that counts is, for people."""
+    what, _, name = key.partition(":")
+    match what:
+        case "position":
+            return f"position {name}: {int(difference) / E8:+,.8g} at the venue beside ours"
+        case "cash":
+            return f"cash {name}: {int(difference) / E8:+,.2f} at the venue beside ours"
+        case "lost":
+            return f"order {name}: open here and not at the venue, which does not say why"
+        case "stray":
+            return f"order {name}: closed here, open at the venue; its cancel is sent"
+        case "foreign":
+            return f"order {difference} at the venue is not ours"
+        case "fills":
+            return f"order {name}: the venue counts fills that it does not tell ({difference})"
+        case _:
+            return f"{key}: {difference}"
 
 
 def _compare_positions(

@@ -15,6 +15,7 @@ from onetape.domain.events import CapitalDeposited, Event, OrderDenied, OrderFil
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.legs import market_of
 from onetape.domain.numbers import INT64_MAX, minor_to_decimal
+from onetape.domain.orders import DenialCode
 from onetape.domain.timestamps import to_iso
 from onetape.portfolio.equity_curve import (
     EquityCurve,
@@ -67,6 +68,15 @@ class InstrumentSummary(msgspec.Struct, frozen=True, kw_only=True):
     traded_notional: Decimal
     fees: Decimal
     net_profit: Decimal
+
+
+_OF_AN_ORDER = frozenset(
+    (
+        DenialCode.UNKNOWN_ORDER, DenialCode.ORDER_CLOSED, DenialCode.ALREADY_PENDING,
+        DenialCode.PARENT_CLOSED,
+    )
+)  # fmt: skip
+"""Refusals that have no numbers: their unit is the id of the order that they are about."""
 
 
 class DenialGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -397,10 +407,11 @@ def _summarize_instruments(
 
 
 def _group_denials(denied: Sequence[tuple[int, OrderDenied]]) -> list[DenialGroup]:
-    """Groups by code and unit, the largest first."""
+    """Groups by code and unit, the largest first; whose unit is an order are one group."""
     groups: dict[tuple[str, str], list[tuple[int, OrderDenied]]] = {}
     for timed in denied:
-        groups.setdefault((timed[1].code.value, timed[1].unit), []).append(timed)
+        unit = "" if timed[1].code in _OF_AN_ORDER else timed[1].unit
+        groups.setdefault((timed[1].code.value, unit), []).append(timed)
     summaries = [
         DenialGroup(
             code=code,

@@ -127,7 +127,7 @@ class ConversionDesk:
         after[intent.target] += made.received
         after[exchange.home] -= made.cost
         owed = [exchange.sum_owed(each) for each in (before, after)]
-        needed, power = margin.compute_needs(runner, self._claims.orders, NO_INSTRUMENT, 0, 0)
+        needed, power = margin.compute_needs(runner, self._claims.orders)
         needed += margin.compute_owed_margin(owed[1]) - margin.compute_owed_margin(owed[0])
         if check_borrowing(owed[0], owed[1], owed[1] if needed <= power - made.cost else 0):
             return None

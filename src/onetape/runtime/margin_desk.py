@@ -111,9 +111,9 @@ class MarginDesk:
         self,
         runner: Runner,
         orders: Iterable[Order],
-        instrument: InstrumentId,
-        signed_lots: int,
-        ticks: int,
+        instrument: InstrumentId = _WHOLE,
+        signed_lots: int = 0,
+        ticks: int = 0,
     ) -> tuple[int, int]:
         """Initial margin of everything at its worst with one more order, and what may back it.
 
@@ -123,7 +123,7 @@ class MarginDesk:
         Args:
             runner: Whose order it is.
             orders: Open ones; those of other strategies are passed over.
-            instrument: What the order trades.
+            instrument: What the order trades; empty: there is none, everything is as it stands.
             signed_lots: How much of it; 0: it only reduces.
             ticks: The price at which it is measured.
         """
@@ -137,8 +137,8 @@ class MarginDesk:
             price = ticks if name == instrument else 0
             price = price or self._market.mark_ticks(self._index[name])
             if not price:
-                inverse = self._instruments[name].is_inverse
-                price = find_dearest(orders, runner.name, name, is_inverse=inverse)
+                is_inverse = self._instruments[name].is_inverse
+                price = find_dearest(orders, runner.name, name, is_inverse=is_inverse)
             lots = runner.ledger.positions[name].lots
             most = self._initial(runner, name, lots + buys.get(name, 0), price)
             least = self._initial(runner, name, lots - sells.get(name, 0), price)

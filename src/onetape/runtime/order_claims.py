@@ -56,6 +56,21 @@ def find_dearest(
     return (min if is_inverse else max)(filter(None, prices), default=0)
 
 
+def compute_lot_notional(
+    runner: Runner, name: InstrumentId, mark: int, orders: Iterable[Order]
+) -> int:
+    """Notional of a lot of an instrument, minor units: at its `mark` in ticks.
+
+    Where there is none yet (0), at the dearest price of the open `orders` of the strategy.
+    """
+    position = runner.ledger.positions[name]
+    is_inverse = position.inverse_factor != 0
+    ticks = mark or find_dearest(orders, runner.name, name, is_inverse=is_inverse)
+    if not ticks:
+        return 0
+    return compute_notional(1, ticks, position.factor, position.inverse_factor)
+
+
 class OrderClaims:
     """Adds up what the open orders of one strategy claim."""
 
@@ -213,21 +228,12 @@ class OrderClaims:
             if name == here:
                 continue
             position = runner.ledger.positions[name]
-            price = self._lot_price(runner, name)
+            mark = self._market.mark_ticks(self._index[name])
+            price = compute_lot_notional(runner, name, mark, self.orders)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
         return gross, net
-
-    def _lot_price(self, runner: Runner, name: InstrumentId) -> int:
-        """Notional of a lot at its mark, else at the dearest price of the orders in it."""
-        position = runner.ledger.positions[name]
-        ticks = self._market.mark_ticks(self._index[name]) or find_dearest(
-            self._oms.open.values(), runner.name, name, is_inverse=position.inverse_factor != 0
-        )
-        if not ticks:
-            return 0
-        return compute_notional(1, ticks, position.factor, position.inverse_factor)
 
     def _others_at_home(
         self,
@@ -245,7 +251,8 @@ class OrderClaims:
             if name == line.instrument.id:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
-            lot = self._lot_price(runner, name)
+            mark = self._market.mark_ticks(self._index[name])
+            lot = compute_lot_notional(runner, name, mark, self.orders)
             lot = -exchange.to_home(instrument.settlement_currency, -lot)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += worst * lot

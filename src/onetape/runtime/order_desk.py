@@ -328,6 +328,10 @@ class OrderDesk:
         """
         log, source = self._log, self._runners[order.source]
         free = self.claims.free_cash(source, source.ledger.currency)
+        margin = self.check.margin
+        if margin is not None:  # what backs positions and orders stays
+            needed, power = margin.compute_needs(source, self.claims.orders)
+            free = min(free, power - needed)
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
             return

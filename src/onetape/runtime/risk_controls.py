@@ -16,7 +16,6 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import index_of, market_of
-from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
@@ -32,7 +31,7 @@ from onetape.risk.shrinking import Shrinking
 from onetape.runtime.day_trade_watch import DayTradeWatch, DayTradeWatchState
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import MarketState
-from onetape.runtime.order_claims import sum_leaves
+from onetape.runtime.order_claims import compute_lot_notional, sum_leaves
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch, UptickWatchState
@@ -234,7 +233,7 @@ class RiskControls:
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
             mark = self._market.mark_ticks(self._index[name])
-            price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            price = compute_lot_notional(runner, name, mark, self._oms.open.values())
             if runner.exchange is not None:
                 price = -runner.exchange.to_home(self._currencies[name], -price)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))

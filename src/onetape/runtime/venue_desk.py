@@ -9,7 +9,12 @@ from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import OrderStatus, TimeInForce
 from onetape.domain.venue import Discrepancy, VenueOrder, VenueReport, VenueSnapshot
 from onetape.execution.oms import Oms
-from onetape.execution.reconciliation import ReconciliationPolicy, catch_up, compare
+from onetape.execution.reconciliation import (
+    ReconciliationPolicy,
+    catch_up,
+    compare,
+    tell_suspect,
+)
 from onetape.execution.venue_memory import VenueMemory
 from onetape.execution.venue_reports import BaseFee, Outcome, VenueReports
 from onetape.runtime.order_desk import OrderDesk
@@ -75,6 +80,11 @@ class VenueDesk:
     def look_since(self) -> int:
         """From when on fills are to be told again, ns UTC of the venue."""
         return self._reports.memory.ts_horizon
+
+    def list_differences(self) -> list[str]:
+        """What a person has to look at before anything may open again, for people."""
+        suspects = self._reports.memory.suspects
+        return [tell_suspect(key, each.told) for key, each in suspects.items() if each.blocks]
 
     def doubt(self) -> None:
         """From now on nothing opens anything, until a look finds the books equal."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.msgpack import decode, encode
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import LEG_SIDES, leg_of, market_of, names_of
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import E8, compute_ticks, to_minor, to_ratio_e8
+from onetape.domain.numbers import E8, INT64_MAX, compute_ticks, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
@@ -33,6 +34,8 @@ from onetape.domain.orders import (
     TimeInForce,
 )
 from onetape.domain.trailing import compute_trailing_stop
+
+T = TypeVar("T")
 
 GTC = TimeInForce.GTC
 _AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
@@ -428,6 +431,7 @@ class Context:
         """
         instrument = self._choose(instrument, leg)
         definition = self.instrument(instrument)
+        side = self._as(side, Side, "side")
         lots = self._lots(definition, quantity)
         self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         trails = trail is not None or trail_ratio is not None
@@ -634,9 +638,15 @@ class Context:
         """Refuse an intent of a strategy's own making that makes no sense.
 
         Raises:
-            StrategyError: It names another strategy or an instrument that is not subscribed, or
-                lacks the price or time that its type needs.
+            StrategyError: It names another strategy or an instrument that is not subscribed, a
+                field has another type than it should, or it lacks the price or time that its type
+                needs.
         """
+        try:
+            decode(encode(intent), type=type(intent))
+        except (msgspec.ValidationError, TypeError, OverflowError) as error:
+            raise StrategyError(f"{intent} can't be sent: {error}", where=self._strategy,
+                                remedy="give each field a value of its type") from None  # fmt: skip
         if intent.strategy != self._strategy:
             raise StrategyError(
                 f"an intent names strategy {intent.strategy!r}", where=self._strategy
@@ -698,26 +708,37 @@ class Context:
                 remedy="GTD needs the time when the order ends, ns UTC; the others have none",
             )
 
-    def cancel(self, client_order_id: str) -> None:
-        """Ask for an order of this strategy to be canceled."""
+    def cancel(self, client_order_id: str | OpenOrder) -> None:
+        """Ask for an order of this strategy to be canceled: by its id, or as `open_orders` has it.
+
+        Raises:
+            StrategyError: It is neither.
+        """
+        identity = self._id_of(client_order_id)
         self.intent_count += 1
-        self.queue.append(CancelIntent(self._strategy, self.intent_count, client_order_id))
+        self.queue.append(CancelIntent(self._strategy, self.intent_count, identity))
 
     def replace(
         self,
-        client_order_id: str,
+        client_order_id: str | OpenOrder,
         instrument: InstrumentId,
         *,
         quantity: float | None = None,
         limit: float | None = None,
         stop: float | None = None,
     ) -> None:
-        """Ask for a change of an order of `instrument`: new total `quantity`, `limit` or `stop`."""
+        """Ask for a change of an order of `instrument`: new total `quantity`, `limit` or `stop`.
+
+        Raises:
+            StrategyError: It is no order or of another instrument; a value is not positive or off
+                the grid.
+        """
         definition = self.instrument(instrument)
+        identity = self._id_of(client_order_id)
         for order in self._around.open_orders(self._strategy):
-            if order.client_order_id == client_order_id and order.instrument != instrument:
+            if order.client_order_id == identity and order.instrument != instrument:
                 raise StrategyError(
-                    f"order {client_order_id} is of {order.instrument}, not of {instrument}",
+                    f"order {identity} is of {order.instrument}, not of {instrument}",
                     where=self._strategy,
                 )
         lots = limit_ticks = stop_ticks = 0
@@ -733,7 +754,7 @@ class Context:
             ReplaceIntent(
                 self._strategy,
                 self.intent_count,
-                client_order_id,
+                identity,
                 lots,
                 limit_ticks,
                 stop_ticks,
@@ -783,11 +804,26 @@ class Context:
         return float(definition.ticks_to_price(compute_ticks(price, definition.tick_float, -side)))
 
     def set_timer(self, name: str, ts: int) -> None:
-        """Have `on_timer(name)` called once at engine time `ts` (ns UTC), or next if it is past."""
+        """Have `on_timer(name)` called once at engine time `ts` (ns UTC), or next if it is past.
+
+        Raises:
+            StrategyError: The name is no text, or the time no whole number of 64 bits.
+        """
+        name, ts = self._as(name, str, "name of a timer"), self._as(ts, int, "time of a timer")
+        if abs(ts) > INT64_MAX:
+            raise StrategyError(f"time {ts} of timer {name!r} is none", where=self._strategy,
+                                remedy="give ns since 1970, such as ctx.now + 10**9")  # fmt: skip
         self.queue.append(TimerRequest(self._strategy, name, ts))
 
     def signal(self, name: str, value: float) -> None:
-        """Remember a number on the tape (a score, a probability); it decides nothing."""
+        """Remember a number on the tape (a score, a probability); it decides nothing.
+
+        Raises:
+            StrategyError: The name is no text, or the value no number.
+        """
+        name = self._as(name, str, "name of a signal")
+        if type(value) is not int or abs(value) > INT64_MAX:
+            value = self._as(value, float, f"signal {name!r}")
         self.queue.append(SignalRecorded(self._strategy, name, value))
 
     def take_intents(self) -> list[Intent]:
@@ -797,6 +833,22 @@ class Context:
         return intents
 
     # How it is done.
+
+    def _as(self, value: object, kind: type[T], what: str) -> T:
+        """`value` as the tape keeps it; numpy's numbers become Python's own."""
+        if isinstance(value, np.generic):
+            value = value.item()
+        if kind is float and isinstance(value, int):
+            value = float(value)
+        if type(value) is not kind:
+            raise StrategyError(f"{what} is {value!r}, expected {kind.__name__}",
+                                where=self._strategy)  # fmt: skip
+        return value
+
+    def _id_of(self, order: str | OpenOrder) -> str:
+        if isinstance(order, OpenOrder):
+            return order.client_order_id
+        return self._as(order, str, "id of an order")
 
     def _order(
         self,
@@ -817,7 +869,13 @@ class Context:
         if lots <= 0:
             self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         if time_in_force is not GTC:
+            time_in_force = self._as(time_in_force, TimeInForce, "time_in_force")
+            ts_expire = self._as(ts_expire, int, "ts_expire")
             self._check_expiry(time_in_force, ts_expire)
+        if type(reduce_only) is not bool:
+            reduce_only = self._as(reduce_only, bool, "reduce_only")
+        if type(label) is not str:
+            label = self._as(label, str, "label")
         kind, limit_ticks, stop_ticks = _MARKET, 0, 0
         if limit is not None:
             kind, limit_ticks = _LIMIT, self._ticks(definition, limit)
@@ -836,6 +894,7 @@ class Context:
         self, instrument: InstrumentId, side: Side, basis: QuantityBasis, amount: int, label: str
     ) -> str:
         identity = self.instrument(instrument).id
+        side, label = self._as(side, Side, "side"), self._as(label, str, "label")
         self.intent_count += 1
         intent = OrderIntent(
             self._strategy, self.intent_count, identity, side, basis, amount, _MARKET, GTC,

@@ -6,6 +6,7 @@ import inspect
 from typing import Any, TypeVar, cast
 
 import msgspec
+import numpy as np
 
 from onetape.domain.errors import StrategyError
 
@@ -86,6 +87,21 @@ def param(
 def state(default: T) -> T:
     """Declare a piece of state that callbacks may assign: `int`, `float`, `bool` or `str`."""
     return cast(T, State(default))
+
+
+def to_state(value: object, where: str) -> bool | int | float | str:
+    """`value` as a checkpoint keeps it: numpy's numbers and those of enums as Python's own.
+
+    Raises:
+        StrategyError: It is nothing that state can hold; `where` names it.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return cast("bool | int | float | str", kind(value))
+    raise StrategyError(f"{value!r} is nothing that state can hold", where=where,
+                        remedy="assign an int, float, bool or str")  # fmt: skip
 
 
 def collect(cls: type[object]) -> tuple[dict[str, Param], dict[str, State]]:

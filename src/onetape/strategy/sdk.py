@@ -26,9 +26,11 @@ from onetape.domain.orders import Intent
 from onetape.domain.venue import ConnectionChanged
 from onetape.features.estimator import FeatureMap
 from onetape.strategy.context import Context
-from onetape.strategy.declaration import Param, State, collect, param, state
+from onetape.strategy.declaration import Param, State, collect, param, state, to_state
 
 __all__ = ["Strategy", "param", "state"]
+
+_PLAIN = frozenset((bool, int, float, str))
 
 
 class Strategy:
@@ -75,6 +77,8 @@ class Strategy:
                 what = f"{name!r} is not declared"
                 remedy = f"write `{name}: ... = state(...)` in the class body"
             raise StrategyError(what, where=type(self).__name__, remedy=remedy)
+        if type(value) not in _PLAIN:
+            value = to_state(value, f"{type(self).__name__}.{name}")
         object.__setattr__(self, name, value)
 
     def check_params(self) -> None:

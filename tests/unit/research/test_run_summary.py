@@ -70,6 +70,20 @@ def test_denials_are_grouped_by_reason_with_their_numbers() -> None:
     assert (second.code, second.count) == ("no_mark", 1)
 
 
+def test_denials_about_orders_are_one_group_and_not_one_an_order() -> None:
+    log = EventLog([A])
+    log.start(1)
+    log.deposit(1, "s")
+    for number in range(1, 4):
+        log.emit(
+            number,
+            OrderDenied("s", 9, InstrumentId(""), DenialCode.ORDER_CLOSED, 0, 0, f"s-{number}"),
+        )
+    log.stop(10)
+    (group,) = summarize_run(make_timeline([A], [(0, 10, 1.0)]), log.events, digest="").denials
+    assert (group.code, group.unit, group.count) == ("order_closed", "", 3)
+
+
 def test_books_that_differ_from_the_fills_are_refused() -> None:
     run = make_run(bars=200)
     at = next(n for n, e in reversed(list(enumerate(run.events))) if "position" in e.type)

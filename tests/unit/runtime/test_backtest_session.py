@@ -8,10 +8,17 @@ import msgspec
 import pytest
 
 from onetape.domain.errors import ConfigError, StrategyError
-from onetape.domain.events import SignalRecorded
+from onetape.domain.events import SignalRecorded, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Bar
-from onetape.domain.orders import DenialCode
+from onetape.domain.orders import (
+    DenialCode,
+    OrderIntent,
+    OrderType,
+    QuantityBasis,
+    Side,
+    TimeInForce,
+)
 from onetape.domain.rules import rule
 from onetape.features import Estimator, FeatureMap, Sma, State
 from onetape.risk.limits import RiskLimits
@@ -127,3 +134,23 @@ def test_blocks_end_where_slices_end() -> None:
     assert list(rows.cut(1)) == [(0, 2), (2, 4), (4, 6)]
     assert list(rows.cut(3)) == [(0, 4), (4, 6)]
     assert list(rows.cut(100)) == [(0, 6)]
+
+
+class Wrong(Strategy):
+    """Sends an intent of its own making that no tape can keep."""
+
+    def generate_orders(self, ctx: Context) -> list[OrderIntent]:
+        return [
+            OrderIntent(
+                "s0", 1, MSFT, Side.BUY, QuantityBasis.LOTS, 1, OrderType.MARKET, TimeInForce.GTC,
+                label=None,  # pyright: ignore[reportArgumentType]
+            )
+        ]  # fmt: skip
+
+
+def test_intent_that_no_tape_can_keep_takes_out_its_strategy_alone() -> None:
+    session = run_session(make_timeline(flat(10, 10), flat(20, 20)), Wrong(), BuysTwice())
+    assert [(each.strategy, each.callback) for each in session.of_type(StrategyQuarantined)] == [
+        ("s0", "generate_orders")
+    ]
+    assert {each.strategy for each in session.of_type(OrderIntent)} == {"s1"}

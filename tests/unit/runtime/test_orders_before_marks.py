@@ -11,7 +11,7 @@ from onetape.domain.market import Bar
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode
 from onetape.marketdata.timeline import Timeline, build_timeline
-from onetape.risk.limits import RiskLimits
+from onetape.risk.limits import AccountLimits, RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
@@ -61,6 +61,21 @@ def test_order_without_a_mark_needs_its_margin(
         )  # fmt: skip
         assert run.quarantined == []
         assert [each.code for each in run.denied] == denied
+
+
+def test_order_of_another_strategy_without_a_mark_counts_in_the_account() -> None:
+    """Contracts of 100 dollars: 10 bitcoin wait in s0, s1 asks for 20, the account has 4."""
+    second = other_of(INVERSE)
+    timeline = make_worlds(INVERSE, second, 20_000.0)
+    for pct, denied in ((750, 0), (749, 1)):
+        run = run_session(
+            timeline, at_rows({0: lambda ctx: ctx.buy(second.id, 2_000, limit=20_000.0)},
+                              instrument=INVERSE.id),
+            at_rows({1: lambda ctx: ctx.buy(INVERSE.id, 4_000)}, instrument=INVERSE.id),
+            capital=2, currency="BTC", margin=make_margin(timeline, "1", "1"),
+            limits=RiskLimits(max_leverage=100, account=AccountLimits(max_gross_exposure_pct=pct)),
+        )  # fmt: skip
+        assert [each.code for each in run.denied] == [DenialCode.ACCOUNT_GROSS_EXPOSURE] * denied
 
 
 class EarlyBuyer(Strategy):

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+from msgspec.msgpack import encode
+from msgspec.structs import replace
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
@@ -198,3 +201,64 @@ def test_context_gives_open_orders_of_all_or_one_instrument():
     ctx = make_context(EQUITY, OTHER, around=FakeSurroundings(orders=orders))
     assert [each.client_order_id for each in ctx.open_orders()] == ["mine-1", "mine-2", "mine-3"]
     assert [each.client_order_id for each in ctx.open_orders(AAPL)] == ["mine-1", "mine-3"]
+
+
+def test_context_takes_the_numbers_of_numpy():
+    ctx = make_context()
+    ctx.buy(AAPL, np.int64(3), limit=np.float64(9.99), reduce_only=np.bool_(True))
+    ctx.target_weight(AAPL, np.float32(0.1))
+    ctx.spend(AAPL, np.float64(500.5))
+    ctx.set_timer("later", np.int64(77))
+    ctx.signal("z", np.float64(1.5))
+    ctx.signal("on", np.bool_(True))
+    assert ctx.queue == [
+        intent(BUY, LOTS, 3, OrderType.LIMIT, limit_ticks=999, reduce_only=True),
+        replace(intent(BUY, BASIS.TARGET_WEIGHT, E8 // 10), intent=2),
+        replace(intent(BUY, BASIS.NOTIONAL_AT_FILL, 50_050_000_000), intent=3),
+        TimerRequest("mine", "later", 77),
+        SignalRecorded("mine", "z", 1.5),
+        SignalRecorded("mine", "on", 1.0),
+    ]
+    assert encode(ctx.queue)
+
+
+def test_context_cancels_and_replaces_an_order_as_open_orders_has_it():
+    resting = OpenOrder(
+        "mine-1", AAPL, BUY, OrderType.LIMIT, OrderStatus.ACCEPTED, 1.0, 0.0, 9.0, 0.0
+    )
+    ctx = make_context(around=FakeSurroundings(orders=[resting]))
+    for each in ctx.open_orders(AAPL):
+        ctx.cancel(each)
+        ctx.replace(each, AAPL, limit=9.0)
+    assert [each.client_order_id for each in ctx.queue] == ["mine-1", "mine-1"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: c.cancel(None), "id of an order is None, expected str"),
+        (lambda c: c.replace(7, AAPL, limit=9), "id of an order is 7, expected str"),
+        (lambda c: c.set_timer("x", 1e9), "time of a timer is 1000000000.0, expected int"),
+        (lambda c: c.set_timer("x", 10**30), "of timer 'x' is none"),
+        (lambda c: c.set_timer(3, 1), "name of a timer is 3, expected str"),
+        (lambda c: c.signal("x", "high"), "signal 'x' is 'high', expected float"),
+        (lambda c: c.signal(None, 1.0), "name of a signal is None"),
+        (lambda c: c.buy(AAPL, 1, label=None), "label is None, expected str"),
+        (lambda c: c.buy(AAPL, 1, reduce_only="yes"), "reduce_only is 'yes', expected bool"),
+        (lambda c: c.buy(AAPL, 1, time_in_force="GTC"), "expected TimeInForce"),
+        (lambda c: c.buy(AAPL, 1, time_in_force=TimeInForce.GTD, ts_expire=1e9), "ts_expire is"),
+        (lambda c: c.buy(AAPL, 10**30), "more steps of 1 than can be counted"),
+        (lambda c: c.target_weight(AAPL, 1e12), "more steps of 0.00000001 than can be"),
+        (lambda c: c.target(AAPL, 1, label=3), "label is 3, expected str"),
+        (lambda c: c.spend(AAPL, 100, "sell"), "side is 'sell', expected Side"),
+        (lambda c: c.order(AAPL, "BUY", 1), "side is 'BUY', expected Side"),
+        (lambda c: c.order(AAPL, BUY, 1, label=None), "can't be sent: Expected `str`, got `None`"),
+        (lambda c: c.order(AAPL, BUY, 1, parent=None), "can't be sent: Expected `str`, got `None`"),
+    ],
+)
+def test_context_refuses_what_the_tape_could_not_keep(call, message):
+    ctx = make_context()
+    with pytest.raises(StrategyError) as refused:
+        call(ctx)
+    assert message in str(refused.value)
+    assert not ctx.queue

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from onetape.domain.errors import StrategyError
@@ -12,6 +13,7 @@ from onetape.domain.market import (
     TradeTick,
     make_bar,
 )
+from onetape.domain.orders import Side
 from onetape.strategy.sdk import Strategy, param, state
 from tests.support.strategies import AAPL, make_context
 
@@ -111,3 +113,23 @@ def test_generate_orders_hands_over_what_was_queued_once():
     ctx.buy(AAPL, 1)
     assert [each.intent for each in strategy.generate_orders(ctx)] == [1]
     assert strategy.generate_orders(ctx) == []
+
+
+def test_state_keeps_numbers_of_numpy_and_of_enums_as_a_checkpoint_does():
+    strategy = Counting()
+    strategy.seen = np.int64(3)
+    strategy.last = np.str_("x")
+    assert (type(strategy.seen), strategy.seen) == (int, 3)
+    assert (type(strategy.last), strategy.last) == (str, "x")
+    strategy.seen = np.float64(0.5)
+    assert (type(strategy.seen), strategy.seen) == (float, 0.5)
+    strategy.seen = Side.SELL
+    assert (type(strategy.seen), strategy.seen) == (int, Side.SELL)
+
+
+@pytest.mark.parametrize("value", [None, [1], (1, 2), np.zeros(2), object()])
+def test_state_refuses_what_no_checkpoint_can_keep(value):
+    strategy = Counting()
+    with pytest.raises(StrategyError, match=r"Counting.seen: .* is nothing that state can hold"):
+        strategy.seen = value
+    assert strategy.seen == 0

@@ -15,13 +15,18 @@ import typer
 from onetape.control.boundary import QUARANTINED
 from onetape.control.options import DebugOption, SetOption
 from onetape.control.run_output import print_quarantined, print_result
+from onetape.control.session_screen import tell_left
 from onetape.control.settings import load_session
 from onetape.control.terminal import console
-from onetape.domain.errors import ConfigError, OnetapeError
+from onetape.domain.errors import CallAPerson, ConfigError, OnetapeError
 from onetape.research.run_directory import make_run_directory, remove_run_directory
 
 if TYPE_CHECKING:
     from onetape.runtime.config import SessionConfig
+    from onetape.telemetry.session_news import News
+
+OnStatus = Callable[[Mapping[str, Any]], None]
+OnNews = Callable[["News"], None]
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help="A YAML or JSON file.")
@@ -86,22 +91,37 @@ def _run(
         parts = build_parts(config, os.environ)
         if not quiet:
             print(f"session {run_dir}", file=sys.stderr)
-        with _screen(quiet=quiet) as on_status:
-            result = run_live(config, run_dir, parts, on_status)
+        with _screen(quiet=quiet) as (on_status, on_news):
+            result = run_live(config, run_dir, parts, on_status, on_news)
     except OnetapeError:
         if resume is None and remove_empty_tape(tape_path(run_dir)):  # it has not begun
             remove_run_directory(run_dir)
         raise
+    print(f"Ended:  {result.reason}; left: {tell_left(result.status)}", file=sys.stderr)
+    _print_left(result.status)
     if quiet:
         print(run_dir)
     elif result.market_events:
         summary = load_run(run_dir)
         save_summary(run_dir, summary)
         print_result(summary, run_dir, write_report(run_dir, summary))
-    print(f"Ended:  {result.reason}", file=sys.stderr)
     if result.quarantined:
         print_quarantined(result.quarantined)
+    if config.mode == "live" and result.uncanceled:
+        raise typer.Exit(CallAPerson.exit_code)
+    if result.quarantined:
         raise typer.Exit(QUARANTINED)
+
+
+def _print_left(status: Mapping[str, Any]) -> None:
+    """Orders that nobody watches any more, and differences that nobody has explained."""
+    for each in status["orders"]:
+        print(
+            f"left:   order {each['id']}, {each['side']} {each['quantity']:g} "
+            f"{each['instrument']}, {each['status']}", file=sys.stderr,
+        )  # fmt: skip
+    for each in status["differences"]:
+        print(f"left:   {each}", file=sys.stderr)
 
 
 def _prepare(
@@ -130,20 +150,33 @@ def _prepare(
 
 
 @contextmanager
-def _screen(*, quiet: bool) -> Generator[Callable[[Mapping[str, Any]], None] | None]:
-    """A line on the terminal that says how the session is; None when nobody watches."""
-    if quiet or not sys.stderr.isatty():
-        yield None
+def _screen(*, quiet: bool) -> Generator[tuple[OnStatus | None, OnNews | None]]:
+    """What shows the session: on a terminal a line that says how it is, above it what goes wrong.
+
+    Without a terminal, as under a service manager, each news is a line of the log on stderr.
+    """
+    if quiet:
+        yield None, None
         return
-    with console(stderr=True).status("connecting") as line:
+    if not sys.stderr.isatty():
+        yield None, lambda news: print(news, file=sys.stderr, flush=True)
+        return
+    screen = console(stderr=True)
+    with screen.status("connecting") as line:
 
         def show(now: Mapping[str, Any]) -> None:
             equity = sum(each["equity"] for each in now["strategies"].values())
             what = "bars" if "bars" in now else "ticks"
+            killed = ", KILL SWITCH" if now["killed"] is not None else ""
             down = f", DOWN: {', '.join(now['down'])}" if now["down"] else ""
+            differs = ", THE VENUE'S BOOKS DIFFER" if now["differences"] else ""
             line.update(
                 f"{now['state']} {now['now'][:19]}Z  {now[what]:,} {what}  "
-                f"{now['open_orders']} open orders  equity {equity:,.2f}{down}"
+                f"{now['open_orders']} open orders  equity {equity:,.2f}{killed}{down}{differs}"
             )
 
-        yield show
+        def tell(news: News) -> None:
+            if news.level.value != "info":
+                screen.print(str(news))
+
+        yield show, tell

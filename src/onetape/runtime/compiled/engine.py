@@ -110,12 +110,16 @@ _S_SUBMITTED = int(OrderStatus.SUBMITTED)
 _S_FIRST_CLOSED = int(OrderStatus.FILLED)
 
 (
-    LOG_INTENT, LOG_CANCEL_INTENT, LOG_REPLACE_INTENT, LOG_APPROVED, LOG_GATE_DENIED, LOG_DENIED,
-    LOG_SUBMITTED, LOG_ACCEPTED, LOG_FILL, LOG_POSITION, LOG_TRIGGERED, LOG_CANCEL_PENDING,
-    LOG_CANCELED, LOG_CANCEL_REJECTED, LOG_REPLACE_PENDING, LOG_REPLACED, LOG_REPLACE_REJECTED,
-    LOG_EXPIRED, LOG_KILL_SWITCH,
-) = range(19)  # fmt: skip
-"""Kinds of the rows of the log; `trace.py` reads them."""
+    LOG_STEP, LOG_STARTED, LOG_DEPOSITED, LOG_STOPPED, LOG_KILL_SWITCH, LOG_INTENT,
+    LOG_CANCEL_INTENT, LOG_REPLACE_INTENT, LOG_GATE_DENIED, LOG_DENIED, LOG_APPROVED, LOG_SUBMITTED,
+    LOG_CANCEL_PENDING, LOG_REPLACE_PENDING, LOG_ACCEPTED, LOG_FILLED, LOG_PARTIALLY_FILLED,
+    LOG_TRIGGERED, LOG_CANCELED, LOG_EXPIRED, LOG_CANCEL_REJECTED, LOG_REPLACED,
+    LOG_REPLACE_REJECTED, LOG_POSITION_OPENED, LOG_POSITION_CHANGED, LOG_POSITION_CLOSED,
+) = range(26)  # fmt: skip
+"""Kinds of the rows of the log, which `event_log.py` reads. LOG_STEP begins a step: its row of the
+market or -1, and the newest row that is over or is this one. All others are events."""
+
+LOG_KINDS = 26
 
 CANCELED_REASONS = ("requested", "not filled at once", "the budget buys nothing",
                     "nothing to reduce")  # fmt: skip
@@ -152,27 +156,50 @@ _DENIED = -3
 
 
 @compiled
-def begin_log(engine: Engine, kind: int) -> int:
-    """Where the fields of a new row of the log begin."""
+def begin_step(engine: Engine, row: int) -> None:
+    """What happens from now on is another step: that of a market row, or (-1) of none."""
+    if engine.logs:
+        engine.step_row = row
+        engine.step_newest = engine.row if row < 0 else row
+        engine.step_is_new = True
+
+
+@compiled
+def _add_row(engine: Engine, kind: int) -> int:
     if engine.log_count >= engine.log_rows:
         raise MemoryError("the log is full")
     at = engine.log_count * LOG_WIDTH
     engine.log_count += 1
-    engine.log[at] = engine.now
-    engine.log[at + 1] = kind
+    engine.log[at] = kind
+    engine.log[at + 1] = engine.now
     return at + 2
 
 
 @compiled
-def log_order(engine: Engine, kind: int, number: int, a: int, b: int, c: int) -> None:
-    """A row about an order, with up to three numbers."""
+def begin_log(engine: Engine, kind: int, slot: int) -> int:
+    """Where the fields of a new event begin; `slot` is that of its order, -1 where it has none."""
+    if engine.step_is_new:
+        engine.step_is_new = False
+        at = _add_row(engine, LOG_STEP)
+        engine.log[at] = engine.step_row
+        engine.log[at + 1] = engine.step_newest
+    at = _add_row(engine, kind)
+    engine.log[at] = slot
+    return at + 1
+
+
+@compiled
+def log_event(
+    engine: Engine, kind: int, slot: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0
+) -> None:
+    """An event with up to four numbers."""
     if engine.logs:
-        at = begin_log(engine, kind)
+        at = begin_log(engine, kind, slot)
         log = engine.log
-        log[at] = number
-        log[at + 1] = a
-        log[at + 2] = b
-        log[at + 3] = c
+        log[at] = a
+        log[at + 1] = b
+        log[at + 2] = c
+        log[at + 3] = d
 
 
 # Books and marks.
@@ -449,14 +476,14 @@ def settle_canceled(
     engine: Engine, slot: int, reason: int, wanted: int = 0, found: int = 0
 ) -> None:  # fmt: skip
     """The venue has taken an order off its book."""
-    log_order(engine, LOG_CANCELED, engine.order_number[slot], reason, wanted, found)
+    log_event(engine, LOG_CANCELED, slot, engine.order_number[slot], reason, wanted, found)
     move_order(engine, slot, _CANCELED)
 
 
 @compiled
 def settle_expired(engine: Engine, slot: int) -> None:
     """The venue has ended an order."""
-    log_order(engine, LOG_EXPIRED, engine.order_number[slot], 0, 0, 0)
+    log_event(engine, LOG_EXPIRED, slot, engine.order_number[slot])
     move_order(engine, slot, _EXPIRED)
 
 
@@ -470,7 +497,8 @@ def settle_fill(
     instrument = engine.order_instrument[slot]
     side = engine.order_side[slot]
     if engine.logs:
-        at = begin_log(engine, LOG_FILL)
+        kind = LOG_FILLED if leaves == 0 else LOG_PARTIALLY_FILLED
+        at = begin_log(engine, kind, slot)
         log = engine.log
         log[at] = number
         log[at + 1] = instrument
@@ -510,14 +538,18 @@ def settle_fill(
         engine.gross += abs(after * mark) - abs(before * mark)
     engine.position_units[instrument] = get_units(engine, instrument, after)
     if engine.logs:
-        at = begin_log(engine, LOG_POSITION)
+        kind = LOG_POSITION_CHANGED
+        if before == 0:
+            kind = LOG_POSITION_OPENED
+        elif after == 0:
+            kind = LOG_POSITION_CLOSED
+        at = begin_log(engine, kind, slot)
         log = engine.log
         log[at] = instrument
         log[at + 1] = after
         log[at + 2] = cost_after
         log[at + 3] = realized
         log[at + 4] = engine.cash
-        log[at + 5] = before
     engine.fills += 1
     whole = notional // _E8
     engine.traded_units += whole
@@ -645,6 +677,7 @@ def deliver(engine: Engine, ts: int) -> None:
     while engine.next_arrival <= ts:
         until = engine.next_arrival
         engine.now = max(until, engine.now)
+        begin_step(engine, -1)
         _arrive(engine, until)
 
 
@@ -669,7 +702,7 @@ def _arrive(engine: Engine, ts: int) -> None:
                 )
             engine.book_count[engine.order_instrument[slot]] += 1
             engine.accepted += 1
-            log_order(engine, LOG_ACCEPTED, number, engine.accepted, 0, 0)
+            log_event(engine, LOG_ACCEPTED, slot, number, engine.accepted)
             move_order(engine, slot, _ACCEPTED)
             continue
         if slot >= 0 and arrival > _last_close(engine, engine.order_instrument[slot]):
@@ -720,7 +753,7 @@ def carry_out(
     engine.active -= 1
     if slot < 0:
         event = LOG_CANCEL_REJECTED if kind == CANCEL else LOG_REPLACE_REJECTED
-        log_order(engine, event, number, REJECTED_CLOSED, 0, 0)
+        log_event(engine, event, -1, number, REJECTED_CLOSED)
         return
     if kind == CANCEL:
         leave_book(engine, slot)
@@ -728,7 +761,7 @@ def carry_out(
         return
     filled = engine.order_filled[slot]
     if lots <= filled:
-        log_order(engine, LOG_REPLACE_REJECTED, number, REJECTED_BELOW_FILLED, filled, 0)
+        log_event(engine, LOG_REPLACE_REJECTED, slot, number, REJECTED_BELOW_FILLED, filled)
         engine.order_asked_lots[slot] = 0
         engine.order_asked_cost[slot] = 0
         move_order(engine, slot, _REPLACE_REJECTED)
@@ -741,7 +774,7 @@ def carry_out(
     engine.order_lot_cost[slot] = engine.order_asked_cost[slot]
     engine.order_asked_lots[slot] = 0
     engine.order_asked_cost[slot] = 0
-    log_order(engine, LOG_REPLACED, number, lots, limit, stop)
+    log_event(engine, LOG_REPLACED, slot, number, lots, limit, stop)
     move_order(engine, slot, _REPLACED)
 
 
@@ -929,7 +962,7 @@ def _execute(
     missed = found = 0
     if kind >= _STOP:
         engine.order_type[slot] = _MARKET if kind == _STOP else _LIMIT
-        log_order(engine, LOG_TRIGGERED, number, engine.order_stop[slot], 0, 0)
+        log_event(engine, LOG_TRIGGERED, slot, number, engine.order_stop[slot])
         move_order(engine, slot, _TRIGGERED)
     if code == FILL_AT_OPEN or code == FILL_INSIDE:
         at_fill = engine.order_at_fill[slot] != 0
@@ -1055,7 +1088,7 @@ def decide(engine: Engine) -> None:
 def _deny(engine: Engine, number: int, code: int, instrument: int, actual: int, limit: int) -> int:
     engine.denied += 1
     if engine.logs:
-        at = begin_log(engine, LOG_DENIED)
+        at = begin_log(engine, LOG_DENIED, -1)
         log = engine.log
         log[at] = number
         log[at + 1] = code
@@ -1077,7 +1110,7 @@ def _decide_order(engine: Engine, at: int) -> None:
             return  # the target is held already: nothing to decide
     number = engine.intent_number[at]
     if engine.logs:
-        row = begin_log(engine, LOG_INTENT)
+        row = begin_log(engine, LOG_INTENT, -1)
         log = engine.log
         log[row] = number
         log[row + 1] = instrument
@@ -1090,6 +1123,7 @@ def _decide_order(engine: Engine, at: int) -> None:
         log[row + 8] = engine.intent_stop[at]
         log[row + 9] = engine.intent_ts_expire[at]
         log[row + 10] = engine.intent_reduce_only[at]
+        log[row + 11] = engine.intent_label[at]
     verdict = check_risk(
         engine, number, instrument, side, lots, engine.intent_limit[at], engine.intent_stop[at],
         engine.intent_reduce_only[at] != 0, -1,
@@ -1097,7 +1131,7 @@ def _decide_order(engine: Engine, at: int) -> None:
     if verdict == _DENIED:
         return
     engine.orders += 1
-    log_order(engine, LOG_APPROVED, number, number, side, lots)
+    log_event(engine, LOG_APPROVED, -1, number, number, side, lots)
     lot_cost = -(-(engine.order.notional + engine.order.fee) // engine.order.lots)
     if engine.open_count >= engine.slots:
         raise MemoryError("too many open orders")
@@ -1130,7 +1164,7 @@ def _decide_order(engine: Engine, at: int) -> None:
     engine.order_waited[slot] = 0
     engine.order_changes[slot] = 0
     if engine.logs:
-        row = begin_log(engine, LOG_SUBMITTED)
+        row = begin_log(engine, LOG_SUBMITTED, slot)
         log = engine.log
         log[row] = number
         log[row + 1] = instrument
@@ -1235,7 +1269,7 @@ def check_risk(
 
 @compiled
 def _log_gate_denial(engine: Engine, number: int, instrument: int, gate: int) -> None:
-    at = begin_log(engine, LOG_GATE_DENIED)
+    at = begin_log(engine, LOG_GATE_DENIED, -1)
     order = engine.order
     log = engine.log
     log[at] = number
@@ -1425,12 +1459,12 @@ def _refuse(
 def _decide_cancel(engine: Engine, at: int) -> None:
     number = engine.intent_number[at]
     target = engine.intent_target[at]
-    log_order(engine, LOG_CANCEL_INTENT, number, target, 0, 0)
+    log_event(engine, LOG_CANCEL_INTENT, -1, number, target)
     slot = find_order(engine, target)
     if slot < 0 or engine.order_status[slot] == _S_CANCEL_PENDING:
         _refuse_change(engine, number, target, slot)
         return
-    log_order(engine, LOG_CANCEL_PENDING, target, 0, 0, 0)
+    log_event(engine, LOG_CANCEL_PENDING, slot, target)
     move_order(engine, slot, _CANCEL_PENDING)
     queue_command(engine, CANCEL, target, 0, 0, 0)
 
@@ -1453,7 +1487,7 @@ def _decide_replace(engine: Engine, at: int) -> None:
     stop = engine.intent_stop[at]
     wanted = engine.intent_amount[at]
     if engine.logs:
-        row = begin_log(engine, LOG_REPLACE_INTENT)
+        row = begin_log(engine, LOG_REPLACE_INTENT, -1)
         log = engine.log
         log[row] = number
         log[row + 1] = target
@@ -1495,14 +1529,8 @@ def _decide_replace(engine: Engine, at: int) -> None:
     engine.order_asked_cost[slot] = -(
         -(engine.order.notional + engine.order.fee) // engine.order.lots
     )
-    log_order(engine, LOG_APPROVED, number, target, side, left)
-    if engine.logs:
-        row = begin_log(engine, LOG_REPLACE_PENDING)
-        log = engine.log
-        log[row] = target
-        log[row + 1] = lots
-        log[row + 2] = new_limit
-        log[row + 3] = new_stop
+    log_event(engine, LOG_APPROVED, -1, number, target, side, left)
+    log_event(engine, LOG_REPLACE_PENDING, slot, target, lots, new_limit, new_stop)
     move_order(engine, slot, _REPLACE_PENDING)
     queue_command(engine, REPLACE, target, lots, new_limit, new_stop)
 
@@ -1522,12 +1550,14 @@ def begin_row(engine: Engine, row: int) -> None:
         deliver(engine, control - 1)
         engine.now = control
         engine.kill_active = engine.control_active[engine.next_control] != 0
-        log_order(engine, LOG_KILL_SWITCH, engine.next_control, 0, 0, 0)
+        begin_step(engine, -1)
+        log_event(engine, LOG_KILL_SWITCH, -1, engine.next_control)
         engine.next_control += 1
         deliver(engine, control)
     if engine.next_arrival <= ts:
         deliver(engine, ts)
     engine.now = ts
+    begin_step(engine, row)
     if engine.watches and not engine.is_single:  # before the fills of the session's first row
         starts = engine.session_starts
         if engine.next_session < engine.sessions and starts[engine.next_session] == row:
@@ -1552,7 +1582,18 @@ def end_row(engine: Engine, row: int) -> None:
 
 
 @compiled
+def start(engine: Engine) -> None:
+    """Before anything else: the header of the tape, and the capital."""
+    begin_step(engine, -1)
+    log_event(engine, LOG_STARTED, -1)
+    log_event(engine, LOG_DEPOSITED, -1)
+
+
+@compiled
 def finish(engine: Engine) -> None:
-    """After the last row: bring the figures to the end."""
+    """After the last row: the footer of the tape, and the figures to the end."""
+    engine.now = max(engine.now, engine.ts_known[engine.rows - 1])
+    begin_step(engine, -1)
+    log_event(engine, LOG_STOPPED, -1)
     if engine.is_single:
         account_rows(engine, engine.rows - 1)

@@ -112,14 +112,20 @@ class ControlSocket:
         return self._tell(command)
 
     def _tell(self, command: KillSwitchSet | OperatorCommand) -> Mapping[str, Any]:
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(self._shell.tell, command, done.set)
-        if done.wait(_ANSWER_SECONDS):
-            return {"done": True}
+        followed: Future[Mapping[str, Any]] = Future()
+
+        def tell_done() -> None:  # in the thread of the core, between two inputs
+            followed.set_result(self._describe())
+
+        self._loop.call_soon_threadsafe(self._shell.tell, command, tell_done)
+        with contextlib.suppress(TimeoutError):
+            return {"done": True, "now": followed.result(_ANSWER_SECONDS)}
         busy = self._watchdog.busy_seconds
         self._watchdog.interrupt()  # an operator does not wait for a strategy that is stuck
-        if done.wait(_ANSWER_SECONDS):
-            return {"done": True, "note": f"a strategy was stuck for {busy:.1f} s and is taken out"}
+        with contextlib.suppress(TimeoutError):
+            now = followed.result(_ANSWER_SECONDS)
+            note = f"a strategy was stuck for {busy:.1f} s and is taken out"
+            return {"done": True, "note": note, "now": now}
         return {
             "error": f"the session does not answer (busy for {busy:.1f} s); the command waits",
             "pid": os.getpid(),
@@ -147,6 +153,20 @@ def read_session_id(run_dir: Path) -> str:
         return ""
 
 
+def is_running(run_dir: Path) -> bool:
+    """Whether a process listens for the commands of a run's directory, or at least holds on."""
+    try:
+        path = str(json.loads((run_dir / FILE).read_bytes())["socket"])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            connection.connect(path)
+    except (ConnectionRefusedError, FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    except OSError:  # it lives, and has no time, or is not ours
+        return True
+    return True
+
+
 def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
     """Send one command to the session of a run's directory; its answer.
 
@@ -166,7 +186,8 @@ def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
         raise DataError("can't be read", where=str(run_dir / FILE)) from None
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(4 * _ANSWER_SECONDS)
+            waits = 1 if asked.get("action") == "status" else 2
+            connection.settimeout(waits * _ANSWER_SECONDS + 0.5)
             connection.connect(path)
             connection.sendall(json.dumps(dict(asked)).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline() or b"{}")
@@ -175,6 +196,17 @@ def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
             f"the process {about.get('pid')} that ran this session is gone",
             where=str(run_dir), remedy="go on with it: onetape paper --resume, or live --resume",
         ) from None  # fmt: skip
+    except PermissionError:
+        raise DataError("the session is another user's", where=path,
+                        remedy="speak to it as the user who runs it") from None  # fmt: skip
+    except TimeoutError:
+        pid = about.get("pid")
+        raise TryAgain(
+            f"process {pid} does not answer; what it was told waits until it does",
+            where=str(run_dir),
+            remedy=f"if it is stopped: kill -CONT {pid}; if nothing helps: kill -KILL {pid}, then "
+            "onetape paper --resume, or live --resume",
+        ) from None
     except OSError as error:
         raise TryAgain(f"the session does not answer: {error}", where=str(run_dir),
                        remedy=f"look at process {about.get('pid')}") from None  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter_ns
 
 from onetape.domain.errors import OnetapeError
@@ -11,9 +11,9 @@ from onetape.domain.events import OrderCancelPending, OrderSubmitted, VenueComma
 from onetape.domain.venue import ReportKind, VenueReport
 from onetape.execution.gateway import Hear, VenueGateway
 
-_SIDE_BY_SIDE = 8
-"""Commands in the gateway at a time. A venue's rate limit holds those back; the others wait here,
-where cancels overtake them, and where they can be taken back."""
+_SIDE_BY_SIDE = 16
+"""Orders and changes in the gateway at a time. A venue's rate limit holds those back; the others
+wait here, where cancels overtake them, and where they can be taken back."""
 
 Waiting = tuple[VenueCommand, int]
 """A command, and when its cause came (`perf_counter_ns`)."""
@@ -48,6 +48,7 @@ class Dispatcher:
         self._told: set[asyncio.Task[None]] = set()
         self._cancels: dict[str, list[Waiting]] = {}
         self._others: dict[str, list[Waiting]] = {}
+        self._room = _SIDE_BY_SIDE
         self.submitted: dict[str, OrderSubmitted] = {}
 
     @property
@@ -101,32 +102,34 @@ class Dispatcher:
 
     def _begin_next(self) -> None:
         """Hand over what may go now: of an order only one at a time, in the order of its own."""
-        self._begin_some(self._cancels, behind=self._others)
-        self._begin_some(self._others, behind={})
-
-    def _begin_some(
-        self, waiting: dict[str, list[Waiting]], behind: Mapping[str, list[Waiting]]
-    ) -> None:
-        for identity in list(waiting):
-            if len(self._under_way) >= _SIDE_BY_SIDE:
+        for identity in list(self._cancels):
+            if identity not in self._under_way and identity not in self._others:
+                self._begin(self._cancels, identity, takes_room=False)
+        for identity in list(self._others):
+            if self._room == 0:
                 return
-            if identity in self._under_way or identity in behind:
-                continue
-            command, ts_came = waiting[identity].pop(0)
-            if not waiting[identity]:
-                del waiting[identity]
-            task = asyncio.create_task(self._send(command, ts_came))
-            self._under_way[identity] = task
-            task.add_done_callback(lambda done, of=identity: self._drop(of, done))
+            if identity not in self._under_way:
+                self._begin(self._others, identity, takes_room=True)
 
-    def _drop(self, identity: str, done: asyncio.Task[None]) -> None:
-        del self._under_way[identity]
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is not None:
-            self._on_failed(error)
-        self._begin_next()
+    def _begin(self, waiting: dict[str, list[Waiting]], identity: str, *, takes_room: bool) -> None:
+        command, ts_came = waiting[identity].pop(0)
+        if not waiting[identity]:
+            del waiting[identity]
+        self._room -= takes_room
+        task = asyncio.create_task(self._send(command, ts_came))
+        self._under_way[identity] = task
+
+        def drop(done: asyncio.Task[None]) -> None:
+            del self._under_way[identity]
+            self._room += takes_room
+            if done.cancelled():
+                return
+            error = done.exception()
+            if error is not None:
+                self._on_failed(error)
+            self._begin_next()
+
+        task.add_done_callback(drop)
 
     async def _send(self, command: VenueCommand, ts_came: int) -> None:
         order = self.submitted.get(command.client_order_id)

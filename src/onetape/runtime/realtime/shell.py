@@ -159,7 +159,9 @@ class ShellFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How a shell has done so far.
 
     Latencies (microseconds) begin when the cause came into the inbox: those of orders end at the
-    gateway, those of inputs when they are processed. NaN without any.
+    gateway, those of inputs when they are processed. NaN without any. `to_send` commands wait for
+    the venue's rate limit; the feed was heard, and the venue's books were seen, so many seconds ago
+    (the latter is NaN before the first time).
     """
 
     inputs: int
@@ -171,6 +173,9 @@ class ShellFigures(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     input_p50_us: float
     input_p99_us: float
+    to_send: int
+    heard_seconds: float
+    looked_seconds: float
 
 
 class Told(NamedTuple):
@@ -237,6 +242,7 @@ class RealtimeShell:
         self._looks = asyncio.Event()
         self._why_look = ""
         self._heard_at = perf_counter_ns()
+        self._looked_at: int | None = None
         self._is_silent = False
         self._stop_by: int | None = None
         self._failed = asyncio.Event()
@@ -271,7 +277,11 @@ class RealtimeShell:
             orders=self._order_times.count,
             input_p50_us=self._input_times.quantile_us(0.5),
             input_p99_us=self._input_times.quantile_us(0.99),
-        )
+            to_send=self.dispatcher.waiting if self.dispatcher is not None else 0,
+            heard_seconds=(perf_counter_ns() - self._heard_at) / NS_PER_SECOND,
+            looked_seconds=(perf_counter_ns() - self._looked_at) / NS_PER_SECOND
+            if self._looked_at is not None else float("nan"),
+        )  # fmt: skip
 
     @property
     def dropped(self) -> int:
@@ -406,6 +416,7 @@ class RealtimeShell:
             if failure:
                 failure = ""
                 await self._tell_look(gateway, "it tells its books again", is_up=True)
+            self._looked_at = perf_counter_ns()
             await self.inbox.put(snapshot)
             await asyncio.sleep(self._terms.look_pause_seconds)
 

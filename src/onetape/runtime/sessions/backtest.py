@@ -784,7 +784,7 @@ class BacktestSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        self.pipeline.start(self._header(), deposits, ts or self._timeline.ts_first)
+        self.pipeline.start(self.header(), deposits, ts or self._timeline.ts_first)
         self._market.row = history_rows - 1
         self._tape.commit()  # whatever happens now, the tape says what session it was
 
@@ -854,7 +854,8 @@ class BacktestSession:
         if is_asked:
             raise KeyboardInterrupt
 
-    def _header(self) -> SessionStarted:
+    def header(self) -> SessionStarted:
+        """The first event of its tape."""
         return SessionStarted(
             session=self.session,
             mode=self._identity.mode,

@@ -14,13 +14,12 @@ import msgspec
 
 import onetape
 from onetape.domain.errors import ConfigError, DataError
-from onetape.domain.events import SessionStarted, StrategyQuarantined
+from onetape.domain.events import Payload, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
 from onetape.domain.market import TradeTick
-from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
-from onetape.domain.timestamps import has_length, timeframe_ns, to_iso
+from onetape.domain.timestamps import has_length, timeframe_ns
 from onetape.domain.venue import (
     BarClosed,
     OperatorAction,
@@ -38,6 +37,7 @@ from onetape.runtime.config_live import LiveConfig
 from onetape.runtime.live_market import HISTORY_BARS
 from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.control_socket import ControlSocket
+from onetape.runtime.realtime.heard_tape import HeardTape
 from onetape.runtime.realtime.shell import RealtimeShell, ShellFigures, ShellTerms
 from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
@@ -57,6 +57,7 @@ from onetape.runtime.sessions.realtime import (
     decode_realtime,
 )
 from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.session_status import describe_session
 from onetape.runtime.sessions.tape_choice import create_tape, remove_empty_tape, reopen_tape
 from onetape.strategy.guard import watching
 from onetape.tape.continued import ContinuedTape
@@ -64,6 +65,7 @@ from onetape.tape.opening import open_tape, tape_path
 from onetape.tape.reader import BlockReader
 from onetape.tape.sqlite_store import Durability
 from onetape.tape.store import TapeStore
+from onetape.telemetry.session_news import News, SessionNews
 
 _POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
 
@@ -83,7 +85,11 @@ class LiveParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a paper or live session leaves behind."""
+    """What a paper or live session leaves behind.
+
+    `status` is what `status` would answer now; `uncanceled` whether orders are open that were to be
+    canceled.
+    """
 
     run_dir: Path
     session: str
@@ -92,13 +98,22 @@ class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
     market_events: int
     quarantined: tuple[StrategyQuarantined, ...]
     figures: ShellFigures
+    status: Mapping[str, Any]
+    uncanceled: bool
 
 
 OnStatus = Callable[[Mapping[str, Any]], None]
 
+OnNews = Callable[[News], None]
+"""Told what an operator may want to hear, as it happens."""
+
 
 def run_live(
-    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+    config: SessionConfig,
+    run_dir: Path,
+    parts: LiveParts,
+    on_status: OnStatus | None = None,
+    on_news: OnNews | None = None,
 ) -> LiveResult:
     """Run a configured paper or live session until it is asked to stop.
 
@@ -111,19 +126,24 @@ def run_live(
         run_dir: The run's directory, empty for a new session.
         parts: Feed, clock and venue.
         on_status: Told after each step, at most once a second, what `status` answers.
+        on_news: Told what happens that an operator may want to hear.
 
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
     """
-    return asyncio.run(drive_live(config, run_dir, parts, on_status))
+    return asyncio.run(drive_live(config, run_dir, parts, on_status, on_news))
 
 
 async def drive_live(
-    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+    config: SessionConfig,
+    run_dir: Path,
+    parts: LiveParts,
+    on_status: OnStatus | None = None,
+    on_news: OnNews | None = None,
 ) -> LiveResult:
     """`run_live` inside a loop that runs already."""
     try:
-        return await _Run(config, run_dir, parts, on_status).run()
+        return await _Run(config, run_dir, parts, on_status, on_news).run()
     finally:
         if parts.gateway is not None:  # opened or not: its client may hold connections
             await parts.gateway.close()
@@ -133,12 +153,20 @@ class _Run:
     """One process of a session."""
 
     def __init__(
-        self, config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None
+        self,
+        config: SessionConfig,
+        run_dir: Path,
+        parts: LiveParts,
+        on_status: OnStatus | None,
+        on_news: OnNews | None,
     ) -> None:
         self._config = config
         self._run_dir = run_dir
         self._parts = parts
         self._on_status = on_status
+        self._on_news = on_news
+        self._news = SessionNews()
+        self._is_catching_up = False
         self._live = config.live or LiveConfig()
         self._specs = [build_spec(each) for each in config.enabled_strategies]
         self._begun = time.monotonic()
@@ -195,10 +223,16 @@ class _Run:
         tape: TapeStore | ContinuedTape,
         header: SessionStarted | None,
     ) -> RealtimeSession:
+        self._news = SessionNews(instruments)
         return open_session(
-            self._config, self._specs, instruments, tape, header,
+            self._config, self._specs, instruments, HeardTape(tape, self._hear), header,
             ts_start=0 if header is not None else time.time_ns(),
         )  # fmt: skip
+
+    def _hear(self, ts: int, seq: int, payload: Payload) -> None:
+        news = self._news.take(ts, seq, payload)
+        if news is not None and self._on_news is not None and not self._is_catching_up:
+            self._on_news(news)
 
     def _check_same(self, header: SessionStarted) -> None:
         if header.config_hash != config_hash(self._config):
@@ -224,9 +258,11 @@ class _Run:
         session = self._open(instruments, tape, header)
         if snapshot is not None:
             session.restore(decode_realtime(snapshot.state))
+        self._is_catching_up = True  # an earlier process has told all that
         for each in read_inputs(reader.encoded_records(first_seq)):
             give(session, each)
         tape.check_over()
+        self._is_catching_up = False
         reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
         session.outbox.take_strays()
@@ -278,6 +314,8 @@ class _Run:
             market_events=session.rows,
             quarantined=tuple(session.pipeline.quarantined),
             figures=shell.figures(),
+            status=self._describe(),
+            uncanceled=self._live.on_stop == "cancel" and bool(session.open_orders),
         )
 
     async def _begin(
@@ -376,45 +414,15 @@ class _Run:
             self._on_status(self._describe())
 
     def _describe(self) -> dict[str, Any]:
-        session, figures = self._session, self._shell.figures()
-        return {
-            "state": "stopping" if session.pipeline.is_stopping else "running",
-            "session": session.session,
-            "name": self._config.name,
-            "mode": self._config.mode,
-            "run_dir": str(self._run_dir),
-            "seconds": round(time.monotonic() - self._begun, 1),
-            "now": to_iso(session.now),
-            "bars" if self._has_bars else "ticks": session.rows,
-            "dropped": self._shell.dropped,
-            "events": session.events,
-            "open_orders": session.open_orders,
-            "strategies": {
-                name: {
-                    "equity": minor_to_float(session.equity(name)),
-                    "cash": minor_to_float(each.ledger.cash),
-                    "positions": {
-                        str(instrument): each.context.units[instrument]
-                        for instrument in each.ledger.held
-                    },
-                    "state": "quarantined" if each.quarantined else session.state_of(name),
-                }
-                for name, each in session.runners.items()
-            },
-            "paused": [name for name in session.runners if session.state_of(name) == "paused"],
-            "down": [f"{part} {name}" for part, name in session.pipeline.down],
-            "inbox": {
-                "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
-                "held_back": figures.held_back,
-            },
-            "latency_us": {
-                key: None if value != value else round(value, 1)
-                for key, value in (
-                    ("order_p50", figures.order_p50_us), ("order_p99", figures.order_p99_us),
-                    ("input_p50", figures.input_p50_us), ("input_p99", figures.input_p99_us),
-                )
-            },
-        }  # fmt: skip
+        return describe_session(
+            self._session,
+            self._config,
+            self._news,
+            self._shell.figures(),
+            run_dir=self._run_dir,
+            seconds=time.monotonic() - self._begun,
+            dropped=self._shell.dropped,
+        )
 
 
 def open_session(

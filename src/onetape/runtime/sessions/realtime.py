@@ -24,7 +24,7 @@ from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import ReportKind, RowHeard, VenueReport
 from onetape.execution.emulation import EmulatorState
-from onetape.execution.oms import Oms
+from onetape.execution.oms import Oms, Order
 from onetape.execution.outbox import VenueOutbox
 from onetape.execution.reconciliation import ReconciliationPolicy
 from onetape.execution.simulated.terms import VenueTerms
@@ -397,6 +397,19 @@ class RealtimeSession:
     def state_of(self, strategy: str) -> str:
         """`paused` or `running`."""
         return "paused" if self.desk.is_paused(strategy) else "running"
+
+    def list_differences(self) -> list[str]:
+        """What differs at the venue so that nothing may open, for people."""
+        return self._venue_desk.list_differences() if self._venue_desk is not None else []
+
+    @property
+    def instruments(self) -> dict[InstrumentId, Instrument]:
+        """Everything that can be traded, by its id."""
+        return {each.id: each for each in self._rows.tradable}
+
+    def list_open(self) -> list[Order]:
+        """The open orders, oldest first."""
+        return list(self._oms.open.values())
 
     @property
     def open_orders(self) -> int:
