@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import OrderCancelPending, OrderDenied
@@ -68,6 +68,14 @@ class ClosingDesk:
                 and not (but and order.client_order_id.startswith(but))
             ):
                 self._route.change(OrderCancelPending(order.client_order_id), order, cause)
+
+    def cancel_each(self, orders: Iterable[str], cause: int) -> list[str]:
+        """Ask for these to be canceled where that can be asked; returns those that are open."""
+        there = [self._oms.open[each] for each in orders if each in self._oms.open]
+        for order in there:
+            if order.status not in BEYOND_CANCEL:
+                self._route.change(OrderCancelPending(order.client_order_id), order, cause)
+        return [each.client_order_id for each in there]
 
     def flatten(self, runner: Runner, cause: int) -> None:
         """Cancel every order of a strategy and close every position by a market order.

@@ -22,6 +22,7 @@ from onetape.runtime.margin_desk import MarginDesk
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_claims import OrderClaims
 from onetape.runtime.order_route import OrderRoute
+from onetape.runtime.order_sizing import AT_FILL, compute_budget
 from onetape.runtime.risk_audit import RiskAudit, describe
 from onetape.runtime.risk_controls import RiskControls, name_pause
 from onetape.runtime.runner import DeskLine, Runner
@@ -161,6 +162,9 @@ class OrderCheck:
             fee = compute_fill_fee(
                 line.fees, side_sign, _TAKER, 0, 0, lots, notional, 0, self._log.now
             )
+        at_fill = intent.basis in AT_FILL
+        if at_fill and side_sign > 0:  # at a lower price it buys more, for all of its money
+            notional = max(notional, compute_budget(runner, line, intent) - fee)
         peak = session_start = 0
         watch = runner.watch
         if watch is not None:
@@ -197,7 +201,7 @@ class OrderCheck:
             needed, power = self.margin.compute_needs(
                 runner, others, line.instrument.id, signed, dearest
             )
-        self.lot_cost = -(-(own or notional + fee) // lots)
+        self.lot_cost = _share_cost(own or notional + fee, lots, at_fill=at_fill)
         if controls is None and self._audit is None:
             approved = line.approve(
                 intent, side, client_order_id, now, side_sign, lots, lot_notional, notional, equity,
@@ -289,8 +293,10 @@ class OrderCheck:
         verdict = controls.decide(runner, order, shrinking)
         if not self._kill_switch.active:
             verdict = name_pause(verdict, controls.code_of_pause(runner.name))
-        cost = order.currency_needed or order.notional + order.fee
-        self.lot_cost = -(-cost // order.lots)
+        self.lot_cost = _share_cost(
+            order.currency_needed or order.notional + order.fee, order.lots,
+            at_fill=order.intent.basis in AT_FILL,
+        )  # fmt: skip
         return verdict
 
     def _decide_beside(
@@ -359,6 +365,11 @@ def deny(
 ) -> OrderDenied:
     """The refusal of an order, with its numbers."""
     return OrderDenied(intent.strategy, intent.intent, intent.instrument, code, actual, limit, unit)
+
+
+def _share_cost(cost: int, lots: int, *, at_fill: bool) -> int:
+    """What each of `lots` costs; rounded up, but where their number is an estimate of the cost."""
+    return cost // lots if at_fill else -(-cost // lots)
 
 
 def _refuse_display(intent: OrderIntent, instrument: Instrument, lots: int) -> OrderDenied | None:

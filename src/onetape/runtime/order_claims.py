@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.legs import index_of
+from onetape.domain.legs import index_of, names_of
 from onetape.domain.notional import compute_notional
 from onetape.domain.orders import OrderStatus, Side
 from onetape.execution.oms import Oms, Order
@@ -74,7 +74,7 @@ def compute_lot_notional(
 class OrderClaims:
     """Adds up what the open orders of one strategy claim."""
 
-    __slots__ = ("_index", "_instruments", "_market", "_oms", "_route")
+    __slots__ = ("_index", "_instruments", "_market", "_names", "_oms", "_route")
 
     def __init__(
         self, oms: Oms, market: MarketState, instruments: Sequence[Instrument], route: OrderRoute
@@ -84,11 +84,17 @@ class OrderClaims:
         self._route = route
         self._instruments = {each.id: each for each in instruments}
         self._index = index_of(instruments)
+        self._names = names_of(instruments)
 
     @property
     def orders(self) -> Iterable[Order]:
         """Every open order, oldest first, whosever it is."""
         return self._oms.open.values()
+
+    def open_in(self, instrument: InstrumentId) -> list[str]:
+        """The ids of all open orders in an instrument or its legs, oldest first."""
+        names = self._names[instrument]
+        return [each.client_order_id for each in self.orders if each.instrument in names]
 
     def count(
         self,

@@ -12,7 +12,8 @@ from onetape.execution.simulated.fee_rules import compute_affordable_lots
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.runner import DeskLine, Runner
 
-_AT_FILL = (QuantityBasis.NOTIONAL_AT_FILL, QuantityBasis.EQUITY_AT_FILL)
+AT_FILL = (QuantityBasis.NOTIONAL_AT_FILL, QuantityBasis.EQUITY_AT_FILL)
+"""The venue sizes such an order when it fills; what is sized before is an estimate."""
 _TAKER = LiquiditySide.TAKER.value
 
 
@@ -41,14 +42,15 @@ def size_intent(
     if not mark:
         return intent.side, 0
     if basis is not QuantityBasis.TARGET_LOTS:
-        budget = _find_budget(runner, line, intent)
-        if budget is None:
+        currency = line.instrument.settlement_currency
+        if line.exchange is not None and not line.exchange.has_rate(currency):
             return intent.side, 0
+        budget = compute_budget(runner, line, intent)
         price, factor = mark, line.factor
         if line.inverse_factor:
             price, factor = 1, compute_notional(1, mark, 0, line.inverse_factor)
         lots = compute_affordable_lots(line.fees, _TAKER, budget, price, factor, 0)
-        if basis in _AT_FILL:
+        if basis in AT_FILL:
             return intent.side, lots
         amount = lots if amount >= 0 else -lots
     held = line.position.lots
@@ -64,13 +66,15 @@ def size_intent(
     return (Side.BUY, amount - held) if amount > held else (Side.SELL, held - amount)
 
 
-def _find_budget(runner: Runner, line: DeskLine, intent: OrderIntent) -> int | None:
-    """Minor units of the instrument's currency that may be spent; None without a rate."""
+def compute_budget(runner: Runner, line: DeskLine, intent: OrderIntent) -> int:
+    """What an intent that names money or a share of the equity may cost with its fee, now.
+
+    In minor units of the instrument's currency, which has a rate.
+    """
     if intent.basis is QuantityBasis.NOTIONAL_AT_FILL:
         return intent.amount
     runner.valuation.refresh()
     budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(intent.amount))
     if line.exchange is None:
         return budget
-    currency = line.instrument.settlement_currency
-    return line.exchange.from_home(currency, budget) if line.exchange.has_rate(currency) else None
+    return line.exchange.from_home(line.instrument.settlement_currency, budget)
