@@ -416,6 +416,8 @@ class SessionConfig(Section):
     """All that a session is told, besides secrets."""
 
     mode: Literal["backtest", "paper", "live"] = "backtest"
+    host: Literal["auto", "python", "compiled"] = "auto"
+    """What runs a backtest: the same tape either way. `auto`: compiled code where that pays."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     """Seed of everything random in the session."""
     clock: Clock
@@ -481,6 +483,9 @@ class SessionConfig(Section):
         return self
 
     def _check_realtime(self) -> None:
+        if self.host == "compiled":
+            raise RefusedError("is compiled, which runs backtests only", "leave it out",
+                               ("host",))  # fmt: skip
         if isinstance(self.clock, HistoricalClock):
             raise RefusedError("must be live in paper and live", at=("clock", "type"))
         if self.data.source == "catalog":
@@ -574,12 +579,12 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
-    own content hash), `clock.speed` and connections. It loads again, with the defaults in their
+    Left out are `output`, `host`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by
+    its own content hash), `clock.speed` and connections. It loads again, with the defaults in their
     place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"]
+    del values["output"], values["host"], values["data"]["path"]
     for key in PINNED_KEYS:
         del values["data"][key]
     values["clock"].pop("speed", None)

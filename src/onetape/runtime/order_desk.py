@@ -237,15 +237,10 @@ class OrderDesk:
         if not mark:
             return intent.side, 0
         if basis is not QuantityBasis.TARGET_LOTS:
-            budget = amount
-            if basis is not QuantityBasis.NOTIONAL_AT_FILL:
-                runner.valuation.refresh()
-                budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
-                if line.exchange is not None:
-                    currency = line.instrument.settlement_currency
-                    if not line.exchange.has_rate(currency):
-                        return intent.side, 0
-                    budget = line.exchange.from_home(currency, budget)
+            currency = line.instrument.settlement_currency
+            if line.exchange is not None and not line.exchange.has_rate(currency):
+                return intent.side, 0
+            budget = self._budget(runner, intent, line)
             price, factor = mark, line.factor
             if line.inverse_factor:
                 price, factor = 1, compute_notional(1, mark, 0, line.inverse_factor)
@@ -264,6 +259,19 @@ class OrderDesk:
         if amount == held:
             return None
         return (Side.BUY, amount - held) if amount > held else (Side.SELL, held - amount)
+
+    def _budget(self, runner: Runner, intent: OrderIntent, line: DeskLine) -> int:
+        """What an intent that names money or a share of the equity may cost with its fee, now.
+
+        In minor units of the instrument's currency.
+        """
+        if intent.basis is QuantityBasis.NOTIONAL_AT_FILL:
+            return intent.amount
+        runner.valuation.refresh()
+        budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(intent.amount))
+        if line.exchange is None:
+            return budget
+        return line.exchange.from_home(line.instrument.settlement_currency, budget)
 
     def _check(
         self,
@@ -355,6 +363,9 @@ class OrderDesk:
             fee = compute_fill_fee(
                 line.fees, side_sign, _TAKER, 0, 0, lots, notional, 0, self._log.now
             )
+        at_fill = intent.basis in _AT_FILL
+        if at_fill and side_sign > 0:  # at a lower price it buys more, for all of its money
+            notional = max(notional, self._budget(runner, intent, line) - fee)
         peak = session_start = 0
         watch = runner.watch
         if watch is not None:
@@ -393,7 +404,8 @@ class OrderDesk:
             needed, power = self.margin.compute_needs(
                 runner, others, line.instrument.id, signed, dearest
             )
-        self._lot_cost = -(-(own or notional + fee) // lots)
+        cost = own or notional + fee
+        self._lot_cost = cost // lots if at_fill else -(-cost // lots)
         audit = self._audit
         if controls is None and audit is None:
             approved = line.approve(
@@ -456,7 +468,8 @@ class OrderDesk:
         if not self._kill_switch.active:
             verdict = name_pause(verdict, controls.code_of_pause(runner.name))
         cost = order.currency_needed or order.notional + order.fee
-        self._lot_cost = -(-cost // order.lots)
+        at_fill = order.intent.basis in _AT_FILL
+        self._lot_cost = cost // order.lots if at_fill else -(-cost // order.lots)
         return verdict
 
     def _shrinking(

@@ -179,10 +179,10 @@ def is_running(run_dir: Path) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_ANSWER_SECONDS)
             connection.connect(path)
-    except (ConnectionRefusedError, FileNotFoundError, ValueError, KeyError, TypeError):
+    except (TimeoutError, BlockingIOError, PermissionError):
+        return True  # it lives, and has no time, or is another user's
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    except OSError:  # it lives, and has no time, or is not ours
-        return True
     return True
 
 

@@ -23,7 +23,7 @@ from onetape.telemetry.session_news import SessionNews
 _ORDERS_MAX = 100
 _TROUBLES = 5
 
-_WORDS = {
+PAUSES = {
     OPERATOR: "by an operator",
     OUTAGE: "a connection is down",
     RECONCILIATION: "the venue's books are not known to be ours",
@@ -42,6 +42,7 @@ def describe_session(
     run_dir: Path,
     seconds: float,
     dropped: int,
+    has_begun: bool = True,
 ) -> dict[str, Any]:
     """The session as one JSON object; amounts in the currency of the capital.
 
@@ -54,11 +55,15 @@ def describe_session(
         run_dir: Where it runs.
         seconds: How long this process has run it.
         dropped: Rows that were not taken.
+        has_begun: Whether it has begun, or gone on, in this process; else it connects.
     """
     down = session.pipeline.down
     instruments = session.instruments
+    state = "stopping" if session.pipeline.is_stopping else "running"
+    if not has_begun:
+        state = "connecting"
     return {
-        "state": "stopping" if session.pipeline.is_stopping else "running",
+        "state": state,
         "session": session.session,
         "name": config.name,
         "mode": config.mode,
@@ -107,7 +112,7 @@ def _describe_strategy(
     session: RealtimeSession, runner: LiveRunner, news: SessionNews
 ) -> dict[str, Any]:
     name = runner.name
-    why = [_WORDS.get(each, each) for each in session.desk.pausers(name)]
+    why = [PAUSES.get(each, each) for each in session.desk.pausers(name)]
     if session.desk.is_killed:
         why.insert(0, "kill switch")
     if runner.quarantined:
