@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 import onetape
-from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.errors import ConfigError, DataError, OnetapeError
 from onetape.domain.events import Payload, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
@@ -187,7 +187,11 @@ class _Run:
         if remove_empty_tape(file):
             instruments = await self._define()
             tape = self._create(durability, instruments)
-            session = self._open(instruments, tape, None)
+            try:
+                session = self._open(instruments, tape, None)
+            except OnetapeError:
+                tape.close()
+                raise
             return await self._drive(session, tape, tape, instruments, begins=True)
         reader = open_tape(file)
         try:
