@@ -8,7 +8,6 @@ prints its seed and what went wrong at the venue.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -37,6 +36,7 @@ from onetape.runtime.local_venues.messages import MarketRow, OrderUpdate
 from tests.live.test_faulty_sessions import (
     BARS,
     CASH,
+    FAULTS_MIN,
     MAX_POSITION,
     SITES,
     Worst,
@@ -47,8 +47,9 @@ from tests.live.test_killed_session import run_killed
 from tests.support.alpaca_venue import ACCOUNT
 from tests.support.live_books import check_session, held_lots, read_tape
 from tests.support.mortal_sessions import MortalSession, install, run_to_end
+from tests.support.seeds import draw_seeds
 
-SEEDS = int(os.environ.get("ONETAPE_FAULTS", "2"))
+SEEDS = draw_seeds("ONETAPE_FAULTS", 2)
 STRATEGY = '''
 from onetape.domain.market import Bar
 from onetape.domain.orders import Side
@@ -191,7 +192,7 @@ def count_groups(events: list[Event]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("venue", SITES)
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_exits_never_oversell_and_positions_are_managed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, venue: str
 ) -> None:
@@ -203,7 +204,7 @@ def test_exits_never_oversell_and_positions_are_managed(
         assert least.lots >= 0, least.where
         happened = count_groups(read_tape(session.run_dir))
         assert happened["held"] >= 2
-        assert len(faults.decisions) >= 10
+        assert len(faults.decisions) >= FAULTS_MIN
     except BaseException as failure:
         failure.add_note(faults.describe())
         raise
@@ -222,7 +223,7 @@ def make_settings(folder: Path) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_held_orders_survive_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

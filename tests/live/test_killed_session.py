@@ -1,6 +1,7 @@
 """A live session whose process is killed anywhere, by any number of times, loses nothing.
 
-`ONETAPE_KILLS` says how many sessions are killed (`make soak`: 500). A failure prints its seed.
+`ONETAPE_KILLS` says how many sessions are killed (`make soak`: 500), `ONETAPE_FIRST_SEED` which
+seed comes first. A failure prints its seed.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from tests.support.live_books import check_session, read_tape
 from tests.support.live_processes import LiveProcess, threaded_alpaca, write_config
 from tests.support.live_sessions import make_config
 from tests.support.mortal_sessions import MortalSession, Point, install, run_to_end
+from tests.support.seeds import draw_seeds
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "20"))
-PROCESSES = 1 if KILLS < 100 else 10
+KILLS = draw_seeds("ONETAPE_KILLS", 20)
+PROCESSES = KILLS[: 1 if len(KILLS) < 100 else 10]
 CASH = 200_000
 WARM_UP, BARS = 8, 14
 INSTRUMENTS = (AAPL, MSFT)
@@ -234,7 +236,7 @@ def choose_points(seed: int) -> list[Point]:
 
 
 @pytest.mark.usefixtures("mortal")
-@pytest.mark.parametrize("seed", range(KILLS))
+@pytest.mark.parametrize("seed", KILLS)
 def test_session_that_is_killed_loses_nothing(
     tmp_path: Path, uninterrupted: Decisions, seed: int
 ) -> None:
@@ -246,7 +248,7 @@ def test_session_that_is_killed_loses_nothing(
     assert decided == {bar: uninterrupted[bar] for bar in decided}
 
 
-@pytest.mark.parametrize("seed", range(PROCESSES))
+@pytest.mark.parametrize("seed", PROCESSES)
 def test_process_that_is_killed_loses_nothing(tmp_path: Path, seed: int) -> None:
     """The same by `onetape live` in processes of its own and real kills, at any moment."""
     chance = random.Random(seed)

@@ -34,8 +34,8 @@ from onetape.domain.events import (
 )
 from onetape.domain.orders import DenialCode, OrderConditions, OrderType, TimeInForce
 from onetape.runtime.compiled.engine import DENIALS
+from onetape.runtime.compiled.gate_limits import GATES
 from onetape.runtime.compiled.host import NotCompilable
-from onetape.runtime.compiled.trace import GATES
 from onetape.strategy.registry import load_strategy
 from onetape.strategy.sdk import Strategy
 from tests.support.compiled_actor import Actor, Hoarder, SliceActor
@@ -46,6 +46,7 @@ from tests.support.parity_worlds import (
     build_world,
     compare_events,
     compare_figures,
+    compare_records,
     compare_state,
     make_case,
     run_compiled,
@@ -99,6 +100,7 @@ def check(strategy: type[Strategy], case: Case, *, must_carry: bool = True) -> N
         may_give_up = not must_carry or mine.outcome.quarantined
         differences = [
             compare_events(mine.events, other.events),
+            compare_records(mine.records, other.records),
             compare_figures(mine.outcome, other.outcome),
             compare_state(mine.state, other.state),
             "" if other.is_carried or may_give_up else "compiled code gave it up",

@@ -271,11 +271,33 @@ def test_approximation_is_near_the_tree(option: VanillaOption) -> None:
 
 
 @settings(deadline=None)
+@given(ordinary)
+def test_approximation_is_worth_exercise_at_once_or_refuses(option: VanillaOption) -> None:
+    try:
+        value = approximate_american_value(option)
+    except DataError:
+        assert min(option.rate, option.dividend_yield) < 0.0
+        return
+    assert value >= option.sign * (option.spot - option.strike) - 1e-9 * option.strike
+
+
+def test_approximation_refuses_what_negative_rates_make_worth_exercising() -> None:
+    """Deep in the money it is worth 100 at once, and the European value is 94.88."""
+    call = VanillaOption(is_call=True, spot=200, strike=100, years=1, rate=-0.05, volatility=0.2)
+    put = VanillaOption(is_call=False, spot=50, strike=150, years=1, rate=0, volatility=0.2,
+                        dividend_yield=-0.05)  # fmt: skip
+    for option in (call, put):
+        assert compute_american_value(option, steps=100) == pytest.approx(100.0)
+        with pytest.raises(DataError, match="use compute_american_value"):
+            approximate_american_value(option)
+
+
+@settings(deadline=None)
 @given(ordinary, st.floats(0.01, 1))
 def test_american_value_rises_with_time(option: VanillaOption, more: float) -> None:
     longer = change(option, years=option.years + more)
-    value = approximate_american_value(option)
     assume(option.rate >= 0.0 and option.dividend_yield >= 0.0)
+    value = approximate_american_value(option)
     assert approximate_american_value(longer) >= value - 0.02 * (option.spot + option.strike)
     tree = compute_american_value(longer, steps=200)
     assert tree >= compute_american_value(option, steps=200) - 2e-3 * (option.spot + option.strike)

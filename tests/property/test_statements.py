@@ -18,7 +18,7 @@ from onetape.portfolio.statement import days_of, state_day
 from tests.property.test_contracts import make_timeline as make_contracts
 from tests.property.test_contracts import run as run_contracts
 from tests.property.test_currencies import make_world
-from tests.support.actions import make_random_actions, with_actions
+from tests.support.actions import make_other_actions, make_random_actions, with_actions
 from tests.support.random_strategies import RandomBars
 from tests.support.session_runs import SessionRun
 
@@ -26,9 +26,15 @@ from tests.support.session_runs import SessionRun
 def run_world(seed: int) -> tuple[Timeline, SessionRun]:
     """Several currencies, carrying costs and corporate actions over days, two strategies."""
     world = make_world(seed, rows=24)
-    actions = make_random_actions(random.Random(seed), world.timeline)
+    make = make_other_actions if seed % 2 else make_random_actions
+    actions = make(random.Random(seed), world.timeline)
     pairs = {"EURUSD.FX", "USDJPY.FX"}
-    timeline = with_actions(world.timeline, [e for e in actions if e.instrument not in pairs])
+    kept = [
+        each
+        for each in actions
+        if each.instrument not in pairs and each.new_instrument not in pairs
+    ]
+    timeline = with_actions(world.timeline, kept)
     return timeline, replace(world, timeline=timeline).run(
         RandomBars(seed=seed), RandomBars(seed=seed + 1)
     )

@@ -28,6 +28,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.numbers import to_minor
+from onetape.domain.ports import TapeWriter
 from onetape.domain.timestamps import to_iso
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.fee_presets import make_alpaca_us, make_ibkr_us_tiered
@@ -67,10 +68,13 @@ from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
-from onetape.runtime.set_outcome import SetOutcome
+from onetape.runtime.sessions.python_host import CompiledFirst, PythonHost
+from onetape.runtime.set_outcome import GivenUp, SetOutcome
 from onetape.strategy.declaration import Param
 from onetape.strategy.sdk import Strategy
+from onetape.tape.block import decode_record, split_records
 from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import MemoryTape
 from onetape.telemetry.run_projection import project_run
 from tests.support.random_strategies import COARSE, COIN, SHARE, make_random_prints
@@ -393,12 +397,14 @@ class Told:
 
     Attributes:
         events: (engine time, payload) of every event between header and footer.
+        records: The whole tape, a record an engine step.
         outcome: The figures.
         state: The strategy's declared state at the end.
         is_carried: Whether the host ran it by itself.
     """
 
     events: list[tuple[int, Payload]]
+    records: list[bytes]
     outcome: SetOutcome
     state: dict[str, Any]
     is_carried: bool = True
@@ -419,31 +425,46 @@ class Operator(Pacer):
             self._session.pipeline.control(KillSwitchSet(active=active, reason="control"), at)
 
 
+def open_session(world: World, strategy: Strategy, tape: TapeWriter) -> BacktestSession:
+    """The session of `onetape backtest`."""
+    return BacktestSession(
+        world.timeline, [world.spec(strategy)], world.terms, world.plan.limits, tape,
+        SessionIdentity(),
+    )  # fmt: skip
+
+
 def run_python(world: World, strategy: Strategy) -> Told:
     """The Python host, which is the session of `onetape backtest`."""
     tape = MemoryTape()
-    session = BacktestSession(
-        world.timeline,
-        [world.spec(strategy)],
-        world.terms,
-        world.plan.limits,
-        tape,
-        SessionIdentity(),
-    )
+    session = open_session(world, strategy, tape)
     session.run(None, Operator(session, world.controls) if world.controls else None)
-    events = list(MemoryTapeReader(tape).events())
-    told = [
-        (each.ts_event, each.payload)
-        for each in events
-        if not isinstance(each.payload, SessionStarted | SessionStopped)
-    ]
+    told = read_told(tape)
     ledger = session.runners["s0"].ledger
     assert fold_books(told) == (
         ledger.cash if told_fills(told) else None, ledger.fees, ledger.realized, ledger.inventory,
         {name: (each.lots, each.cost) for name, each in ledger.positions.items() if each.lots},
     )  # fmt: skip
     state = {name: getattr(strategy, name) for name in strategy.declared_state}
-    return Told(told, summarize_python(world.timeline, events), as_declared(type(strategy), state))
+    return Told(
+        told, read_records(tape),
+        summarize_python(world.timeline, list(MemoryTapeReader(tape).events())),
+        as_declared(type(strategy), state),
+    )  # fmt: skip
+
+
+def read_told(tape: MemoryTape) -> list[tuple[int, Payload]]:
+    """Every event between header and footer with its engine time."""
+    return [
+        (each.ts_event, each.payload)
+        for each in MemoryTapeReader(tape).events()
+        if not isinstance(each.payload, SessionStarted | SessionStopped)
+    ]
+
+
+def read_records(tape: MemoryTape) -> list[bytes]:
+    """Every record of a tape."""
+    tape.commit()
+    return [record for block in tape.blocks for record in split_records(block)]
 
 
 def as_declared(strategy: type[Strategy], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -466,12 +487,41 @@ def run_compiled(
         world.plan.limits,
         controls=[(ts, KillSwitchSet(active, "control")) for ts, active in world.controls],
     )
-    told: list[Told] = []
-    for each in params:
-        events, state = host.trace_with_state(each)
-        state = as_declared(strategy, state)
-        told.append(Told(events, host.run(each), state, host.is_carried(each)))
-    return told
+    return [_record(world, host, strategy, each) for each in params]
+
+
+def _record(
+    world: World, host: CompiledHost, strategy: type[Strategy], params: Mapping[str, object]
+) -> Told:
+    """A set's tape, as `onetape backtest` writes it, and its figures, as a sweep has them."""
+    mine = strategy(**params)
+    tape = MemoryTape()
+    session = open_session(world, mine, tape)
+    controls = [(ts, KillSwitchSet(active, "control")) for ts, active in world.controls]
+    try:
+        state = host.record(mine, lambda: RepeatedTape(tape), session.header())
+        is_carried = True
+    except GivenUp:
+        again = RepeatedTape(tape)
+        session = open_session(world, mine, again)
+        session.run(controls=controls)
+        again.check_over()
+        state = {name: getattr(mine, name) for name in mine.declared_state}
+        is_carried = False
+    first = CompiledFirst(host.run, lambda: _python_host(world, mine, controls))
+    return Told(
+        read_told(tape), read_records(tape), first.run(params), as_declared(strategy, state),
+        is_carried,
+    )  # fmt: skip
+
+
+def _python_host(
+    world: World, strategy: Strategy, controls: Sequence[tuple[int, KillSwitchSet]]
+) -> PythonHost:
+    """The Python host of a sweep."""
+    return PythonHost(
+        world.timeline, world.spec(strategy), world.terms, world.plan.limits, None, controls
+    )
 
 
 def told_fills(events: Sequence[tuple[int, Payload]]) -> list[OrderFilled]:
@@ -537,6 +587,21 @@ def compare_events(
             f"event {at} differs (python has {len(python)}, compiled {len(compiled)}):", *before,
             f"     python  {show(mine)}", f"   compiled  {show(other)}",
         ))  # fmt: skip
+    return ""
+
+
+def compare_records(python: Sequence[bytes], compiled: Sequence[bytes]) -> str:
+    """The first record that is not the same bytes, readably; empty when there is none."""
+    for at in range(max(len(python), len(compiled))):
+        mine, other = (each[at] if at < len(each) else b"" for each in (python, compiled))
+        if mine != other:
+            told = [repr(decode_record(each)) if each else "no more" for each in (mine, other)]
+            is_encoding = told[0] == told[1]
+            return "\n".join((
+                f"record {at} differs (python has {len(python)}, compiled {len(compiled)}):",
+                f"     python  {mine.hex() if is_encoding else told[0]}",
+                f"   compiled  {other.hex() if is_encoding else told[1]}",
+            ))  # fmt: skip
     return ""
 
 

@@ -547,7 +547,7 @@ class TransferOrdered(
 class TransferRefused(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="account.transfer_refused"
 ):
-    """The source has not as much cash that no open buy has bound (`free`); nothing has moved."""
+    """The source has not as much cash that binds nothing (`free`); nothing has moved."""
 
     source: str
     target: str

@@ -121,7 +121,8 @@ def rehome(
 
 Kind = Any
 """`int`, `bool`, `float`, `ints`, `floats`, `float_view`, `int_slots`, `float_slots`, `int_column`,
-`float_column`, a Numba type (a `RecordType` for another block), or `("records", RecordType)`."""
+`float_column`, `byte_column`, a Numba type (a `RecordType` for another block), or
+`("records", RecordType)`."""
 
 Fields = tuple[tuple[str, Kind], ...]
 
@@ -177,11 +178,11 @@ _FLOAT_SLOTS = SlotsType(types.float64)
 _TYPES: dict[str, types.Type] = {
     "int": types.int64, "float": types.float64, "bool": types.boolean, "ints": _INTS,
     "floats": _FLOATS, "float_view": _FLOATS, "int_slots": _INT_SLOTS, "float_slots": _FLOAT_SLOTS,
-    "int_column": _INT_SLOTS, "float_column": _FLOAT_SLOTS,
+    "int_column": _INT_SLOTS, "float_column": _FLOAT_SLOTS, "byte_column": SlotsType(types.uint8),
 }  # fmt: skip
 _OWN = ("ints", "floats", "float_view", "int_slots", "float_slots")
 _OWN_FLOATS = ("floats", "float_view", "float_slots")
-_COLUMNS = ("int_column", "float_column")
+_COLUMNS = ("int_column", "float_column", "byte_column")
 
 
 class RecordType(types.Type):
@@ -248,7 +249,7 @@ class Packed:
     Args:
         record: Its type.
         values: The value of every field: numbers, sequences of numbers for arrays, NumPy columns
-            (int64 or float64, contiguous), other `Packed` records or sequences of them.
+            (int64, float64 or uint8, contiguous), other `Packed` records or sequences of them.
 
     Attributes:
         words: The block, viewed as float64.

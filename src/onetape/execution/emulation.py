@@ -66,7 +66,7 @@ from onetape.domain.orders import (
 from onetape.domain.ports import AccountView, SimulatedExchange
 from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import MOVES, Oms
-from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, NO_FILL
+from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, NO_FILL, compute_day_end
 from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.order_matching import BarPrices, Place, match_order
 from onetape.execution.simulated.resting import RestingOrder, follow_end, follow_fill
@@ -218,7 +218,7 @@ class OrderEmulator:
         if outgoing:
             self._inner.receive(outgoing, self._now())
         while self._arrived:
-            yield from self._take(self._arrived.popleft())
+            yield from self._take(self._arrived.popleft(), session_close)
         if self._inner.next_arrival <= ts:
             yield from self._follow(self._inner.arrive(ts, last_close, session_close))
         for book in self._books.values():
@@ -312,13 +312,15 @@ class OrderEmulator:
             command.order_type, command.time_in_force, command.conditions or _NONE
         )
 
-    def _take(self, command: VenueCommand) -> Iterator[OrderReport]:
+    def _take(
+        self, command: VenueCommand, session_close: Callable[[InstrumentId], int]
+    ) -> Iterator[OrderReport]:
         """Carry out a command for an order that was held when it was given."""
         identity = command.client_order_id
         order = self._find(identity)
         if isinstance(command, OrderSubmitted):
             if order is not None:
-                yield from self._hold(order)
+                yield from self._hold(order, session_close(command.instrument))
         elif order is None:
             rejected = (
                 OrderCancelRejected
@@ -332,13 +334,15 @@ class OrderEmulator:
         else:
             yield self._replace(order, command)
 
-    def _hold(self, order: EmulatedOrder) -> Iterator[OrderReport]:
+    def _hold(self, order: EmulatedOrder, session_close: int) -> Iterator[OrderReport]:
         command, terms = order.command, order.conditions
         book = self._books[command.instrument]
         order.is_met = order.order_type is _MARKET
         order.is_timed = command.time_in_force not in self._capabilities.times_in_force
         if order.is_timed and command.time_in_force is _GTD:
             order.ts_expire = command.ts_expire
+        elif order.is_timed and command.time_in_force is _DAY:
+            order.ts_expire = compute_day_end(order.arrival, session_close)
         yield OrderEmulated(order.identity, self._find_lacking(command))
         if not terms.parent:
             return

@@ -6,6 +6,8 @@ table is refused. `docs/orders.md` draws this table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
@@ -305,6 +307,22 @@ class Oms:
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks
+
+
+def find_dearest(
+    orders: Iterable[Order], strategy: str, instrument: InstrumentId, *, is_inverse: bool
+) -> int:
+    """The price (ticks) of the orders of a strategy at which a lot of an instrument costs most.
+
+    For what has no mark yet; 0 without such orders. An inverse contract costs the more, the lower
+    the price.
+    """
+    prices = [
+        each.limit_ticks or each.stop_ticks
+        for each in orders
+        if each.strategy == strategy and each.instrument == instrument and not each.reduce_only
+    ]
+    return (min if is_inverse else max)(filter(None, prices), default=0)
 
 
 def _cost_after(order: Order, limit_ticks: int) -> int:

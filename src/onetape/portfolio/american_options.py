@@ -95,11 +95,24 @@ def approximate_american_value(option: VanillaOption) -> float:
 
     Source: Barone-Adesi & Whaley (1987), Efficient Analytic Approximation of American Option
     Values, Journal of Finance 42(2); notation of Haug, chapter 3.
+
+    Raises:
+        DataError: The rate of a call, or the yield of a put, is negative while nothing is earned by
+            exercise (its yield, or rate, is not positive). What is paid later grows then, so early
+            exercise is worth something, and the approximation does not know.
     """
     if 0.0 in (option.years, option.volatility, option.spot, option.strike):
         return _compute_certain_value(option)
     european = compute_european_value(option)
-    earns = option.dividend_yield if option.is_call else option.rate
+    earns, saves = option.dividend_yield, option.rate
+    if not option.is_call:
+        earns, saves = saves, earns
+    if earns <= 0.0 and saves < 0.0:
+        raise DataError(
+            f"the approximation does not cover a rate of {option.rate:g} with a yield of "
+            f"{option.dividend_yield:g}",
+            remedy="use compute_american_value",
+        )
     if earns <= 0.0:  # waiting costs nothing
         return european
     sign = option.sign

@@ -133,11 +133,15 @@ class Marks:
     Args:
         timeline: Where the closes come from.
         ts_end: Leave out what was known later, ns UTC (a run that stopped early).
+        counts_later: Whether what happens behind the last bar counts with that, as at a real venue,
+            which fills when it likes; else it can't be, and is refused.
 
     `slice_ts` is the `ts_known` of every slice, shape (slices,).
     """
 
-    def __init__(self, timeline: SlicedTimeline, ts_end: int = INT64_MAX) -> None:
+    def __init__(
+        self, timeline: SlicedTimeline, ts_end: int = INT64_MAX, *, counts_later: bool = False
+    ) -> None:
         ts_known = timeline.columns["ts_known"]
         self.rows = int(np.searchsorted(ts_known, ts_end, side="right"))
         ends = timeline.slice_end[: self.rows]
@@ -145,6 +149,7 @@ class Marks:
         self._slice_of_row: Ints = np.cumsum(ends, dtype=np.int64) - ends
         self._timeline = timeline
         self._ts_end = ts_end
+        self._counts_later = counts_later
         self._instruments = {each.id: each for each in timeline.tradable}
         self._index = index_of(timeline.tradable)
         self._adjusted = list_adjusted_marks(timeline)
@@ -181,7 +186,8 @@ class Marks:
 
     def time_of(self, ts: int, event: AccountEvent) -> int:
         """When an event counts: one without an order after the last bar counts with that."""
-        if isinstance(event, OrderFilled | CapitalDeposited) or not len(self.slice_ts):
+        is_refused = isinstance(event, OrderFilled | CapitalDeposited) and not self._counts_later
+        if is_refused or not len(self.slice_ts):
             return ts
         return min(ts, int(self.slice_ts[-1]))
 

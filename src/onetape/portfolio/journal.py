@@ -22,10 +22,14 @@ from onetape.domain.numbers import show_minor
 from onetape.domain.orders import Side
 from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger
 
-DEBIT = ("cash", "inventory", "fees", "financing")
+DEBIT = ("cash", "receivable", "inventory", "fees", "financing")
 CREDIT = ("capital", "realized", "income", "exchanged")
 ACCOUNTS = DEBIT + CREDIT
 """Accounts of the books; see `onetape.portfolio.ledger`."""
+
+
+HeldLots = tuple[InstrumentId, int, int]
+"""A position: instrument, signed lots, their cost in minor units."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +44,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         instrument: On whose account; empty where it is of none.
         text: What happened, for people.
         changes: By account, minor units; those that are not zero.
-        lots: Signed lots of the instrument that are held afterwards; None where none are touched.
-        cost: Their cost, minor units; 0 where `lots` is None.
+        held: (instrument, signed lots, their cost in minor units) of every position that it
+            touched, as it stands afterwards.
     """
 
     seq: int
@@ -52,8 +56,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     instrument: InstrumentId
     text: str
     changes: dict[str, int]
-    lots: int | None = None
-    cost: int = 0
+    held: tuple[HeldLots, ...] = ()
 
 
 def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
@@ -92,20 +95,24 @@ def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
                     changes |= {"cash": payload.realized - fill.fee, "inventory": 0}
                 entry = _entry(
                     filled, payload.strategy, currency, changes, _tell_fill(fill),
-                    payload.instrument, payload.lots, payload.cost,
+                    payload.instrument, ((payload.instrument, payload.lots, payload.cost),),
                 )  # fmt: skip
                 filled = None
             case PositionAdjusted():
-                key = payload.strategy, payload.instrument
-                before, costs[key] = costs.get(key, 0), payload.cost
+                held = _of_adjustment(payload)
+                moved = 0
+                for name, _, cost in held:
+                    key = payload.strategy, name
+                    moved += cost - costs.get(key, 0)
+                    costs[key] = cost
                 currency = quotes.get(payload.instrument) or homes[payload.strategy]
                 changes = {
-                    "cash": payload.amount, "inventory": payload.cost - before,
+                    "cash": payload.amount, "receivable": payload.receivable, "inventory": moved,
                     "realized": payload.realized, "income": payload.income,
                 }  # fmt: skip
                 text = payload.kind.value.replace("_", " ")
                 entry = _entry(event, payload.strategy, currency, changes, text,
-                               payload.instrument, payload.lots, payload.cost)  # fmt: skip
+                               payload.instrument, held)  # fmt: skip
             case PositionSettled():
                 key = payload.strategy, payload.instrument
                 before, costs[key] = costs.get(key, 0), payload.cost
@@ -118,7 +125,8 @@ def read_journal(events: Iterable[Event]) -> Iterator[Entry]:
                 }  # fmt: skip
                 text = payload.kind.value.replace("_", " ")
                 entry = _entry(event, payload.strategy, currency, changes, text,
-                               payload.instrument, payload.lots, payload.cost)  # fmt: skip
+                               payload.instrument,
+                               ((payload.instrument, payload.lots, payload.cost),))  # fmt: skip
             case CashPosted():
                 entry = _entry(
                     event, payload.strategy, payload.currency, _of_posting(payload),
@@ -138,8 +146,7 @@ def _entry(
     changes: dict[str, int],
     text: str,
     instrument: InstrumentId = NO_INSTRUMENT,
-    lots: int | None = None,
-    cost: int = 0,
+    held: tuple[HeldLots, ...] = (),
     kind: str = "",
 ) -> Entry:
     changes = {name: changes[name] for name in ACCOUNTS if changes.get(name)}
@@ -148,8 +155,7 @@ def _entry(
         raise InvariantBroken(f"seq {event.seq}: an entry is out of balance: {changes}")
     return Entry(
         seq=event.seq, ts=event.ts_event, strategy=strategy, currency=currency,
-        kind=kind or event.type, instrument=instrument, text=text, changes=changes, lots=lots,
-        cost=cost,
+        kind=kind or event.type, instrument=instrument, text=text, changes=changes, held=held,
     )  # fmt: skip
 
 
@@ -160,6 +166,14 @@ def _of_fill(fill: OrderFilled, change: PositionChanged, cost_before: int) -> di
         "fees": fill.fee,
         "realized": change.realized,
     }
+
+
+def _of_adjustment(change: PositionAdjusted) -> tuple[HeldLots, ...]:
+    """What an action leaves: of its instrument, and of the one that was received."""
+    held = (change.instrument, change.lots, change.cost)
+    if not change.other:
+        return (held,)
+    return held, (change.other, change.other_lots, change.other_cost)
 
 
 def _tell_fill(fill: OrderFilled) -> str:

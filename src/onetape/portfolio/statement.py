@@ -70,8 +70,12 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def equity(self) -> int:
-        """Cash and positions at their marks at the end of the day, minor units of `currency`."""
-        return self.closing["cash"] + sum(each.value for each in self.positions)
+        """Cash, dividends to be paid and positions at their marks at the end of the day.
+
+        In minor units of `currency`.
+        """
+        liquid = self.closing["cash"] + self.closing["receivable"]
+        return liquid + sum(each.value for each in self.positions)
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +121,8 @@ def state_day(entries: Iterable[Entry], marks: Marks, day: int) -> Statement:
         own = inside.setdefault(key, [])
         if place == day:
             own.append(entry)
-        if entry.lots is not None:
-            held.setdefault(key, {})[entry.instrument] = entry.lots, entry.cost
+        for name, lots, cost in entry.held:
+            held.setdefault(key, {})[name] = lots, cost
     balances = [
         Balances(
             strategy=key[0], currency=key[1], opening=opening[key], entries=inside[key],

@@ -286,7 +286,10 @@ def summarize_run(
     projection = project_run(events)
     if is_long(timeline):
         timeline = ThinTimeline(timeline, list_moments(projection))
-    marks = Marks(timeline, INT64_MAX if projection.stopped else projection.ts_last)
+    marks = Marks(
+        timeline, INT64_MAX if projection.stopped else projection.ts_last,
+        counts_later=projection.header.mode != "backtest",
+    )  # fmt: skip
     currencies = marks.currencies(_currency(projection, timeline))
     curves = compute_equity_curves(marks, projection.account_events)
     _check_cash(projection, marks, curves, currencies)

@@ -39,7 +39,9 @@ class _Account(Section):
     """Share of a position that a liquidation closes at a time; 100: all of it."""
     short_currency_pct: Annotated[Exact, Field(ge=0, le=100, decimal_places=6)] = Decimal(5)
     """Where foreign cash is held, the share of what is owed in a currency, less what is held in
-    it, that must be backed (US rule for retail forex, 17 CFR 5.9: 2 of major pairs, 5 of others).
+    it, that must be backed. Ours, after the least security deposit of a US retail forex
+    transaction (17 CFR 5.9, NFA Financial Requirements 12: 2 of the notional of major currencies, 5
+    of others), which is no rule about cash that is borrowed.
     """
 
 

@@ -201,16 +201,15 @@ class ContractDesk:
             mark = float(option.underlying.ticks_to_price(ticks))
             return deny(DenialCode.NOT_EXERCISABLE, mark, option.strike / E8, "strike")
         cost = intent.lots * option.lot_cost
-        cash, unit = runner.ledger.cash, option.instrument.quote_currency
+        unit = option.instrument.quote_currency
         exchange = runner.exchange
-        if exchange is not None and unit != exchange.home:
-            if exchange.holds:
-                cash = self._desk.cash_in(runner, unit)
-            else:
-                cost = -exchange.to_home(unit, -cost)
-                cost, unit = cost + exchange.compute_cost(cost), exchange.home
-        if self._desk.is_cash_account and cost > cash:
-            return deny(DenialCode.BUYING_POWER, cost / E8, cash / E8, unit)
+        if exchange is not None and unit != exchange.home and not exchange.holds:
+            cost = -exchange.to_home(unit, -cost)
+            cost, unit = cost + exchange.compute_cost(cost), exchange.home
+        if cost and self._desk.is_cash_account:
+            free = self._desk.free_cash(runner, unit)
+            if cost > free:
+                return deny(DenialCode.BUYING_POWER, cost / E8, free / E8, unit)
         return None
 
     def _holders(self, instrument: InstrumentId) -> list[tuple[Runner, InstrumentId]]:

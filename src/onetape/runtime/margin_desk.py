@@ -15,7 +15,7 @@ from onetape.domain.margin_rules import compute_short_option_margin
 from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, compute_ratio_ceil
 from onetape.domain.orders import Side
-from onetape.execution.oms import Order
+from onetape.execution.oms import Order, find_dearest
 from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.runtime.currency_valuation import CurrencyValuation
 from onetape.runtime.market_state import MarketState
@@ -127,6 +127,7 @@ class MarginDesk:
             signed_lots: How much of it; 0: it only reduces.
             ticks: The price at which it is measured.
         """
+        orders = list(orders)
         buys: dict[InstrumentId, int] = {}
         sells: dict[InstrumentId, int] = {}
         for each in orders:
@@ -138,8 +139,11 @@ class MarginDesk:
             side[instrument] = side.get(instrument, 0) + abs(signed_lots)
         longs = shorts = needed = 0
         for name in {**runner.ledger.held, **buys, **sells}:
-            mark = self._market.mark_ticks(self._index[name])
-            price = (ticks or mark) if name == instrument else mark
+            price = ticks if name == instrument else 0
+            price = price or self._market.mark_ticks(self._index[name])
+            if not price:
+                is_inverse = self._instruments[name].is_inverse
+                price = find_dearest(orders, runner.name, name, is_inverse=is_inverse)
             lots = runner.ledger.positions[name].lots
             most = self._initial(runner, name, lots + buys.get(name, 0), price)
             least = self._initial(runner, name, lots - sells.get(name, 0), price)
@@ -198,7 +202,7 @@ class MarginDesk:
 
     def _short_option(self, option: OptionContract, lots: int, premium: int) -> int:
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
-        price = ticks * option.tick_minor
+        price = ticks * option.tick_minor or option.strike  # at the money where nothing is known
         underlying = -(-price * lots * option.top // option.bottom) + lots * option.cash
         strike = -(-option.strike * lots * option.unit_top // option.unit_bottom)
         beyond = max(0, option.right_sign * (strike - underlying))

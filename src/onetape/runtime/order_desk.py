@@ -237,15 +237,10 @@ class OrderDesk:
         if not mark:
             return intent.side, 0
         if basis is not QuantityBasis.TARGET_LOTS:
-            budget = amount
-            if basis is not QuantityBasis.NOTIONAL_AT_FILL:
-                runner.valuation.refresh()
-                budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(amount))
-                if line.exchange is not None:
-                    currency = line.instrument.settlement_currency
-                    if not line.exchange.has_rate(currency):
-                        return intent.side, 0
-                    budget = line.exchange.from_home(currency, budget)
+            currency = line.instrument.settlement_currency
+            if line.exchange is not None and not line.exchange.has_rate(currency):
+                return intent.side, 0
+            budget = self._budget(runner, intent, line)
             price, factor = mark, line.factor
             if line.inverse_factor:
                 price, factor = 1, compute_notional(1, mark, 0, line.inverse_factor)
@@ -264,6 +259,19 @@ class OrderDesk:
         if amount == held:
             return None
         return (Side.BUY, amount - held) if amount > held else (Side.SELL, held - amount)
+
+    def _budget(self, runner: Runner, intent: OrderIntent, line: DeskLine) -> int:
+        """What an intent that names money or a share of the equity may cost with its fee, now.
+
+        In minor units of the instrument's currency.
+        """
+        if intent.basis is QuantityBasis.NOTIONAL_AT_FILL:
+            return intent.amount
+        runner.valuation.refresh()
+        budget = compute_ratio_floor(max(runner.valuation.equity, 0), abs(intent.amount))
+        if line.exchange is None:
+            return budget
+        return line.exchange.from_home(line.instrument.settlement_currency, budget)
 
     def _check(
         self,
@@ -355,6 +363,9 @@ class OrderDesk:
             fee = compute_fill_fee(
                 line.fees, side_sign, _TAKER, 0, 0, lots, notional, 0, self._log.now
             )
+        at_fill = intent.basis in _AT_FILL
+        if at_fill and side_sign > 0:  # at a lower price it buys more, for all of its money
+            notional = max(notional, self._budget(runner, intent, line) - fee)
         peak = session_start = 0
         watch = runner.watch
         if watch is not None:
@@ -393,7 +404,8 @@ class OrderDesk:
             needed, power = self.margin.compute_needs(
                 runner, others, line.instrument.id, signed, dearest
             )
-        self._lot_cost = -(-(own or notional + fee) // lots)
+        cost = own or notional + fee
+        self._lot_cost = cost // lots if at_fill else -(-cost // lots)
         audit = self._audit
         if controls is None and audit is None:
             approved = line.approve(
@@ -456,7 +468,8 @@ class OrderDesk:
         if not self._kill_switch.active:
             verdict = name_pause(verdict, controls.code_of_pause(runner.name))
         cost = order.currency_needed or order.notional + order.fee
-        self._lot_cost = -(-cost // order.lots)
+        at_fill = order.intent.basis in _AT_FILL
+        self._lot_cost = cost // order.lots if at_fill else -(-cost // order.lots)
         return verdict
 
     def _shrinking(
@@ -592,7 +605,6 @@ class OrderDesk:
         """
         here = line.instrument.id
         position = line.position
-        mark_ticks = self._market.mark_ticks
         exposure = 0
         if position.lots:
             exposure = position.exposure(self._market.value_ticks(line.index, position.lots))
@@ -609,8 +621,8 @@ class OrderDesk:
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
-            mark = mark_ticks(self._index[name])
-            price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            mark = self._market.mark_ticks(self._index[name])
+            price = runner.lot_notional(name, mark, self._oms.open.values())
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))
             gross += (worst - abs(position.lots)) * price
             net += side_sign * ends.get(name, 0) * price
@@ -635,7 +647,7 @@ class OrderDesk:
                 continue
             position, instrument = runner.ledger.positions[name], self._instruments[name]
             mark = self._market.mark_ticks(self._index[name])
-            lot = compute_notional(1, mark, position.factor, position.inverse_factor)
+            lot = runner.lot_notional(name, mark, self._oms.open.values())
             lot = -exchange.to_home(instrument.settlement_currency, -lot)
             gross += compute_worst_lots(position.lots, buys, sells) * lot
             net += (position.lots + (buys if side_sign > 0 else -sells)) * lot
@@ -779,6 +791,20 @@ class OrderDesk:
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
+    def open_in(self, instrument: InstrumentId) -> list[str]:
+        """The ids of all open orders in an instrument, oldest first."""
+        names = self._names[instrument]
+        return [each.client_order_id for each in self._oms.open.values()
+                if each.instrument in names]  # fmt: skip
+
+    def cancel_each(self, orders: Iterable[str], cause: int) -> list[str]:
+        """Ask for these to be canceled where that can be asked; returns those that are open."""
+        there = [self._oms.open[each] for each in orders if each in self._oms.open]
+        for order in there:
+            if order.status not in _ENDING:
+                self._command(OrderCancelPending(order.client_order_id), order, cause)
+        return [each.client_order_id for each in there]
+
     def pause(self, strategies: Iterable[str], by: str = BREAKERS) -> None:
         """From now on these strategies may only reduce what they hold; `by` pauses no others."""
         if self._controls is not None:
@@ -788,6 +814,10 @@ class OrderDesk:
     def is_killed(self) -> bool:
         """Whether the kill switch is set."""
         return self._kill_switch.active
+
+    def pausers(self, strategy: str) -> list[str]:
+        """Who pauses a strategy besides the kill switch."""
+        return self._controls.pausers(strategy) if self._controls is not None else []
 
     def is_paused(self, strategy: str) -> bool:
         """Whether a strategy may only reduce what it holds."""
@@ -1031,6 +1061,10 @@ class OrderDesk:
         """
         log, source = self._log, self._runners[order.source]
         free = self.free_cash(source, source.ledger.currency)
+        needs = self.margin_needs(source)
+        if needs is not None:  # what backs positions and orders stays
+            needed, power = needs
+            free = min(free, power - needed)
         if order.amount > free:
             log.emit(TransferRefused(order.source, order.target, order.amount, free), cause, cause)
             return

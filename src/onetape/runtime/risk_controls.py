@@ -16,7 +16,6 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderDenied, OrderFilled
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import index_of, market_of
-from onetape.domain.notional import compute_notional
 from onetape.domain.orders import DenialCode, Side
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
@@ -128,6 +127,10 @@ class RiskControls:
         self._pauses[by] = strategies
         self.paused = frozenset().union(*self._pauses.values())
 
+    def pausers(self, strategy: str) -> list[str]:
+        """Who pauses a strategy, in the order of the alphabet."""
+        return sorted(by for by, each in self._pauses.items() if strategy in each)
+
     def code_of_pause(self, strategy: str) -> DenialCode:
         """What an order is told that a pause refuses."""
         is_breaker = strategy in self._pauses.get(BREAKERS, ())
@@ -234,7 +237,7 @@ class RiskControls:
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
             mark = self._market.mark_ticks(self._index[name])
-            price = compute_notional(1, mark, position.factor, position.inverse_factor)
+            price = runner.lot_notional(name, mark, self._oms.open.values())
             if runner.exchange is not None:
                 price = -runner.exchange.to_home(self._currencies[name], -price)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.events import OrderReport, OrderSubmitted, StrayFilled
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateAction
 from onetape.domain.orders import OrderStatus, TimeInForce
 from onetape.domain.venue import Discrepancy, VenueOrder, VenueReport, VenueSnapshot
+from onetape.execution.expected_actions import expect_cash, expect_position
 from onetape.execution.oms import Oms
-from onetape.execution.reconciliation import ReconciliationPolicy, catch_up, compare
+from onetape.execution.reconciliation import (
+    ReconciliationPolicy,
+    catch_up,
+    compare,
+    tell_suspect,
+)
 from onetape.execution.venue_memory import VenueMemory
 from onetape.execution.venue_reports import BaseFee, Outcome, VenueReports
 from onetape.runtime.order_desk import OrderDesk
@@ -76,9 +85,30 @@ class VenueDesk:
         """From when on fills are to be told again, ns UTC of the venue."""
         return self._reports.memory.ts_horizon
 
+    def list_differences(self) -> list[str]:
+        """What a person has to look at before anything may open again, for people."""
+        suspects = self._reports.memory.suspects
+        return [tell_suspect(key, each.told) for key, each in suspects.items() if each.blocks]
+
     def doubt(self) -> None:
         """From now on nothing opens anything, until a look finds the books equal."""
         self._desk.pause(self._runners, RECONCILIATION)
+
+    @contextmanager
+    def expect(self, action: CorporateAction) -> Generator[None]:
+        """What is booked inside the block the venue may book earlier, later, or rounded."""
+        memory, identity = self._reports.memory, action.instrument
+        unit = self._reports.lot_units[identity]
+        lots, cash = self._sum_lots(), self._sum_cash()
+        yield
+        after = self._sum_lots()
+        dust = sum(each.get(identity, 0) for each in memory.dust.values())
+        expect_position(
+            memory, action, compute_terms(action, self._reports.instruments[identity]), unit,
+            lots.get(identity, 0) * unit + dust, after.get(identity, 0) * unit + dust,
+        )  # fmt: skip
+        for currency, amount in self._sum_cash().items():
+            expect_cash(memory, action, currency, cash[currency], amount)
 
     def take_report(self, report: VenueReport, settle: Settle, seq: int) -> None:
         """What a report means for the order that it is of; `seq` is that of its event."""
@@ -104,11 +134,17 @@ class VenueDesk:
             else:
                 self._apply(each, settle, cause)
         for each in compare(
-            snapshot, self._sum_lots(), self._sum_cash(), self._reports, self._policy
+            snapshot, self._sum_lots(), self._sum_cash(), self._reports, self._policy, log.now
         ):
             log.emit(each, log.origin, seq)
-        is_blocked = self._reports.memory.is_blocked
-        self._desk.pause(self._runners if is_blocked else (), RECONCILIATION)
+        memory = self._reports.memory
+        # Whoever doubts goes on doubting while a difference may or may not be something under way.
+        is_unsure = memory.wants_look and self._is_doubting
+        self._desk.pause(self._runners if memory.is_blocked or is_unsure else (), RECONCILIATION)
+
+    @property
+    def _is_doubting(self) -> bool:
+        return any(RECONCILIATION in self._desk.pausers(name) for name in self._runners)
 
     def _cancel_stray(self, order: VenueOrder) -> None:
         """That it is sent stands on the tape in the difference that it is for."""

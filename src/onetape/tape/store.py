@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from onetape.domain.events import Payload
+from onetape.domain.ports import EncodedSteps
 from onetape.tape.audit import Audit
 from onetape.tape.block import GENESIS, Block, digest_at, encode_record, make_block
 from onetape.tape.snapshot import Snapshot, make_snapshot
@@ -30,6 +31,7 @@ class TapeStore(ABC):
         self._first = self._last = (0, 0)  # seq and time
         self._room = BLOCK_EVENTS
         self._blocks = 0
+        self._cut_records = 0
         self._digest = GENESIS
         self._cut_events = 0
         self._snapshots = 0
@@ -56,6 +58,18 @@ class TapeStore(ABC):
         self._room -= len(events)
         if self._room <= 0:
             self.commit()
+
+    def append_encoded(self, steps: EncodedSteps) -> None:
+        """Remember steps whose bytes are what `append` would make of them; raises like it."""
+        told = zip(steps.cut_records(), steps.first_seqs, steps.counts, steps.times, strict=True)
+        for record, first_seq, count, ts in told:
+            if not self._records:
+                self._first = (first_seq, ts)
+            self._records.append(record)
+            self._last = (first_seq + count - 1, ts)
+            self._room -= count
+            if self._room <= 0:
+                self.commit()
 
     def commit(self) -> None:
         """Store everything appended so far; raises like `append`, but encodes nothing."""
@@ -98,11 +112,17 @@ class TapeStore(ABC):
         """How many events were appended."""
         return self._cut_events + BLOCK_EVENTS - self._room
 
+    @property
+    def records_written(self) -> int:
+        """In how many records they are."""
+        return self._cut_records + len(self._records)
+
     def _continue_behind(self, sound: Audit, snapshots: int) -> None:
         """Take up where an audited tape with so many snapshots ends."""
         self._blocks = sound.blocks
         self._digest = bytes.fromhex(sound.digest)
         self._cut_events = sound.events
+        self._cut_records = sound.records
         self._snapshots = snapshots
 
     def _cut_block(self) -> Block:
@@ -110,6 +130,7 @@ class TapeStore(ABC):
         seqs, times = zip(self._first, self._last, strict=True)
         block = make_block(self._blocks, self._records, seqs, times, self._digest)
         self._cut_events = self.events_written
+        self._cut_records = self.records_written
         self._digest = digest_at(block, -1)
         self._blocks += 1
         self._records.clear()

@@ -1,11 +1,11 @@
 """A live session at a local TWS whose process is killed anywhere loses nothing.
 
-`ONETAPE_KILLS` says how many sessions are killed (`make soak`: 500). A failure prints its seed.
+`ONETAPE_KILLS` says how many sessions are killed (`make soak`: 500), `ONETAPE_FIRST_SEED` which
+seed comes first. A failure prints its seed.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,9 @@ from tests.live.test_killed_session import (
     run_killed,
 )
 from tests.support.mortal_sessions import install, run_to_end
+from tests.support.seeds import draw_seeds
 
-KILLS = int(os.environ.get("ONETAPE_KILLS", "3"))
+KILLS = draw_seeds("ONETAPE_KILLS", 3)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Decisions:
     return decide_uninterrupted(tmp_path_factory.mktemp("whole"), "ibkr")
 
 
-@pytest.mark.parametrize("seed", range(KILLS))
+@pytest.mark.parametrize("seed", KILLS)
 def test_session_that_is_killed_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Decisions, seed: int
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from onetape.domain.errors import ConfigError
@@ -29,7 +30,17 @@ from onetape.runtime.sessions.venue_choice import check_fills
 from onetape.strategy.context import Context
 from tests.support.halts import make_halt, with_halts
 from tests.support.session_runs import SessionRun, make_terms, run_session
-from tests.support.timelines import AAPL, MINUTE, Prices, at_rows, closes, flat, make_timeline
+from tests.support.timelines import (
+    AAPL,
+    EQUITY,
+    MINUTE,
+    Prices,
+    at_rows,
+    closes,
+    flat,
+    make_columns,
+    make_timeline,
+)
 
 PLAIN = Capabilities(
     order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
@@ -279,6 +290,16 @@ def test_time_in_force_that_the_venue_lacks_ends_by_our_cancel(
         capabilities=PLAIN,
     )  # fmt: skip
     assert tell(done) == [f"0 1 held for {lacking}", "0 1 leaves as LIMIT 10", end]
+
+
+def test_day_order_ends_with_its_session_where_no_bar_of_it_comes_any_more() -> None:
+    def enter(ctx: Context) -> None:
+        ctx.order(AAPL, BUY, 10, stop=105, time_in_force=TimeInForce.DAY)
+
+    bars = make_columns(flat(100, 100, 100, 110, 110), session=3)
+    rows = {name: np.delete(column, [1, 2]) for name, column in bars.items()}
+    done = run_session(make_timeline((EQUITY, rows)), at_rows({0: enter}), capabilities=PLAIN)
+    assert tell(done) == ["0 1 held for stop", "2 1 expired: time in force"]
 
 
 def test_held_order_expires() -> None:

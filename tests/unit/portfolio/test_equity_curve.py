@@ -186,6 +186,13 @@ def test_fill_that_does_not_fit_the_timeline_is_refused(event: Any, words: str) 
         compute_equity_curves(Marks(make_timeline([A, B], GOOD)), [event])
 
 
+def test_fill_of_a_real_venue_behind_the_last_bar_counts_with_it() -> None:
+    events = [(5, CapitalDeposited("s", "USD", 10 * E8)), (30, fill("s", A, Side.BUY, 1, 100))]
+    marks = Marks(make_timeline([A], [(0, 10, 1.0), (0, 20, 1.0)]), counts_later=True)
+    account = compute_equity_curves(marks, events).account
+    assert account.positions.tolist() == [0, 1]
+
+
 def test_events_that_go_back_in_time_are_refused() -> None:
     events = [(20, CapitalDeposited("s", "USD", E8)), (10, CapitalDeposited("s", "USD", E8))]
     with pytest.raises(InvariantBroken, match="out of time order"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
 import pytest
 
 from onetape.domain.errors import ConfigError, DataError
@@ -12,6 +13,7 @@ from onetape.domain.instrument import ExerciseStyle, Instrument, OptionRight
 from onetape.domain.market import ContractExpiry, FundingRate, MarkPrice
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode
+from onetape.marketdata.timeline import build_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.session_state import decode_state, encode_state
@@ -30,7 +32,16 @@ from tests.support.contracts import (
 )
 from tests.support.session_runs import SessionRun, make_terms
 from tests.support.session_runs import run_session as run_with_limits
-from tests.support.timelines import AAPL, EQUITY, SECOND, at_rows, closes, flat, opens
+from tests.support.timelines import (
+    AAPL,
+    EQUITY,
+    SECOND,
+    at_rows,
+    closes,
+    flat,
+    make_columns,
+    opens,
+)
 
 run_session = partial(run_with_limits, limits=RiskLimits())
 
@@ -253,6 +264,52 @@ def test_a_cash_account_neither_sells_options_short_nor_exercises_what_it_cannot
     assert [(each.code, each.actual, each.limit) for each in run.denied] == [
         (DenialCode.BUYING_POWER, 1, 0), (DenialCode.BUYING_POWER, 20_000, 9_200),
     ]  # fmt: skip
+
+
+def test_an_exercise_is_not_paid_from_cash_that_an_open_buy_has_bound() -> None:
+    """22,000 less 800 for the options and 10,000 that a limit order waits with: 11,200."""
+    option = make_option(closes(3))
+    timeline = make_contract_timeline((EQUITY, flat(*[107.5] * 6)), (option, flat(4, 4, 4, 4)))
+    strategy = at_rows(
+        {0: lambda ctx: (ctx.buy(option.id, 2), ctx.buy(AAPL, 100, limit=100)),
+         2: lambda ctx: (ctx.exercise(option.id, 2), ctx.exercise(option.id, 1))},
+        instrument=option.id,
+    )  # fmt: skip
+    run = run_session(timeline, strategy, capital=22_000)
+    assert [(each.code, each.actual, each.limit) for each in run.denied] == [
+        (DenialCode.BUYING_POWER, 20_000, 11_200)
+    ]
+
+
+def test_an_exercise_is_not_paid_from_sales_that_have_not_settled() -> None:
+    option = make_option(closes(3))
+    timeline = make_contract_timeline((EQUITY, flat(*[107.5] * 6)), (option, flat(4, 4, 4, 4)))
+    strategy = at_rows(
+        {0: lambda ctx: (ctx.buy(AAPL, 100), ctx.buy(option.id, 1)),
+         1: lambda ctx: ctx.sell(AAPL, 100),
+         2: lambda ctx: ctx.exercise(option.id, 1)},
+        instrument=option.id,
+    )  # fmt: skip
+    terms = msgspec.structs.replace(make_terms(timeline), settlement_days=1)
+    run = run_session(timeline, strategy, capital=12_000, terms=terms)
+    assert [(each.code, each.actual, each.limit) for each in run.denied] == [
+        (DenialCode.BUYING_POWER, 10_000, 850)
+    ]
+
+
+def test_a_short_call_needs_margin_at_the_money_where_its_underlying_has_no_mark() -> None:
+    """1 contract: its premium of 400 and a fifth of 10,000."""
+    option = make_option(closes(5))
+    late = {name: column[4:] for name, column in make_columns(flat(*[107.5] * 9)).items()}
+    rows = make_columns(flat(4, 4, 4, 4))
+    timeline = build_timeline([(EQUITY, late), (option, rows)], source="test", timeframe="1m")
+    margin = make_margin(timeline, "50", "25")
+    for capital, denied in ((2_400, 0), (2_399, 1)):
+        run = run_session(
+            timeline, at_rows({0: lambda ctx: ctx.sell(option.id, 1)}, instrument=option.id),
+            capital=capital, margin=margin,
+        )  # fmt: skip
+        assert [each.code for each in run.denied] == [DenialCode.BUYING_POWER] * denied
 
 
 def test_contracts_that_a_session_cannot_settle_are_refused_before_it_runs() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from onetape.domain.errors import VenueUnavailable
-from onetape.domain.events import OrderSubmitted
+from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import OrderType, Side, TimeInForce
 from onetape.domain.venue import ReportKind
@@ -87,5 +87,95 @@ def test_dispatcher_cancels_an_order_that_it_does_not_know() -> None:
         dispatcher.cancel_stray(make_order("stray"), 0)
         await dispatcher.settle(5)
         assert gateway.canceled == ["stray"]
+
+    asyncio.run(run())
+
+
+class SlowGateway(FakeGateway):
+    """Takes nothing until it is let: a venue's rate limit."""
+
+    def __init__(self) -> None:
+        super().__init__(VenueUnavailable("gone"))
+        self.room = asyncio.Event()
+        self.came: list[str] = []
+
+    async def submit(self, order: OrderSubmitted) -> None:
+        await self.room.wait()
+        self.came.append(order.client_order_id)
+
+    async def cancel(self, command: Any, order: OrderSubmitted) -> None:
+        await self.room.wait()
+        self.came.append(f"cancel {order.client_order_id}")
+
+
+def test_order_that_waits_for_room_is_taken_back_by_its_cancel() -> None:
+    async def run() -> None:
+        gateway, heard = SlowGateway(), []
+        dispatcher = make_dispatcher(gateway, heard)
+        names = [f"s-{number}" for number in range(30)]
+        dispatcher.send([make_order(name) for name in names], 0)
+        await asyncio.sleep(0)
+        dispatcher.send([OrderCancelPending(name) for name in names], 0)
+        gateway.room.set()
+        await dispatcher.settle(5)
+        await asyncio.sleep(0)
+        left = [name for name in gateway.came if not name.startswith("cancel")]
+        assert 0 < len(left) < 20
+        assert sorted(gateway.came) == sorted([*left, *(f"cancel {name}" for name in left)])
+        told = [(each.kind, each.client_order_id) for each in heard]
+        assert told == [(ReportKind.CANCELED, name) for name in names if name not in left]
+
+    asyncio.run(run())
+
+
+def test_cancel_overtakes_orders_that_wait_for_room() -> None:
+    async def run() -> None:
+        gateway = SlowGateway()
+        dispatcher = make_dispatcher(gateway, [])
+        dispatcher.know([make_order("resting")])
+        dispatcher.send([make_order(f"s-{number}") for number in range(30)], 0)
+        dispatcher.send([OrderCancelPending("resting")], 0)
+        gateway.room.set()
+        await dispatcher.settle(5)
+        assert gateway.came.index("cancel resting") < 20
+        assert len(gateway.came) == 31
+
+    asyncio.run(run())
+
+
+def test_replace_that_waits_is_not_overtaken_by_the_cancel_of_its_order() -> None:
+    async def run() -> None:
+        sent: list[str] = []
+        gateway = SlowGateway()
+
+        async def replace(command: Any, order: OrderSubmitted) -> None:
+            sent.append("replace")
+
+        async def cancel(command: Any, order: OrderSubmitted) -> None:
+            sent.append("cancel")
+
+        gateway.replace, gateway.cancel = replace, cancel  # type: ignore[method-assign]
+        dispatcher = make_dispatcher(gateway, [])
+        dispatcher.know([make_order("resting")])
+        dispatcher.send([make_order(f"s-{number}") for number in range(17)], 0)
+        dispatcher.send([OrderReplacePending("resting", 5, 0, 0)], 0)
+        dispatcher.send([OrderCancelPending("resting")], 0)
+        gateway.room.set()
+        await dispatcher.settle(5)
+        assert sent == ["replace", "cancel"]
+
+    asyncio.run(run())
+
+
+def test_dispatcher_that_is_not_done_in_time_sends_nothing_afterwards() -> None:
+    async def run() -> None:
+        gateway = SlowGateway()
+        dispatcher = make_dispatcher(gateway, [])
+        dispatcher.send([make_order(f"s-{number}") for number in range(30)], 0)
+        await dispatcher.settle(0.01)
+        assert dispatcher.waiting == 0
+        gateway.room.set()
+        await asyncio.sleep(0.01)
+        assert len(gateway.came) < 20
 
     asyncio.run(run())

@@ -7,7 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.events import CapitalDeposited, CashPosted, TransferOrdered, TransferRefused
+from onetape.domain.events import (
+    CapitalDeposited,
+    CashPosted,
+    MarginStatusChanged,
+    TransferOrdered,
+    TransferRefused,
+)
 from onetape.domain.numbers import E8
 from onetape.execution.simulated.terms import Transfer
 from onetape.research.run_summary import summarize_run
@@ -20,6 +26,7 @@ from onetape.runtime.sessions.session_state import decode_state, encode_state
 from onetape.strategy.library.buy_and_hold import BuyAndHold
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
+from tests.support.contracts import LINEAR, make_contract_timeline, make_margin
 from tests.support.session_runs import SessionRun, make_terms, run_session
 from tests.support.timelines import AAPL, at_rows, closes, flat, make_timeline, opens
 
@@ -65,6 +72,22 @@ def test_transfer_beyond_free_cash_is_refused_with_the_numbers() -> None:
     # At the open of row 1 the buy of row 0 is open and binds its 5,000.
     early = run_with(Transfer(opens(1) + 1, "s0", "s1", 5_001 * E8))
     assert [each.free for each in early.of_type(TransferRefused)] == [5_000 * E8]
+
+
+def test_transfer_leaves_what_backs_the_positions() -> None:
+    """1 bitcoin at 50,000 needs 5,000 of 10,000, and all of the 10,000 is cash."""
+    timeline = make_contract_timeline((LINEAR, flat(*[50_000] * 5)))
+    for amount, refused in ((5_000, []), (5_001, [5_000 * E8])):
+        terms = msgspec.structs.replace(
+            make_terms(timeline, margin=make_margin(timeline)),
+            transfers=(Transfer(closes(2), "s0", "s1", amount * E8),),
+        )
+        run = run_session(
+            timeline, at_rows({0: lambda ctx: ctx.buy(LINEAR.id, 1)}, instrument=LINEAR.id),
+            at_rows({}), capital=10_000, terms=terms, limits=RiskLimits(),
+        )  # fmt: skip
+        assert [each.free for each in run.of_type(TransferRefused)] == refused
+        assert run.of_type(MarginStatusChanged) == []
 
 
 def test_transfer_is_no_loss_to_the_gates() -> None:

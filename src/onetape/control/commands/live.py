@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,18 @@ import typer
 from onetape.control.boundary import QUARANTINED
 from onetape.control.options import DebugOption, SetOption
 from onetape.control.run_output import print_quarantined, print_result
+from onetape.control.session_screen import tell_left
 from onetape.control.settings import load_session
 from onetape.control.terminal import console
-from onetape.domain.errors import ConfigError, OnetapeError
+from onetape.domain.errors import CallAPerson, ConfigError, OnetapeError
 from onetape.research.run_directory import make_run_directory, remove_run_directory
 
 if TYPE_CHECKING:
     from onetape.runtime.config import SessionConfig
+    from onetape.telemetry.session_news import News
+
+OnStatus = Callable[[Mapping[str, Any]], None]
+OnNews = Callable[["News"], None]
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help="A YAML or JSON file.")
@@ -29,6 +35,13 @@ ConfigArgument = Annotated[
 ResumeOption = Annotated[
     Path | None,
     typer.Option(metavar="RUN_DIR", help="Go on with a session whose process was killed."),
+]
+GoOnOption = Annotated[
+    bool,
+    typer.Option(
+        "--go-on",
+        help="Go on with the newest session of CONFIG's name if it has not ended; else begin one.",
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only the run's directory.")]
 
@@ -38,11 +51,12 @@ def paper(
     *,
     set_: SetOption = None,
     resume: ResumeOption = None,
+    go_on: GoOnOption = False,
     quiet: QuietOption = False,
     _debug: DebugOption = False,
 ) -> None:
     """Run strategies on a live feed with the simulated venue. Ctrl-C or `onetape stop` ends it."""
-    _run("paper", config, set_ or [], resume, quiet=quiet)
+    _run("paper", config, set_ or [], resume, goes_on=go_on, quiet=quiet)
 
 
 def live(
@@ -50,6 +64,7 @@ def live(
     *,
     set_: SetOption = None,
     resume: ResumeOption = None,
+    go_on: GoOnOption = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="Yes: trade with real money.")] = False,
     quiet: QuietOption = False,
     _debug: DebugOption = False,
@@ -59,7 +74,7 @@ def live(
     It asks for limits and for a verified backtest of the same strategies, and for --confirm where
     the endpoint is the one for real money.
     """
-    _run("live", config, set_ or [], resume, is_confirmed=confirm, quiet=quiet)
+    _run("live", config, set_ or [], resume, goes_on=go_on, is_confirmed=confirm, quiet=quiet)
 
 
 def _run(
@@ -68,6 +83,7 @@ def _run(
     overrides: Sequence[str],
     resume: Path | None,
     *,
+    goes_on: bool,
     is_confirmed: bool = False,
     quiet: bool,
 ) -> None:
@@ -79,29 +95,48 @@ def _run(
     from onetape.runtime.sessions.tape_choice import remove_empty_tape
     from onetape.tape.opening import tape_path
 
+    if goes_on and resume is None and file is not None:
+        resume = _find_unended(mode, file, overrides)
+        if resume is not None:
+            file, overrides = None, []
     config, run_dir = _prepare(mode, file, overrides, resume)
     try:
         if config.mode == "live":
-            check_live(config, is_confirmed=is_confirmed)
+            check_live(config, is_confirmed=is_confirmed, is_resumed=resume is not None)
         parts = build_parts(config, os.environ)
         if not quiet:
             print(f"session {run_dir}", file=sys.stderr)
-        with _screen(quiet=quiet) as on_status:
-            result = run_live(config, run_dir, parts, on_status)
-    except OnetapeError:
+        with _screen(quiet=quiet) as (on_status, on_news):
+            result = run_live(config, run_dir, parts, on_status, on_news)
+    except (OnetapeError, KeyboardInterrupt):
         if resume is None and remove_empty_tape(tape_path(run_dir)):  # it has not begun
             remove_run_directory(run_dir)
         raise
+    print(f"Ended:  {result.reason}; left: {tell_left(result.status)}", file=sys.stderr)
+    _print_left(result.status)
     if quiet:
         print(run_dir)
     elif result.market_events:
         summary = load_run(run_dir)
         save_summary(run_dir, summary)
         print_result(summary, run_dir, write_report(run_dir, summary))
-    print(f"Ended:  {result.reason}", file=sys.stderr)
     if result.quarantined:
         print_quarantined(result.quarantined)
+    if config.mode == "live" and result.uncanceled:
+        raise typer.Exit(CallAPerson.exit_code)
+    if result.quarantined:
         raise typer.Exit(QUARANTINED)
+
+
+def _print_left(status: Mapping[str, Any]) -> None:
+    """Orders that nobody watches any more, and differences that nobody has explained."""
+    for each in status["orders"]:
+        print(
+            f"left:   order {each['id']}, {each['side']} {each['quantity']:g} "
+            f"{each['instrument']}, {each['status']}", file=sys.stderr,
+        )  # fmt: skip
+    for each in status["differences"]:
+        print(f"left:   {each}", file=sys.stderr)
 
 
 def _prepare(
@@ -129,21 +164,65 @@ def _prepare(
     )
 
 
+def _find_unended(mode: str, file: Path, overrides: Sequence[str]) -> Path | None:
+    """The newest session of a configuration's name where it has not ended; None: there is none.
+
+    Raises:
+        ConfigError: It began with another configuration, and may hold positions.
+    """
+    from onetape.runtime.config import config_hash
+    from onetape.runtime.sessions.resume import read_config
+    from onetape.tape.opening import open_tape, tape_path
+
+    config = load_session(file, overrides, mode)
+    named = re.compile(rf"\d+T\d+Z-{re.escape(config.name)}-[0-9a-f]{{8}}(-\d+)?")
+    runs = [each for each in sorted(Path(config.output.path).glob("*"))
+            if named.fullmatch(each.name) and tape_path(each).exists()]  # fmt: skip
+    if not runs:
+        return None
+    newest = runs[-1]
+    reader = open_tape(tape_path(newest))
+    try:
+        if reader.is_complete:
+            return None
+    finally:
+        reader.close()
+    if config_hash(read_config(newest)) != config_hash(config):
+        raise ConfigError(
+            f"{newest} has not ended, and began with another configuration", where=str(file),
+            remedy=f"go on with it by onetape {mode} --resume {newest}, and stop it",
+        )  # fmt: skip
+    return newest
+
+
 @contextmanager
-def _screen(*, quiet: bool) -> Generator[Callable[[Mapping[str, Any]], None] | None]:
-    """A line on the terminal that says how the session is; None when nobody watches."""
-    if quiet or not sys.stderr.isatty():
-        yield None
+def _screen(*, quiet: bool) -> Generator[tuple[OnStatus | None, OnNews | None]]:
+    """What shows the session: on a terminal a line that says how it is, above it what goes wrong.
+
+    Without a terminal, as under a service manager, each news is a line of the log on stderr.
+    """
+    if quiet:
+        yield None, None
         return
-    with console(stderr=True).status("connecting") as line:
+    if not sys.stderr.isatty():
+        yield None, lambda news: print(news, file=sys.stderr, flush=True)
+        return
+    screen = console(stderr=True)
+    with screen.status("connecting") as line:
 
         def show(now: Mapping[str, Any]) -> None:
             equity = sum(each["equity"] for each in now["strategies"].values())
             what = "bars" if "bars" in now else "ticks"
+            killed = ", KILL SWITCH" if now["killed"] is not None else ""
             down = f", DOWN: {', '.join(now['down'])}" if now["down"] else ""
+            differs = ", THE VENUE'S BOOKS DIFFER" if now["differences"] else ""
             line.update(
                 f"{now['state']} {now['now'][:19]}Z  {now[what]:,} {what}  "
-                f"{now['open_orders']} open orders  equity {equity:,.2f}{down}"
+                f"{now['open_orders']} open orders  equity {equity:,.2f}{killed}{down}{differs}"
             )
 
-        yield show
+        def tell(news: News) -> None:
+            if news.level.value != "info":
+                screen.print(str(news))
+
+        yield show, tell

@@ -57,6 +57,17 @@ def compute_bar_window(arrival: int, ts_open: int, ts_close: int) -> int:
 
 
 @rule
+def compute_day_end(arrival: int, session_close: int) -> int:
+    """When an order for a session ends that arrives at `arrival` (ns UTC); 0: not known yet. Ours.
+
+    `session_close` is the end of the session of the newest known bar. An order that arrives before
+    it belongs to that session, whether bars come in it or not; one that arrives then or later to
+    the session of the first bar that it can use.
+    """
+    return session_close if arrival < session_close else 0
+
+
+@rule
 def compute_fill_time(code: int, ts_open: int, ts_close: int) -> int:
     """The moment (ns) that a fill from a whole bar stands for: its open or its close. Ours.
 

@@ -159,8 +159,9 @@ def match_child(
 
     Fills when: behind an entry at the open it meets the whole bar. Behind one inside the bar a stop
         meets the worst of the bar, as if that came after the entry; a limit or if-touched order
-        meets only what is certain, the way from the entry to the close. The optimistic path has
-        that the other way round; on a straight way both meet what of `bar`, a part, is left.
+        meets only what is certain, the way from the entry to the close, and so does what leads the
+        trail of a stop. The optimistic path has that the other way round: a limit meets the best of
+        the bar. On a straight way both meet what of `bar`, a part, is left.
     Ignores: that the worst of the bar may have been before the entry.
     Source: ours.
     """
@@ -171,8 +172,12 @@ def match_child(
     else:
         open_ = entry.ticks * tick_size
         high, low = max(open_, bar.close), min(open_, bar.close)
-        if path not in STRAIGHT and (kind in _LATE_IN_BAR) is (path is BarPath.OPTIMISTIC):
-            high, low = max(high, bar.high), min(low, bar.low)
+        is_late = kind in _LATE_IN_BAR
+        if path not in STRAIGHT and is_late is (path is BarPath.OPTIMISTIC):
+            if (order.command.side < 0) is is_late:
+                high = max(high, bar.high)
+            else:
+                low = min(low, bar.low)
     code, ticks = _match_prices(order, open_, high, low, bar.close, tick_size, fill)
     if code == FILL_AT_OPEN and not is_whole:
         code = FILL_INSIDE

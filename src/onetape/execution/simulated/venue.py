@@ -52,6 +52,7 @@ from onetape.execution.simulated.bar_matching import (
     FILL_INSIDE,
     NO_FILL,
     compute_bar_capacity_lots,
+    compute_day_end,
     compute_fill_time,
     compute_limit_fill,
     compute_liquidity_side,
@@ -381,6 +382,7 @@ class SimulatedVenue:
             if (
                 bar is None
                 or bar.ts_close != order.arrival
+                or 0 < order.ts_expire <= order.arrival
                 or order.held
                 or order.order_type is not _MARKET
                 or order.command.time_in_force in _AUCTIONS
@@ -477,6 +479,8 @@ class SimulatedVenue:
         accepted = OrderAccepted(identity, f"sim-{self._accepted}")
         if command.time_in_force is TimeInForce.AT_THE_OPEN:
             order.session_close = session_close(command.instrument)
+        elif command.time_in_force in _OF_A_SESSION:
+            order.ts_expire = compute_day_end(arrival, session_close(command.instrument))
         if order.conditions.parent:
             parent = book.get(order.conditions.parent)
             if parent is None:

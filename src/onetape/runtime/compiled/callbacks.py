@@ -926,7 +926,7 @@ def to_ticks(engine: Engine, instrument: int, price: float) -> int:
 def queue_intent(
     engine: Engine, kind: int, instrument: int, side: int, basis: int, amount: int,
     order_type: int, time_in_force: int, limit: int, stop: int, ts_expire: int, reduce_only: bool,
-    target: int,
+    target: int, label: int,
 ) -> int:  # fmt: skip
     """Put an intent behind those of this step; returns its number."""
     at = engine.queued
@@ -948,13 +948,14 @@ def queue_intent(
     engine.intent_ts_expire[at] = ts_expire
     engine.intent_reduce_only[at] = 1 if reduce_only else 0
     engine.intent_target[at] = target
+    engine.intent_label[at] = label
     return number
 
 
 @compiled
 def queue_order(
     engine: Engine, instrument: int, side: int, quantity: float, has_limit: bool, limit: float,
-    has_stop: bool, stop: float, time_in_force: int, ts_expire: int, reduce_only: bool,
+    has_stop: bool, stop: float, time_in_force: int, ts_expire: int, reduce_only: bool, label: int,
 ) -> int:  # fmt: skip
     """`buy` and `sell`."""
     lots = to_lots(engine, instrument, quantity)
@@ -975,14 +976,18 @@ def queue_order(
         stop_ticks = to_ticks(engine, instrument, stop)
     return queue_intent(
         engine, SUBMIT, instrument, side, _LOTS, lots, kind, time_in_force, limit_ticks,
-        stop_ticks, ts_expire, reduce_only, 0,
+        stop_ticks, ts_expire, reduce_only, 0, label,
     )  # fmt: skip
 
 
 @compiled
-def queue_sized(engine: Engine, instrument: int, side: int, basis: int, amount: int) -> int:
+def queue_sized(
+    engine: Engine, instrument: int, side: int, basis: int, amount: int, label: int
+) -> int:
     """A market order that is not given in lots."""
-    return queue_intent(engine, SUBMIT, instrument, side, basis, amount, 0, 0, 0, 0, 0, False, 0)
+    return queue_intent(
+        engine, SUBMIT, instrument, side, basis, amount, 0, 0, 0, 0, 0, False, 0, label
+    )
 
 
 @compiled
@@ -1019,7 +1024,7 @@ def queue_replace(
     if has_stop:
         stop_ticks = to_ticks(engine, instrument, stop)
     queue_intent(
-        engine, REPLACE, instrument, 0, 0, lots, 0, 0, limit_ticks, stop_ticks, 0, False, target
+        engine, REPLACE, instrument, 0, 0, lots, 0, 0, limit_ticks, stop_ticks, 0, False, target, 0
     )
 
 
@@ -1073,7 +1078,7 @@ def _to_whole(value: Any) -> Any:
 def _trade(side: int) -> Callable[..., Any]:
     def order(
         ctx: Any, instrument: Any, quantity: Any, limit: Any = None, stop: Any = None,
-        time_in_force: Any = 0, ts_expire: Any = 0, reduce_only: Any = False,
+        time_in_force: Any = 0, ts_expire: Any = 0, reduce_only: Any = False, label: Any = 0,
     ) -> Any:  # fmt: skip
         if not isinstance(instrument, InstrumentType) or not _is_price(limit):
             return None
@@ -1085,13 +1090,13 @@ def _trade(side: int) -> Callable[..., Any]:
 
         def call(
             ctx: Any, instrument: Any, quantity: Any, limit: Any = None, stop: Any = None,
-            time_in_force: Any = 0, ts_expire: Any = 0, reduce_only: Any = False,
+            time_in_force: Any = 0, ts_expire: Any = 0, reduce_only: Any = False, label: Any = 0,
         ) -> Any:  # fmt: skip
             return as_order_id(
                 queue_order(
                     engine_of(ctx), to_number(instrument), side, float(quantity), has_limit,
                     _number(limit), has_stop, _number(stop), _to_int(time_in_force), ts_expire,
-                    reduce_only,
+                    reduce_only, label,
                 )
             )  # fmt: skip
 
@@ -1105,56 +1110,61 @@ overload_method(ContextType, "sell")(_trade(-1))
 
 
 @overload_method(ContextType, "target")
-def _target(ctx: Any, instrument: Any, quantity: Any) -> Any:
+def _target(ctx: Any, instrument: Any, quantity: Any, label: Any = 0) -> Any:
     if not isinstance(instrument, InstrumentType):
         return None
 
-    def call(ctx: Any, instrument: Any, quantity: Any) -> Any:
+    def call(ctx: Any, instrument: Any, quantity: Any, label: Any = 0) -> Any:
         engine = engine_of(ctx)
         place = to_number(instrument)
         amount = to_target(engine, place, float(quantity))
-        return as_order_id(queue_sized(engine, place, 1, _TARGET_LOTS, amount))
+        return as_order_id(queue_sized(engine, place, 1, _TARGET_LOTS, amount, label))
 
     return call
 
 
 @overload_method(ContextType, "target_weight")
-def _target_weight(ctx: Any, instrument: Any, weight: Any) -> Any:
+def _target_weight(ctx: Any, instrument: Any, weight: Any, label: Any = 0) -> Any:
     if not isinstance(instrument, InstrumentType):
         return None
 
-    def call(ctx: Any, instrument: Any, weight: Any) -> Any:
+    def call(ctx: Any, instrument: Any, weight: Any, label: Any = 0) -> Any:
         amount = round_count(float(weight), 8)
         engine = engine_of(ctx)
-        return as_order_id(queue_sized(engine, to_number(instrument), 1, _TARGET_WEIGHT, amount))
+        place = to_number(instrument)
+        return as_order_id(queue_sized(engine, place, 1, _TARGET_WEIGHT, amount, label))
 
     return call
 
 
 def _spend(basis: int) -> Callable[..., Any]:
-    def spend(ctx: Any, instrument: Any, amount: Any, side: Any = 1) -> Any:
+    def spend(ctx: Any, instrument: Any, amount: Any, side: Any = 1, label: Any = 0) -> Any:
         if not isinstance(instrument, InstrumentType):
             return None
 
-        def call(ctx: Any, instrument: Any, amount: Any, side: Any = 1) -> Any:
+        def call(ctx: Any, instrument: Any, amount: Any, side: Any = 1, label: Any = 0) -> Any:
             count = require_positive(round_count(float(amount), 8))
             place = to_number(instrument)
-            return as_order_id(queue_sized(engine_of(ctx), place, _to_int(side), basis, count))
+            return as_order_id(
+                queue_sized(engine_of(ctx), place, _to_int(side), basis, count, label)
+            )
 
         return call
 
     return spend
 
 
-def _spend_ratio(ctx: Any, instrument: Any, ratio: Any, side: Any = 1) -> Any:
+def _spend_ratio(
+    ctx: Any, instrument: Any, ratio: Any, side: Any = 1, label: Any = 0
+) -> Any:  # fmt: skip
     if not isinstance(instrument, InstrumentType):
         return None
 
-    def call(ctx: Any, instrument: Any, ratio: Any, side: Any = 1) -> Any:
+    def call(ctx: Any, instrument: Any, ratio: Any, side: Any = 1, label: Any = 0) -> Any:
         count = require_positive(round_count(float(ratio), 8))
         place = to_number(instrument)
         return as_order_id(
-            queue_sized(engine_of(ctx), place, _to_int(side), _EQUITY_AT_FILL, count)
+            queue_sized(engine_of(ctx), place, _to_int(side), _EQUITY_AT_FILL, count, label)
         )
 
     return call
@@ -1171,7 +1181,7 @@ def _cancel(ctx: Any, client_order_id: Any) -> Any:
 
     def call(ctx: Any, client_order_id: Any) -> Any:
         target = to_number(client_order_id)
-        queue_intent(engine_of(ctx), CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, 0, False, target)
+        queue_intent(engine_of(ctx), CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, 0, False, target, 0)
 
     return call
 

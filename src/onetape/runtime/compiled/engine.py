@@ -37,6 +37,7 @@ from onetape.execution.simulated.bar_matching import (
     compute_bar_capacity_lots,
     compute_bar_fill,
     compute_bar_window,
+    compute_day_end,
     compute_fill_time,
     compute_liquidity_side,
 )
@@ -72,7 +73,7 @@ for _rule in (
     check_daily_loss, check_drawdown, check_gross_exposure, check_kill_switch, check_net_exposure,
     check_order_notional, check_order_quantity, check_order_rate, check_position_quantity,
     check_position_ratio, compute_affordable_lots, compute_bar_capacity_lots, compute_bar_fill,
-    compute_bar_window, compute_fill_fee, compute_fill_time, compute_latency_ns,
+    compute_bar_window, compute_day_end, compute_fill_fee, compute_fill_time, compute_latency_ns,
     compute_liquidity_side, compute_position_fold, compute_ratio_floor, compute_slipped_ticks,
     compute_volume, compute_worst_lots,
 ):  # fmt: skip
@@ -109,12 +110,16 @@ _S_SUBMITTED = int(OrderStatus.SUBMITTED)
 _S_FIRST_CLOSED = int(OrderStatus.FILLED)
 
 (
-    LOG_INTENT, LOG_CANCEL_INTENT, LOG_REPLACE_INTENT, LOG_APPROVED, LOG_GATE_DENIED, LOG_DENIED,
-    LOG_SUBMITTED, LOG_ACCEPTED, LOG_FILL, LOG_POSITION, LOG_TRIGGERED, LOG_CANCEL_PENDING,
-    LOG_CANCELED, LOG_CANCEL_REJECTED, LOG_REPLACE_PENDING, LOG_REPLACED, LOG_REPLACE_REJECTED,
-    LOG_EXPIRED, LOG_KILL_SWITCH,
-) = range(19)  # fmt: skip
-"""Kinds of the rows of the log; `trace.py` reads them."""
+    LOG_STEP, LOG_STARTED, LOG_DEPOSITED, LOG_STOPPED, LOG_KILL_SWITCH, LOG_INTENT,
+    LOG_CANCEL_INTENT, LOG_REPLACE_INTENT, LOG_GATE_DENIED, LOG_DENIED, LOG_APPROVED, LOG_SUBMITTED,
+    LOG_CANCEL_PENDING, LOG_REPLACE_PENDING, LOG_ACCEPTED, LOG_FILLED, LOG_PARTIALLY_FILLED,
+    LOG_TRIGGERED, LOG_CANCELED, LOG_EXPIRED, LOG_CANCEL_REJECTED, LOG_REPLACED,
+    LOG_REPLACE_REJECTED, LOG_POSITION_OPENED, LOG_POSITION_CHANGED, LOG_POSITION_CLOSED,
+) = range(26)  # fmt: skip
+"""Kinds of the rows of the log, which `event_log.py` reads. LOG_STEP begins a step: its row of the
+market or -1, and the newest row that is over or is this one. All others are events."""
+
+LOG_KINDS = 26
 
 CANCELED_REASONS = ("requested", "not filled at once", "the budget buys nothing",
                     "nothing to reduce")  # fmt: skip
@@ -151,27 +156,50 @@ _DENIED = -3
 
 
 @compiled
-def begin_log(engine: Engine, kind: int) -> int:
-    """Where the fields of a new row of the log begin."""
+def begin_step(engine: Engine, row: int) -> None:
+    """What happens from now on is another step: that of a market row, or (-1) of none."""
+    if engine.logs:
+        engine.step_row = row
+        engine.step_newest = engine.row if row < 0 else row
+        engine.step_is_new = True
+
+
+@compiled
+def _add_row(engine: Engine, kind: int) -> int:
     if engine.log_count >= engine.log_rows:
         raise MemoryError("the log is full")
     at = engine.log_count * LOG_WIDTH
     engine.log_count += 1
-    engine.log[at] = engine.now
-    engine.log[at + 1] = kind
+    engine.log[at] = kind
+    engine.log[at + 1] = engine.now
     return at + 2
 
 
 @compiled
-def log_order(engine: Engine, kind: int, number: int, a: int, b: int, c: int) -> None:
-    """A row about an order, with up to three numbers."""
+def begin_log(engine: Engine, kind: int, slot: int) -> int:
+    """Where the fields of a new event begin; `slot` is that of its order, -1 where it has none."""
+    if engine.step_is_new:
+        engine.step_is_new = False
+        at = _add_row(engine, LOG_STEP)
+        engine.log[at] = engine.step_row
+        engine.log[at + 1] = engine.step_newest
+    at = _add_row(engine, kind)
+    engine.log[at] = slot
+    return at + 1
+
+
+@compiled
+def log_event(
+    engine: Engine, kind: int, slot: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0
+) -> None:
+    """An event with up to four numbers."""
     if engine.logs:
-        at = begin_log(engine, kind)
+        at = begin_log(engine, kind, slot)
         log = engine.log
-        log[at] = number
-        log[at + 1] = a
-        log[at + 2] = b
-        log[at + 3] = c
+        log[at] = a
+        log[at + 1] = b
+        log[at + 2] = c
+        log[at + 3] = d
 
 
 # Books and marks.
@@ -448,14 +476,14 @@ def settle_canceled(
     engine: Engine, slot: int, reason: int, wanted: int = 0, found: int = 0
 ) -> None:  # fmt: skip
     """The venue has taken an order off its book."""
-    log_order(engine, LOG_CANCELED, engine.order_number[slot], reason, wanted, found)
+    log_event(engine, LOG_CANCELED, slot, engine.order_number[slot], reason, wanted, found)
     move_order(engine, slot, _CANCELED)
 
 
 @compiled
 def settle_expired(engine: Engine, slot: int) -> None:
     """The venue has ended an order."""
-    log_order(engine, LOG_EXPIRED, engine.order_number[slot], 0, 0, 0)
+    log_event(engine, LOG_EXPIRED, slot, engine.order_number[slot])
     move_order(engine, slot, _EXPIRED)
 
 
@@ -469,7 +497,8 @@ def settle_fill(
     instrument = engine.order_instrument[slot]
     side = engine.order_side[slot]
     if engine.logs:
-        at = begin_log(engine, LOG_FILL)
+        kind = LOG_FILLED if leaves == 0 else LOG_PARTIALLY_FILLED
+        at = begin_log(engine, kind, slot)
         log = engine.log
         log[at] = number
         log[at + 1] = instrument
@@ -509,14 +538,18 @@ def settle_fill(
         engine.gross += abs(after * mark) - abs(before * mark)
     engine.position_units[instrument] = get_units(engine, instrument, after)
     if engine.logs:
-        at = begin_log(engine, LOG_POSITION)
+        kind = LOG_POSITION_CHANGED
+        if before == 0:
+            kind = LOG_POSITION_OPENED
+        elif after == 0:
+            kind = LOG_POSITION_CLOSED
+        at = begin_log(engine, kind, slot)
         log = engine.log
         log[at] = instrument
         log[at + 1] = after
         log[at + 2] = cost_after
         log[at + 3] = realized
         log[at + 4] = engine.cash
-        log[at + 5] = before
     engine.fills += 1
     whole = notional // _E8
     engine.traded_units += whole
@@ -644,6 +677,7 @@ def deliver(engine: Engine, ts: int) -> None:
     while engine.next_arrival <= ts:
         until = engine.next_arrival
         engine.now = max(until, engine.now)
+        begin_step(engine, -1)
         _arrive(engine, until)
 
 
@@ -662,9 +696,13 @@ def _arrive(engine: Engine, ts: int) -> None:
         if kind == SUBMIT:
             engine.order_on_book[slot] = 1
             engine.order_arrival[slot] = arrival
+            if engine.order_time_in_force[slot] == _DAY:
+                engine.order_rest_expire[slot] = compute_day_end(
+                    arrival, _session_close(engine, engine.order_instrument[slot])
+                )
             engine.book_count[engine.order_instrument[slot]] += 1
             engine.accepted += 1
-            log_order(engine, LOG_ACCEPTED, number, engine.accepted, 0, 0)
+            log_event(engine, LOG_ACCEPTED, slot, number, engine.accepted)
             move_order(engine, slot, _ACCEPTED)
             continue
         if slot >= 0 and arrival > _last_close(engine, engine.order_instrument[slot]):
@@ -683,6 +721,12 @@ def _arrive(engine: Engine, ts: int) -> None:
 def _last_close(engine: Engine, instrument: int) -> int:
     row = engine.row if engine.is_single else engine.last_row[instrument]
     return engine.ts_close[row] if row >= 0 else -1
+
+
+@compiled
+def _session_close(engine: Engine, instrument: int) -> int:
+    row = engine.row if engine.is_single else engine.last_row[instrument]
+    return engine.session_close[row] if row >= 0 else -1
 
 
 @compiled
@@ -709,7 +753,7 @@ def carry_out(
     engine.active -= 1
     if slot < 0:
         event = LOG_CANCEL_REJECTED if kind == CANCEL else LOG_REPLACE_REJECTED
-        log_order(engine, event, number, REJECTED_CLOSED, 0, 0)
+        log_event(engine, event, -1, number, REJECTED_CLOSED)
         return
     if kind == CANCEL:
         leave_book(engine, slot)
@@ -717,7 +761,7 @@ def carry_out(
         return
     filled = engine.order_filled[slot]
     if lots <= filled:
-        log_order(engine, LOG_REPLACE_REJECTED, number, REJECTED_BELOW_FILLED, filled, 0)
+        log_event(engine, LOG_REPLACE_REJECTED, slot, number, REJECTED_BELOW_FILLED, filled)
         engine.order_asked_lots[slot] = 0
         engine.order_asked_cost[slot] = 0
         move_order(engine, slot, _REPLACE_REJECTED)
@@ -730,7 +774,7 @@ def carry_out(
     engine.order_lot_cost[slot] = engine.order_asked_cost[slot]
     engine.order_asked_lots[slot] = 0
     engine.order_asked_cost[slot] = 0
-    log_order(engine, LOG_REPLACED, number, lots, limit, stop)
+    log_event(engine, LOG_REPLACED, slot, number, lots, limit, stop)
     move_order(engine, slot, _REPLACED)
 
 
@@ -918,7 +962,7 @@ def _execute(
     missed = found = 0
     if kind >= _STOP:
         engine.order_type[slot] = _MARKET if kind == _STOP else _LIMIT
-        log_order(engine, LOG_TRIGGERED, number, engine.order_stop[slot], 0, 0)
+        log_event(engine, LOG_TRIGGERED, slot, number, engine.order_stop[slot])
         move_order(engine, slot, _TRIGGERED)
     if code == FILL_AT_OPEN or code == FILL_INSIDE:
         at_fill = engine.order_at_fill[slot] != 0
@@ -1044,7 +1088,7 @@ def decide(engine: Engine) -> None:
 def _deny(engine: Engine, number: int, code: int, instrument: int, actual: int, limit: int) -> int:
     engine.denied += 1
     if engine.logs:
-        at = begin_log(engine, LOG_DENIED)
+        at = begin_log(engine, LOG_DENIED, -1)
         log = engine.log
         log[at] = number
         log[at + 1] = code
@@ -1066,7 +1110,7 @@ def _decide_order(engine: Engine, at: int) -> None:
             return  # the target is held already: nothing to decide
     number = engine.intent_number[at]
     if engine.logs:
-        row = begin_log(engine, LOG_INTENT)
+        row = begin_log(engine, LOG_INTENT, -1)
         log = engine.log
         log[row] = number
         log[row + 1] = instrument
@@ -1079,20 +1123,22 @@ def _decide_order(engine: Engine, at: int) -> None:
         log[row + 8] = engine.intent_stop[at]
         log[row + 9] = engine.intent_ts_expire[at]
         log[row + 10] = engine.intent_reduce_only[at]
+        log[row + 11] = engine.intent_label[at]
+    at_fill = basis >= _NOTIONAL_AT_FILL
     verdict = check_risk(
         engine, number, instrument, side, lots, engine.intent_limit[at], engine.intent_stop[at],
-        engine.intent_reduce_only[at] != 0, -1,
+        engine.intent_reduce_only[at] != 0, -1, _get_budget(engine, at) if at_fill else 0,
     )  # fmt: skip
     if verdict == _DENIED:
         return
     engine.orders += 1
-    log_order(engine, LOG_APPROVED, number, number, side, lots)
-    lot_cost = -(-(engine.order.notional + engine.order.fee) // engine.order.lots)
+    log_event(engine, LOG_APPROVED, -1, number, number, side, lots)
+    cost = engine.order.notional + engine.order.fee
+    lot_cost = cost // lots if at_fill else -(-cost // lots)
     if engine.open_count >= engine.slots:
         raise MemoryError("too many open orders")
     slot = engine.open_slots[engine.open_count]
     engine.open_count += 1
-    at_fill = basis >= _NOTIONAL_AT_FILL
     engine.order_number[slot] = number
     engine.order_instrument[slot] = instrument
     engine.order_side[slot] = side
@@ -1119,7 +1165,7 @@ def _decide_order(engine: Engine, at: int) -> None:
     engine.order_waited[slot] = 0
     engine.order_changes[slot] = 0
     if engine.logs:
-        row = begin_log(engine, LOG_SUBMITTED)
+        row = begin_log(engine, LOG_SUBMITTED, slot)
         log = engine.log
         log[row] = number
         log[row + 1] = instrument
@@ -1147,9 +1193,7 @@ def _size(engine: Engine, at: int) -> tuple[int, int]:
     if mark == 0:
         return side, 0
     if basis != _TARGET_LOTS:
-        budget = amount
-        if basis != _NOTIONAL_AT_FILL:
-            budget = compute_ratio_floor(max(get_equity(engine), 0), abs(amount))
+        budget = _get_budget(engine, at)
         schedule = record_at(engine.schedules, instrument)
         factor = engine.instrument_factor[instrument]
         lots = compute_affordable_lots(schedule, _TAKER, budget, mark, factor, 0)
@@ -1169,11 +1213,22 @@ def _size(engine: Engine, at: int) -> tuple[int, int]:
 
 
 @compiled
+def _get_budget(engine: Engine, at: int) -> int:
+    """What an intent that names money or a share of the equity may cost with its fee, now."""
+    if engine.intent_basis[at] == _NOTIONAL_AT_FILL:
+        return engine.intent_amount[at]
+    return compute_ratio_floor(max(get_equity(engine), 0), abs(engine.intent_amount[at]))
+
+
+@compiled
 def check_risk(
     engine: Engine, number: int, instrument: int, side: int, lots: int, limit: int, stop: int,
-    reduce_only: bool, replaced: int,
+    reduce_only: bool, replaced: int, budget: int,
 ) -> int:  # fmt: skip
-    """What the instrument and every risk gate say; `replaced` (a slot) no longer counts as open."""
+    """What the instrument and every risk gate say; `replaced` (a slot) no longer counts as open.
+
+    `budget` is what a buy that is sized at its fill may cost; else 0.
+    """
     mark = get_mark(engine, instrument)
     dearest = limit if limit != 0 else max(mark, stop)
     if side < 0:
@@ -1192,6 +1247,8 @@ def check_risk(
     order.notional = notional
     schedule = record_at(engine.schedules, instrument)
     order.fee = compute_fill_fee(schedule, side, _TAKER, 0, 0, lots, notional, 0, engine.now)
+    if side > 0:
+        order.notional = max(notional, budget - order.fee)
     order.ts = engine.now
     order.side_sign = side
     order.lots = lots
@@ -1224,7 +1281,7 @@ def check_risk(
 
 @compiled
 def _log_gate_denial(engine: Engine, number: int, instrument: int, gate: int) -> None:
-    at = begin_log(engine, LOG_GATE_DENIED)
+    at = begin_log(engine, LOG_GATE_DENIED, -1)
     order = engine.order
     log = engine.log
     log[at] = number
@@ -1356,7 +1413,10 @@ def _add_other_instruments(engine: Engine, here: int, side: int, replaced: int) 
         lots = engine.position_lots[name]
         if name == here or (lots == 0 and buys[name] == 0 and sells[name] == 0):
             continue
-        price = engine.mark[name] * engine.instrument_factor[name]
+        mark = engine.mark[name]
+        if mark == 0:
+            mark = _find_dearest(engine, name)
+        price = mark * engine.instrument_factor[name]
         gross += compute_worst_lots(lots, buys[name], sells[name]) * price
         ends = buys[name] if side > 0 else sells[name]
         net += (lots + side * ends) * price
@@ -1366,6 +1426,18 @@ def _add_other_instruments(engine: Engine, here: int, side: int, replaced: int) 
         sells[engine.order_instrument[slot]] = 0
     engine.order.other_gross_notional = gross
     engine.order.other_net_notional = net
+
+
+@compiled
+def _find_dearest(engine: Engine, instrument: int) -> int:
+    """The highest price (ticks) of the orders in an instrument that has no mark yet."""
+    dearest = 0
+    for at in range(engine.open_count):
+        slot = engine.open_slots[at]
+        if engine.order_instrument[slot] == instrument and not engine.order_reduce_only[slot]:
+            limit = engine.order_limit[slot]
+            dearest = max(dearest, limit if limit != 0 else engine.order_stop[slot])
+    return dearest
 
 
 @compiled
@@ -1399,12 +1471,12 @@ def _refuse(
 def _decide_cancel(engine: Engine, at: int) -> None:
     number = engine.intent_number[at]
     target = engine.intent_target[at]
-    log_order(engine, LOG_CANCEL_INTENT, number, target, 0, 0)
+    log_event(engine, LOG_CANCEL_INTENT, -1, number, target)
     slot = find_order(engine, target)
     if slot < 0 or engine.order_status[slot] == _S_CANCEL_PENDING:
         _refuse_change(engine, number, target, slot)
         return
-    log_order(engine, LOG_CANCEL_PENDING, target, 0, 0, 0)
+    log_event(engine, LOG_CANCEL_PENDING, slot, target)
     move_order(engine, slot, _CANCEL_PENDING)
     queue_command(engine, CANCEL, target, 0, 0, 0)
 
@@ -1427,7 +1499,7 @@ def _decide_replace(engine: Engine, at: int) -> None:
     stop = engine.intent_stop[at]
     wanted = engine.intent_amount[at]
     if engine.logs:
-        row = begin_log(engine, LOG_REPLACE_INTENT)
+        row = begin_log(engine, LOG_REPLACE_INTENT, -1)
         log = engine.log
         log[row] = number
         log[row + 1] = target
@@ -1460,7 +1532,7 @@ def _decide_replace(engine: Engine, at: int) -> None:
     side = engine.order_side[slot]
     verdict = check_risk(
         engine, number, instrument, side, left, new_limit, new_stop,
-        engine.order_reduce_only[slot] != 0, slot,
+        engine.order_reduce_only[slot] != 0, slot, 0,
     )  # fmt: skip
     if verdict == _DENIED:
         return
@@ -1469,14 +1541,8 @@ def _decide_replace(engine: Engine, at: int) -> None:
     engine.order_asked_cost[slot] = -(
         -(engine.order.notional + engine.order.fee) // engine.order.lots
     )
-    log_order(engine, LOG_APPROVED, number, target, side, left)
-    if engine.logs:
-        row = begin_log(engine, LOG_REPLACE_PENDING)
-        log = engine.log
-        log[row] = target
-        log[row + 1] = lots
-        log[row + 2] = new_limit
-        log[row + 3] = new_stop
+    log_event(engine, LOG_APPROVED, -1, number, target, side, left)
+    log_event(engine, LOG_REPLACE_PENDING, slot, target, lots, new_limit, new_stop)
     move_order(engine, slot, _REPLACE_PENDING)
     queue_command(engine, REPLACE, target, lots, new_limit, new_stop)
 
@@ -1496,12 +1562,14 @@ def begin_row(engine: Engine, row: int) -> None:
         deliver(engine, control - 1)
         engine.now = control
         engine.kill_active = engine.control_active[engine.next_control] != 0
-        log_order(engine, LOG_KILL_SWITCH, engine.next_control, 0, 0, 0)
+        begin_step(engine, -1)
+        log_event(engine, LOG_KILL_SWITCH, -1, engine.next_control)
         engine.next_control += 1
         deliver(engine, control)
     if engine.next_arrival <= ts:
         deliver(engine, ts)
     engine.now = ts
+    begin_step(engine, row)
     if engine.watches and not engine.is_single:  # before the fills of the session's first row
         starts = engine.session_starts
         if engine.next_session < engine.sessions and starts[engine.next_session] == row:
@@ -1526,7 +1594,18 @@ def end_row(engine: Engine, row: int) -> None:
 
 
 @compiled
+def start(engine: Engine) -> None:
+    """Before anything else: the header of the tape, and the capital."""
+    begin_step(engine, -1)
+    log_event(engine, LOG_STARTED, -1)
+    log_event(engine, LOG_DEPOSITED, -1)
+
+
+@compiled
 def finish(engine: Engine) -> None:
-    """After the last row: bring the figures to the end."""
+    """After the last row: the footer of the tape, and the figures to the end."""
+    engine.now = max(engine.now, engine.ts_known[engine.rows - 1])
+    begin_step(engine, -1)
+    log_event(engine, LOG_STOPPED, -1)
     if engine.is_single:
         account_rows(engine, engine.rows - 1)

@@ -1,7 +1,7 @@
 """`CompiledHost`: runs sets of one strategy over one timeline, in compiled code.
 
 What a set asks for and compiled code can't give (a strategy that raises, a number beyond int64) is
-run by the Python host instead: it alone says what such a set comes to.
+given up: the Python host alone says what such a set comes to.
 
 Importing this module imports Numba: import it where it is used.
 """
@@ -9,26 +9,26 @@ Importing this module imports Numba: import it where it is used.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from enum import IntEnum
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from numba.core.errors import NumbaError
 
-from onetape.domain.errors import ConfigError, InvariantBroken
-from onetape.domain.events import CapitalDeposited, KillSwitchSet, Payload
-from onetape.domain.market import TradingStatus
+from onetape.domain.events import (
+    CapitalDeposited,
+    KillSwitchSet,
+    SessionStarted,
+    SessionStopped,
+)
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import OrderStatus
+from onetape.domain.ports import EncodedTapeWriter
 from onetape.domain.rule_compiler import Packed
 from onetape.execution.oms import MOVES
 from onetape.execution.simulated.fee_rules import MonthVolume
-from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
@@ -40,22 +40,30 @@ from onetape.portfolio.performance_summary import (
 )
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.limits import RiskLimits, build_gates
+from onetape.runtime.compiled.attempt import Attempt, NoRoom
 from onetape.runtime.compiled.callbacks import REFUSED, ContextType, PackedContext
+from onetape.runtime.compiled.carried import check_carried
 from onetape.runtime.compiled.compiling import compute_code_hash
 from onetape.runtime.compiled.engine import EVENTS
+from onetape.runtime.compiled.event_layout import EventLayouts
+from onetape.runtime.compiled.gate_limits import GateLimits
 from onetape.runtime.compiled.loop import run_bars, run_trades
 from onetape.runtime.compiled.market import Market
-from onetape.runtime.compiled.state import LOG_WIDTH, make_engine_type
+from onetape.runtime.compiled.state import make_engine_type
 from onetape.runtime.compiled.strategy_code import (
     PYTHON_HOST,
     NotCompilable,
     StrategyCode,
     read_strategy,
 )
-from onetape.runtime.compiled.trace import GateLimits, Tracer
-from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec, compute_session_id
-from onetape.runtime.sessions.python_host import PythonHost
-from onetape.runtime.set_outcome import SetOutcome
+from onetape.runtime.session_spec import (
+    OnProgress,
+    Progress,
+    SessionIdentity,
+    StrategySpec,
+    compute_session_id,
+)
+from onetape.runtime.set_outcome import GivenUp, SetOutcome
 from onetape.strategy.checks.finding import Finding
 from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
@@ -65,19 +73,10 @@ __all__ = ["CompiledHost", "NotCompilable"]
 _TRIPS = ("trip_sign", "trip_entered", "trip_exited", "trip_entry_notional",
           "trip_exit_notional", "trip_fees", "trip_ts")  # fmt: skip
 _SLOTS = 64
-_LOG_ROWS = 32_768
 _NO_LOG = np.zeros(0, dtype=np.int64)
 _GROWTH = 8
 _ROOMS = 5
 """So often a set is tried, each time with more room, before it is handed to the Python host."""
-
-
-class _Finished(msgspec.Struct, frozen=True, eq=False):
-    """A set that compiled code has run to its end."""
-
-    engine: Packed
-    state: Packed
-    log: npt.NDArray[np.int64]
 
 
 class CompiledHost:
@@ -106,118 +105,8 @@ class CompiledHost:
         identity: SessionIdentity | None = None,
         controls: Sequence[tuple[int, KillSwitchSet]] = (),
     ) -> None:
-        ids = tuple(each.id for each in timeline.instruments)
-        if spec.instruments is not None and spec.instruments != ids:
-            raise ConfigError(
-                f"strategy {spec.name} trades a part of the session's instruments",
-                remedy="the compiled host needs data.instruments to be those of the strategy",
-            )
-        if timeline.actions:
-            raise ConfigError(
-                "the session has corporate actions, which the compiled host does not carry",
-                where="data.corporate_actions",
-                remedy="run it in the Python host",
-            )
-        if timeline.universe is not None:
-            raise ConfigError(
-                "the session has a universe, which the compiled host does not carry",
-                where="data.universe",
-                remedy="run it in the Python host",
-            )
-        if terms.routes is not None:
-            raise ConfigError(
-                "the session has latency by order, which the compiled host does not carry",
-                where="execution.latency",
-                remedy="give mean_ms and std_ms without a model, or run it in the Python host",
-            )
-        if terms.limit_slippage and terms.slippage != SlippageTerms():
-            raise ConfigError(
-                "the session has slippage of limit orders, which the compiled host does not carry",
-                where="execution.limit_slippage",
-                remedy="run it in the Python host",
-            )
-        if limits.beyond_gates:
-            raise ConfigError(
-                f"the session has risk.{limits.beyond_gates}, which the compiled host does not "
-                "carry",
-                where=f"risk.{limits.beyond_gates}",
-                remedy="run it in the Python host",
-            )
-        if any(isinstance(each, TradingStatus) for each in timeline.steps):
-            raise ConfigError(
-                "the session has trading halts, which the compiled host does not carry",
-                where="data.halts",
-                remedy="run it in the Python host",
-            )
-        for each in timeline.instruments:
-            if each.is_contract:
-                raise ConfigError(
-                    f"{each.id} is a {each.kind.value}, which the compiled host does not carry",
-                    where="data.instruments",
-                    remedy="run it in the Python host",
-                )
-        if terms.margin is not None:
-            raise ConfigError(
-                "the session has margin, which the compiled host does not carry",
-                where="execution.margin",
-                remedy="run it in the Python host",
-            )
-        if timeline.kind not in ("bars", "trades"):
-            raise ConfigError(
-                f"the session runs on {timeline.timeframe}, which the compiled host does not carry",
-                where="data.timeframe",
-                remedy="run it in the Python host",
-            )
-        _refuse_fills(terms)
-        if terms.carrying is not None:
-            raise ConfigError(
-                "the session has borrow fees or interest, which the compiled host does not carry",
-                where="execution.carrying",
-                remedy="run it in the Python host",
-            )
-        if terms.has_legs:
-            raise ConfigError(
-                "the session holds long and short legs side by side, which the compiled host does "
-                "not carry",
-                where="execution.position_mode",
-                remedy="run it in the Python host",
-            )
-        if terms.marks_closing_side:
-            raise ConfigError(
-                "the session marks positions at bid and ask, which the compiled host does not "
-                "carry",
-                where="execution.marks",
-                remedy="run it in the Python host",
-            )
-        if terms.settlement_days:
-            raise ConfigError(
-                "the session has sales that settle later, which the compiled host does not carry",
-                where="execution.settlement_days",
-                remedy="run it in the Python host",
-            )
-        if terms.capabilities is not None:
-            raise ConfigError(
-                "the session emulates orders that its venue lacks, which the compiled host does "
-                "not carry",
-                where="execution.capabilities",
-                remedy="run it in the Python host",
-            )
-        if terms.transfers:
-            raise ConfigError(
-                "the session has transfers of capital, which the compiled host does not carry",
-                where="execution.transfers",
-                remedy="run it in the Python host",
-            )
-        if any(each.settlement_currency != spec.currency for each in timeline.instruments):
-            raise ConfigError(
-                "the session trades in several currencies, which the compiled host does not carry",
-                where="execution.currencies",
-                remedy="run it in the Python host",
-            )
-        if spec.capital <= 0:
-            raise ConfigError(f"strategy {spec.name} has no capital")
+        check_carried(timeline, spec, terms, limits)
         identity = identity or SessionIdentity()
-        self._make_python = partial(PythonHost, timeline, spec, terms, limits, identity, controls)
         self._spec = spec
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
         self._market = Market(timeline, self._clock, limits.trading_day)
@@ -229,18 +118,18 @@ class CompiledHost:
         check_slice_features(spec.strategy, named)
         names = tuple(named)
         self._code = read_strategy(type(spec.strategy), names)
-        self._tracer = Tracer(
-            timeline.instruments, spec.name, f"{compute_session_id(timeline, identity)[:8]}-"
-            f"{spec.name}-", self._gates, controls,
-        )  # fmt: skip
+        self._timeline = timeline
+        session = identity.session or compute_session_id(timeline, identity)
+        self._layouts = EventLayouts(
+            timeline.instruments,
+            spec.name,
+            f"{session[:8]}-{spec.name}-",
+            self._gates,
+            self._code.labels,
+        )
         self._values = self._make_values(terms)
         self._templates: dict[int, Packed] = {}
         self._compile(spec.strategy)
-
-    @cached_property
-    def _python(self) -> PythonHost:
-        """What runs the sets that compiled code can't."""
-        return self._make_python()
 
     @property
     def code(self) -> StrategyCode:
@@ -251,77 +140,95 @@ class CompiledHost:
         """Run one set.
 
         Raises:
+            GivenUp: Compiled code can't run it; the Python host can.
             StrategyError: The strategy refuses the params, or its features raise.
             InvariantBroken: A promise of ours does not hold.
         """
-        done = self._attempt(type(self._spec.strategy)(**params), logs=False)
-        return self._python.run(params) if done is None else self._measure(done.engine)
-
-    def trace(self, params: Mapping[str, Any]) -> list[tuple[int, Payload]]:
-        """Every event of one set with its engine time, as the Python host's tape has them."""
-        return self.trace_with_state(params)[0]
-
-    def trace_with_state(
-        self, params: Mapping[str, Any]
-    ) -> tuple[list[tuple[int, Payload]], dict[str, Any]]:
-        """`trace`, and the final state of the strategy; order ids as the tape writes them."""
+        rows = len(self._timeline)
         strategy = type(self._spec.strategy)(**params)
-        done = self._attempt(strategy, logs=True)
-        if done is None:
-            events, session = self._python.trace(params)
-            ended = session.runners[self._spec.name].strategy
-            return events, {name: getattr(ended, name) for name in strategy.declared_state}
-        deposit = CapitalDeposited(self._spec.name, self._spec.currency, self._spec.capital)
-        return [
-            (self._market.ts_start, deposit),
-            *self._tracer.read(done.log, done.engine.read("log_count")),
-        ], self._read_state(strategy, done.state)
+        attempt = self._attempt(strategy, lambda attempt: attempt.advance(rows))
+        return self._measure(attempt.engine)
 
-    def is_carried(self, params: Mapping[str, Any]) -> bool:
-        """Whether compiled code runs this set to its end; the Python host runs the others."""
-        return self._attempt(type(self._spec.strategy)(**params), logs=False) is not None
+    def record(
+        self,
+        strategy: Strategy,
+        open_tape: Callable[[], EncodedTapeWriter],
+        header: SessionStarted,
+        on_progress: OnProgress | None = None,
+    ) -> dict[str, Any]:
+        """Run the session of `strategy` and write its tape, as the Python host does.
+
+        Args:
+            strategy: An object of the class of this host; it is left as it is.
+            open_tape: Gives its tape, from the start; again, when it needs more room.
+            header: Its first event.
+            on_progress: Told after each stretch.
+
+        Returns:
+            The final state of the strategy; order ids as the tape has them.
+
+        Raises:
+            NotCompilable: A label of an order is not carried; nothing is on the tape.
+            GivenUp: Compiled code can't go on; what is on the tape is right.
+            InvariantBroken: A promise of ours does not hold.
+        """
+        if self._code.unlabeled is not None:
+            name = type(self._spec.strategy).__name__
+            raise NotCompilable(name, self._code.file, (self._code.unlabeled,))
+        deposit = CapitalDeposited(self._spec.name, self._spec.currency, self._spec.capital)
+        footer = SessionStopped(reason="end of data", market_events=len(self._timeline))
+        commands = [command for _, command in self._controls]
+        layouts = self._layouts.with_inputs(header, deposit, footer, commands)
+        ts_known = self._market.ts_known
+
+        def drive(attempt: Attempt) -> None:
+            def tell(done: int) -> None:
+                if on_progress is not None:
+                    equity = _equity_at(attempt.engine, self._market, done - 1)
+                    ts = int(ts_known[done - 1])
+                    on_progress(Progress(done, len(ts_known), ts, equity))
+
+            attempt.record(layouts, open_tape(), tell)
+
+        return self._read_state(strategy, self._attempt(strategy, drive).state)
 
     def _read_state(self, strategy: Strategy, state: Packed) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name, declared in strategy.declared_state.items():
             value = state.read(name)
             if declared.type_name == "str":
-                value = declared.default or self._tracer.order_id(value)  # only "" ever changes
+                value = declared.default or self._layouts.order_id(value)  # only "" ever changes
             values[name] = value
         return values
 
     # Running.
 
-    def _attempt(self, strategy: Strategy, *, logs: bool) -> _Finished | None:
-        """Run a set with as much room as it needs; None when compiled code can't."""
+    def _attempt(self, strategy: Strategy, drive: Callable[[Attempt], None]) -> Attempt:
+        """Have `drive` run a set, with as much room as it needs.
+
+        Raises:
+            GivenUp: Compiled code can't.
+        """
         names = self._code.features
         named = dict(strategy.features())
         if named.keys() != set(names):
-            return None
+            raise GivenUp("its features have other names than those of the class")
         check_slice_features(strategy, named)
         features = self._market.features({name: named[name] for name in names})
         try:
             start = Packed(self._code.type, self._code.values(strategy))
-        except OverflowError:  # a param beyond int64
-            return None
+        except OverflowError as error:
+            raise GivenUp("a param is beyond int64") from error
         for room in range(_ROOMS):
-            state = start.copy()
+            engine = self._make_engine(room)
+            engine.write("feature_columns", [each.ctypes.data for each in features])
+            attempt = Attempt(self._run, engine, start.copy(), PackedContext(engine, names))
             try:
-                engine = self._make_engine(room)
-                engine.write("feature_columns", [each.ctypes.data for each in features])
-                log = np.zeros(_LOG_ROWS * _GROWTH**room * LOG_WIDTH * logs, dtype=np.int64)
-                engine.write("log", log)
-                engine.write("log_rows", len(log) // LOG_WIDTH)
-                engine.write("logs", logs)
-                self._run(engine, state, PackedContext(engine, names))
-            except MemoryError:  # no room: it is run again with more
+                drive(attempt)
+            except NoRoom:  # it is run again with more
                 continue
-            except RuntimeError as error:
-                raise InvariantBroken(f"the compiled host: {error}") from error
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-                return None
-            return _Finished(engine, state, log)
-        return None
+            return attempt
+        raise GivenUp("too many orders are open at once")
 
     def _make_engine(self, room: int) -> Packed:
         template = self._templates.get(room)
@@ -356,7 +263,7 @@ class CompiledHost:
         market = self._market.values
         count = int(market["instruments"])
         capital = self._spec.capital
-        ids = self._tracer.instrument_ids
+        ids = self._layouts.instrument_ids
         gates = self._gates
         ratio = terms.max_volume_ratio
         zeros = [0] * count
@@ -389,6 +296,7 @@ class CompiledHost:
                 "control_ts": [ts for ts, _ in self._controls],
                 "control_active": [int(command.active) for _, command in self._controls],
                 "capital": capital,
+                "log_pause": 1,
                 "row": -1,
                 "now": self._market.ts_start,
                 "accounted": -1,
@@ -439,7 +347,7 @@ class CompiledHost:
         market = self._market
         slices = read("slices")
         capital = self._spec.capital
-        equity = _final_equity(engine, market)
+        equity = _equity_at(engine, market, len(self._timeline) - 1)
         period_equity = read("period_equity")
         growth = 1.0 * (period_equity / capital)
         fell = read("depth") < 0.0
@@ -487,33 +395,16 @@ class CompiledHost:
         )
 
 
-def _final_equity(engine: Packed, market: Market) -> int:
-    """Cash plus positions at their last marks."""
+def _equity_at(engine: Packed, market: Market, row: int) -> int:
+    """Cash plus positions at their marks; `row` is the newest."""
     lots = engine.read("position_lots").tolist()
     factors = market.values["instrument_factor"]
     if len(lots) == 1:
-        marks = [int(market.values["ticks"][-1])]
+        marks = [int(market.values["ticks"][row])]
     else:
         marks = engine.read("mark").tolist()
     held = sum(a * b * c for a, b, c in zip(lots, factors, marks, strict=True))
     return engine.read("cash") + held
-
-
-def _refuse_fills(terms: VenueTerms) -> None:
-    """Raise `ConfigError` for fills that compiled code does not carry."""
-    plain = FillTerms(limit_reach=terms.limit_reach)
-    for instrument, fill in terms.fills.items():
-        if fill != plain:
-            told = ", ".join(
-                f"{name} {value.name.lower() if isinstance(value, IntEnum) else value}"
-                for name, value in msgspec.structs.asdict(fill).items()
-                if value != getattr(plain, name)
-            )
-            raise ConfigError(
-                f"{instrument} fills with {told}, which the compiled host does not carry",
-                where="execution.fill",
-                remedy="run it in the Python host",
-            )
 
 
 def _pack(record: Any, value: Any) -> Packed:

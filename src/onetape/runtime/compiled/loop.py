@@ -7,7 +7,16 @@ from typing import Any
 from onetape.domain.checked import NAMES
 from onetape.runtime.compiled.callbacks import bar_at, slice_at, trade_at
 from onetape.runtime.compiled.compiling import compiled, entry_point
-from onetape.runtime.compiled.engine import begin_row, decide, deliver, end_row, ends_slice, finish
+from onetape.runtime.compiled.engine import (
+    begin_row,
+    begin_step,
+    decide,
+    deliver,
+    end_row,
+    ends_slice,
+    finish,
+    start,
+)
 from onetape.runtime.compiled.state import Engine
 
 globals().update(NAMES)
@@ -15,6 +24,11 @@ globals().update(NAMES)
 
 @compiled
 def _start(engine: Engine, strategy: Any, ctx: Any) -> None:
+    """What comes before the first row, once."""
+    if engine.is_started:
+        return
+    engine.is_started = True
+    start(engine)
     strategy.on_start(ctx)
     if engine.queued > 0:
         decide(engine)
@@ -23,12 +37,12 @@ def _start(engine: Engine, strategy: Any, ctx: Any) -> None:
 
 @compiled
 def _quiet_until(engine: Engine) -> int:
-    """The row before which no operator's command is due."""
+    """The row before which no operator's command is due; at most where it is to stop."""
     if engine.next_control >= engine.controls:
-        return engine.rows
+        return engine.stop_row
     ts = engine.control_ts[engine.next_control]
     row = engine.row + 1
-    while row < engine.rows and engine.ts_known[row] < ts:
+    while row < engine.stop_row and engine.ts_known[row] < ts:
         row += 1
     return row
 
@@ -41,18 +55,25 @@ def first_of_slice(engine: Engine, row: int) -> int:
     return row
 
 
+@compiled
+def _end(engine: Engine, strategy: Any, ctx: Any) -> None:
+    """Behind the last row there is one thing left to do."""
+    if engine.row + 1 == engine.rows:
+        strategy.on_stop(ctx)
+        finish(engine)
+
+
 @entry_point
 def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
-    """A session of bars, from `on_start` to the last row.
+    """Bars from where the session stands to `stop_row`, or until the log is full enough.
 
     With one instrument, rows at which nothing rests and nothing is due only call the strategy.
     """
     _start(engine, strategy, ctx)
-    row = 0
-    rows = engine.rows
+    row = engine.row + 1
     features = strategy.listens_to_bars
     slices = strategy.listens_to_slices
-    while row < rows:
+    while row < engine.stop_row and engine.log_count < engine.log_pause:
         if engine.is_single and engine.active == 0:
             stop = _quiet_until(engine)
             while row < stop:
@@ -66,11 +87,11 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
                     break
                 row += 1
             if row < stop:
-                engine.now = engine.ts_known[row]
+                begin_step(engine, row)
                 end_row(engine, row)
                 row += 1
                 continue
-            if row >= rows:
+            if row >= engine.stop_row:
                 break
         begin_row(engine, row)
         if features:
@@ -80,17 +101,15 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
             strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
         end_row(engine, row)
         row += 1
-    strategy.on_stop(ctx)
-    finish(engine)
+    _end(engine, strategy, ctx)
 
 
 @entry_point
 def run_trades(engine: Engine, strategy: Any, ctx: Any) -> None:
-    """A session of public prints, from `on_start` to the last row."""
+    """Public prints, as `run_bars` does bars."""
     _start(engine, strategy, ctx)
-    row = 0
-    rows = engine.rows
-    while row < rows:
+    row = engine.row + 1
+    while row < engine.stop_row and engine.log_count < engine.log_pause:
         if engine.is_single and engine.active == 0:
             stop = _quiet_until(engine)
             while row < stop:
@@ -101,16 +120,15 @@ def run_trades(engine: Engine, strategy: Any, ctx: Any) -> None:
                     break
                 row += 1
             if row < stop:
-                engine.now = engine.ts_known[row]
+                begin_step(engine, row)
                 end_row(engine, row)
                 row += 1
                 continue
-            if row >= rows:
+            if row >= engine.stop_row:
                 break
         begin_row(engine, row)
         engine.feature_row = row
         strategy.on_trade(trade_at(ctx, row), ctx)
         end_row(engine, row)
         row += 1
-    strategy.on_stop(ctx)
-    finish(engine)
+    _end(engine, strategy, ctx)

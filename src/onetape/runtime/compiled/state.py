@@ -161,6 +161,7 @@ class Engine:
     intent_ts_expire: Ints
     intent_reduce_only: Ints
     intent_target: Ints
+    intent_label: Ints
 
     # Commands under way to the venue: a ring; those of this step are behind `command_sent`.
     command_first: int
@@ -238,14 +239,22 @@ class Engine:
     trip_best: int
     trip_worst: int
 
-    # The log of events, rows of `LOG_WIDTH` words, when somebody wants it.
+    # How far it runs before it comes back: a row, or so many rows of the log.
+    is_started: bool
+    stop_row: int
+    log_pause: int
+
+    # The log of events, rows of `LOG_WIDTH` words, when somebody wants it, and the step it is in.
     logs: bool
     log_count: int
     log_rows: int
     log: IntColumn
+    step_is_new: bool
+    step_row: int
+    step_newest: int
 
 
-LOG_WIDTH = 32
+LOG_WIDTH = 24
 
 _KINDS: dict[object, Kind] = {
     int: "int", float: "float", bool: "bool", list[int]: "ints", list[float]: "floats",

@@ -12,7 +12,7 @@ import copy
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from types import FunctionType, ModuleType
@@ -69,6 +69,9 @@ _CONTEXT = frozenset(
      "replace", "round_quantity", "round_price", "is_member")
 )  # fmt: skip
 
+_LABELED = ("buy", "sell", "target", "target_weight", "spend", "spend_ratio")
+"""Methods of `ctx` whose `label` is carried, as its number."""
+
 _INSTEAD = {"regime": ("read the feature itself: ctx.features.NAME",)}
 """What to write in place of attributes of `ctx` that are not carried."""
 
@@ -121,6 +124,8 @@ class StrategyCode(msgspec.Struct, frozen=True, eq=False):
         features: The names of its features.
         file: Where it was written.
         lines: The text of its functions, by file and line.
+        labels: What it calls its orders, by number; 0 is empty.
+        unlabeled: A label that has no number, so that only the Python host can write the tape.
         uses: Module-level names with what they stood for: (names of the module, name, value).
     """
 
@@ -130,6 +135,8 @@ class StrategyCode(msgspec.Struct, frozen=True, eq=False):
     file: str
     lines: dict[tuple[str, int], str]
     uses: list[tuple[dict[str, Any], str, object]]
+    labels: tuple[str, ...]
+    unlabeled: Finding | None
 
     def values(self, strategy: Strategy) -> dict[str, Any]:
         """Params and state of an object of the class, as the record takes them."""
@@ -191,6 +198,8 @@ class _Reader:
         self.helpers: dict[FunctionType, _Function] = {}
         self.values: list[tuple[str, str]] = []
         self.uses: list[tuple[dict[str, Any], str, object]] = []
+        self.labels = [""]
+        self.unlabeled: Finding | None = None
         self._reading = self.file
 
     def read(self) -> None:
@@ -221,7 +230,10 @@ class _Reader:
             for at, line in enumerate(each.source.splitlines())
         }
         kind = StrategyType(definition, fields)
-        return StrategyCode(self.strategy, kind, self.features, self.file, lines, self.uses)
+        return StrategyCode(
+            self.strategy, kind, self.features, self.file, lines, self.uses, tuple(self.labels),
+            self.unlabeled,
+        )  # fmt: skip
 
     def _register(self, definition: str) -> None:
         names = {f"__method_{name}": _make_placeholder() for name in self.methods}
@@ -249,7 +261,7 @@ class _Reader:
         names: Mapping[str, Any],
         stands_for: Mapping[FunctionType, Callable[..., Any]],
     ) -> Callable[..., Any]:
-        rewriter = _CallbackRewriter(each.own, frozenset(self.methods), names)
+        rewriter = _CallbackRewriter(each.own, frozenset(self.methods), names, self.labels)
         helpers = {
             called: stands_for[value]
             for called, value in each.function.__globals__.items()
@@ -287,9 +299,12 @@ class _Reader:
     # What a function does.
 
     def _find(self, line: int, message: str, remedy: str = PYTHON_HOST) -> None:
+        self.findings.append(self._make_finding(line, message, remedy))
+
+    def _make_finding(self, line: int, message: str, remedy: str) -> Finding:
         if self._reading != self.file:
             line, message = 0, f"{message}, in {self._reading}:{line}"
-        self.findings.append(Finding(line, "not-compilable", message, remedy))
+        return Finding(line, "not-compilable", message, remedy)
 
     def _take(self, name: str, function: Any) -> None:
         if name in self.methods:
@@ -348,6 +363,8 @@ class _Reader:
             words = _NOT_CARRIED.get(type(node))
             if words is not None:
                 self._find(getattr(node, "lineno", definition.lineno), f"{words} is not carried")
+            if isinstance(node, ast.Call):
+                self._take_label(node)
             match node:
                 case ast.BinOp(op=ast.Pow()) | ast.AugAssign(op=ast.Pow()):
                     self._find(node.lineno, "** is not carried", "multiply, or use math.sqrt")
@@ -387,6 +404,18 @@ class _Reader:
         for name in find_unassigned(definition):
             self._find(name.lineno, f"{name.id} may have no value here", "assign it on every path")
         self._reading = before
+
+    def _take_label(self, node: ast.Call) -> None:
+        """Give the label of an order a number, if it is written out where it is used."""
+        if all(each.arg != "label" for each in node.keywords):
+            return
+        label = _read_label(node)
+        if label is None:
+            self.unlabeled = self.unlabeled or self._make_finding(
+                node.lineno, "a label that is no plain text is not carried", PYTHON_HOST
+            )
+        elif label not in self.labels:
+            self.labels.append(label)
 
     def _check_identity(self, node: ast.Compare) -> None:
         """`is` asks whether two objects are one; compiled numbers are no objects."""
@@ -542,6 +571,15 @@ def _bound_names(definition: ast.FunctionDef) -> Iterator[str]:
             yield from (each.id for each in ast.walk(node.target) if isinstance(each, ast.Name))
 
 
+def _read_label(node: ast.Call) -> str | None:
+    """The label of an order, written as a text; None where there is no such."""
+    if isinstance(node.func, ast.Attribute) and node.func.attr in _LABELED:
+        for each in node.keywords:
+            if each.arg == "label" and isinstance(each.value, ast.Constant):
+                return each.value.value if isinstance(each.value.value, str) else None
+    return None
+
+
 def _make_placeholder() -> Callable[..., Any]:
     """What compiled code calls instead of a method; compiled code alone knows what it does."""
 
@@ -558,9 +596,13 @@ class _CallbackRewriter(ast.NodeTransformer):
         own: What the function calls its object; empty for a function.
         methods: The names of the object's methods.
         names: What the code may call; `__set_NAME` assigns a param or state.
+        labels: What orders are called, by number.
     """
 
-    def __init__(self, own: str, methods: frozenset[str], names: Mapping[str, Any]) -> None:
+    def __init__(
+        self, own: str, methods: frozenset[str], names: Mapping[str, Any], labels: Sequence[str]
+    ) -> None:
+        self._labels = labels
         self._own = own
         self._methods = methods
         self._names = names
@@ -620,7 +662,11 @@ class _CallbackRewriter(ast.NodeTransformer):
         return ast.copy_location(ast.Expr(call), target)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        label = _read_label(node)
         node.keywords = [each for each in node.keywords if each.arg != "label"]
+        if label:
+            number = ast.copy_location(ast.Constant(self._labels.index(label)), node)
+            node.keywords.append(ast.keyword("label", number))
         self.generic_visit(node)
         match node.func:
             case ast.Attribute(value=ast.Name(id=name), attr=method) if (

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from onetape.domain.errors import ConfigError, DataError, TryAgain
+from onetape.domain.errors import ConfigError, DataError, OnetapeError, TryAgain
 from onetape.domain.events import KillSwitchSet
 from onetape.domain.venue import OperatorAction, OperatorCommand
 from onetape.runtime.realtime.shell import RealtimeShell
@@ -34,6 +34,9 @@ _PATH_MAX = 100
 """Longest path of a Unix socket, with room to spare (108 bytes on Linux)."""
 
 _ANSWER_SECONDS = 2.0
+
+_READ_SECONDS = 5.0
+"""How long reading the catalog may take while an operator waits."""
 
 Describe = Callable[[], Mapping[str, Any]]
 """What `status` answers; called in the thread of the core."""
@@ -97,6 +100,8 @@ class ControlSocket:
             return {"error": "a command is one JSON object with an action"}
         if action == "status":
             return self._status()
+        if action == "actions":
+            return self._read_actions()
         if strategy and strategy not in self._shell.session.strategies:
             names = ", ".join(self._shell.session.strategies)
             return {"error": f"there is no strategy {strategy!r} (strategies: {names})"}
@@ -112,18 +117,38 @@ class ControlSocket:
         return self._tell(command)
 
     def _tell(self, command: KillSwitchSet | OperatorCommand) -> Mapping[str, Any]:
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(self._shell.tell, command, done.set)
-        if done.wait(_ANSWER_SECONDS):
-            return {"done": True}
+        followed: Future[Mapping[str, Any]] = Future()
+
+        def tell_done() -> None:  # in the thread of the core, between two inputs
+            followed.set_result(self._describe())
+
+        self._loop.call_soon_threadsafe(self._shell.tell, command, tell_done)
+        with contextlib.suppress(TimeoutError):
+            return {"done": True, "now": followed.result(_ANSWER_SECONDS)}
         busy = self._watchdog.busy_seconds
         self._watchdog.interrupt()  # an operator does not wait for a strategy that is stuck
-        if done.wait(_ANSWER_SECONDS):
-            return {"done": True, "note": f"a strategy was stuck for {busy:.1f} s and is taken out"}
+        with contextlib.suppress(TimeoutError):
+            now = followed.result(_ANSWER_SECONDS)
+            note = f"a strategy was stuck for {busy:.1f} s and is taken out"
+            return {"done": True, "note": note, "now": now}
         return {
             "error": f"the session does not answer (busy for {busy:.1f} s); the command waits",
             "pid": os.getpid(),
         }
+
+    def _read_actions(self) -> Mapping[str, Any]:
+        """Have the corporate actions read anew, and tell which are ahead."""
+        done = threading.Event()
+        reading = asyncio.run_coroutine_threadsafe(self._shell.read_actions(done.set), self._loop)
+        try:
+            reading.result(_READ_SECONDS)
+        except OnetapeError as error:
+            return {"error": str(error)}
+        except TimeoutError:
+            return {"error": f"they can't be read within {_READ_SECONDS:g} s"}
+        if not done.wait(_ANSWER_SECONDS):
+            return {"error": "the session does not answer; they wait to be taken"}
+        return self._shell.agenda.describe()
 
     def _status(self) -> Mapping[str, Any]:
         future: Future[Mapping[str, Any]] = Future()
@@ -147,6 +172,20 @@ def read_session_id(run_dir: Path) -> str:
         return ""
 
 
+def is_running(run_dir: Path) -> bool:
+    """Whether a process listens for the commands of a run's directory, or at least holds on."""
+    try:
+        path = str(json.loads((run_dir / FILE).read_bytes())["socket"])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            connection.connect(path)
+    except (TimeoutError, BlockingIOError, PermissionError):
+        return True  # it lives, and has no time, or is another user's
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
     """Send one command to the session of a run's directory; its answer.
 
@@ -166,7 +205,8 @@ def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
         raise DataError("can't be read", where=str(run_dir / FILE)) from None
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(4 * _ANSWER_SECONDS)
+            waits = 1 if asked.get("action") == "status" else 2
+            connection.settimeout(waits * _ANSWER_SECONDS + 0.5)
             connection.connect(path)
             connection.sendall(json.dumps(dict(asked)).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline() or b"{}")
@@ -175,6 +215,17 @@ def ask_session(run_dir: Path, asked: Mapping[str, str]) -> Mapping[str, Any]:
             f"the process {about.get('pid')} that ran this session is gone",
             where=str(run_dir), remedy="go on with it: onetape paper --resume, or live --resume",
         ) from None  # fmt: skip
+    except PermissionError:
+        raise DataError("the session is another user's", where=path,
+                        remedy="speak to it as the user who runs it") from None  # fmt: skip
+    except TimeoutError:
+        pid = about.get("pid")
+        raise TryAgain(
+            f"process {pid} does not answer; what it was told waits until it does",
+            where=str(run_dir),
+            remedy=f"if it is stopped: kill -CONT {pid}; if nothing helps: kill -KILL {pid}, then "
+            "onetape paper --resume, or live --resume",
+        ) from None
     except OSError as error:
         raise TryAgain(f"the session does not answer: {error}", where=str(run_dir),
                        remedy=f"look at process {about.get('pid')}") from None  # fmt: skip

@@ -136,7 +136,7 @@ def _compare(
     recorded: RecordedSession, session: RecordedSession, tape: Records, other: Records, end: int
 ) -> Comparison:
     timeline = recorded.timeline
-    marks = Marks(timeline, end)
+    marks = Marks(timeline, end, counts_later=recorded.header.mode != "backtest")
     sides = [Fold(records()) for records in (tape, other)]
     found = first_parting(*sides)
     is_decision = found is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 
 import onetape
-from onetape.domain.errors import ConfigError, DataError
-from onetape.domain.events import SessionStarted, StrategyQuarantined
+from onetape.domain.errors import ConfigError, DataError, OnetapeError
+from onetape.domain.events import Payload, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
 from onetape.domain.market import TradeTick
-from onetape.domain.numbers import minor_to_float
 from onetape.domain.ports import TapeWriter
-from onetape.domain.timestamps import has_length, timeframe_ns, to_iso
+from onetape.domain.timestamps import has_length, timeframe_ns
 from onetape.domain.venue import (
     BarClosed,
     OperatorAction,
@@ -31,6 +30,7 @@ from onetape.domain.venue import (
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.features.estimator import Estimator
+from onetape.marketdata.announced_actions import AnnouncedAction, Announcements
 from onetape.marketdata.feeds.port import Feed, History
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -38,17 +38,14 @@ from onetape.runtime.config_live import LiveConfig
 from onetape.runtime.live_market import HISTORY_BARS
 from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.control_socket import ControlSocket
+from onetape.runtime.realtime.heard_tape import HeardTape
 from onetape.runtime.realtime.shell import RealtimeShell, ShellFigures, ShellTerms
 from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.sessions import run_features
-from onetape.runtime.sessions.backtest import (
-    StrategySpec,
-    build_spec,
-    build_terms,
-    encode_versions,
-)
+from onetape.runtime.sessions.backtest import StrategySpec, build_spec, build_terms
+from onetape.runtime.sessions.backtest_run import encode_versions
 from onetape.runtime.sessions.live_inputs import give, read_inputs
 from onetape.runtime.sessions.realtime import (
     RealtimeIdentity,
@@ -57,6 +54,7 @@ from onetape.runtime.sessions.realtime import (
     decode_realtime,
 )
 from onetape.runtime.sessions.run_features import archive_features
+from onetape.runtime.sessions.session_status import describe_session
 from onetape.runtime.sessions.tape_choice import create_tape, remove_empty_tape, reopen_tape
 from onetape.strategy.guard import watching
 from onetape.tape.continued import ContinuedTape
@@ -64,6 +62,7 @@ from onetape.tape.opening import open_tape, tape_path
 from onetape.tape.reader import BlockReader
 from onetape.tape.sqlite_store import Durability
 from onetape.tape.store import TapeStore
+from onetape.telemetry.session_news import News, SessionNews
 
 _POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
 
@@ -83,7 +82,11 @@ class LiveParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a paper or live session leaves behind."""
+    """What a paper or live session leaves behind.
+
+    `status` is what `status` would answer now; `uncanceled` whether orders are open that were to be
+    canceled.
+    """
 
     run_dir: Path
     session: str
@@ -92,38 +95,57 @@ class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
     market_events: int
     quarantined: tuple[StrategyQuarantined, ...]
     figures: ShellFigures
+    status: Mapping[str, Any]
+    uncanceled: bool
 
 
 OnStatus = Callable[[Mapping[str, Any]], None]
 
+OnNews = Callable[[News], None]
+"""Told what an operator may want to hear, as it happens."""
+
 
 def run_live(
-    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+    config: SessionConfig,
+    run_dir: Path,
+    parts: LiveParts,
+    on_status: OnStatus | None = None,
+    on_news: OnNews | None = None,
 ) -> LiveResult:
     """Run a configured paper or live session until it is asked to stop.
 
-    SIGTERM and SIGINT ask it to stop, like an operator. The directory of a session that was killed
-    goes on where its tape ends: what the tape holds behind the newest snapshot runs once more and
-    must come out the same, then the venue is asked what happened meanwhile.
+    SIGTERM and SIGINT ask it to stop, like an operator; while it connects they end it at once. The
+    directory of a session that was killed goes on where its tape ends: what the tape holds behind
+    the newest snapshot runs once more and must come out the same, then the venue is asked what
+    happened meanwhile.
 
     Args:
         config: The configuration.
         run_dir: The run's directory, empty for a new session.
         parts: Feed, clock and venue.
         on_status: Told after each step, at most once a second, what `status` answers.
+        on_news: Told what happens that an operator may want to hear.
 
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
+        KeyboardInterrupt: A signal came before it had begun or gone on.
     """
-    return asyncio.run(drive_live(config, run_dir, parts, on_status))
+    try:
+        return asyncio.run(drive_live(config, run_dir, parts, on_status, on_news))
+    except asyncio.CancelledError:  # by a signal, before there was a session to stop
+        raise KeyboardInterrupt from None
 
 
 async def drive_live(
-    config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None = None
+    config: SessionConfig,
+    run_dir: Path,
+    parts: LiveParts,
+    on_status: OnStatus | None = None,
+    on_news: OnNews | None = None,
 ) -> LiveResult:
     """`run_live` inside a loop that runs already."""
     try:
-        return await _Run(config, run_dir, parts, on_status).run()
+        return await _Run(config, run_dir, parts, on_status, on_news).run()
     finally:
         if parts.gateway is not None:  # opened or not: its client may hold connections
             await parts.gateway.close()
@@ -133,18 +155,30 @@ class _Run:
     """One process of a session."""
 
     def __init__(
-        self, config: SessionConfig, run_dir: Path, parts: LiveParts, on_status: OnStatus | None
+        self,
+        config: SessionConfig,
+        run_dir: Path,
+        parts: LiveParts,
+        on_status: OnStatus | None,
+        on_news: OnNews | None,
     ) -> None:
         self._config = config
         self._run_dir = run_dir
         self._parts = parts
         self._on_status = on_status
+        self._on_news = on_news
+        self._news = SessionNews()
+        self._is_catching_up = False
+        self._has_begun = False
         self._live = config.live or LiveConfig()
         self._specs = [build_spec(each) for each in config.enabled_strategies]
         self._begun = time.monotonic()
         self._told = 0.0
 
     async def run(self) -> LiveResult:
+        connecting = asyncio.current_task()
+        if connecting is not None:
+            self._on_signals(lambda _: connecting.cancel())
         file = tape_path(self._run_dir)
         durability = Durability.POWER_LOSS if self._live.power_loss else Durability.PROCESS_END
         if remove_empty_tape(file):
@@ -195,15 +229,24 @@ class _Run:
         tape: TapeStore | ContinuedTape,
         header: SessionStarted | None,
     ) -> RealtimeSession:
+        self._news = SessionNews(instruments)
         return open_session(
-            self._config, self._specs, instruments, tape, header,
+            self._config, self._specs, instruments, HeardTape(tape, self._hear), header,
             ts_start=0 if header is not None else time.time_ns(),
         )  # fmt: skip
 
+    def _hear(self, ts: int, seq: int, payload: Payload) -> None:
+        news = self._news.take(ts, seq, payload)
+        if news is not None and self._on_news is not None and not self._is_catching_up:
+            self._on_news(news)
+
     def _check_same(self, header: SessionStarted) -> None:
         if header.config_hash != config_hash(self._config):
-            raise ConfigError("the session began with another configuration",
-                              where=str(self._run_dir))  # fmt: skip
+            raise ConfigError(
+                f"the session began with another configuration: {self._tell_changes(header)}",
+                where=str(self._run_dir / "config.json"),
+                remedy="bring back what it began with, or start a new session",
+            )
         for each in self._specs:
             recorded = header.strategy_versions.get(each.name)
             if recorded != each.version:
@@ -212,6 +255,13 @@ class _Run:
                     f"{recorded}",
                     remedy="bring back the strategy that it began with, or start a new session",
                 )
+
+    def _tell_changes(self, header: SessionStarted) -> str:
+        """The first keys that differ, as `key is NEW and was OLD`."""
+        now = msgspec.json.decode(decision_json(self._config))
+        changes = list(_list_changes(now, msgspec.json.decode(header.config), ""))
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return ", ".join(changes[:3]) + more
 
     async def _go_on(
         self, reader: BlockReader, header: SessionStarted, store: TapeStore
@@ -224,9 +274,11 @@ class _Run:
         session = self._open(instruments, tape, header)
         if snapshot is not None:
             session.restore(decode_realtime(snapshot.state))
+        self._is_catching_up = True  # an earlier process has told all that
         for each in read_inputs(reader.encoded_records(first_seq)):
             give(session, each)
         tape.check_over()
+        self._is_catching_up = False
         reader.close()  # the tape becomes one file when nobody else has it open
         session.outbox.take()  # sent already, or not: the venue knows
         session.outbox.take_strays()
@@ -260,14 +312,16 @@ class _Run:
             shell = RealtimeShell(
                 session, tape, parts.clock, parts.feed, parts.gateway, instruments,
                 config.data.timeframe, terms, watchdog, self._tell_status,
+                self._find_announcements(instruments),
             )  # fmt: skip
             self._shell, self._session = shell, session
             stack.enter_context(ControlSocket(self._run_dir, shell, watchdog, self._describe))
-            self._stop_on_signals(shell)
             if parts.gateway is not None:
                 await parts.gateway.open(instruments, shell.hear_venue)
             await self._begin(session, instruments, begins=begins)
             store.commit()
+            self._has_begun = True
+            self._stop_on_signals(shell)
             reason = await shell.run()
             shell.keep_state()
         return LiveResult(
@@ -278,6 +332,8 @@ class _Run:
             market_events=session.rows,
             quarantined=tuple(session.pipeline.quarantined),
             figures=shell.figures(),
+            status=self._describe(),
+            uncanceled=self._live.on_stop == "cancel" and bool(session.open_orders),
         )
 
     async def _begin(
@@ -291,6 +347,12 @@ class _Run:
         history = await feed.read_history(instruments, self._config.data.timeframe, bars)
         for each in history:
             clock.hear(each.ts_close if isinstance(each, BarClosed) else each.ts_event)
+        actions: Sequence[AnnouncedAction] = ()
+        try:
+            actions = await self._shell.find_actions()
+        except OnetapeError:
+            if begins:
+                raise  # later it goes on with those of before, and tells
         if begins:
             with self._shell.watched():
                 session.start(max(clock.now(), 1))
@@ -307,9 +369,24 @@ class _Run:
                     session.take(report, max(clock.now(), session.now + 1))
         if not begins and not self._has_bars:
             self._shell.ticks.go_on(session.newest_closes())
+        if not begins:  # what was missed comes between the rows that were
+            self._shell.announce(actions)
         for slice_ in self._slice_history(session, instruments, history):
             with self._shell.watched():
-                session.take_rows(slice_)
+                self._shell.take_history(slice_)
+        if begins:
+            self._shell.announce(actions)
+
+    def _find_announcements(self, instruments: Sequence[Instrument]) -> Announcements | None:
+        data = self._config.data
+        if data.corporate_actions is None:
+            return None
+        everything = tuple(each.id for each in instruments)
+        return Announcements(
+            Path(data.corporate_actions), Path(data.path), instruments,
+            {each.name: each.instruments or everything for each in self._specs},
+            is_simulated=self._parts.gateway is None,
+        )  # fmt: skip
 
     @property
     def _has_bars(self) -> bool:
@@ -353,19 +430,18 @@ class _Run:
         found += [self._shell.ticks.take(each) for each in session.clear_depth()]
         missed = self._shell.ticks.find_missed(prints, session.newest_prints())
         found += [(each,) for each in missed]
-        ts = max(self._parts.clock.now(), session.now + 1)
-        known = [
-            tuple(each.known_at(ts + number) for each in rows) for number, rows in enumerate(found)
-        ]
         return [tuple(msgspec.structs.replace(each, is_history=True) for each in rows)
-                for rows in known]  # fmt: skip
+                for rows in found]  # fmt: skip
 
     def _stop_on_signals(self, shell: RealtimeShell) -> None:
+        self._on_signals(
+            lambda which: shell.tell(OperatorCommand(OperatorAction.STOP, "", which.name))
+        )
+
+    def _on_signals(self, act: Callable[[signal.Signals], object]) -> None:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(
-                each, shell.tell, OperatorCommand(OperatorAction.STOP, "", each.name)
-            )
+            loop.add_signal_handler(each, act, each)
 
     # What is told.
 
@@ -376,45 +452,17 @@ class _Run:
             self._on_status(self._describe())
 
     def _describe(self) -> dict[str, Any]:
-        session, figures = self._session, self._shell.figures()
-        return {
-            "state": "stopping" if session.pipeline.is_stopping else "running",
-            "session": session.session,
-            "name": self._config.name,
-            "mode": self._config.mode,
-            "run_dir": str(self._run_dir),
-            "seconds": round(time.monotonic() - self._begun, 1),
-            "now": to_iso(session.now),
-            "bars" if self._has_bars else "ticks": session.rows,
-            "dropped": self._shell.dropped,
-            "events": session.events,
-            "open_orders": session.open_orders,
-            "strategies": {
-                name: {
-                    "equity": minor_to_float(session.equity(name)),
-                    "cash": minor_to_float(each.ledger.cash),
-                    "positions": {
-                        str(instrument): each.context.units[instrument]
-                        for instrument in each.ledger.held
-                    },
-                    "state": "quarantined" if each.quarantined else session.state_of(name),
-                }
-                for name, each in session.runners.items()
-            },
-            "paused": [name for name in session.runners if session.state_of(name) == "paused"],
-            "down": [f"{part} {name}" for part, name in session.pipeline.down],
-            "inbox": {
-                "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
-                "held_back": figures.held_back,
-            },
-            "latency_us": {
-                key: None if value != value else round(value, 1)
-                for key, value in (
-                    ("order_p50", figures.order_p50_us), ("order_p99", figures.order_p99_us),
-                    ("input_p50", figures.input_p50_us), ("input_p99", figures.input_p99_us),
-                )
-            },
-        }  # fmt: skip
+        return describe_session(
+            self._session,
+            self._config,
+            self._news,
+            self._shell.figures(),
+            self._shell.agenda,
+            run_dir=self._run_dir,
+            seconds=time.monotonic() - self._begun,
+            dropped=self._shell.dropped,
+            has_begun=self._has_begun,
+        )
 
 
 def open_session(
@@ -476,6 +524,27 @@ def open_session(
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
+
+
+def _list_changes(now: Any, then: Any, key: str) -> Iterator[str]:
+    """The leaves that differ between two configurations."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        pairs: list[tuple[Any, Any, Any]] = [
+            (name, now.get(name), then.get(name)) for name in {**then, **now}
+        ]
+    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        pairs = [(at, *both) for at, both in enumerate(zip(now, then, strict=True))]
+    else:
+        if now != then:
+            yield f"{key} is {_short(now)} and was {_short(then)}"
+        return
+    for name, one, other in pairs:
+        yield from _list_changes(one, other, f"{key}.{name}" if key else str(name))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _list_features(spec: StrategySpec) -> list[Estimator]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onetape.domain.errors import ConfigError
-from onetape.domain.events import OrderCanceled, OrderFilled, OrderTriggered
+from onetape.domain.events import OrderCanceled, OrderExpired, OrderFilled, OrderTriggered
 from onetape.domain.orders import Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
 from onetape.execution.simulated.bar_paths import compute_market_price
@@ -216,6 +216,14 @@ def test_stop_limit_on_each_path(path: BarPath, low_close: float, fills: list[fl
     done = run([FLAT, bar], {0: action}, FillTerms(path=path, limit_reach=LIMIT_TOUCHED))
     assert [each.ticks / 100 for each in done.fills] == fills
     assert len(done.of_type(OrderTriggered)) == 1
+
+
+@pytest.mark.parametrize("market", [MarketPrice.NEXT_OPEN, MarketPrice.SAME_CLOSE])
+def test_order_that_arrives_when_its_time_is_over_does_not_fill(market: MarketPrice) -> None:
+    action = buy(time_in_force=TimeInForce.GTD, ts_expire=closes(0))
+    done = run([FLAT, FLAT, FLAT], {0: action}, FillTerms(market=market))
+    assert told(done) == []
+    assert len(done.of_type(OrderExpired)) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from onetape.domain.errors import ConfigError
@@ -27,7 +28,16 @@ from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
 from onetape.strategy.library.sma_cross import SmaCross
 from tests.support.session_runs import SessionRun, make_terms, run_session
-from tests.support.timelines import AAPL, Prices, at_rows, closes, make_timeline, opens
+from tests.support.timelines import (
+    AAPL,
+    EQUITY,
+    Prices,
+    at_rows,
+    closes,
+    make_columns,
+    make_timeline,
+    opens,
+)
 
 BUY, SELL = Side
 OPEN, CLOSE = TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE
@@ -131,6 +141,29 @@ TRAILS: list[tuple[str, Action, list[Prices], list[float]]] = [
 def test_trailing_stop(action: Action, bars: list[Prices], prices: list[float]) -> None:
     done = run([FLAT, *bars], {0: action}, limit_reach=LIMIT_TOUCHED)
     assert [each[2] for each in prices_of(done)] == prices
+
+
+@pytest.mark.parametrize("time_in_force", [TimeInForce.DAY, CLOSE], ids=["day", "close"])
+def test_order_of_a_session_ends_with_it_also_where_no_bar_of_it_comes_any_more(
+    time_in_force: TimeInForce,
+) -> None:
+    """Decided at 14:32, and nothing trades until the session ends at 14:35."""
+    rows = {name: np.delete(column, [2, 3, 4])
+            for name, column in make_columns([FLAT] * 10, session=5).items()}  # fmt: skip
+    done = run_session(
+        make_timeline((EQUITY, rows)), at_rows({1: order(time_in_force=time_in_force)})
+    )
+    assert done.fills == []
+    assert [each[0] for each in ends_of(done)] == ["1"]
+
+
+def test_day_order_at_the_close_of_its_session_lives_through_the_next() -> None:
+    rows = {name: np.delete(column, [2, 3])
+            for name, column in make_columns([FLAT] * 10, session=5).items()}  # fmt: skip
+    done = run_session(
+        make_timeline((EQUITY, rows)), at_rows({2: order(time_in_force=TimeInForce.DAY)})
+    )
+    assert prices_of(done) == [("1", 10, 100)]
 
 
 def test_trailing_stop_begins_at_its_distance_from_the_newest_price() -> None:
@@ -254,6 +287,12 @@ BRACKETS: list[tuple[str, dict[str, Any], list[Prices], list[Numbered], list[str
     ("trailing loss", {"stop_loss": None, "trail": 3},
         [FLAT, (100, 108, 100, 108), (107, 107, 104, 104)],
         [("1", 10, 100), ("3", -10, 105)], ["2"]),
+    ("trailing loss behind a limit entry, high before or after",
+        {"limit": 98, "stop_loss": None, "trail": 5}, [(100, 109, 97, 100), (100, 100, 96, 96)],
+        [("1", 10, 98)], []),
+    ("trailing loss behind a limit entry, close above it",
+        {"limit": 98, "stop_loss": None, "trail": 5}, [(100, 109, 97, 104), (104, 104, 96, 96)],
+        [("1", 10, 98), ("3", -10, 99)], ["2"]),
 ]
 # fmt: on
 

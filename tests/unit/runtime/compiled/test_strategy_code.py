@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from onetape.domain.errors import StrategyError
-from onetape.domain.events import Payload
 from onetape.domain.market import Bar
-from onetape.domain.orders import OrderIntent
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.compiled.host import CompiledHost, NotCompilable
 from onetape.runtime.compiled.strategy_code import PYTHON_HOST, read_strategy
 from onetape.strategy.context import Context
 from onetape.strategy.registry import load_strategy
 from onetape.strategy.sdk import Strategy, state
+from onetape.tape.repeated import RepeatedTape
+from onetape.tape.store import MemoryTape
 from tests.support.compiled_sources import (
     HEADER,
     find_mark,
@@ -34,7 +33,9 @@ from tests.support.parity_worlds import (
     build_world,
     compare_events,
     compare_figures,
+    compare_records,
     compare_state,
+    open_session,
     run_compiled,
     run_python,
 )
@@ -53,9 +54,12 @@ def make_host(world: World, strategy: type[Strategy]) -> CompiledHost:
 
 def run_state(world: World, strategy: type[Strategy]) -> dict[str, Any]:
     """The final state in the compiled host, which has run the set by itself."""
-    host = make_host(world, strategy)
-    assert host.is_carried({})
-    return host.trace_with_state({})[1]
+    return record_state(world, make_host(world, strategy), strategy)
+
+
+def record_state(world: World, host: CompiledHost, strategy: type[Strategy]) -> dict[str, Any]:
+    header = open_session(world, strategy(), MemoryTape()).header()
+    return host.record(strategy(), lambda: RepeatedTape(MemoryTape()), header)
 
 
 # What is refused from the source.
@@ -427,19 +431,12 @@ self.order(bar, ctx)
 '''
 
 
-def without_labels(events: list[tuple[int, Payload]]) -> list[tuple[int, Payload]]:
-    """Labels are for people who read tapes; the compiled host has none."""
-    return [
-        (ts, msgspec.structs.replace(each, label="") if isinstance(each, OrderIntent) else each)
-        for ts, each in events
-    ]
-
-
 def check_parity(world: World, strategy: type[Strategy], *sets: dict[str, Any]) -> None:
     for params, other in zip(sets, run_compiled(world, strategy, sets), strict=True):
         mine = run_python(world, strategy(**params))
         assert mine.outcome.quarantined == ""
-        assert compare_events(without_labels(mine.events), other.events) == ""
+        assert compare_events(mine.events, other.events) == ""
+        assert compare_records(mine.records, other.records) == ""
         assert compare_figures(mine.outcome, other.outcome) == ""
         assert compare_state(mine.state, other.state) == ""
         assert other.is_carried
@@ -585,8 +582,10 @@ def test_classes_of_one_name_keep_their_own_code(world: World, tmp_path: Path) -
         (tmp_path / folder).mkdir()
     first = load_source(write_source("self.n += 1"), tmp_path / "one")
     second = load_source(write_source("self.n += 2"), tmp_path / "two")
-    hosts = [make_host(world, each) for each in (first, second)]
-    assert [each.trace_with_state({})[1]["n"] for each in hosts] == [14, 28]
+    classes = (first, second)
+    hosts = [make_host(world, each) for each in classes]
+    states = [record_state(world, *each) for each in zip(hosts, classes, strict=True)]
+    assert [each["n"] for each in states] == [14, 28]
 
 
 def test_class_that_is_edited_in_place_gets_new_code(world: World, tmp_path: Path) -> None:
