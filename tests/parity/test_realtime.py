@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -10,9 +11,9 @@ import pytest
 
 from onetape.domain.events import KillSwitchSet, SessionStarted
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS
-from onetape.domain.numbers import to_minor
-from onetape.domain.venue import BarClosed
+from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, CorporateAction
+from onetape.domain.numbers import INT64_MAX, to_minor
+from onetape.domain.venue import BarClosed, TickHeard
 from onetape.features.drift import DriftSettings
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
@@ -28,6 +29,8 @@ from onetape.tape.block import decode_record
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from tests.parity.test_snapshots import choose_strategies
+from tests.support.actions import add_random_actions
+from tests.support.heard_ticks import slice_ticks
 from tests.support.random_strategies import World, make_world
 
 SEEDS = range(80)
@@ -96,14 +99,26 @@ def run_realtime(
     columns = world.timeline.columns
     session.start(int(columns["ts_open"].min()))
     states: list[bytes] = []
+    actions = deque(world.timeline.actions)
     for bars in slice_bars(world.timeline):
+        give_actions(session, actions, bars[0].ts_known)
         if chance is not None and chance.random() < 0.5:  # the clock runs between two bars
             due = session.next_due
             session.advance(min(due, bars[0].ts_known - 1))
         session.take_rows(bars)
         states.append(encode_realtime(session.save()))
+    give_actions(session, actions)
     session.pipeline.stop("end of data", int(columns["ts_known"][-1]))
     return records_of(tape), states
+
+
+def give_actions(
+    session: RealtimeSession, actions: deque[CorporateAction], until: int = INT64_MAX
+) -> None:
+    """The corporate actions up to the time `until`, each at its own."""
+    while actions and actions[0].ts_known <= until:
+        session.take(actions[0], actions[0].ts_known)
+        actions.popleft()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -153,6 +168,61 @@ def _final(world: World, records: Sequence[bytes]) -> RealtimeSession:
         give(session, each)
     session.pipeline.stop("end of data", stopped.ts)
     return session
+
+
+def test_corporate_actions_among_prints_do_what_they_do_in_a_backtest() -> None:
+    met = 0
+    for seed in SEEDS[:15]:
+        world = add_random_actions(make_world(seed, trades=True))
+        tape = MemoryTape()
+        session = open_realtime(world, tape)
+        begun = int(world.timeline.columns["ts_open"].min())
+        if any(each.ts_known <= begun for each in world.timeline.actions):
+            continue  # two prints at the very first moment
+        session.start(begun)
+        actions = deque(world.timeline.actions)
+        for heard in slice_ticks(world.timeline):
+            give_actions(session, actions, heard[0].ts_known)
+            session.take_rows(heard)
+        give_actions(session, actions)
+        session.pipeline.stop("end of data", int(world.timeline.columns["ts_known"][-1]))
+        kept = [each for each in records_of(tape)
+                if not isinstance(decode_record(each).events[0][0], TickHeard)]  # fmt: skip
+        assert kept == run_backtest(world), seed
+        met += len(session.actions)
+    assert met > 20
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_corporate_actions_are_inputs_and_do_what_they_do_in_a_backtest(others: bool) -> None:
+    """The same records as a backtest's, the same again from the tape, and from any state on."""
+    met = adjusted = 0
+    for seed in SEEDS[:30]:
+        world = add_random_actions(make_world(seed), others=others)
+        records, states = run_realtime(world, random.Random(seed))
+        assert without_bars(records) == run_backtest(world), seed
+        tape = MemoryTape()
+        session = open_realtime(world, tape)
+        inputs = list(read_inputs(records))
+        for each in inputs[:-2]:
+            give(session, each)
+        session.pipeline.stop("end of data", inputs[-2].ts)
+        assert records_of(tape) == records, seed
+        at = random.Random(seed).randrange(len(states))
+        again = open_realtime(world, MemoryTape())
+        again.restore(decode_realtime(states[at]))
+        assert encode_realtime(again.save()) == states[at]
+        behind = again.now
+        for each in inputs[:-2]:
+            is_later = each.ts > behind or (each.ts == behind and not each.rows)
+            if is_later and each.given not in again.actions:
+                give(again, each)
+        again.pipeline.stop("end of data", inputs[-2].ts)
+        assert encode_realtime(again.save()) == encode_realtime(session.save()), seed
+        met += len(session.actions)
+        adjusted += sum(b"position.adjusted" in each for each in records)
+    assert met > 60
+    assert adjusted > 10
 
 
 def test_drift_is_told_as_in_a_backtest() -> None:

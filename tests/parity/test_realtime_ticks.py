@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 import pytest
@@ -25,7 +24,7 @@ from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.live_inputs import give, read_inputs
-from onetape.runtime.sessions.live_timeline import build_rows, read_rows
+from onetape.runtime.sessions.live_timeline import build_rows, read_happenings
 from onetape.runtime.sessions.realtime import (
     RealtimeIdentity,
     RealtimePolicy,
@@ -211,8 +210,12 @@ def test_tape_gives_the_timeline_back(world: int) -> None:
     for seed in SEEDS:
         one = World(world, seed)
         records, _ = one.run()
+        heard = [each for each in read_happenings(records) if isinstance(each, TickHeard)]
         timeline = build_rows(
-            one.timeline.instruments, partial(read_rows, records), one.timeline.timeframe, "test"
+            one.timeline.instruments,
+            lambda heard=heard: heard,
+            one.timeline.timeframe,
+            "test",
         )
         assert timeline.kind == one.timeline.kind
         for name, column in one.timeline.columns.items():

@@ -16,6 +16,8 @@ from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
+from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.store import MemoryTape
 from tests.support.contracts import INVERSE, LINEAR, make_margin
 from tests.support.session_runs import make_terms, run_session
 from tests.support.timelines import EQUITY, OTHER, at_rows, flat, make_columns
@@ -102,7 +104,7 @@ def test_order_without_a_mark_counts_in_gross_exposure_in_both_hosts(
     run = run_session(timeline, strategy, capital=10_000, limits=limits)
     assert [each.code for each in run.denied] == [DenialCode.GROSS_EXPOSURE] * denied
     spec = StrategySpec(name="s0", strategy=strategy, capital=10_000 * E8)
-    host = CompiledHost(timeline, spec, make_terms(timeline), limits)
-    events, _ = host.trace_with_state({"quantity": quantity})
-    told = [each for _, each in events if isinstance(each, OrderDenied)]
-    assert told == run.denied
+    host, tape = CompiledHost(timeline, spec, make_terms(timeline), limits), MemoryTape()
+    host.record(EarlyBuyer(quantity=quantity), tape, run.session.header())
+    told = [each.payload for each in MemoryTapeReader(tape).events()]
+    assert [each for each in told if isinstance(each, OrderDenied)] == run.denied

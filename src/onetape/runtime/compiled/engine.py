@@ -1124,20 +1124,21 @@ def _decide_order(engine: Engine, at: int) -> None:
         log[row + 9] = engine.intent_ts_expire[at]
         log[row + 10] = engine.intent_reduce_only[at]
         log[row + 11] = engine.intent_label[at]
+    at_fill = basis >= _NOTIONAL_AT_FILL
     verdict = check_risk(
         engine, number, instrument, side, lots, engine.intent_limit[at], engine.intent_stop[at],
-        engine.intent_reduce_only[at] != 0, -1,
+        engine.intent_reduce_only[at] != 0, -1, _get_budget(engine, at) if at_fill else 0,
     )  # fmt: skip
     if verdict == _DENIED:
         return
     engine.orders += 1
     log_event(engine, LOG_APPROVED, -1, number, number, side, lots)
-    lot_cost = -(-(engine.order.notional + engine.order.fee) // engine.order.lots)
+    cost = engine.order.notional + engine.order.fee
+    lot_cost = cost // lots if at_fill else -(-cost // lots)
     if engine.open_count >= engine.slots:
         raise MemoryError("too many open orders")
     slot = engine.open_slots[engine.open_count]
     engine.open_count += 1
-    at_fill = basis >= _NOTIONAL_AT_FILL
     engine.order_number[slot] = number
     engine.order_instrument[slot] = instrument
     engine.order_side[slot] = side
@@ -1192,9 +1193,7 @@ def _size(engine: Engine, at: int) -> tuple[int, int]:
     if mark == 0:
         return side, 0
     if basis != _TARGET_LOTS:
-        budget = amount
-        if basis != _NOTIONAL_AT_FILL:
-            budget = compute_ratio_floor(max(get_equity(engine), 0), abs(amount))
+        budget = _get_budget(engine, at)
         schedule = record_at(engine.schedules, instrument)
         factor = engine.instrument_factor[instrument]
         lots = compute_affordable_lots(schedule, _TAKER, budget, mark, factor, 0)
@@ -1214,11 +1213,22 @@ def _size(engine: Engine, at: int) -> tuple[int, int]:
 
 
 @compiled
+def _get_budget(engine: Engine, at: int) -> int:
+    """What an intent that names money or a share of the equity may cost with its fee, now."""
+    if engine.intent_basis[at] == _NOTIONAL_AT_FILL:
+        return engine.intent_amount[at]
+    return compute_ratio_floor(max(get_equity(engine), 0), abs(engine.intent_amount[at]))
+
+
+@compiled
 def check_risk(
     engine: Engine, number: int, instrument: int, side: int, lots: int, limit: int, stop: int,
-    reduce_only: bool, replaced: int,
+    reduce_only: bool, replaced: int, budget: int,
 ) -> int:  # fmt: skip
-    """What the instrument and every risk gate say; `replaced` (a slot) no longer counts as open."""
+    """What the instrument and every risk gate say; `replaced` (a slot) no longer counts as open.
+
+    `budget` is what a buy that is sized at its fill may cost; else 0.
+    """
     mark = get_mark(engine, instrument)
     dearest = limit if limit != 0 else max(mark, stop)
     if side < 0:
@@ -1237,6 +1247,8 @@ def check_risk(
     order.notional = notional
     schedule = record_at(engine.schedules, instrument)
     order.fee = compute_fill_fee(schedule, side, _TAKER, 0, 0, lots, notional, 0, engine.now)
+    if side > 0:
+        order.notional = max(notional, budget - order.fee)
     order.ts = engine.now
     order.side_sign = side
     order.lots = lots
@@ -1520,7 +1532,7 @@ def _decide_replace(engine: Engine, at: int) -> None:
     side = engine.order_side[slot]
     verdict = check_risk(
         engine, number, instrument, side, left, new_limit, new_stop,
-        engine.order_reduce_only[slot] != 0, slot,
+        engine.order_reduce_only[slot] != 0, slot, 0,
     )  # fmt: skip
     if verdict == _DENIED:
         return

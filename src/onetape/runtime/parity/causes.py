@@ -16,6 +16,9 @@ two results: nothing is estimated and nothing is left.
 | `venue_rule` | one side's venue refused the order, or took it off at nobody's wish          |
 | `risk`       | our risk denied it on one side: paused, or the books were others             |
 | `decision`   | only one side's strategy wanted it                                           |
+| `action`     | a corporate action met another position                                      |
+
+Lots from before a split are what it has made of them.
 
 Ours; the tables of `tests/unit/runtime/parity` are worked by hand. Amounts are minor units, of the
 session less its backtest: negative is what reality cost.
@@ -30,6 +33,7 @@ from enum import Enum
 import msgspec
 import numpy as np
 
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import compute_ticks
@@ -50,6 +54,7 @@ class Cause(Enum):
     VENUE_RULE = "venue_rule"
     RISK = "risk"
     DECISION = "decision"
+    ACTION = "action"
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -63,6 +68,12 @@ class Share(msgspec.Struct, frozen=True):
 class InstrumentMarks:
     """The rows of one instrument, as measure of what happened between two fills.
 
+    Args:
+        instrument: Which.
+        timeline: The rows of all, and the corporate actions; what scales the lots of this one
+            counts.
+        newest: The mark at the end, ticks; None: the newest close.
+
     Attributes:
         factor: Minor units of one tick times one lot.
         newest: The mark at the end, ticks.
@@ -71,17 +82,32 @@ class InstrumentMarks:
         InvariantBroken: It has no bar.
     """
 
-    def __init__(self, instrument: Instrument, timeline: Timeline) -> None:
+    def __init__(
+        self, instrument: Instrument, timeline: Timeline, newest: int | None = None
+    ) -> None:
+        self._scalings = [
+            (each.ts_known, compute_terms(each, instrument))
+            for each in timeline.actions
+            if each.instrument == instrument.id and each.kind.scales
+        ]
         self.factor = instrument.minor_per_tick_lot
         self._tick = instrument.tick_float
         self._rows = timeline.rows_of(instrument.id)
         self._columns = timeline.columns
         if not len(self._rows):
             raise InvariantBroken(f"fills of {instrument.id}, and no bar")
-        self.newest = self._mark(len(self._rows) - 1)
+        self.newest = self._mark(len(self._rows) - 1) if newest is None else newest
 
     def _mark(self, bar: int) -> int:
         return compute_ticks(float(self._columns["close"][self._rows[bar]]), self._tick, 0)
+
+    def value(self, lots: int, ts: int) -> int:
+        """What lots of the time `ts` (ns UTC) are worth at the end, minor units, rounded down."""
+        worth = lots * self.newest * self.factor
+        for when, terms in self._scalings:
+            if ts < when:
+                worth = worth * terms.top // terms.bottom
+        return worth
 
     def bar_of(self, fill: Fill) -> int:
         """In which bar a fill happened: the one that made it, else the first not closed before."""
@@ -138,12 +164,20 @@ def explain_order(
         if path is None:
             continue
         for each in _cut_from(path.fills, both):
-            gain = each.lots * marks.newest * marks.factor - each.notional
+            gain = marks.value(each.lots, each.fill.ts) - each.notional
             amount = sign * (path.side.value * gain - each.fee)
             add(_name_absence(opposite), each.lots, amount)
         for lots, cash in path.fee_in_lots:
             add(Cause.FEES, abs(lots), sign * (lots * marks.newest * marks.factor + cash))
     return [Share(cause, *found[cause]) for cause in Cause if cause in found]
+
+
+def sum_gains(path: OrderPath, marks: InstrumentMarks) -> int:
+    """What the fills of an order have made by the newest mark, if no action had met them."""
+    worth = marks.newest * marks.factor
+    gains = sum(path.side.value * (each.lots * worth - each.notional) - each.fee
+                for each in path.fills)  # fmt: skip
+    return gains + sum(lots * worth + cash for lots, cash in path.fee_in_lots)
 
 
 def _compare_chunks(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of
 from onetape.domain.orders import Intent, OrderIntent
 from onetape.marketdata.timeline import Timeline
-from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
+from onetape.portfolio.adjusted_marks import fold_marks
+from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order, sum_gains
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
 Pair = tuple[OrderPath | None, OrderPath | None]
@@ -79,7 +81,7 @@ def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timel
     Args:
         session: As it went.
         backtest: As it went at the simulated venue.
-        timeline: The rows, whenever they were heard.
+        timeline: The rows and corporate actions, as the session heard them.
 
     Raises:
         InvariantBroken: The rows are others, or the causes don't sum to the difference of the
@@ -89,10 +91,15 @@ def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timel
         raise InvariantBroken("two sessions are compared that have not seen the same rows")
     by_id = {each.id: each for each in timeline.tradable}
     marks: dict[InstrumentId, InstrumentMarks] = {}
+    index = index_of(timeline.tradable)
+    adjusted = fold_marks(timeline, len(timeline.actions))
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(by_id[instrument], timeline)
+            made, rows = adjusted.get(index[instrument]), timeline.rows_of(instrument)
+            stands = made is not None and len(rows) and made.row == rows[-1]
+            newest = made.ticks if made is not None and stands else None
+            marks[instrument] = InstrumentMarks(by_id[instrument], timeline, newest)
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -101,7 +108,8 @@ def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timel
             for (owner, instrument), lots in paths.lots.items()
             if owner == strategy and lots
         )
-        return paths.cash[strategy] - paths.capital[strategy] + held
+        booked = paths.cash[strategy] + paths.receivable[strategy] - paths.capital[strategy]
+        return booked + held
 
     strategies: list[StrategyParity] = []
     partings: list[Parting] = []
@@ -127,6 +135,7 @@ def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timel
                 )
                 for each in shares
             ]  # fmt: skip
+        found += _explain_actions(name, session, backtest, found, marks_of)
         results = worth(session, name), worth(backtest, name)
         residual = results[0] - results[1] - sum(each.amount for each in found)
         if residual:
@@ -143,6 +152,36 @@ def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timel
     return Comparison(
         strategies=tuple(strategies), partings=tuple(partings), differences=tuple(differences)
     )
+
+
+def _explain_actions(
+    strategy: str,
+    session: SessionPaths,
+    backtest: SessionPaths,
+    found: Sequence[OrderDifference],
+    marks_of: Callable[[InstrumentId], InstrumentMarks],
+) -> Iterator[OrderDifference]:
+    """What corporate actions have made of positions that were others on the two sides.
+
+    That is what they have booked, less what the lots that they scaled are counted for already.
+    """
+    lines = {line: None for each in (session, backtest) for line in each.adjusted}
+    for line in lines:
+        if line[0] != strategy:
+            continue
+        marks, amount = marks_of(line[1]), 0
+        for sign, paths in ((1, session), (-1, backtest)):
+            lots, cash = paths.adjusted.get(line, (0, 0))
+            amount += sign * (lots * marks.newest * marks.factor + cash)
+            own = [each.order for each in _decided(line, paths)]
+            own += [each for each in paths.closings if each.line == line]
+            amount += sign * sum(sum_gains(each, marks) for each in own if each is not None)
+        amount -= sum(each.amount for each in found if each.instrument == line[1])
+        if amount:
+            yield OrderDifference(
+                cause=Cause.ACTION, strategy=strategy, instrument=line[1], lots=0, amount=amount,
+                session=None, backtest=None,
+            )  # fmt: skip
 
 
 def _nothing() -> OrderPath:

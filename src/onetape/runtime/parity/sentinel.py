@@ -18,6 +18,7 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
+from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.venue import (
     ConnectionChanged,
@@ -28,6 +29,7 @@ from onetape.domain.venue import (
     VenueReport,
     VenueSnapshot,
 )
+from onetape.marketdata.timeline import Timeline
 from onetape.runtime.live_pipeline import StuckCall, next_call
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
@@ -136,7 +138,7 @@ def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
         why = find_obstacle(recorded, read_until_stop())
         if why:
             return msgspec.structs.replace(found, no_backtest=why)
-        backtest = run_backtest(recorded, read_until_stop)
+        backtest, timeline = run_backtest(recorded, read_until_stop)
         simulated = run_simulated(_load(reader, tape, catalog), read_until_stop())
         return msgspec.structs.replace(found, backtest=compare_paths(simulated, backtest, timeline))
     finally:
@@ -169,9 +171,9 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
 def time_at_close(inputs: Iterable[Input]) -> Iterator[Input]:
     """The inputs without the venue's, and rows at the time of their close.
 
-    Rows keep their order, and never pass an operator's command; but they pass the news of a
-    connection that came before them, where they closed before it. A strategy that did not come back
-    while the venue reported does not come back in the next input.
+    Rows keep their order, and never pass an operator's command or a corporate action; but they pass
+    the news of a connection that came before them, where they closed before it. A strategy that did
+    not come back while the venue reported does not come back in the next input.
     """
     waiting: list[tuple[int, int, Input]] = []  # by (when it is wanted, place among the inputs)
     newest = last = 0
@@ -182,8 +184,10 @@ def time_at_close(inputs: Iterable[Input]) -> Iterator[Input]:
         while waiting and waiting[0][0] <= ts:
             wanted, _, each = heappop(waiting)
             last = max(wanted, last + 1)
-            rows = tuple(row.known_at(last) for row in each.rows)
-            yield msgspec.structs.replace(each, ts=last, rows=rows)
+            rows, given = tuple(row.known_at(last) for row in each.rows), each.given
+            if isinstance(given, CorporateAction):
+                given = msgspec.structs.replace(given, ts_known=last)
+            yield msgspec.structs.replace(each, ts=last, rows=rows, given=given)
 
     for place, each in enumerate(inputs):
         if isinstance(each.given, VenueReport | VenueSnapshot):
@@ -267,10 +271,10 @@ def _hears_connections(recorded: RecordedSession) -> bool:
 
 def run_backtest(
     recorded: RecordedSession, read_timed: Callable[[], Iterator[Input]]
-) -> SessionPaths:
-    """A backtest of the rows among the inputs, begun when the session was.
+) -> tuple[SessionPaths, Timeline]:
+    """A backtest of the rows among the inputs, begun when the session was; and its rows.
 
-    The rows from before it move features and marks, as in the session.
+    Those from before it move features and marks, as in the session.
     """
 
     def read_rows() -> Iterator[RowHeard]:
@@ -280,15 +284,21 @@ def run_backtest(
     markets = markets_among(recorded.header.instruments)
     timeline = build_rows(markets, read_rows, data.timeframe, data.source)
     paths = SessionPaths(read_rows())
-    session = msgspec.structs.replace(recorded, read_market=lambda: timeline).open(paths)
     first, history, last = next(read_timed()).ts, 0, 0
+    actions: list[CorporateAction] = []
     for each in read_timed():
         history += sum(1 for row in each.rows if row.is_history)
+        if isinstance(each.given, CorporateAction):
+            actions.append(each.given)
         last = each.ts
+    timeline = timeline.with_actions(actions)
+    if recorded.terms.has_legs:
+        timeline = timeline.with_legs()
+    session = msgspec.structs.replace(recorded, read_market=lambda: timeline).open(paths)
     with recorded.watching():
         session.start(first, history)
         for _, stop in session.cut_blocks(_BLOCK_ROWS):
             session.advance(stop)
         # What was due before the end, and a switch that is off already.
         session.pipeline.control(KillSwitchSet(active=False, reason="over"), last)
-    return paths
+    return paths, timeline

@@ -30,6 +30,7 @@ from onetape.domain.market import (
     TRADE_INT_COLUMNS,
     TRADES,
     BookDelta,
+    CorporateAction,
     QuoteTick,
     TradeTick,
 )
@@ -42,7 +43,9 @@ from onetape.marketdata.tick_timeline import build_ticks
 from onetape.marketdata.timeline import Timeline, TimelineKind
 from onetape.tape.block import decode_record
 
-_ROWS = tuple(str(each.__struct_config__.tag).encode() for each in (BarClosed, TickHeard))
+_TAGS = tuple(
+    str(each.__struct_config__.tag).encode() for each in (BarClosed, TickHeard, CorporateAction)
+)
 
 _WAITING_ROWS = 1 << 12
 """Rows that wait in memory until they are laid aside together."""
@@ -51,16 +54,16 @@ Rows = Callable[[], Iterable[RowHeard]]
 """Gives the rows of a session from the first one on, in the order in which they were heard."""
 
 
-def read_rows(records: Iterable[bytes]) -> Iterator[RowHeard]:
-    """Every bar or tick among the records of a tape, in order.
+def read_happenings(records: Iterable[bytes]) -> Iterator[RowHeard | CorporateAction]:
+    """Every bar, tick and corporate action among the records of a tape, in order.
 
     Raises:
         DataError: A record can't be read.
     """
     for data in records:
-        if any(each in data for each in _ROWS):
+        if any(each in data for each in _TAGS):
             given = decode_record(data).events[0][0]
-            if isinstance(given, RowHeard):
+            if isinstance(given, RowHeard | CorporateAction):
                 yield given
 
 
@@ -72,11 +75,23 @@ def read_timeline(header: SessionStarted, records: Callable[[], Iterable[bytes]]
         TryAgain: There is no room on the disk to lay rows aside.
     """
     data = msgspec.json.decode(header.config)["data"]
-    if next(read_rows(records()), None) is None:
+    actions: list[CorporateAction] = []
+    is_empty = True
+    for each in read_happenings(records()):
+        if isinstance(each, CorporateAction):
+            actions.append(each)
+        else:
+            is_empty = False
+    if is_empty:
         what = "bar" if has_length(data["timeframe"]) else "tick"
         raise DataError(f"the tape holds no {what} yet", remedy="wait for the first one")
+
+    def read_rows() -> Iterator[RowHeard]:
+        return (each for each in read_happenings(records()) if isinstance(each, RowHeard))
+
     markets = markets_among(header.instruments)
-    timeline = build_rows(markets, lambda: read_rows(records()), data["timeframe"], data["source"])
+    timeline = build_rows(markets, read_rows, data["timeframe"], data["source"])
+    timeline = timeline.with_actions(actions)
     return timeline.with_legs() if are_hedged(header.instruments) else timeline
 
 
