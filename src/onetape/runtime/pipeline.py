@@ -394,7 +394,7 @@ class Pipeline:
                     return row
         except InvariantBroken:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the edge to user code
             runner.failure = (runner.row_callback, error)
             return market.row
         return -1
@@ -647,10 +647,10 @@ class Pipeline:
             callback(*args)
         except InvariantBroken:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the edge to user code
             self._quarantine(runner, name, error)
 
-    def _quarantine(self, runner: Runner, callback: str, error: Exception) -> None:
+    def _quarantine(self, runner: Runner, callback: str, error: BaseException) -> None:
         """Take a strategy out: its queue is dropped, its orders that protect a position stay."""
         if runner.quarantined:
             return

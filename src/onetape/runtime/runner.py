@@ -193,7 +193,7 @@ class Runner:
         self.order_prefix = order_prefix
         self.risk = risk
         self.quarantined = False
-        self.failure: tuple[str, Exception] | None = None
+        self.failure: tuple[str, BaseException] | None = None
         self._definitions = {each.id: each for each in instruments}
         names = names_of(instruments)
         self._legs = {name: own for name, own in names.items() if own != (name,)}
