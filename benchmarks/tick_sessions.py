@@ -17,7 +17,7 @@ from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.marketdata.catalog import Catalog
 from onetape.runtime.config import SessionConfig
-from onetape.runtime.sessions.backtest import run_backtest
+from onetape.runtime.sessions.backtest_run import run_backtest
 
 DAYS = (2, 6)
 """Half a million prints, and three times as many. 5 and 20 million (`--days 20 80`) took 290 and

@@ -18,7 +18,7 @@ from onetape.domain.timestamps import from_iso
 from onetape.research.artifacts import load_run
 from onetape.research.report_charts import price_chart
 from onetape.runtime.config import load_config
-from onetape.runtime.sessions.backtest import run_backtest
+from onetape.runtime.sessions.backtest_run import run_backtest
 from onetape.runtime.sessions.resume import resume_backtest
 from onetape.tape.reader import SqliteTapeReader
 from tests.support.cli_data import import_wave

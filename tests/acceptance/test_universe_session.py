@@ -24,12 +24,8 @@ from onetape.research.perturbation import Change, Perturbation, Perturber
 from onetape.research.session_probe import probe_config
 from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.config import SessionConfig, load_config
-from onetape.runtime.sessions.backtest import (
-    BacktestResult,
-    build_spec,
-    build_terms,
-    run_backtest,
-)
+from onetape.runtime.sessions.backtest import build_spec, build_terms
+from onetape.runtime.sessions.backtest_run import BacktestResult, run_backtest
 from onetape.runtime.sessions.resume import resume_backtest
 from onetape.runtime.verification import verify_tape
 from onetape.tape.reader import SqliteTapeReader

@@ -13,6 +13,7 @@ from onetape.domain.orders import DenialCode, TimeInForce
 from onetape.execution.simulated.fees import FeeModel
 from onetape.execution.simulated.slippage import SlippageModel
 from onetape.marketdata.quality import Repair
+from onetape.runtime.sessions import session_status
 from onetape.strategy import checks
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
@@ -25,6 +26,12 @@ def words(page: str) -> set[str]:
     """Everything that stands in backticks on a page, and its parts."""
     quoted = re.findall(r"`([^`\n]+)`", (ROOT / page).read_text(encoding="utf-8"))
     return {part for each in quoted for part in [each, *re.split(r"[(\s,|]", each)]}
+
+
+def operator_words() -> set[str]:
+    """What `status` says of a pause, and the commands that an operator has."""
+    said = {f"paused: {each}" for each in session_status.PAUSES.values()}
+    return said | {"STUCK", "KILL SWITCH is set", "quarantined", "connecting"}
 
 
 def public(kind: type) -> set[str]:
@@ -51,6 +58,7 @@ MODELS = {
         ("docs/strategies.md", CONTEXT | CALLBACKS | {"generate_orders", "check_params"}),
         ("docs/strategies.md", validator_codes()),
         ("docs/fills.md", MODELS | {each.name for each in TimeInForce}),
+        ("docs/runbook.md", operator_words()),
         ("docs/data.md", {each.value for each in Repair}),
     ],
 )

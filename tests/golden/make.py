@@ -62,7 +62,8 @@ from onetape.domain.events import (
 from onetape.domain.instrument import InstrumentId
 from onetape.research.artifacts import load_run
 from onetape.runtime.config import SessionConfig
-from onetape.runtime.sessions.backtest import BacktestSession, run_backtest
+from onetape.runtime.sessions.backtest import BacktestSession
+from onetape.runtime.sessions.backtest_run import run_backtest
 from onetape.runtime.verification import verify_tape
 from onetape.tape import store
 from onetape.tape.reader import SqliteTapeReader

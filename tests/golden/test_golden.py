@@ -49,6 +49,11 @@ NEVER_IN_A_BACKTEST = {
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 
+CORRECTED = {
+    "v1-contracts/shares": 168,  # a transfer of capital moved the peak of losses by its amount
+}
+"""Runs that a rule decided wrongly then: the first event that comes out otherwise now."""
+
 
 @pytest.fixture(params=GOLDEN, ids=str)
 def expected(
@@ -57,7 +62,7 @@ def expected(
     """What a golden run is known to be; a copy of it is the working directory."""
     shutil.copytree(HERE / request.param, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    return json.loads(Path("expected.json").read_bytes())
+    return json.loads(Path("expected.json").read_bytes()) | {"name": str(request.param)}
 
 
 def read() -> list[Event]:
@@ -162,6 +167,12 @@ def test_every_golden_tape_is_exported(expected: dict[str, Any]) -> None:
 def test_every_golden_tape_verifies(expected: dict[str, Any]) -> None:
     before = TAPE.read_bytes()
     found = verify_tape(TAPE)
+    if expected["name"] in CORRECTED:
+        assert found.verdict is Verdict.CODE, found.what
+        assert found.difference is not None
+        assert found.difference.tape is not None
+        assert found.difference.tape.seq == CORRECTED[expected["name"]]
+        return
     assert found.difference is None, found.what
     assert (found.events, found.records) == (expected["events"], expected["records"])
     assert found.digest == expected["digest"]

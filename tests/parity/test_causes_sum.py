@@ -4,6 +4,7 @@ planted."""
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import replace
 
 import msgspec
@@ -11,13 +12,14 @@ import pytest
 
 from onetape.domain.instrument import make_equity
 from onetape.domain.market import Bar, Quality
-from onetape.domain.numbers import to_minor
+from onetape.domain.numbers import E8, to_minor
 from onetape.domain.orders import Side
 from onetape.domain.venue import OperatorAction, OperatorCommand
 from onetape.execution.simulated.fees import BpsFees
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.execution.simulated.terms import VenueTerms
+from onetape.marketdata.timeline import build_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.parity.causes import Cause
 from onetape.runtime.parity.comparison import Comparison, compare_paths
@@ -26,11 +28,12 @@ from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.runtime.sessions.realtime import RealtimeIdentity, RealtimePolicy, RealtimeSession
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param
-from tests.parity.test_realtime import SESSION, list_specs, slice_bars
+from tests.parity.test_realtime import SESSION, give_actions, list_specs, slice_bars
+from tests.support.actions import SPLIT, add_random_actions, make_action
 from tests.support.random_strategies import World, make_random_terms, make_world
 from tests.support.runs import make_walks
 from tests.support.session_runs import make_terms
-from tests.support.timelines import MINUTE
+from tests.support.timelines import MINUTE, T0, flat, make_columns
 
 AAPL = make_equity("AAPL.XNAS")
 TIMELINE = make_walks((AAPL,), 120, seed=5, timeframe="1m", length_ns=MINUTE)
@@ -65,11 +68,14 @@ def run(
     )  # fmt: skip
     session.start(int(world.timeline.columns["ts_open"].min()))
     slices = list(slice_bars(world.timeline))
+    actions = deque(world.timeline.actions)
     for number, bars in enumerate(slices):
         if number == paused_from and session.now + 1 < bars[0].ts_known:
             session.take(OperatorCommand(OperatorAction.PAUSE, "", "planted"), session.now + 1)
+        give_actions(session, actions, bars[0].ts_known)
         quality = Quality.LATE.value if number == flag else 0
         session.take_rows([msgspec.structs.replace(each, quality=quality) for each in bars])
+    give_actions(session, actions)
     session.stop("over", session.now + 1)
     return paths, {each.name: session.equity(each.name) for each in specs}
 
@@ -94,6 +100,49 @@ def test_causes_sum_to_the_difference_of_the_books(seed: int) -> None:
     same = compare_paths(ours, ours, world.timeline.instruments)
     assert not same.differences
     assert not same.partings
+
+
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_causes_sum_over_corporate_actions(seed: int, others: bool) -> None:
+    """Which met positions that are others; what is not paid yet counts, as in the equity."""
+    world = add_random_actions(make_world(seed), others=others)
+    chance = random.Random(f"other {seed}")
+    other = replace(world, terms=make_random_terms(chance, world.timeline, seed))
+    ours, equities = run(world, list_specs(world))
+    theirs, other_equities = run(other, list_specs(world))
+    found = compare_paths(ours, theirs, world.timeline.instruments)
+    for each in found.strategies:
+        parts = [one.amount for one in found.differences if one.strategy == each.strategy]
+        assert sum(parts) == equities[each.strategy] - other_equities[each.strategy]
+        assert each.session_result == equities[each.strategy] - CAPITAL
+    same = compare_paths(ours, ours, world.timeline.instruments)
+    assert not same.differences
+
+
+def test_order_missed_before_a_split_is_worth_what_it_would_have_become() -> None:
+    """Ten shares at 100, two for one, 60 at the end: 200 were missed, and the split adds none."""
+    share = make_equity("AAPL.XNAS")
+    columns = make_columns(flat(100, 100, 100, 50, 60))
+    split = make_action(SPLIT, T0 + 3 * MINUTE, 2.0, instrument=share.id)
+    timeline = build_timeline([(share, columns)], source="t", timeframe="1m", actions=[split])
+    sides = [
+        run(
+            World(0, timeline, make_terms(timeline), limits),
+            [StrategySpec(name="s0", strategy=BuysTen(), capital=CAPITAL)],
+        )
+        for limits in (RiskLimits(max_order_quantity=1), RiskLimits())
+    ]
+    found = compare_paths(sides[0][0], sides[1][0], timeline.instruments)
+    assert [(each.cause, each.amount) for each in found.differences] == [(Cause.RISK, -200 * E8)]
+
+
+class BuysTen(Strategy):
+    """At the first bar."""
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        if len(ctx.history(bar.instrument, 9)) == 1:
+            ctx.buy(bar.instrument, 10)
 
 
 def plant(

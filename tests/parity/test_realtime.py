@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -10,8 +11,8 @@ import pytest
 
 from onetape.domain.events import KillSwitchSet, SessionStarted
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS
-from onetape.domain.numbers import to_minor
+from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, CorporateAction
+from onetape.domain.numbers import INT64_MAX, to_minor
 from onetape.domain.venue import BarClosed
 from onetape.features.drift import DriftSettings
 from onetape.marketdata.timeline import Timeline
@@ -28,6 +29,7 @@ from onetape.tape.block import decode_record
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from tests.parity.test_snapshots import choose_strategies
+from tests.support.actions import add_random_actions
 from tests.support.random_strategies import World, make_world
 
 SEEDS = range(80)
@@ -96,14 +98,26 @@ def run_realtime(
     columns = world.timeline.columns
     session.start(int(columns["ts_open"].min()))
     states: list[bytes] = []
+    actions = deque(world.timeline.actions)
     for bars in slice_bars(world.timeline):
+        give_actions(session, actions, bars[0].ts_known)
         if chance is not None and chance.random() < 0.5:  # the clock runs between two bars
             due = session.next_due
             session.advance(min(due, bars[0].ts_known - 1))
         session.take_rows(bars)
         states.append(encode_realtime(session.save()))
+    give_actions(session, actions)
     session.pipeline.stop("end of data", int(columns["ts_known"][-1]))
     return records_of(tape), states
+
+
+def give_actions(
+    session: RealtimeSession, actions: deque[CorporateAction], until: int = INT64_MAX
+) -> None:
+    """The corporate actions up to the time `until`, each at its own."""
+    while actions and actions[0].ts_known <= until:
+        session.take(actions[0], actions[0].ts_known)
+        actions.popleft()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -153,6 +167,38 @@ def _final(world: World, records: Sequence[bytes]) -> RealtimeSession:
         give(session, each)
     session.pipeline.stop("end of data", stopped.ts)
     return session
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_corporate_actions_are_inputs_and_do_what_they_do_in_a_backtest(others: bool) -> None:
+    """The same records as a backtest's, the same again from the tape, and from any state on."""
+    met = adjusted = 0
+    for seed in SEEDS[:30]:
+        world = add_random_actions(make_world(seed), others=others)
+        records, states = run_realtime(world, random.Random(seed))
+        assert without_bars(records) == run_backtest(world), seed
+        tape = MemoryTape()
+        session = open_realtime(world, tape)
+        inputs = list(read_inputs(records))
+        for each in inputs[:-2]:
+            give(session, each)
+        session.pipeline.stop("end of data", inputs[-2].ts)
+        assert records_of(tape) == records, seed
+        at = random.Random(seed).randrange(len(states))
+        again = open_realtime(world, MemoryTape())
+        again.restore(decode_realtime(states[at]))
+        assert encode_realtime(again.save()) == states[at]
+        behind = again.now
+        for each in inputs[:-2]:
+            is_later = each.ts > behind or (each.ts == behind and not each.rows)
+            if is_later and each.given not in again.actions:
+                give(again, each)
+        again.pipeline.stop("end of data", inputs[-2].ts)
+        assert encode_realtime(again.save()) == encode_realtime(session.save()), seed
+        met += len(session.actions)
+        adjusted += sum(b"position.adjusted" in each for each in records)
+    assert met > 60
+    assert adjusted > 10
 
 
 def test_drift_is_told_as_in_a_backtest() -> None:

@@ -24,8 +24,7 @@ from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.live_inputs import give, read_inputs
-from onetape.runtime.sessions.live_timeline import build_rows
-from onetape.runtime.sessions.live_timeline import read_rows as read_tape_rows
+from onetape.runtime.sessions.live_timeline import build_rows, read_happenings
 from onetape.runtime.sessions.realtime import (
     RealtimeIdentity,
     RealtimePolicy,
@@ -211,13 +210,12 @@ def test_tape_gives_the_timeline_back(world: int) -> None:
     for seed in SEEDS:
         one = World(world, seed)
         records, _ = one.run()
-        timeline = build_rows(
-            one.timeline.instruments, read_tape_rows(records), one.timeline.timeframe, "test"
-        )
+        heard = [each for each in read_happenings(records) if isinstance(each, TickHeard)]
+        timeline = build_rows(one.timeline.instruments, heard, one.timeline.timeframe, "test")
         assert timeline.kind == one.timeline.kind
         for name, column in one.timeline.columns.items():
             assert timeline.columns[name].tolist() == column.tolist(), name
-        marks = [each.close for each in read_rows(timeline.instruments, read_tape_rows(records))]
+        marks = [each.close for each in read_rows(timeline.instruments, heard)]
         assert marks == one.timeline.columns["close"].tolist()
 
 

@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
                 self._apply(each)
         lots = {BTC.id: sum(each.positions[BTC.id].lots for each in self.books.values())}
         cash = {"USDT": sum(each.cash for each in self.books.values())}
-        compare(look, lots, cash, self.reports, POLICY)
+        compare(look, lots, cash, self.reports, POLICY, 0)
 
     @rule()
     def save_and_restore(self) -> None:

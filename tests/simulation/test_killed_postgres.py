@@ -226,7 +226,7 @@ def test_session_that_is_killed_at_its_writes_goes_on_to_the_same_bytes(
 
 def test_session_whose_server_can_not_be_reached_is_try_again(folder: Path) -> None:
     from onetape.runtime.config import SessionConfig
-    from onetape.runtime.sessions.backtest import run_backtest
+    from onetape.runtime.sessions.backtest_run import run_backtest
 
     settings = json.loads((folder / "busy.json").read_text())
     settings["output"]["tape"] = "postgresql://nobody@127.0.0.1:1/tapes"

@@ -12,7 +12,7 @@ from typing import Any
 
 from onetape.research.artifacts import write_artifacts
 from onetape.runtime.config import SessionConfig
-from onetape.runtime.sessions.backtest import BacktestResult, run_backtest
+from onetape.runtime.sessions.backtest_run import BacktestResult, run_backtest
 from onetape.runtime.sessions.resume import resume_backtest
 from onetape.tape import store
 from onetape.tape.opening import open_tape, tape_path

@@ -112,7 +112,7 @@ class LiveProcess:
                 now = ask_session(self.run_dir, {"action": "status"})
             except (OnetapeError, ValueError):
                 now = {}
-            if now.get("bars", 0) >= bars and not now["paused"]:
+            if now.get("state") == "running" and now["bars"] >= bars and not now["paused"]:
                 return now
             time.sleep(0.02)
         raise AssertionError(f"{bars} bars have not come: {now}")

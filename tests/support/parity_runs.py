@@ -113,7 +113,8 @@ def make_live_run(
                 ticks = compute_ticks(slices[HISTORY + number + 1][0].open, AAPL.tick_float, 0)
                 session.take(reality(orders, command, ticks), session.now + 1_000_000_000)
         for given in (inputs or {}).get(number, ()):
-            session.take(given, session.now + 1)
+            ts = session.now + 1
+            session.take(given, ts)
     if ends:
         session.take(OperatorCommand(OperatorAction.STOP, "", ""), session.now + 1)
         session.stop("stopped by an operator", session.now + 1)

@@ -65,15 +65,17 @@ from onetape.portfolio.performance_summary import (
 )
 from onetape.portfolio.round_trips import pair_round_trips
 from onetape.risk.limits import RiskLimits
-from onetape.runtime.compiled.host import CompiledHost, GivenUp
+from onetape.runtime.compiled.host import CompiledHost
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
-from onetape.runtime.set_outcome import SetOutcome
+from onetape.runtime.sessions.python_host import CompiledFirst, PythonHost
+from onetape.runtime.set_outcome import GivenUp, SetOutcome
 from onetape.strategy.declaration import Param
 from onetape.strategy.sdk import Strategy
 from onetape.tape.block import decode_record, split_records
 from onetape.tape.reader import MemoryTapeReader
-from onetape.tape.store import MemoryTape, RepeatedTape
+from onetape.tape.repeated import RepeatedTape
+from onetape.tape.store import MemoryTape
 from onetape.telemetry.run_projection import project_run
 from tests.support.random_strategies import COARSE, COIN, SHARE, make_random_prints
 from tests.support.session_runs import make_terms
@@ -497,7 +499,7 @@ def _record(
     session = open_session(world, mine, tape)
     controls = [(ts, KillSwitchSet(active, "control")) for ts, active in world.controls]
     try:
-        state = host.record(mine, tape, session.header())
+        state = host.record(mine, lambda: RepeatedTape(tape), session.header())
         is_carried = True
     except GivenUp:
         again = RepeatedTape(tape)
@@ -506,10 +508,20 @@ def _record(
         again.check_over()
         state = {name: getattr(mine, name) for name in mine.declared_state}
         is_carried = False
+    first = CompiledFirst(host.run, lambda: _python_host(world, mine, controls))
     return Told(
-        read_told(tape), read_records(tape), host.run(params), as_declared(strategy, state),
+        read_told(tape), read_records(tape), first.run(params), as_declared(strategy, state),
         is_carried,
     )  # fmt: skip
+
+
+def _python_host(
+    world: World, strategy: Strategy, controls: Sequence[tuple[int, KillSwitchSet]]
+) -> PythonHost:
+    """The Python host of a sweep."""
+    return PythonHost(
+        world.timeline, world.spec(strategy), world.terms, world.plan.limits, None, controls
+    )
 
 
 def told_fills(events: Sequence[tuple[int, Payload]]) -> list[OrderFilled]:

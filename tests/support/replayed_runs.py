@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from onetape.control.cli import app
 from onetape.runtime.config import SessionConfig
-from onetape.runtime.sessions.backtest import run_backtest
+from onetape.runtime.sessions.backtest_run import run_backtest
 from tests.support.cli_data import make_rows, write_csv
 from tests.support.killed_runs import STRATEGY
 

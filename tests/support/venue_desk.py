@@ -150,7 +150,7 @@ class VenueDesk:
                 self.apply([each])
         held = {self.instrument.id: self.ledger.positions[self.instrument.id].lots}
         money = {self.ledger.currency: self.ledger.cash}
-        return found + compare(snapshot, held, money, self.reports, self.policy)
+        return found + compare(snapshot, held, money, self.reports, self.policy, NOW)
 
 
 def tell(outcomes: Iterable[Outcome]) -> str:

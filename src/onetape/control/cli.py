@@ -9,7 +9,7 @@ from onetape.control.commands import config, data, features, risk, strategy, tap
 from onetape.control.commands.backtest import backtest
 from onetape.control.commands.live import live, paper
 from onetape.control.commands.lookahead import lookahead
-from onetape.control.commands.operate import flatten, kill, pause, resume, status, stop
+from onetape.control.commands.operate import actions, flatten, kill, pause, resume, status, stop
 from onetape.control.commands.parity import parity
 from onetape.control.commands.replay import replay
 from onetape.control.commands.report import report
@@ -38,6 +38,7 @@ app.command()(stop)
 app.command()(pause)
 app.command()(resume)
 app.command()(flatten)
+app.command()(actions)
 app.command()(kill)
 app.command()(sweep)
 app.command()(lookahead)

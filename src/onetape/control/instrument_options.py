@@ -134,7 +134,10 @@ class InstrumentOptions:
                     remedy=f"it is for --kind {' and '.join(each.value for each in kinds)}",
                 )
             if is_needed and kind in kinds and not value:
-                raise ConfigError(f"{instrument_id} of kind {kind.value} needs {name}")
+                raise ConfigError(
+                    f"{instrument_id} of kind {kind.value} needs {name}",
+                    remedy="add it to onetape data import; other commands know no contracts",
+                )
         if bool(given.initial_margin) != bool(given.maintenance_margin):
             raise ConfigError(f"{instrument_id} has one of two margins",
                               remedy="give --initial-margin and --maintenance-margin")  # fmt: skip

@@ -64,6 +64,11 @@ def describe_speed(measured: Measurements) -> str:
     return ", ".join(parts)
 
 
+def describe_host(measured: Measurements) -> str:
+    """Which host ran, and why, in one line."""
+    return ": ".join(filter(None, (measured.host, measured.host_note)))
+
+
 def print_quarantined(quarantined: Sequence[StrategyQuarantined]) -> None:
     """A red panel on stderr that names each strategy that raised."""
     from rich.panel import Panel

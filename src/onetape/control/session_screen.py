@@ -75,10 +75,20 @@ def _list_trouble(now: Mapping[str, Any]) -> list[str]:
         since = f" since {each['since'][:19]}Z" if each["since"] else ""
         lines.append(f"DOWN{since}: {each['part']} {each['name']}: {each['reason']}")
     lines += [f"DIFFERS: {each}" for each in now["differences"]]
+    lines += list_missed(now["actions"])
     if now["to_send"]:
         lines.append(f"WAITING for the venue's rate limit: {now['to_send']:,} commands")
     if now["inbox"]["waiting"] > 100:
         lines.append(f"BEHIND: {now['inbox']['waiting']:,} inputs wait")
+    return lines
+
+
+def list_missed(agenda: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the corporate actions of a session."""
+    lines = [f"MISSED: {each} (it was announced behind its first row, and is not applied)"
+             for each in agenda["missed"]]  # fmt: skip
+    if agenda["problem"]:
+        lines.append(f"ACTIONS can't be read: {agenda['problem']}")
     return lines
 
 

@@ -521,6 +521,11 @@ class CorporateActionKind(Enum):
         return self in (CorporateActionKind.SPLIT, CorporateActionKind.STOCK_DIVIDEND)
 
     @property
+    def is_cash(self) -> bool:
+        """Whether it moves cash alone, and leaves orders as they are."""
+        return self in (CorporateActionKind.CASH_DIVIDEND, CorporateActionKind.DIVIDEND_PAYMENT)
+
+    @property
     def ends(self) -> bool:
         """Whether the instrument is gone behind it."""
         return self in _ENDINGS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 from onetape.domain.events import OrderReport, Payload, VenueCommand
 from onetape.domain.instrument import InstrumentId
@@ -137,6 +138,53 @@ class TapeWriter(Protocol):
 
     def commit(self) -> None:
         """Make everything appended so far durable."""
+        ...
+
+
+class EncodedSteps(NamedTuple):
+    """Engine steps that are records already, in order.
+
+    Attributes:
+        payload: Their bytes, one after the other.
+        ends: Where each ends in `payload`.
+        first_seqs: The seq of the first event of each.
+        counts: How many events each has; at least one.
+        times: Engine time of each, ns UTC.
+    """
+
+    payload: bytes
+    ends: list[int]
+    first_seqs: list[int]
+    counts: list[int]
+    times: list[int]
+
+    def cut_records(self) -> list[bytes]:
+        """The bytes of each."""
+        return [self.payload[start:end] for start, end in pairwise([0, *self.ends])]
+
+    def behind(self, count: int) -> EncodedSteps:
+        """All but the first `count`."""
+        start = self.ends[count - 1]
+        ends = [each - start for each in self.ends[count:]]
+        return EncodedSteps(
+            self.payload[start:], ends, self.first_seqs[count:], self.counts[count:],
+            self.times[count:],
+        )  # fmt: skip
+
+
+class EncodedTapeWriter(Protocol):
+    """Where the records of a session go that writes them itself, in the bytes of the tape."""
+
+    def append_encoded(self, steps: EncodedSteps) -> None:
+        """Remember steps, in order."""
+        ...
+
+    def commit(self) -> None:
+        """Make everything appended so far durable."""
+        ...
+
+    def check_over(self) -> None:
+        """The session is over: raise where the tape holds more."""
         ...
 
 

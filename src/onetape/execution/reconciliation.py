@@ -19,6 +19,7 @@ and the next one asks for fills from `VenueMemory.ts_horizon` on.
 | open there, closed here                 | counts: a person, and it is to be canceled        |
 | foreign order                           | by policy ignored (once), or a person             |
 | holdings, cash                          | counts: by policy nobody's, or a person           |
+| the same, as a corporate action made it | waited for, see `expected_actions`                |
 
 Strategies share the account. Holdings are compared as the sum over them, with what is below a lot;
 what the account has beyond is unallocated, is found out by the first look, and follows foreign
@@ -45,6 +46,7 @@ from onetape.domain.venue import (
     VenueReport,
     VenueSnapshot,
 )
+from onetape.execution.expected_actions import explain
 from onetape.execution.oms import Order
 from onetape.execution.venue_memory import Suspect
 from onetape.execution.venue_reports import OrderShadow, Outcome, VenueReports
@@ -56,6 +58,7 @@ _RANK = {kind: at for at, kind in enumerate((K.ACCEPTED, K.REPLACED, K.TRIGGERED
 _CHANGING = (OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING)
 _WAITING = (OrderStatus.SUBMITTED, *_CHANGING)
 _NOBODY = InstrumentId("")
+_ROUNDED = "by the venue's rounding of a corporate action: of no strategy"
 
 
 class OnDifference(Enum):
@@ -362,6 +365,7 @@ def compare(
     cash: Mapping[str, int],
     reports: VenueReports,
     policy: ReconciliationPolicy,
+    now: int,
 ) -> list[Discrepancy]:
     """Compare holdings and cash, after everything that `catch_up` of the same look gave is applied.
 
@@ -371,10 +375,11 @@ def compare(
         cash: Minor units of each currency, the sum over the strategies.
         reports: Of this account; its memory goes on.
         policy: What to do about a difference.
+        now: Engine time, ns UTC.
     """
     found = [
-        *_compare_positions(snapshot, lots, reports, policy),
-        *_compare_cash(snapshot, cash, reports, policy),
+        *_compare_positions(snapshot, lots, reports, policy, now),
+        *_compare_cash(snapshot, cash, reports, policy, now),
     ]
     memory = reports.memory
     for key in [name for name, each in memory.suspects.items() if each.look < memory.looks]:
@@ -423,6 +428,7 @@ def _compare_positions(
     lots: Mapping[InstrumentId, int],
     reports: VenueReports,
     policy: ReconciliationPolicy,
+    now: int,
 ) -> Iterator[Discrepancy]:
     memory = reports.memory
     held = {each.instrument: each for each in snapshot.positions}
@@ -438,7 +444,15 @@ def _compare_positions(
         if is_first and abs(units) < unit:  # a rest of before
             memory.unallocated_units[identity] = units
             continue
-        if not units:
+        rounding = explain(memory, f"position:{identity}", units, now)
+        if rounding:
+            memory.unallocated_units[identity] = beyond + rounding
+            yield Discrepancy(
+                kind=D.POSITION, instrument=identity, client_order_id="",
+                ours=(ours + beyond) // unit, theirs=at_venue.lots, is_resolved=True,
+                resolution=f"{rounding:+} units (1e-8) {_ROUNDED}",
+            )  # fmt: skip
+        if not units or rounding is not None:
             continue
         found = Discrepancy(
             kind=D.POSITION, instrument=identity, client_order_id="",
@@ -457,6 +471,7 @@ def _compare_cash(
     cash: Mapping[str, int],
     reports: VenueReports,
     policy: ReconciliationPolicy,
+    now: int,
 ) -> Iterator[Discrepancy]:
     memory = reports.memory
     there = {each.currency: each.amount for each in snapshot.balances}
@@ -468,7 +483,15 @@ def _compare_cash(
         if is_first and amount >= 0:  # what the strategies were not given
             memory.unallocated_cash[currency] = amount
             continue
-        if not amount:
+        rounding = explain(memory, f"cash:{currency}", amount, now)
+        if rounding:
+            memory.unallocated_cash[currency] = beyond + rounding
+            yield Discrepancy(
+                kind=D.CASH, instrument=_NOBODY, client_order_id="", ours=ours + beyond,
+                theirs=theirs, is_resolved=True, currency=currency,
+                resolution=f"{rounding:+} minor units {_ROUNDED}",
+            )  # fmt: skip
+        if not amount or rounding is not None:
             continue
         free = policy.cash is OnDifference.UNALLOCATED and beyond + amount >= 0
         found = Discrepancy(

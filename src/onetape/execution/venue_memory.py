@@ -91,6 +91,23 @@ class Suspect(msgspec.Struct):
     blocks: bool = False
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """What a corporate action has booked here, and the venue may book later and otherwise rounded.
+
+    Attributes:
+        key: `position:` and an instrument, or `cash:` and a currency.
+        late: The difference (theirs less ours) while the venue has not booked it: 1e-8 units of a
+            position, minor units of cash.
+        rounding: By how much at the most its booking may differ from ours, either way.
+        ts_until: Until when it is waited for, ns UTC.
+    """
+
+    key: str
+    late: int
+    rounding: int
+    ts_until: int
+
+
 class VenueMemory(msgspec.Struct):
     """Everything that is remembered of one account at one venue.
 
@@ -110,6 +127,7 @@ class VenueMemory(msgspec.Struct):
         ts_clean: When the newest look was that left no difference, by the venue's clock.
         ts_horizon: Fills before it are all known: a report of an older one, of an order that is not
             remembered, is stale.
+        expected: What corporate actions have booked, as far as the venue may not have it yet.
     """
 
     orders: dict[str, OrderTrack] = {}
@@ -124,6 +142,7 @@ class VenueMemory(msgspec.Struct):
     ts_newest: int = 0
     ts_clean: int = 0
     ts_horizon: int = 0
+    expected: list[Expected] = []
 
     @property
     def is_blocked(self) -> bool:

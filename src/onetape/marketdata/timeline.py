@@ -193,6 +193,15 @@ class Timeline:
         hedged.legs = make_legs(self.instruments)
         return hedged
 
+    def with_actions(self, actions: Sequence[CorporateAction]) -> Timeline:
+        """The same rows with these corporate actions, each met at its `ts_known`, in that order."""
+        changed = copy(self)
+        changed.actions = tuple(actions)
+        changed.action_rows = np.searchsorted(
+            self.columns["ts_known"], [each.ts_known for each in actions]
+        ).tolist()
+        return changed
+
     def at_closing_side(self) -> Timeline:
         """The same rows, for a session that marks positions at the side that would close them."""
         marked = copy(self)

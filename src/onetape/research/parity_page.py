@@ -41,6 +41,7 @@ WORDS = {
     Cause.VENUE_RULE: "one side's venue refused it or took it off",
     Cause.RISK: "our risk denied it on one side",
     Cause.DECISION: "one side's strategy alone wanted it",
+    Cause.ACTION: "a corporate action met another position",
 }
 """What each cause is, for people."""
 
@@ -180,7 +181,10 @@ def order_table(comparison: Comparison, instruments: dict[InstrumentId, Instrume
 
 
 def _order_row(each: OrderDifference, instrument: Instrument) -> tuple[str, ...]:
-    path = next(path for path in (each.session, each.backtest) if path is not None)
+    path = each.session or each.backtest
+    if path is None:
+        return (f"{each.strategy} {each.instrument}", each.cause.value, "", "", "",
+                show_minor(each.amount, "+"))  # fmt: skip
     name = path.client_order_id or f"{each.strategy} {path.side.name.lower()}"
     return (
         f"{name} {each.instrument}", each.cause.value, describe_path(each.session, instrument),

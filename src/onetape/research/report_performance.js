@@ -36,6 +36,7 @@ document.addEventListener("DOMContentLoaded", function () {
     ["Event, 99 %", microseconds(found.latency_p99_us)],
     ["Event, longest", microseconds(found.latency_max_us)],
     ["Memory, most", mebibytes(found.memory_peak_mib)],
+    ["Host", known(found.host) ? found.host : "python"],
   ]) {
     const cell = add(figures, "div");
     add(cell, "dt", label);

@@ -127,7 +127,10 @@ def alarms(summary: RunSummary) -> list[Alarm]:
     if not summary.is_complete:
         last = text.minute(summary.projection.ts_last)
         found.append(
-            Alarm("INCOMPLETE", f"the session broke off; figures go to its last event, {last} UTC")
+            Alarm(
+                "INCOMPLETE",
+                f"the session still runs, or broke off; figures go to its last event, {last} UTC",
+            )
         )
     found.extend(
         Alarm(

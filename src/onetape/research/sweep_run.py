@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -28,7 +29,9 @@ from onetape.research.sweep_store import BEST_SETS, SweepStore
 from onetape.research.sweep_trials import SweepTrials, judge_best
 from onetape.research.sweep_worker import SetHost, WorkerSetup
 from onetape.runtime.config import HistoricalClock, SessionConfig, resolved_json
-from onetape.runtime.sessions.backtest import StrategySpec, build_terms
+from onetape.runtime.session_spec import StrategySpec
+from onetape.runtime.sessions.backtest import build_terms
+from onetape.runtime.sessions.python_host import CompiledFirst, PythonHost
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,7 +99,7 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def build_compiled_host(timeline: Timeline, spec: StrategySpec, config: SessionConfig) -> SetHost:
-    """The compiled host.
+    """The compiled host, and the Python host for what it gives up.
 
     Raises:
         NotCompilable: A callback is outside of the compilable subset.
@@ -104,7 +107,9 @@ def build_compiled_host(timeline: Timeline, spec: StrategySpec, config: SessionC
     from onetape.runtime.compiled.host import CompiledHost
 
     terms = build_terms(config.execution, config.seed, timeline)
-    return CompiledHost(timeline, spec, terms, config.risk.limits())
+    limits = config.risk.limits()
+    host = CompiledHost(timeline, spec, terms, limits)
+    return CompiledFirst(host.run, partial(PythonHost, timeline, spec, terms, limits))
 
 
 def run_sweep(

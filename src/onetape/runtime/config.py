@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
-from onetape.domain.market import BOOK
+from onetape.domain.market import BOOK, QUOTES
 from onetape.domain.nearest import did_you_mean
 from onetape.domain.timestamps import has_length
 from onetape.marketdata.loading import TICK_DATA
@@ -416,6 +416,8 @@ class SessionConfig(Section):
     """All that a session is told, besides secrets."""
 
     mode: Literal["backtest", "paper", "live"] = "backtest"
+    host: Literal["auto", "python", "compiled"] = "auto"
+    """What runs a backtest: the same tape either way. `auto`: compiled code where that pays."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     """Seed of everything random in the session."""
     clock: Clock
@@ -481,6 +483,9 @@ class SessionConfig(Section):
         return self
 
     def _check_realtime(self) -> None:
+        if self.host == "compiled":
+            raise RefusedError("is compiled, which runs backtests only", "leave it out",
+                               ("host",))  # fmt: skip
         if isinstance(self.clock, HistoricalClock):
             raise RefusedError("must be live in paper and live", at=("clock", "type"))
         if self.data.source == "catalog":
@@ -491,9 +496,26 @@ class SessionConfig(Section):
                                "use mode: paper", ("execution", "venue"))  # fmt: skip
         self._check_feed(self.data.source, self.data.timeframe)
         for key in (*PINNED_KEYS, "universe"):
-            if getattr(self.data, key) is not None:
+            if key == "corporate_actions":
+                self._check_live_actions()
+            elif getattr(self.data, key) is not None:
                 raise RefusedError("is not carried in paper and live", "leave it out",
                                    ("data", key))  # fmt: skip
+
+    def _check_live_actions(self) -> None:
+        """Announced actions, of what comes in prices as they were paid."""
+        data, at = self.data, ("data", "corporate_actions")
+        if data.corporate_actions is None:
+            return
+        if data.source == "ibkr":
+            raise RefusedError("is not carried with the feed of ibkr, whose history is adjusted "
+                               "for splits", "leave it out, or take another feed", at)  # fmt: skip
+        if data.timeframe.startswith((QUOTES, BOOK)):
+            raise RefusedError(f"is not carried over {data.timeframe}",
+                               "take bars or trades, or leave it out", at)  # fmt: skip
+        if "corporate_actions" in data.versions:
+            raise RefusedError("is read anew in paper and live, at the newest version",
+                               at=("data", "versions", "corporate_actions"))  # fmt: skip
 
     def _check_feed(self, source: str, timeframe: str) -> None:
         """What streams tell: bars of a length, and ticks."""
@@ -557,12 +579,12 @@ def resolved_json(config: SessionConfig) -> str:
 def decision_json(config: SessionConfig) -> str:
     """`resolved_json` of what can change a decision, and nothing else.
 
-    Left out are `output.path`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by its
-    own content hash), `clock.speed` and connections. It loads again, with the defaults in their
+    Left out are `output`, `host`, `data.path`, the files of `PINNED_KEYS` (the data is pinned by
+    its own content hash), `clock.speed` and connections. It loads again, with the defaults in their
     place.
     """
     values = config.model_dump(mode="json", by_alias=True)
-    del values["output"], values["data"]["path"]
+    del values["output"], values["host"], values["data"]["path"]
     for key in PINNED_KEYS:
         del values["data"][key]
     values["clock"].pop("speed", None)

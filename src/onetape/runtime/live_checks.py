@@ -15,8 +15,11 @@ _SIZES = ("max_order_quantity", "max_order_notional", "max_position_quantity", "
 _LOSSES = ("max_daily_loss_pct", "max_drawdown_pct")
 
 
-def check_live(config: SessionConfig, *, is_confirmed: bool) -> None:
+def check_live(config: SessionConfig, *, is_confirmed: bool, is_resumed: bool = False) -> None:
     """Refuse to begin without limits, a verified backtest, or a yes to real money.
+
+    A session that goes on is not asked for its backtest again: it began with one, it must be the
+    same one, and it may hold positions that nobody watches meanwhile.
 
     Raises:
         ConfigError: One of them is missing; it says which.
@@ -30,7 +33,7 @@ def check_live(config: SessionConfig, *, is_confirmed: bool) -> None:
         raise ConfigError("this trades with real money", where="execution.connection.endpoint",
                           remedy="say --confirm, or use endpoint: paper")  # fmt: skip
     live = config.live or LiveConfig()
-    if not live.without_backtest:
+    if not live.without_backtest and not is_resumed:
         find_backtest(config)
 
 

@@ -24,6 +24,7 @@ from onetape.domain.venue import BarClosed
 from onetape.marketdata.live_depth import LiveDepth, LiveDepthState
 from onetape.marketdata.session_rows import BAR_ROW, LiveRows, Row, SliceWindow
 from onetape.marketdata.standing_ticks import TickRow
+from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.trading_day import number_days
 
@@ -36,7 +37,8 @@ class LiveMarketState(msgspec.Struct, frozen=True, kw_only=True):
 
     `bars` or `ticks` are the histories by position of the instrument, oldest first, `rows` the row
     of the newest of each; `day` is the number of the newest day, `start` the row that began it.
-    `depths` are what stands at each instrument, where rows are ticks.
+    `depths` are what stands at each instrument, where rows are ticks. `adjusted` are the marks that
+    corporate actions have made, by position of the instrument.
     """
 
     row: int
@@ -46,6 +48,7 @@ class LiveMarketState(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     ticks: list[list[TickRow]] = []
     depths: list[LiveDepthState] = []
+    adjusted: list[tuple[int, AdjustedMark]] = []
 
 
 class LiveMarket(MarketState):
@@ -73,6 +76,7 @@ class LiveMarket(MarketState):
         self._starts: deque[int] = deque(maxlen=2)
         self._index = index_of(rows.tradable)
         self._ticks = [each.tick_float for each in rows.instruments]
+        self._adjusted = {}
         self.close_ticks = self._closes = SliceWindow[int]()
         self.row = -1
         self._ts_row = 0
@@ -115,6 +119,11 @@ class LiveMarket(MarketState):
             ticks=[[each for each in own if isinstance(each, TickRow)] for own in kept]
             if self._standing else [],
             depths=[each.save() for each in self._standing],
+            adjusted=[
+                (index, each)
+                for index, each in sorted(self._adjusted.items())
+                if each.row == self._newest[index]
+            ],
         )  # fmt: skip
 
     def load(self, state: LiveMarketState) -> None:
@@ -125,6 +134,7 @@ class LiveMarket(MarketState):
             own.extend(rows)
         for standing, saved in zip(self._standing, state.depths, strict=True):
             standing.load(saved)
+        self._adjusted = dict(state.adjusted)
         self._days = (state.day, state.start)
         self._starts.append(state.start)
         self._live.total = state.row + 1
@@ -167,11 +177,23 @@ class LiveMarket(MarketState):
 
     def mark_ticks(self, index: int) -> int:
         """Mark of the instrument at `index`, in ticks; 0 before its first bar."""
+        adjusted = self._find_adjusted(index)
+        if adjusted is not None:
+            return adjusted.ticks
         bar = self._bar(index)
         return math.floor(bar.close / self._ticks[index] + 0.5) if bar is not None else 0
 
+    def _find_adjusted(self, index: int) -> AdjustedMark | None:
+        """The mark that holds since a corporate action, up to the next row; None: there is none."""
+        adjusted = self._adjusted.get(index)
+        is_newest = adjusted is not None and adjusted.row == self.last_row(index)
+        return adjusted if is_newest else None
+
     def close(self, index: int) -> float:
-        """Newest close; NaN before the first bar."""
+        """Newest close, as it came or adjusted by a split since; NaN before the first bar."""
+        adjusted = self._find_adjusted(index)
+        if adjusted is not None:
+            return adjusted.close
         bar = self._bar(index)
         return bar.close if bar is not None else math.nan
 
@@ -242,9 +264,11 @@ class LiveMarket(MarketState):
         raise InvariantBroken("a live market is restored by load")
 
     def adjust(self, action: CorporateAction) -> list[int]:
-        """Corporate actions don't come yet."""
-        raise InvariantBroken(f"{action.kind.value} of {action.instrument} in a live session")
+        """Positions of the instruments whose marks `action` adjusts, until their next row."""
+        changed = adjust_marks(self._live.instruments, action, self._standing_mark)
+        self._adjusted.update(changed)
+        return list(changed)
 
     def mark(self, index: int, price: float) -> None:
-        """Nor do mark prices."""
+        """Mark prices don't come yet."""
         raise InvariantBroken(f"a mark price ({price}) in a live session")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyStuck
 from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined, StrayFilled
-from onetape.domain.market import BarBlock, RowEvent
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import BarBlock, CorporateAction, RowEvent
 from onetape.domain.venue import (
     ConnectionChanged,
     ConnectionPart,
@@ -31,8 +33,8 @@ from onetape.runtime.runner import Runner
 from onetape.runtime.venue_desk import Settle
 
 LiveInput = (
-    ConnectionChanged | KillSwitchSet | OperatorCommand | SessionResumed | VenueReport
-    | VenueSnapshot
+    ConnectionChanged | CorporateAction | KillSwitchSet | OperatorCommand | SessionResumed
+    | VenueReport | VenueSnapshot
 )  # fmt: skip
 """What comes besides rows: each is the first event of a step of its own."""
 
@@ -66,13 +68,15 @@ class LivePipelineState(msgspec.Struct, frozen=True, kw_only=True):
     """What a `LivePipeline` remembers besides what a `Pipeline` does.
 
     `down` are the parts whose connection is gone, `operator_pauses` the strategies that an operator
-    has paused, `flattening` those of them whose positions are to be closed.
+    has paused, `flattening` those of them whose positions are to be closed. `obsolete` are orders
+    from before a corporate action that are to be gone at the venue.
     """
 
     down: list[tuple[str, str]]
     operator_pauses: list[str]
     is_stopping: bool
     flattening: list[str] = []
+    obsolete: list[str] = []
 
 
 class Correspondence(Protocol):
@@ -80,6 +84,10 @@ class Correspondence(Protocol):
 
     def doubt(self) -> None:
         """From now on nothing opens anything, until a look finds the books equal."""
+        ...
+
+    def expect(self, action: CorporateAction) -> AbstractContextManager[None]:
+        """What is booked inside the block the venue may book earlier, later, or rounded."""
         ...
 
     def take_report(self, report: VenueReport, settle: Settle, seq: int) -> None:
@@ -121,6 +129,7 @@ class LivePipeline(Pipeline):
         self._down: set[tuple[str, str]] = set()
         self._operator_pauses: set[str] = set()
         self._flattening: set[str] = set()
+        self._obsolete: list[str] = []
 
     @property
     def down(self) -> list[tuple[str, str]]:
@@ -134,6 +143,7 @@ class LivePipeline(Pipeline):
             operator_pauses=sorted(self._operator_pauses),
             is_stopping=self.is_stopping,
             flattening=sorted(self._flattening),
+            obsolete=list(self._obsolete),
         )
 
     def restore_live(self, state: LivePipelineState) -> None:
@@ -141,6 +151,7 @@ class LivePipeline(Pipeline):
         self._down = set(state.down)
         self._operator_pauses = set(state.operator_pauses)
         self._flattening = set(state.flattening)
+        self._obsolete = list(state.obsolete)
         self.is_stopping = state.is_stopping
 
     # Rows.
@@ -216,6 +227,9 @@ class LivePipeline(Pipeline):
 
     def take(self, given: LiveInput, ts: int) -> None:
         """Process an input that is no row, as a step of its own."""
+        if isinstance(given, CorporateAction):
+            self._apply_at(given, ts)
+            return
         ts = max(ts, self._log.now)
         self._deliver(ts - 1, ts - 1)
         log = self._log
@@ -229,6 +243,7 @@ class LivePipeline(Pipeline):
             case VenueSnapshot():
                 self._correspond().take_snapshot(given, self._settle_as(seq), seq)
                 self._cancel_again(seq)
+                self._obsolete = self._desk.cancel_each(self._obsolete, seq)
                 self._flatten_again(seq)
             case ConnectionChanged():
                 self._connect(given)
@@ -243,6 +258,19 @@ class LivePipeline(Pipeline):
                     self.correspondence.doubt()
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def _apply_at(self, action: CorporateAction, ts: int) -> None:
+        if action.ts_known != ts:
+            raise InvariantBroken(f"a corporate action known at {action.ts_known} comes at {ts}")
+        venue = self.correspondence
+        with venue.expect(action) if venue is not None else nullcontext():
+            self.apply_action(action)
+
+    def _take_off(self, instrument: InstrumentId, reason: str, seq: int) -> None:
+        super()._take_off(instrument, reason, seq)
+        if self.correspondence is not None:  # a real venue is asked, until they are gone
+            found = self._desk.cancel_each(self._desk.open_in(instrument), seq)
+            self._obsolete += [each for each in found if each not in self._obsolete]
 
     def advance(self, ts: int) -> None:
         """Time has come to `ts`: what is due by then is processed."""

@@ -791,6 +791,20 @@ class OrderDesk:
             ):
                 self._command(OrderCancelPending(order.client_order_id), order, cause)
 
+    def open_in(self, instrument: InstrumentId) -> list[str]:
+        """The ids of all open orders in an instrument, oldest first."""
+        names = self._names[instrument]
+        return [each.client_order_id for each in self._oms.open.values()
+                if each.instrument in names]  # fmt: skip
+
+    def cancel_each(self, orders: Iterable[str], cause: int) -> list[str]:
+        """Ask for these to be canceled where that can be asked; returns those that are open."""
+        there = [self._oms.open[each] for each in orders if each in self._oms.open]
+        for order in there:
+            if order.status not in _ENDING:
+                self._command(OrderCancelPending(order.client_order_id), order, cause)
+        return [each.client_order_id for each in there]
+
     def pause(self, strategies: Iterable[str], by: str = BREAKERS) -> None:
         """From now on these strategies may only reduce what they hold; `by` pauses no others."""
         if self._controls is not None:

@@ -257,8 +257,7 @@ class Pipeline:
         reason = _CANCEL_REASONS.get(action.kind)
         if reason is not None:
             text = reason.format(new=action.new_instrument or "cash")
-            for report in self._venue.cancel_all(action.instrument, text):
-                self._settle(report, seq)
+            self._take_off(action.instrument, text, seq)
         for runner in self._active:
             hear = runner.on_corporate_action
             if hear is not None and runner.hears(action.instrument):
@@ -266,6 +265,11 @@ class Pipeline:
                 self._ask(runner)
         self._end_step()
         self._deliver(ts, ts - 1)
+
+    def _take_off(self, instrument: InstrumentId, reason: str, seq: int) -> None:
+        """Take every order of an instrument off."""
+        for report in self._venue.cancel_all(instrument, reason):
+            self._settle(report, seq)
 
     def tell(self, drifted: FeatureDrifted, ts: int) -> None:
         """Put an alert on the tape, as a step of its own behind the newest row; nobody hears it."""

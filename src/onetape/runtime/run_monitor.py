@@ -77,7 +77,8 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     """How fast a run was; see the table above.
 
     `first_row` is where measuring began: more than 0 when the run was resumed, and everything is
-    about the rows from there on. `strategy_ratio` is the share of time spent in callbacks. Memory
+    about the rows from there on. `strategy_ratio` is the share of time spent in callbacks. `host`
+    is what ran, `compiled` (where nothing is sampled) or `python`, and `host_note` says why. Memory
     is NaN where the machine does not tell it.
     """
 
@@ -94,6 +95,8 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: list[CallbackTime]
     memory_peak_mib: float
     points: list[SpeedPoint]
+    host: str = "python"
+    host_note: str = ""
 
 
 class Durations:
@@ -169,19 +172,29 @@ class RunMonitor:
 
         def run(block: BarBlock, first_row: int) -> int:
             if self._first_row < 0:
-                self._begin(first_row)
+                self.begin(first_row)
             sampled = self._sampled_rows
             if sampled < self._at_least or sampled * self._every <= first_row - self._first_row:
                 row = self._sample(run_block, watched, block, first_row)
             else:
                 row = run_block(block, first_row)
-            self._row = row
-            now = perf_counter_ns()
-            if now >= self._next_point:
-                self._note(now)
+            self.reach(row)
             return row
 
         return run
+
+    def begin(self, row: int) -> None:
+        """Measure from now on, in front of `row`."""
+        self._first_row = self._row = row
+        self._begun = perf_counter_ns()
+        self._note(self._begun)
+
+    def reach(self, row: int) -> None:
+        """The run stands in front of `row` now."""
+        self._row = row
+        now = perf_counter_ns()
+        if now >= self._next_point:
+            self._note(now)
 
     def finish(self) -> Measurements | None:
         """What was measured up to here; None when no row has run."""
@@ -213,11 +226,6 @@ class RunMonitor:
             memory_peak_mib=read_peak_memory_mib(),
             points=self._speed_points(),
         )  # fmt: skip
-
-    def _begin(self, row: int) -> None:
-        self._first_row = self._row = row
-        self._begun = perf_counter_ns()
-        self._note(self._begun)
 
     def _note(self, now: int) -> None:
         """A point of the run's course; when there are too many, every other one goes."""

@@ -9,6 +9,10 @@ import numpy.typing as npt
 from onetape.portfolio.performance_summary import PerformanceSummary
 
 
+class GivenUp(Exception):
+    """Compiled code can't run a set to its end; the Python host says what comes of it."""
+
+
 class SetOutcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The figures of one backtest of a sweep; both hosts give the same bits.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.events import OrderReport, OrderSubmitted, StrayFilled
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateAction
 from onetape.domain.orders import OrderStatus, TimeInForce
 from onetape.domain.venue import Discrepancy, VenueOrder, VenueReport, VenueSnapshot
+from onetape.execution.expected_actions import expect_cash, expect_position
 from onetape.execution.oms import Oms
 from onetape.execution.reconciliation import (
     ReconciliationPolicy,
@@ -90,6 +94,22 @@ class VenueDesk:
         """From now on nothing opens anything, until a look finds the books equal."""
         self._desk.pause(self._runners, RECONCILIATION)
 
+    @contextmanager
+    def expect(self, action: CorporateAction) -> Generator[None]:
+        """What is booked inside the block the venue may book earlier, later, or rounded."""
+        memory, identity = self._reports.memory, action.instrument
+        unit = self._reports.lot_units[identity]
+        lots, cash = self._sum_lots(), self._sum_cash()
+        yield
+        after = self._sum_lots()
+        dust = sum(each.get(identity, 0) for each in memory.dust.values())
+        expect_position(
+            memory, action, compute_terms(action, self._reports.instruments[identity]), unit,
+            lots.get(identity, 0) * unit + dust, after.get(identity, 0) * unit + dust,
+        )  # fmt: skip
+        for currency, amount in self._sum_cash().items():
+            expect_cash(memory, action, currency, cash[currency], amount)
+
     def take_report(self, report: VenueReport, settle: Settle, seq: int) -> None:
         """What a report means for the order that it is of; `seq` is that of its event."""
         order = self._oms.open.get(report.client_order_id)
@@ -114,7 +134,7 @@ class VenueDesk:
             else:
                 self._apply(each, settle, cause)
         for each in compare(
-            snapshot, self._sum_lots(), self._sum_cash(), self._reports, self._policy
+            snapshot, self._sum_lots(), self._sum_cash(), self._reports, self._policy, log.now
         ):
             log.emit(each, log.origin, seq)
         memory = self._reports.memory

@@ -50,7 +50,8 @@ from onetape.domain.market import CorporateAction
 from onetape.domain.orders import Intent
 from onetape.domain.timestamps import to_iso
 from onetape.runtime.runner import STEP_CALLBACKS
-from onetape.runtime.sessions.backtest import OnProgress, encode_versions
+from onetape.runtime.sessions.backtest import OnProgress
+from onetape.runtime.sessions.backtest_run import encode_versions
 from onetape.runtime.sessions.recorded import (
     Change,
     InputKind,
@@ -231,7 +232,7 @@ class _Verifier:
         if not rerun.is_whole:
             return Verdict.INCOMPLETE, (
                 f"the tape is incomplete: it ends at {to_iso(rerun.ts)} without session.stopped "
-                f"(killed, or cut off); its {rerun.events:,} events are identical"
+                f"(still running, killed, or cut off); its {rerun.events:,} events are identical"
             )
         restored = f", with {'; '.join(session.restored)}" if session and session.restored else ""
         return Verdict.IDENTICAL, (

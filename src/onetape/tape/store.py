@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
-from itertools import pairwise
-from typing import NamedTuple
 
-from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import Payload
+from onetape.domain.ports import EncodedSteps
 from onetape.tape.audit import Audit
 from onetape.tape.block import GENESIS, Block, digest_at, encode_record, make_block
 from onetape.tape.snapshot import Snapshot, make_snapshot
@@ -17,37 +14,6 @@ from onetape.tape.snapshot import Snapshot, make_snapshot
 BLOCK_EVENTS = 2048
 """Events that fill a block (120 KiB or so). Smaller blocks pay more per write, larger ones keep
 more events in memory and lose more when the process is killed."""
-
-
-class EncodedSteps(NamedTuple):
-    """Engine steps that are records already, in order.
-
-    Attributes:
-        payload: Their bytes, one after the other.
-        ends: Where each ends in `payload`.
-        first_seqs: The seq of the first event of each.
-        counts: How many events each has; at least one.
-        times: Engine time of each, ns UTC.
-    """
-
-    payload: bytes
-    ends: list[int]
-    first_seqs: list[int]
-    counts: list[int]
-    times: list[int]
-
-    def cut_records(self) -> list[bytes]:
-        """The bytes of each."""
-        return [self.payload[start:end] for start, end in pairwise([0, *self.ends])]
-
-    def behind(self, count: int) -> EncodedSteps:
-        """All but the first `count`."""
-        start = self.ends[count - 1]
-        ends = [each - start for each in self.ends[count:]]
-        return EncodedSteps(
-            self.payload[start:], ends, self.first_seqs[count:], self.counts[count:],
-            self.times[count:],
-        )  # fmt: skip
 
 
 class TapeStore(ABC):
@@ -211,74 +177,3 @@ class MemoryTape(TapeStore):
 
     def _store_snapshot(self, snapshot: Snapshot) -> None:
         self.snapshots.append(snapshot)
-
-
-class RepeatedTape:
-    """A tape for a session that runs once more, in another host or with more room.
-
-    The records that the tape holds must come again, the same to the last bit; what is behind them
-    goes on to the tape.
-
-    Args:
-        store: The tape.
-    """
-
-    def __init__(self, store: TapeStore) -> None:
-        self._store = store
-        self._left = store.records_written
-        self._wanted = store.digest if self._left else ""
-        self._found = GENESIS
-
-    def append(
-        self, first_seq: int, ts: int, market_index: int, events: Sequence[tuple[Payload, int, int]]
-    ) -> None:
-        """Compare a step with the tape, or remember it behind the tape's end (see `TapeWriter`).
-
-        Raises:
-            InvariantBroken: What the tape holds has not come again.
-        """
-        if self._left and events:
-            self._compare([encode_record((first_seq, ts, market_index, events))])
-        else:
-            self._store.append(first_seq, ts, market_index, events)
-
-    def append_encoded(self, steps: EncodedSteps) -> None:
-        """The same with steps that are records already."""
-        known = min(self._left, len(steps.ends))
-        if known:
-            self._compare(steps.cut_records()[:known])
-            steps = steps.behind(known)
-        self._store.append_encoded(steps)
-
-    def commit(self) -> None:
-        """Make durable what is new."""
-        if not self._left:
-            self._store.commit()
-
-    def keep(self, rows: int, ts: int, state: bytes) -> None:
-        """Keep a state behind the tape's end (see `SnapshotKeeper`)."""
-        if not self._left:
-            self._store.keep(rows, ts, state)
-
-    def check_over(self) -> None:
-        """Everything that the tape holds has come again.
-
-        Raises:
-            InvariantBroken: Something has not.
-        """
-        if self._left:
-            raise _departs()
-
-    def _compare(self, records: Sequence[bytes]) -> None:
-        for record in records:
-            self._found = sha256(self._found + record).digest()
-        self._left -= len(records)
-        if not self._left and self._found.hex() != self._wanted:
-            raise _departs()
-
-
-def _departs() -> InvariantBroken:
-    return InvariantBroken(
-        "a session that ran once more has departed from its tape",
-        remedy="report it with the configuration; `host: python` runs it without",
-    )

@@ -24,6 +24,7 @@ from onetape.domain.events import (
     OrderReplaceRejected,
     OrderUnknown,
     Payload,
+    PositionAdjusted,
     SessionStarted,
     SessionStopped,
     StrategyQuarantined,
@@ -149,6 +150,8 @@ class SessionNews:
             case Discrepancy():
                 level = Level.WARNING if payload.is_resolved else Level.ERROR
                 return level, "", self._tell_difference(payload)
+            case PositionAdjusted():
+                return Level.INFO, "", self._tell_adjusted(payload)
             case StrategyQuarantined():
                 where = f" ({payload.where})" if payload.where else ""
                 text = f"{payload.strategy} in {payload.callback}: {payload.error}{where}"
@@ -184,6 +187,18 @@ class SessionNews:
             return f"{kind} {instrument.id}: ours {ours}, theirs {theirs}; {found.resolution}"
         of = found.client_order_id or found.instrument or found.currency
         return f"{kind} {of}: {found.resolution}"
+
+    def _tell_adjusted(self, event: PositionAdjusted) -> str:
+        instrument = self._instruments.get(event.instrument)
+        lots = f"{event.lots} lots" if instrument is None else (
+            f"{instrument.lots_to_quantity(event.lots):f}"
+        )  # fmt: skip
+        other = f", {event.received:+} lots of {event.other}" if event.other else ""
+        kind = event.kind.value.replace("_", " ")
+        return (
+            f"{event.strategy}: {kind} of {event.instrument}, {lots} held{other}, "
+            f"{show_minor(event.amount, '+')} cash"
+        )
 
     def _tell_order(self, payload: Payload) -> tuple[Level, str, str] | None:
         match payload:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-import onetape.runtime.sessions.backtest
+import onetape.runtime.sessions.backtest_run
 import onetape.strategy.library.sma_cross
 from onetape.control.cli import app
 from onetape.runtime.config import SessionConfig
@@ -165,7 +165,7 @@ def test_backtest_of_a_missing_configuration_names_it() -> None:
 
 def break_off(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, keep_tape: bool) -> None:
     """Let the session end with `error` after its tape was begun."""
-    complete = onetape.runtime.sessions.backtest.run_backtest
+    complete = onetape.runtime.sessions.backtest_run.run_backtest
 
     def broken(config: SessionConfig, run_dir: Path, *_: object) -> None:
         complete(config, run_dir, None)
@@ -173,7 +173,7 @@ def break_off(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, keep_tap
             (run_dir / "tape.db").unlink()
         raise error
 
-    monkeypatch.setattr(onetape.runtime.sessions.backtest, "run_backtest", broken)
+    monkeypatch.setattr(onetape.runtime.sessions.backtest_run, "run_backtest", broken)
 
 
 def test_backtest_interrupted_keeps_what_it_has_with_exit_code_130(
@@ -327,7 +327,7 @@ def test_report_of_a_run_that_broke_off_says_so(monkeypatch: pytest.MonkeyPatch)
     (run_dir,) = Path("runs").iterdir()
     result = run("report", str(run_dir))
     assert result.exit_code == 0
-    assert result.stdout.startswith("INCOMPLETE: the session broke off")
+    assert result.stdout.startswith("INCOMPLETE: the session still runs, or broke off")
     assert json.loads((run_dir / "metrics.json").read_text())["complete"] is False
 
 

@@ -20,6 +20,7 @@ from onetape.control.options import (
 )
 from onetape.control.progress import live_progress
 from onetape.control.run_output import (
+    describe_host,
     describe_result,
     describe_speed,
     print_quarantined,
@@ -32,7 +33,7 @@ from onetape.research.run_directory import make_run_directory, remove_run_direct
 
 if TYPE_CHECKING:
     from onetape.runtime.config import SessionConfig
-    from onetape.runtime.sessions.backtest import BacktestResult
+    from onetape.runtime.sessions.backtest_run import BacktestResult
 
 
 def backtest(
@@ -84,6 +85,7 @@ def backtest(
         print(f"Bars:   {result.market_events:,} in {result.seconds:.2f} s, loading included")
         if result.measurements is not None:
             print(f"Speed:  {describe_speed(result.measurements)}")
+            print(f"Host:   {describe_host(result.measurements)}")
     if open_report:
         open_in_browser(report)
     if result.quarantined:
@@ -132,7 +134,7 @@ def _interrupted(run_dir: Path) -> typer.Exit:
 def _simulate(config: SessionConfig, *, quiet: bool) -> BacktestResult:
     """Run the session in a directory of its own, which is removed when the input was wrong."""
     from onetape.runtime.config import config_hash
-    from onetape.runtime.sessions.backtest import run_backtest
+    from onetape.runtime.sessions.backtest_run import run_backtest
     from onetape.tape.opening import tape_path
 
     run_dir = make_run_directory(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,13 @@ ResumeOption = Annotated[
     Path | None,
     typer.Option(metavar="RUN_DIR", help="Go on with a session whose process was killed."),
 ]
+GoOnOption = Annotated[
+    bool,
+    typer.Option(
+        "--go-on",
+        help="Go on with the newest session of CONFIG's name if it has not ended; else begin one.",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only the run's directory.")]
 
 
@@ -43,11 +51,12 @@ def paper(
     *,
     set_: SetOption = None,
     resume: ResumeOption = None,
+    go_on: GoOnOption = False,
     quiet: QuietOption = False,
     _debug: DebugOption = False,
 ) -> None:
     """Run strategies on a live feed with the simulated venue. Ctrl-C or `onetape stop` ends it."""
-    _run("paper", config, set_ or [], resume, quiet=quiet)
+    _run("paper", config, set_ or [], resume, goes_on=go_on, quiet=quiet)
 
 
 def live(
@@ -55,6 +64,7 @@ def live(
     *,
     set_: SetOption = None,
     resume: ResumeOption = None,
+    go_on: GoOnOption = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="Yes: trade with real money.")] = False,
     quiet: QuietOption = False,
     _debug: DebugOption = False,
@@ -64,7 +74,7 @@ def live(
     It asks for limits and for a verified backtest of the same strategies, and for --confirm where
     the endpoint is the one for real money.
     """
-    _run("live", config, set_ or [], resume, is_confirmed=confirm, quiet=quiet)
+    _run("live", config, set_ or [], resume, goes_on=go_on, is_confirmed=confirm, quiet=quiet)
 
 
 def _run(
@@ -73,6 +83,7 @@ def _run(
     overrides: Sequence[str],
     resume: Path | None,
     *,
+    goes_on: bool,
     is_confirmed: bool = False,
     quiet: bool,
 ) -> None:
@@ -84,16 +95,20 @@ def _run(
     from onetape.runtime.sessions.tape_choice import remove_empty_tape
     from onetape.tape.opening import tape_path
 
+    if goes_on and resume is None and file is not None:
+        resume = _find_unended(mode, file, overrides)
+        if resume is not None:
+            file, overrides = None, []
     config, run_dir = _prepare(mode, file, overrides, resume)
     try:
         if config.mode == "live":
-            check_live(config, is_confirmed=is_confirmed)
+            check_live(config, is_confirmed=is_confirmed, is_resumed=resume is not None)
         parts = build_parts(config, os.environ)
         if not quiet:
             print(f"session {run_dir}", file=sys.stderr)
         with _screen(quiet=quiet) as (on_status, on_news):
             result = run_live(config, run_dir, parts, on_status, on_news)
-    except OnetapeError:
+    except (OnetapeError, KeyboardInterrupt):
         if resume is None and remove_empty_tape(tape_path(run_dir)):  # it has not begun
             remove_run_directory(run_dir)
         raise
@@ -147,6 +162,37 @@ def _prepare(
     return config, make_run_directory(
         Path(config.output.path), config.name, config_hash(config), datetime.now(UTC)
     )
+
+
+def _find_unended(mode: str, file: Path, overrides: Sequence[str]) -> Path | None:
+    """The newest session of a configuration's name where it has not ended; None: there is none.
+
+    Raises:
+        ConfigError: It began with another configuration, and may hold positions.
+    """
+    from onetape.runtime.config import config_hash
+    from onetape.runtime.sessions.resume import read_config
+    from onetape.tape.opening import open_tape, tape_path
+
+    config = load_session(file, overrides, mode)
+    named = re.compile(rf"\d+T\d+Z-{re.escape(config.name)}-[0-9a-f]{{8}}(-\d+)?")
+    runs = [each for each in sorted(Path(config.output.path).glob("*"))
+            if named.fullmatch(each.name) and tape_path(each).exists()]  # fmt: skip
+    if not runs:
+        return None
+    newest = runs[-1]
+    reader = open_tape(tape_path(newest))
+    try:
+        if reader.is_complete:
+            return None
+    finally:
+        reader.close()
+    if config_hash(read_config(newest)) != config_hash(config):
+        raise ConfigError(
+            f"{newest} has not ended, and began with another configuration", where=str(file),
+            remedy=f"go on with it by onetape {mode} --resume {newest}, and stop it",
+        )  # fmt: skip
+    return newest
 
 
 @contextmanager

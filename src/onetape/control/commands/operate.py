@@ -1,4 +1,4 @@
-"""`onetape status|stop|pause|resume|flatten|kill`: an operator speaks to a running session."""
+"""`onetape status`, `stop`, `pause` and others: an operator speaks to a running session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from onetape.control.boundary import print_error
 from onetape.control.options import DebugOption, JsonOption
-from onetape.control.session_screen import print_status, tell_short
+from onetape.control.session_screen import list_missed, print_status, tell_short
 from onetape.control.terminal import print_json
 from onetape.domain.errors import DataError, OnetapeError
 
@@ -125,6 +125,25 @@ def kill(
     """
     asked = {"action": "unkill" if off else "kill", "reason": reason}
     _command(session, runs, asked, is_all=all_)
+
+
+def actions(
+    session: SessionArgument = None,
+    *,
+    runs: RunsOption = _RUNS,
+    as_json: JsonOption = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Read the corporate actions anew, and show which are ahead of a session."""
+    answer = _ask(session, runs, {"action": "actions"})
+    if as_json:
+        print_json(dict(answer))
+        return
+    for each in answer["ahead"]:
+        print(each)
+    print(f"{len(answer['ahead'])} ahead")
+    for each in list_missed(answer):
+        print(each)
 
 
 def _command(session: str | None, runs: Path, asked: Mapping[str, str], *, is_all: bool) -> None:

@@ -88,7 +88,7 @@ class AlpacaGateway:
                     raise refuse_unknown(each, await self._list_symbols()) from None
                 raise self._explain(refusal) from None
             except Unanswered as failure:
-                raise _unavailable(failure) from None
+                raise self._unavailable(failure) from None
             found.append(to_instrument(each, asset, self._access.equity_lot))
         return tuple(found)
 
@@ -102,7 +102,7 @@ class AlpacaGateway:
         except Refused as refusal:
             raise self._explain(refusal) from None
         except Unanswered as failure:
-            raise _unavailable(failure) from None
+            raise self._unavailable(failure) from None
         if account.trading_blocked or account.account_blocked or account.trade_suspended_by_user:
             raise ConfigError("Alpaca has blocked trading for this account",
                               remedy="look at the account at Alpaca")  # fmt: skip
@@ -172,13 +172,19 @@ class AlpacaGateway:
                 await self._listener.hear_down(f"{KEYS_REFUSED} ({refusal})")
             raise VenueUnavailable(f"Alpaca refuses to tell the account: {refusal}") from None
         except Unanswered as failure:
-            raise _unavailable(failure) from None
+            raise self._unavailable(failure) from None
 
     async def close(self) -> None:
         """Stop listening; orders stay."""
         if self._listener is not None:
             await self._listener.close()
         self._rest.close()
+
+    def _unavailable(self, failure: Unanswered) -> VenueUnavailable:
+        return VenueUnavailable(
+            f"Alpaca can't be reached: {failure}", where=self._access.rest_address,
+            remedy="look at this machine's network, and at Alpaca's status page",
+        )  # fmt: skip
 
     async def _cancel(self, order_id: str) -> bool:
         """Whether Alpaca takes the cancel of a link; False where it says that it has ended."""
@@ -374,7 +380,3 @@ class AlpacaGateway:
 
 def _is_duplicate(refusal: Refused) -> bool:
     return refusal.status == 422 and "client_order_id must be unique" in refusal.message.lower()
-
-
-def _unavailable(failure: Unanswered) -> VenueUnavailable:
-    return VenueUnavailable(f"Alpaca can't be reached: {failure}")

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from onetape.domain.errors import InvariantBroken
+from onetape.domain.ports import EncodedTapeWriter
 from onetape.domain.rule_compiler import Packed
 from onetape.runtime.compiled.event_layout import Layout, Told
 from onetape.runtime.compiled.record_writer import RecordWriter
 from onetape.runtime.compiled.state import LOG_WIDTH
-from onetape.tape.store import RepeatedTape
+from onetape.runtime.set_outcome import GivenUp
 
 STRETCH_ROWS = 1 << 16
 """Rows after which a recorded run comes back at the latest: it may be asked to stop there."""
@@ -28,10 +29,6 @@ OnStretch = Callable[[int], None]
 
 class NoRoom(Exception):
     """More orders, intents or events than there are slots for."""
-
-
-class GivenUp(Exception):
-    """Compiled code can't run a set to its end; the Python host says what comes of it."""
 
 
 class Attempt:
@@ -69,7 +66,7 @@ class Attempt:
             raise GivenUp(f"{type(error).__name__}: {error}") from error
 
     def record(
-        self, layouts: Mapping[int, Layout | Told], tape: RepeatedTape, on_stretch: OnStretch
+        self, layouts: Mapping[int, Layout | Told], tape: EncodedTapeWriter, on_stretch: OnStretch
     ) -> None:
         """Run it from the first to the last row, and write every step to `tape`.
 

@@ -15,7 +15,7 @@ from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
-from onetape.runtime.sessions.backtest import StrategySpec
+from onetape.runtime.session_spec import StrategySpec
 
 _IN_PYTHON = "run it in the Python host"
 

@@ -1,7 +1,7 @@
 """`CompiledHost`: runs sets of one strategy over one timeline, in compiled code.
 
 What a set asks for and compiled code can't give (a strategy that raises, a number beyond int64) is
-run by the Python host instead: it alone says what such a set comes to.
+given up: the Python host alone says what such a set comes to.
 
 Importing this module imports Numba: import it where it is used.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import OrderStatus
+from onetape.domain.ports import EncodedTapeWriter
 from onetape.domain.rule_compiler import Packed
 from onetape.execution.oms import MOVES
 from onetape.execution.simulated.fee_rules import MonthVolume
@@ -40,7 +40,7 @@ from onetape.portfolio.performance_summary import (
 )
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.limits import RiskLimits, build_gates
-from onetape.runtime.compiled.attempt import Attempt, GivenUp, NoRoom
+from onetape.runtime.compiled.attempt import Attempt, NoRoom
 from onetape.runtime.compiled.callbacks import REFUSED, ContextType, PackedContext
 from onetape.runtime.compiled.carried import check_carried
 from onetape.runtime.compiled.compiling import compute_code_hash
@@ -56,21 +56,19 @@ from onetape.runtime.compiled.strategy_code import (
     StrategyCode,
     read_strategy,
 )
-from onetape.runtime.sessions.backtest import (
+from onetape.runtime.session_spec import (
     OnProgress,
     Progress,
     SessionIdentity,
     StrategySpec,
     compute_session_id,
 )
-from onetape.runtime.sessions.python_host import PythonHost
-from onetape.runtime.set_outcome import SetOutcome
+from onetape.runtime.set_outcome import GivenUp, SetOutcome
 from onetape.strategy.checks.finding import Finding
 from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
-from onetape.tape.store import RepeatedTape, TapeStore
 
-__all__ = ["CompiledHost", "GivenUp", "NotCompilable"]
+__all__ = ["CompiledHost", "NotCompilable"]
 
 _TRIPS = ("trip_sign", "trip_entered", "trip_exited", "trip_entry_notional",
           "trip_exit_notional", "trip_fees", "trip_ts")  # fmt: skip
@@ -109,7 +107,6 @@ class CompiledHost:
     ) -> None:
         check_carried(timeline, spec, terms, limits)
         identity = identity or SessionIdentity()
-        self._make_python = partial(PythonHost, timeline, spec, terms, limits, identity, controls)
         self._spec = spec
         self._clock = choose_returns_clock(timeline.instruments, timeline.timeframe)
         self._market = Market(timeline, self._clock, limits.trading_day)
@@ -134,11 +131,6 @@ class CompiledHost:
         self._templates: dict[int, Packed] = {}
         self._compile(spec.strategy)
 
-    @cached_property
-    def _python(self) -> PythonHost:
-        """What runs the sets that compiled code can't."""
-        return self._make_python()
-
     @property
     def code(self) -> StrategyCode:
         """The strategy as it is compiled."""
@@ -148,26 +140,19 @@ class CompiledHost:
         """Run one set.
 
         Raises:
+            GivenUp: Compiled code can't run it; the Python host can.
             StrategyError: The strategy refuses the params, or its features raise.
             InvariantBroken: A promise of ours does not hold.
         """
-        try:
-            return self._measure(self._run_through(params).engine)
-        except GivenUp:
-            return self._python.run(params)
-
-    def is_carried(self, params: Mapping[str, Any]) -> bool:
-        """Whether compiled code runs this set to its end; the Python host runs the others."""
-        try:
-            self._run_through(params)
-        except GivenUp:
-            return False
-        return True
+        rows = len(self._timeline)
+        strategy = type(self._spec.strategy)(**params)
+        attempt = self._attempt(strategy, lambda attempt: attempt.advance(rows))
+        return self._measure(attempt.engine)
 
     def record(
         self,
         strategy: Strategy,
-        tape: TapeStore,
+        open_tape: Callable[[], EncodedTapeWriter],
         header: SessionStarted,
         on_progress: OnProgress | None = None,
     ) -> dict[str, Any]:
@@ -175,7 +160,7 @@ class CompiledHost:
 
         Args:
             strategy: An object of the class of this host; it is left as it is.
-            tape: An empty one.
+            open_tape: Gives its tape, from the start; again, when it needs more room.
             header: Its first event.
             on_progress: Told after each stretch.
 
@@ -203,7 +188,7 @@ class CompiledHost:
                     ts = int(ts_known[done - 1])
                     on_progress(Progress(done, len(ts_known), ts, equity))
 
-            attempt.record(layouts, RepeatedTape(tape), tell)
+            attempt.record(layouts, open_tape(), tell)
 
         return self._read_state(strategy, self._attempt(strategy, drive).state)
 
@@ -217,12 +202,6 @@ class CompiledHost:
         return values
 
     # Running.
-
-    def _run_through(self, params: Mapping[str, Any]) -> Attempt:
-        """Run a set, for its figures; raises `GivenUp`."""
-        rows = len(self._timeline)
-        strategy = type(self._spec.strategy)(**params)
-        return self._attempt(strategy, lambda attempt: attempt.advance(rows))
 
     def _attempt(self, strategy: Strategy, drive: Callable[[Attempt], None]) -> Attempt:
         """Have `drive` run a set, with as much room as it needs.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from onetape.domain.checked import NAMES
 from onetape.domain.errors import InvariantBroken
+from onetape.domain.ports import EncodedSteps
 from onetape.domain.rule_compiler import Packed, RecordType, get_fields
 from onetape.runtime.compiled.compiling import compiled, compute_code_hash, entry_point
 from onetape.runtime.compiled.engine import LOG_KINDS, LOG_STEP
@@ -34,7 +35,6 @@ from onetape.runtime.compiled.event_layout import (
     Word,
 )
 from onetape.runtime.compiled.state import LOG_WIDTH
-from onetape.tape.store import EncodedSteps
 
 globals().update(NAMES)
 

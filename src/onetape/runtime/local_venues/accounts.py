@@ -1,4 +1,4 @@
-"""The books of one account at a local exchange: exact integers, changed by fills only."""
+"""The books of one account at a local exchange: exact integers, changed by fills and actions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from onetape.domain.corporate_actions import ActionTerms
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
+from onetape.domain.market import CorporateAction, CorporateActionKind
 from onetape.domain.numbers import E8
 from onetape.domain.orders import Side
 from onetape.execution.simulated.fee_rules import FeeSchedule, MonthVolume, flat_ratio_e8
+from onetape.portfolio.corporate_actions import (
+    compute_cash_in_lieu,
+    compute_payment,
+    compute_split_lots,
+    compute_split_release,
+)
 from onetape.runtime.local_venues.messages import (
     Balance,
     Books,
@@ -88,6 +96,7 @@ class Account:
         balances: By currency, 1e-8 units; what orders hold is in it.
         lots: Signed, by instrument that is no pair.
         costs: What they cost, minor units, by the same.
+        dues: Dividends that are not paid yet, minor units, by instrument and time.
         open: Open orders by number, oldest first.
         orders: All orders by number.
         by_client_id: Number of the newest order of a client's id.
@@ -108,6 +117,7 @@ class Account:
         self.balances = dict(balances)
         self.lots: dict[InstrumentId, int] = {}
         self.costs: dict[InstrumentId, int] = {}
+        self.dues: dict[tuple[InstrumentId, int], int] = {}
         self.open: dict[int, PlacedOrder] = {}
         self.orders: dict[int, PlacedOrder] = {}
         self.by_client_id: dict[str, int] = {}
@@ -203,11 +213,45 @@ class Account:
             opened = lots + signed
             cost = notional * abs(opened) // abs(signed) if opened else 0
             lots = opened
+        self._hold(instrument, lots, cost)
+
+    def _hold(self, instrument: InstrumentId, lots: int, cost: int) -> None:
         if lots:
             self.lots[instrument], self.costs[instrument] = lots, cost
         else:
             self.lots.pop(instrument, None)
             self.costs.pop(instrument, None)
+
+    def adjust(
+        self, action: CorporateAction, instrument: Instrument, terms: ActionTerms, mark: int
+    ) -> None:
+        """What a corporate action makes of the account, by the rules of a session.
+
+        Of a split whole lots are kept, and the fraction is paid at `mark`, the last price in ticks.
+        """
+        identity, currency = instrument.id, instrument.quote_currency
+        kind = action.kind
+        if kind is CorporateActionKind.DIVIDEND_PAYMENT:
+            self._add(currency, self.dues.pop((identity, action.ts_pay), 0))
+            return
+        lots = self.lots.get(identity, 0)
+        if not lots:
+            return
+        if kind.scales:
+            after, left = compute_split_lots(lots, terms.top, terms.bottom)
+            worth = mark * instrument.minor_per_tick_lot
+            self._add(currency, compute_cash_in_lieu(left, terms.top, worth))
+            released = compute_split_release(lots, self.costs[identity], left, terms.top, after)
+            self._hold(identity, after, self.costs[identity] - released)
+            return
+        amount = compute_payment(lots, terms.top, terms.bottom)
+        if kind is CorporateActionKind.CASH_DIVIDEND and action.ts_pay:
+            due = self.dues.get((identity, action.ts_pay), 0)
+            self.dues[identity, action.ts_pay] = due + amount
+            return
+        self._add(currency, amount)
+        if kind is CorporateActionKind.DELISTING:
+            self._hold(identity, 0, 0)
 
     def show(self, ts: int) -> Books:
         """All of it as a value."""

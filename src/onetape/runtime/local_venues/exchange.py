@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import (
     OrderAccepted,
@@ -31,7 +32,7 @@ from onetape.domain.events import (
     VenueCommand,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.market import BarBlock
+from onetape.domain.market import BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import LiquiditySide, Side
@@ -68,6 +69,7 @@ from onetape.runtime.local_venues.messages import (
 )
 from onetape.runtime.local_venues.order_checks import Draft, OrderChecks
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.sessions.schedule import Agenda
 from onetape.runtime.sessions.venue_choice import build_venue, check_fills
 
 _BLOCK_ROWS = 4_096
@@ -98,6 +100,8 @@ class LocalExchange:
         instruments: By the venue's symbol.
         halted: Symbols that don't trade; see `halt`.
         updates: How many things it has said of orders.
+        rows_late: So many rows later than their time are corporate actions carried out; negative:
+            earlier.
         split_fill: Parts (lots) in which a fill is told; None: in one. For storms of small fills.
 
     Raises:
@@ -111,11 +115,17 @@ class LocalExchange:
         rules: ExchangeRules,
         accounts: Mapping[str, Mapping[str, int]],
     ) -> None:
-        if timeline.actions or timeline.steps:
+        if timeline.steps:
             raise ConfigError(
-                "the data has corporate actions or funding, which a local venue does not carry",
+                "the data has funding or halts, which a local venue does not carry",
                 remedy="replay data without them",
             )
+        for each in timeline.actions:
+            if each.new_instrument or is_pair(_find(timeline, each.instrument)):
+                raise ConfigError(
+                    f"the data has a {each.kind.value} of {each.instrument}, which a local venue "
+                    "does not carry", remedy="replay data without it",
+                )  # fmt: skip
         check_fills(timeline, terms)
         self._timeline = timeline
         self._fees = terms.fees
@@ -146,6 +156,12 @@ class LocalExchange:
         self._key: dict[int, str] = {}
         self._changes: dict[str, list[tuple[Changes, Draft]]] = {}
         self._listeners: list[Listener] = []
+        actions = timeline.actions
+        self._actions = Agenda(
+            [each.ts_known for each in actions], timeline.action_rows,
+            lambda at: self._adjust(actions[at]),
+        )  # fmt: skip
+        self.rows_late = 0
         self._block: tuple[int, BarBlock] | None = None
         self._ts_known: list[int] = timeline.columns["ts_known"].tolist()
         self._told_row = -1
@@ -209,6 +225,8 @@ class LocalExchange:
         if row >= len(self._ts_known):
             return False
         ts = self._ts_known[row]
+        while self._actions.next_rows <= row - self.rows_late:
+            self._actions.advance()
         self._deliver(ts)
         self.now = max(self.now, ts)
         if self._venue.active:
@@ -238,8 +256,26 @@ class LocalExchange:
             if row >= len(self._ts_known) or self._ts_known[row] > ts:
                 break
             self.step()
+        while not self.rows_late and self._actions.next_ts(self._market.row + 1) <= ts:
+            self._actions.advance()
         self._deliver(ts)
         self.now = max(self.now, ts)
+
+    def _adjust(self, action: CorporateAction) -> None:
+        """Orders are gone first; then every account and the mark are adjusted."""
+        if not self.rows_late:
+            self._deliver(action.ts_known)
+            self.now = max(self.now, action.ts_known)
+        instrument = self._by_id[action.instrument]
+        if not action.kind.is_cash:
+            for report in self._venue.cancel_all(action.instrument, action.kind.value):
+                self._settle(report)
+        terms, mark = compute_terms(action, instrument), self.mark(action.instrument)
+        for account in self._accounts.values():
+            account.adjust(action, instrument, terms, mark)
+        self._market.adjust(action)
+        if action.kind.ends:
+            self.halted[instrument.symbol] = "it is delisted"
 
     def _block_of(self, row: int) -> tuple[int, BarBlock]:
         if self._block is None or row >= self._block[0] + len(self._block[1]):
@@ -675,6 +711,10 @@ class LocalExchange:
         )  # fmt: skip
         in_base = self._pays_in_base(order)
         return fee, instrument.base_currency if in_base else instrument.quote_currency
+
+
+def _find(timeline: Timeline, identity: InstrumentId) -> Instrument:
+    return next(each for each in timeline.instruments if each.id == identity)
 
 
 def _merge(request: NewOrder, changes: Changes) -> NewOrder:

@@ -16,6 +16,9 @@ two results: nothing is estimated and nothing is left.
 | `venue_rule` | one side's venue refused the order, or took it off at nobody's wish          |
 | `risk`       | our risk denied it on one side: paused, or the books were others             |
 | `decision`   | only one side's strategy wanted it                                           |
+| `action`     | a corporate action met another position                                      |
+
+Lots from before a split are what it has made of them.
 
 Ours; the tables of `tests/unit/runtime/parity` are worked by hand. Amounts are minor units, of the
 session less its backtest: negative is what reality cost.
@@ -29,8 +32,10 @@ from enum import Enum
 
 import msgspec
 
+from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument
+from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.orders import DenialCode
 from onetape.marketdata.session_rows import Row
@@ -49,6 +54,7 @@ class Cause(Enum):
     VENUE_RULE = "venue_rule"
     RISK = "risk"
     DECISION = "decision"
+    ACTION = "action"
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -62,14 +68,32 @@ class Share(msgspec.Struct, frozen=True):
 class InstrumentMarks:
     """The rows of one instrument, as measure of what happened between two fills.
 
+    Args:
+        instrument: Which.
+        bars: The rows of all.
+        actions: The corporate actions of all, in order; what scales the lots of this one counts.
+        newest: The mark at the end, ticks; None: the newest close.
+
     Attributes:
         factor: Minor units of one tick times one lot.
+        newest: The mark at the end, ticks.
 
     Raises:
         InvariantBroken: It has no bar.
     """
 
-    def __init__(self, instrument: Instrument, bars: Sequence[Row]) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        bars: Sequence[Row],
+        actions: Sequence[CorporateAction] = (),
+        newest: int | None = None,
+    ) -> None:
+        self._scalings = [
+            (each.ts_known, compute_terms(each, instrument))
+            for each in actions
+            if each.instrument == instrument.id and each.kind.scales
+        ]
         self.factor = instrument.minor_per_tick_lot
         own = [(row, each) for row, each in enumerate(bars) if each.instrument == instrument.id]
         if not own:
@@ -79,11 +103,15 @@ class InstrumentMarks:
         self._closes = [each.ts_close for _, each in own]
         self._ticks = [compute_ticks(each.close, tick, 0) for _, each in own]
         self._flags = [each.quality for _, each in own]
+        self.newest = self._ticks[-1] if newest is None else newest
 
-    @property
-    def newest(self) -> int:
-        """The mark at the end, ticks."""
-        return self._ticks[-1]
+    def value(self, lots: int, ts: int) -> int:
+        """What lots of the time `ts` (ns UTC) are worth at the end, minor units, rounded down."""
+        worth = lots * self.newest * self.factor
+        for when, terms in self._scalings:
+            if ts < when:
+                worth = worth * terms.top // terms.bottom
+        return worth
 
     def bar_of(self, fill: Fill) -> int:
         """In which bar a fill happened: the one that made it, else the first not closed before."""
@@ -137,12 +165,20 @@ def explain_order(
         if path is None:
             continue
         for each in _cut_from(path.fills, both):
-            gain = each.lots * marks.newest * marks.factor - each.notional
+            gain = marks.value(each.lots, each.fill.ts) - each.notional
             amount = sign * (path.side.value * gain - each.fee)
             add(_name_absence(opposite), each.lots, amount)
         for lots, cash in path.fee_in_lots:
             add(Cause.FEES, abs(lots), sign * (lots * marks.newest * marks.factor + cash))
     return [Share(cause, *found[cause]) for cause in Cause if cause in found]
+
+
+def sum_gains(path: OrderPath, marks: InstrumentMarks) -> int:
+    """What the fills of an order have made by the newest mark, if no action had met them."""
+    worth = marks.newest * marks.factor
+    gains = sum(path.side.value * (each.lots * worth - each.notional) - each.fee
+                for each in path.fills)  # fmt: skip
+    return gains + sum(lots * worth + cash for lots, cash in path.fee_in_lots)
 
 
 def _compare_chunks(

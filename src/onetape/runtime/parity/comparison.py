@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
+from math import nan
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.legs import market_of, markets_among
+from onetape.domain.market import CorporateAction
+from onetape.domain.numbers import INT64_MAX, compute_ticks
 from onetape.domain.orders import Intent, OrderIntent
 from onetape.domain.venue import RowHeard
-from onetape.marketdata.session_rows import read_rows
-from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
+from onetape.marketdata.session_rows import Row, read_rows
+from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks
+from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order, sum_gains
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
 Pair = tuple[OrderPath | None, OrderPath | None]
@@ -88,10 +93,13 @@ def compare_paths(
     by_id = {each.id: each for each in instruments}
     marks: dict[InstrumentId, InstrumentMarks] = {}
     rows = read_rows(instruments, session.bars)
+    adjusted = find_adjusted_marks(markets_among(instruments), rows, session.actions)
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(by_id[instrument], rows)
+            marks[instrument] = InstrumentMarks(
+                by_id[instrument], rows, session.actions, adjusted.get(market_of(instrument))
+            )
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -100,7 +108,8 @@ def compare_paths(
             for (owner, instrument), lots in paths.lots.items()
             if owner == strategy and lots
         )
-        return paths.cash[strategy] - paths.capital[strategy] + held
+        booked = paths.cash[strategy] + paths.receivable[strategy] - paths.capital[strategy]
+        return booked + held
 
     strategies: list[StrategyParity] = []
     partings: list[Parting] = []
@@ -126,6 +135,7 @@ def compare_paths(
                 )
                 for each in shares
             ]  # fmt: skip
+        found += _explain_actions(name, session, backtest, found, marks_of)
         results = worth(session, name), worth(backtest, name)
         residual = results[0] - results[1] - sum(each.amount for each in found)
         if residual:
@@ -142,6 +152,63 @@ def compare_paths(
     return Comparison(
         strategies=tuple(strategies), partings=tuple(partings), differences=tuple(differences)
     )
+
+
+def find_adjusted_marks(
+    instruments: Sequence[Instrument], rows: Sequence[Row], actions: Sequence[CorporateAction]
+) -> dict[InstrumentId, int]:
+    """The marks (ticks) that corporate actions have made since the newest row of an instrument."""
+    own = [[(row, each) for row, each in enumerate(rows) if each.instrument == one.id]
+           for one in instruments]  # fmt: skip
+    adjusted: dict[int, AdjustedMark] = {}
+
+    def mark_at(index: int, ts: int) -> AdjustedMark:
+        before = [(row, each) for row, each in own[index] if each.ts_known < ts]
+        row, close = (before[-1][0], before[-1][1].close) if before else (-1, nan)
+        known = adjusted.get(index)
+        if known is not None and known.row == row:
+            return known
+        ticks = compute_ticks(close, instruments[index].tick_float, 0) if before else 0
+        return AdjustedMark(row, ticks, close)
+
+    for action in actions:
+        ts = action.ts_known
+        adjusted |= adjust_marks(instruments, action, lambda index, ts=ts: mark_at(index, ts))
+    return {
+        instruments[index].id: mark.ticks
+        for index, mark in adjusted.items()
+        if mark == mark_at(index, INT64_MAX)
+    }
+
+
+def _explain_actions(
+    strategy: str,
+    session: SessionPaths,
+    backtest: SessionPaths,
+    found: Sequence[OrderDifference],
+    marks_of: Callable[[InstrumentId], InstrumentMarks],
+) -> Iterator[OrderDifference]:
+    """What corporate actions have made of positions that were others on the two sides.
+
+    That is what they have booked, less what the lots that they scaled are counted for already.
+    """
+    lines = {line: None for each in (session, backtest) for line in each.adjusted}
+    for line in lines:
+        if line[0] != strategy:
+            continue
+        marks, amount = marks_of(line[1]), 0
+        for sign, paths in ((1, session), (-1, backtest)):
+            lots, cash = paths.adjusted.get(line, (0, 0))
+            amount += sign * (lots * marks.newest * marks.factor + cash)
+            own = [each.order for each in _decided(line, paths)]
+            own += [each for each in paths.closings if each.line == line]
+            amount += sign * sum(sum_gains(each, marks) for each in own if each is not None)
+        amount -= sum(each.amount for each in found if each.instrument == line[1])
+        if amount:
+            yield OrderDifference(
+                cause=Cause.ACTION, strategy=strategy, instrument=line[1], lots=0, amount=amount,
+                session=None, backtest=None,
+            )  # fmt: skip
 
 
 def _timeless(rows: Sequence[RowHeard]) -> list[RowHeard]:

@@ -19,11 +19,13 @@ from onetape.domain.events import (
     OrderRejected,
     OrderSubmitted,
     Payload,
+    PositionAdjusted,
     PositionChanged,
     PositionSettled,
     SettlementKind,
 )
 from onetape.domain.instrument import InstrumentId
+from onetape.domain.market import CorporateAction
 from onetape.domain.orders import CancelIntent, Intent, OrderIntent, ReplaceIntent, Side
 from onetape.domain.venue import BarClosed, RowHeard, TickHeard
 
@@ -111,6 +113,9 @@ class SessionPaths:
         capital: What it began with.
         currency: Of both.
         lots: Signed lots that it holds, as its books said last.
+        receivable: Dividends of each strategy that are not paid yet, minor units.
+        actions: Corporate actions, in order.
+        adjusted: What they have done to each position: lots that it got, and minor units.
         events: How many were read.
     """
 
@@ -123,6 +128,9 @@ class SessionPaths:
         self.capital: dict[str, int] = {}
         self.currency: dict[str, str] = {}
         self.lots: dict[Line, int] = {}
+        self.receivable: dict[str, int] = {}
+        self.actions: list[CorporateAction] = []
+        self.adjusted: dict[Line, tuple[int, int]] = {}
         self.events = 0
         self._orders: dict[str, OrderPath] = {}
         self._asked: dict[tuple[str, int], Decision] = {}
@@ -144,6 +152,7 @@ class SessionPaths:
                     self.decisions[strategy] = []
                     self.currency[strategy] = currency
                     self.capital[strategy] = self.cash[strategy] = amount
+                    self.receivable[strategy] = 0
                 case OrderIntent() | CancelIntent() | ReplaceIntent():
                     self._decide(payload, ts)
                 case OrderApproved() | OrderDenied():
@@ -160,6 +169,10 @@ class SessionPaths:
                         filled.ending = filled.ending or "filled"
                 case OrderRejected() | OrderCanceled() | OrderExpired():
                     self._end(payload)
+                case CorporateAction():
+                    self.actions.append(payload)
+                case PositionAdjusted():
+                    self._adjust(payload)
                 case PositionChanged():
                     self._book(payload)
                 case PositionSettled():
@@ -214,6 +227,21 @@ class SessionPaths:
                 path.ended_by_venue = event.reason != "requested"
             case OrderExpired():
                 path.ending = f"expired: {event.reason}"
+
+    def _adjust(self, event: PositionAdjusted) -> None:
+        strategy = event.strategy
+        self.cash[strategy] = event.cash
+        self.receivable[strategy] += event.receivable
+        amount = event.amount + event.receivable
+        for instrument, lots in ((event.instrument, event.lots), (event.other, event.other_lots)):
+            if not instrument:
+                continue
+            line = (strategy, instrument)
+            before = self.adjusted.get(line, (0, 0))
+            got = lots - self.lots.get(line, 0)
+            self.adjusted[line] = before[0] + got, before[1] + amount
+            self.lots[line] = lots
+            amount = 0
 
     def _book(self, books: PositionChanged | PositionSettled) -> None:
         self.cash[books.strategy] = books.cash

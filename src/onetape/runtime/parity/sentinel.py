@@ -17,6 +17,7 @@ from onetape.domain.errors import ConfigError
 from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
+from onetape.domain.market import CorporateAction
 from onetape.domain.venue import (
     ConnectionChanged,
     OperatorAction,
@@ -164,8 +165,8 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
 def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     """The inputs without the venue's, and rows at the time of their close.
 
-    Rows keep their order, and never pass an operator's command. A strategy that did not come back
-    while the venue reported does not come back in the next input.
+    Rows keep their order, and never pass an operator's command or a corporate action. A strategy
+    that did not come back while the venue reported does not come back in the next input.
     """
     timed: list[Input] = []
     part: list[tuple[int, Input]] = []
@@ -175,8 +176,10 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
     def close_part() -> None:
         for wanted, each in sorted(part, key=lambda item: item[0]):
             ts = max(wanted, timed[-1].ts + 1 if timed else 0)
-            rows = tuple(row.known_at(ts) for row in each.rows)
-            timed.append(msgspec.structs.replace(each, ts=ts, rows=rows))
+            rows, given = tuple(row.known_at(ts) for row in each.rows), each.given
+            if isinstance(given, CorporateAction):
+                given = msgspec.structs.replace(given, ts_known=ts)
+            timed.append(msgspec.structs.replace(each, ts=ts, rows=rows, given=given))
         part.clear()
 
     for each in inputs:
@@ -268,6 +271,9 @@ def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionP
     data = recorded.config.data
     markets = markets_among(recorded.header.instruments)
     timeline = build_rows(markets, rows, data.timeframe, data.source)
+    timeline = timeline.with_actions(
+        [each.given for each in inputs if isinstance(each.given, CorporateAction)]
+    )
     session = msgspec.structs.replace(recorded, timeline=timeline).open(paths)
     history = sum(1 for each in rows if each.is_history)
     with recorded.watching():

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from onetape.domain.errors import ConfigError, DataError, TryAgain
+from onetape.domain.errors import ConfigError, DataError, OnetapeError, TryAgain
 from onetape.domain.events import KillSwitchSet
 from onetape.domain.venue import OperatorAction, OperatorCommand
 from onetape.runtime.realtime.shell import RealtimeShell
@@ -34,6 +34,9 @@ _PATH_MAX = 100
 """Longest path of a Unix socket, with room to spare (108 bytes on Linux)."""
 
 _ANSWER_SECONDS = 2.0
+
+_READ_SECONDS = 5.0
+"""How long reading the catalog may take while an operator waits."""
 
 Describe = Callable[[], Mapping[str, Any]]
 """What `status` answers; called in the thread of the core."""
@@ -97,6 +100,8 @@ class ControlSocket:
             return {"error": "a command is one JSON object with an action"}
         if action == "status":
             return self._status()
+        if action == "actions":
+            return self._read_actions()
         if strategy and strategy not in self._shell.session.strategies:
             names = ", ".join(self._shell.session.strategies)
             return {"error": f"there is no strategy {strategy!r} (strategies: {names})"}
@@ -131,6 +136,20 @@ class ControlSocket:
             "pid": os.getpid(),
         }
 
+    def _read_actions(self) -> Mapping[str, Any]:
+        """Have the corporate actions read anew, and tell which are ahead."""
+        done = threading.Event()
+        reading = asyncio.run_coroutine_threadsafe(self._shell.read_actions(done.set), self._loop)
+        try:
+            reading.result(_READ_SECONDS)
+        except OnetapeError as error:
+            return {"error": str(error)}
+        except TimeoutError:
+            return {"error": f"they can't be read within {_READ_SECONDS:g} s"}
+        if not done.wait(_ANSWER_SECONDS):
+            return {"error": "the session does not answer; they wait to be taken"}
+        return self._shell.agenda.describe()
+
     def _status(self) -> Mapping[str, Any]:
         future: Future[Mapping[str, Any]] = Future()
 
@@ -160,10 +179,10 @@ def is_running(run_dir: Path) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_ANSWER_SECONDS)
             connection.connect(path)
-    except (ConnectionRefusedError, FileNotFoundError, ValueError, KeyError, TypeError):
+    except (TimeoutError, BlockingIOError, PermissionError):
+        return True  # it lives, and has no time, or is another user's
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    except OSError:  # it lives, and has no time, or is not ours
-        return True
     return True
 
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from onetape.domain.errors import InvariantBroken, OnetapeError
+from onetape.domain.errors import ConfigError, InvariantBroken, OnetapeError
 from onetape.domain.events import KillSwitchSet
-from onetape.domain.instrument import Instrument
-from onetape.domain.market import QuoteTick, TradeTick
+from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.market import CorporateAction, QuoteTick, TradeTick
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
-from onetape.domain.timestamps import NS_PER_MS, NS_PER_SECOND
+from onetape.domain.timestamps import NS_PER_DAY, NS_PER_MS, NS_PER_SECOND
 from onetape.domain.venue import (
     BarClosed,
     ConnectionChanged,
@@ -35,8 +35,10 @@ from onetape.domain.venue import (
 )
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.outbox import VenueOutbox
+from onetape.marketdata.announced_actions import AnnouncedAction, Announcements
 from onetape.marketdata.feeds.port import Feed, FeedEvent
 from onetape.runtime.live_pipeline import LiveInput
+from onetape.runtime.realtime.action_agenda import ActionAgenda
 from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.dispatch import Dispatcher
 from onetape.runtime.realtime.inbox import Inbox
@@ -48,8 +50,18 @@ from onetape.runtime.run_monitor import Durations
 
 _PARTS = {
     "feed": "feed", "silence": "watch of the feed", "looks": "gateway", "dispatch": "gateway",
+    "actions": "watch of corporate actions",
 }  # fmt: skip
 """What the tasks beside the core are, by their names."""
+
+_SINCE_NS = 10 * NS_PER_DAY
+"""Corporate actions are read from so long before the newest rows on."""
+
+_AHEAD_NS = 3_600 * NS_PER_SECOND
+"""So long before a local day begins they are read anew."""
+
+_ACTIONS_SECONDS = 30.0
+"""Between two looks at the clock for that."""
 
 _BATCH = 256
 """Inputs between two commits, at the most: they become durable together."""
@@ -66,11 +78,19 @@ class RealtimeCore(Protocol):
         session: Its id.
         now: The time of its newest input, or up to which it has advanced.
         outbox: What it has decided.
+        ts_start: When it began.
+        actions: The corporate actions that it has met.
     """
 
     session: str
     now: int
     outbox: VenueOutbox
+    ts_start: int
+    actions: list[CorporateAction]
+
+    def newest_closes(self) -> dict[InstrumentId, int]:
+        """When the newest row of each instrument closed."""
+        ...
 
     @property
     def strategies(self) -> Sequence[str]:
@@ -185,7 +205,14 @@ class Told(NamedTuple):
     on_done: Callable[[], None] | None
 
 
-Item = FeedEvent | VenueReport | VenueSnapshot | Told
+class Announced(NamedTuple):
+    """The corporate actions that are to come, and who is to know when they are waited for."""
+
+    actions: Sequence[AnnouncedAction]
+    on_done: Callable[[], None] | None
+
+
+Item = FeedEvent | VenueReport | VenueSnapshot | Told | Announced
 
 
 class RealtimeShell:
@@ -200,8 +227,12 @@ class RealtimeShell:
         instruments: Of the session.
         timeframe: Of its bars, or which ticks.
         terms: How it behaves.
+        announcements: Where corporate actions are read; None: the session has none.
         watchdog: Who notices a strategy that does not come back; None: nobody.
         on_step: Called after each commit, for who shows what happens.
+
+    Attributes:
+        agenda: The corporate actions that are to come.
     """
 
     def __init__(
@@ -216,6 +247,7 @@ class RealtimeShell:
         terms: ShellTerms,
         watchdog: Watchdog | None = None,
         on_step: Callable[[], None] | None = None,
+        announcements: Announcements | None = None,
     ) -> None:
         self.session = session
         self._tape = tape
@@ -231,6 +263,8 @@ class RealtimeShell:
         self._slices = BarSlices(instruments, terms.grace_ms * NS_PER_MS if len(instruments) > 1
                                  else 0)  # fmt: skip
         self.ticks = TickGate(instruments)
+        self.agenda = ActionAgenda(terms.grace_ms * NS_PER_MS)
+        self._announcements = announcements
         self._order_times = Durations()
         self._input_times = Durations()
         self.dispatcher = (
@@ -259,6 +293,34 @@ class RealtimeShell:
         """
         is_kill = isinstance(command, KillSwitchSet) and command.active
         (self.inbox.put_first if is_kill else self.inbox.put_now)(Told(command, on_done))
+
+    async def find_actions(self) -> Sequence[AnnouncedAction]:
+        """The corporate actions from some days before the newest rows on.
+
+        Raises:
+            OnetapeError: They can't be read; `status` tells why too.
+        """
+        if self._announcements is None:
+            return ()
+        closes = [each for each in self.session.newest_closes().values() if each >= 0]
+        since = min([self._clock.now(), *closes]) - _SINCE_NS
+        try:
+            return await asyncio.to_thread(self._announcements.read, since)
+        except OnetapeError as error:
+            self.agenda.problem = str(error)
+            raise
+
+    async def read_actions(self, on_done: Callable[[], None] | None = None) -> None:
+        """Read them anew; `on_done` is called when they are waited for instead of those of before.
+
+        Raises:
+            OnetapeError: The session has none, or they can't be read: those of before are.
+        """
+        if self._announcements is None:
+            raise ConfigError("the session has no corporate actions",
+                              where="data.corporate_actions",
+                              remedy="say catalog there, and start a new one")  # fmt: skip
+        self.inbox.put_now(Announced(await self.find_actions(), on_done))
 
     def look_soon(self, reason: str) -> None:
         """Ask the venue for its books as soon as possible."""
@@ -315,6 +377,10 @@ class RealtimeShell:
         tasks: list[asyncio.Task[Any]] = [core]
         tasks.append(asyncio.create_task(self._run_feed(), name="feed"))
         tasks.append(asyncio.create_task(self._watch_silence(), name="silence"))
+        if self._announcements is not None:
+            tasks.append(
+                asyncio.create_task(self._watch_actions(self._announcements), name="actions")
+            )
         if self._gateway is not None and self.dispatcher is not None:
             looks = self._run_looks(self._gateway, self.dispatcher)
             tasks.append(asyncio.create_task(looks, name="looks"))
@@ -389,6 +455,17 @@ class RealtimeShell:
                               is_up=not is_silent, reason=what)
         )  # fmt: skip
 
+    async def _watch_actions(self, announcements: Announcements) -> None:
+        """Read the corporate actions anew before a trading day begins."""
+        days = announcements.days_at(self._clock.now() + _AHEAD_NS)
+        while True:
+            await asyncio.sleep(_ACTIONS_SECONDS)
+            today = announcements.days_at(self._clock.now() + _AHEAD_NS)
+            if today != days:
+                days = today
+                with suppress(OnetapeError):  # the agenda tells what was wrong
+                    await self.read_actions()
+
     async def _run_looks(self, gateway: VenueGateway, dispatcher: Dispatcher) -> None:
         """Ask the venue for its books: at the start, when it is unclear, and now and then."""
         self.look_soon("start")
@@ -437,7 +514,7 @@ class RealtimeShell:
             self._run_clock()
             self._commit()
             for _, item in batch:
-                if isinstance(item, Told) and item.on_done is not None:
+                if isinstance(item, Told | Announced) and item.on_done is not None:
                     item.on_done()
             reason = self._why_over()
             if self._on_step is not None:
@@ -468,6 +545,8 @@ class RealtimeShell:
         due = self.session.next_due
         if self._slices.next_due is not None:
             due = min(due, self._slices.next_due)
+        if self.agenda.next_due is not None:
+            due = min(due, self.agenda.next_due)
         if due != INT64_MAX:
             waits.append((due - self._clock.now()) / NS_PER_SECOND)
         if self._stop_by is not None:  # patience is the machine's time, whatever the feed's is
@@ -480,6 +559,7 @@ class RealtimeShell:
 
     def _process(self, item: Item, came: int) -> None:
         with self.watched():
+            self._apply_actions()
             if isinstance(item, BarClosed):
                 self._clock.hear(item.ts_close)
                 for bars in self._slices.add(item, self._clock.now()):
@@ -488,6 +568,8 @@ class RealtimeShell:
                 self._take_ticks((item,))
             elif isinstance(item, Told):
                 self._take(item.command)
+            elif isinstance(item, Announced):
+                self.announce(item.actions)
             elif isinstance(item, tuple):  # of changes of the depth
                 self._take_ticks(item)
             else:
@@ -501,7 +583,29 @@ class RealtimeShell:
         if heard:
             self._take_rows(heard)
 
+    def announce(self, actions: Sequence[AnnouncedAction]) -> None:
+        """These corporate actions are to come, and no others."""
+        session = self.session
+        self.agenda.announce(actions, session.actions, session.newest_closes(), session.ts_start)
+
+    def take_history(self, rows: Sequence[RowHeard]) -> None:
+        """Rows of one slice from before, which the session has not got; what comes before them."""
+        self._apply_actions(rows, now=0)
+        ts = self._next_ts()
+        self.session.take_rows([each.known_at(ts) for each in rows])
+
+    def _apply_actions(self, rows: Sequence[RowHeard] = (), now: int | None = None) -> None:
+        """Corporate actions that are due, each at its own time as far as that has not gone."""
+        now = self._clock.now() if now is None else now
+        while due := self.agenda.take_due(now, rows):
+            for action in due:
+                newest = self.session.actions[-1:]
+                is_behind_one = newest and newest[0].ts_known == self.session.now
+                ts = max(action.ts_event, self.session.now + (not is_behind_one))
+                self.session.take(msgspec.structs.replace(action, ts_known=ts), ts)
+
     def _take_rows(self, rows: Sequence[RowHeard]) -> None:
+        self._apply_actions(rows)
         ts = max(self._next_ts(), *(each.ts_close for each in rows))
         self.session.take_rows([each.known_at(ts) for each in rows])
 
@@ -528,6 +632,7 @@ class RealtimeShell:
         """What time alone makes due: slices that have waited, timers, simulated arrivals."""
         now = self._clock.now()
         with self.watched():
+            self._apply_actions()
             for bars in self._slices.expire(now):
                 self._take_rows(bars)
             if self.session.next_due <= now:

@@ -62,7 +62,8 @@ def take_standing(session: BacktestSession | RecordedInputs, events: int, ts: in
     """The state of `session` now, after so many `events`, at engine time `ts` (ns UTC)."""
     if isinstance(session, RecordedInputs):  # its rows stand on its tape, and are events
         row, desk, pipeline = session.session.save_books()
-        return _stand(events - 1, ts, row, desk, pipeline)
+        actions = len(session.session.actions)
+        return _stand(events - 1, ts, row, desk, pipeline, actions=actions)
     saved = session.save()
     return _stand(events + saved.row, ts, saved.row, saved.desk, saved.pipeline,
                   actions=saved.actions, steps=saved.steps)  # fmt: skip

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +16,6 @@ from onetape.domain.events import (
     CapitalDeposited,
     KillSwitchSet,
     SessionStarted,
-    StrategyQuarantined,
     TransferOrdered,
 )
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
@@ -41,8 +35,6 @@ from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
-from onetape.marketdata.catalog import Catalog
-from onetape.marketdata.loading import check_footings, load_market_data
 from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
@@ -57,12 +49,7 @@ from onetape.runtime.breakers import Breakers
 from onetape.runtime.carrying_costs import CarryingCosts
 from onetape.runtime.config import (
     ExecutionConfig,
-    HistoricalClock,
-    SessionConfig,
     StrategyConfig,
-    config_hash,
-    decision_json,
-    resolved_json,
 )
 from onetape.runtime.config_margin import build_agreement
 from onetape.runtime.contract_desk import ContractDesk
@@ -78,16 +65,19 @@ from onetape.runtime.pacing import Pacer
 from onetape.runtime.pipeline import DayEndTask, Pipeline
 from onetape.runtime.risk_audit import RiskAudit
 from onetape.runtime.risk_controls import RiskControls
-from onetape.runtime.run_files import write_whole
-from onetape.runtime.run_monitor import Measurements, RunMonitor, save_measurements
+from onetape.runtime.run_monitor import RunMonitor
 from onetape.runtime.runner import Runner
+from onetape.runtime.session_spec import (
+    OnProgress,
+    Progress,
+    SessionIdentity,
+    StrategySpec,
+    compute_session_id,
+)
 from onetape.runtime.session_view import SessionView
-from onetape.runtime.sessions import run_features
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
-from onetape.runtime.sessions.run_features import archive_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
-from onetape.runtime.sessions.tape_choice import create_tape
 from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import (
     build_emulator,
@@ -101,7 +91,6 @@ from onetape.runtime.settlement import Settlement
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch
 from onetape.strategy.context import Context
-from onetape.strategy.guard import watching
 from onetape.strategy.registry import load_strategy, strategy_version
 from onetape.strategy.sdk import Strategy
 from onetape.strategy.slice_features import check_slice_features
@@ -118,63 +107,6 @@ SNAPSHOT_ROWS_PER_EVENT = 10
 """Rows that count as much as an event: quiet rows are that much quicker."""
 
 
-class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One strategy of a session: the object, its name, its capital (minor units), its universe.
-
-    `features` stand in for those of the strategy; None: its own.
-    """
-
-    name: str
-    strategy: Strategy
-    capital: int
-    currency: str = "USD"
-    version: str = ""
-    instruments: tuple[InstrumentId, ...] | None = None
-    features: FeatureMap | None = None
-
-
-class SessionIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the header of the tape says about a session besides its inputs.
-
-    `session` is the id of one that runs again; empty: made by `compute_session_id`.
-    """
-
-    session: str = ""
-    config: str = "{}"
-    config_hash: str = ""
-    seed: int = 0
-    mode: str = "backtest"
-    feature_versions: dict[str, dict[str, str]] = {}
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a session is. `equity` is the account's, in minor units."""
-
-    rows_done: int
-    rows_total: int
-    ts: int
-    equity: int
-
-
-OnProgress = Callable[[Progress], None]
-
-
-class BacktestResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a backtest leaves behind. `digest` is the tape's, `seconds` wall time of the run.
-
-    `measurements` are None when nothing had to run any more.
-    """
-
-    run_dir: Path
-    session: str
-    digest: str
-    market_events: int
-    timeline: Timeline
-    quarantined: tuple[StrategyQuarantined, ...]
-    seconds: float
-    measurements: Measurements | None = None
-
-
 def _never() -> bool:
     return False
 
@@ -189,81 +121,6 @@ class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
     keeper: SnapshotKeeper
     events: int = SNAPSHOT_EVENTS
     is_stop_asked: Callable[[], bool] = _never
-
-
-def run_backtest(
-    config: SessionConfig,
-    run_dir: Path,
-    on_progress: OnProgress | None = None,
-    is_stop_asked: Callable[[], bool] = _never,
-) -> BacktestResult:
-    """Run a configured backtest; writes config.json, versions.json and tape.db into `run_dir`.
-
-    Where `output.tape` names a server it is tape.json instead of tape.db. The tape keeps a snapshot
-    every `output.snapshot_events` events, from which `resume_backtest` goes on after a kill. At the
-    end performance.json and performance.js tell what it took.
-
-    Raises:
-        ConfigError: The configuration does not fit the instruments.
-        DataError: The catalog lacks what is asked for.
-        StrategyError: A strategy can't be loaded, or refuses its params.
-        KeyboardInterrupt: `is_stop_asked`, asked after each block of rows, said yes.
-    """
-    begun = time.perf_counter()
-    clock = config.clock
-    if not isinstance(clock, HistoricalClock):
-        raise ConfigError("a backtest needs a historical clock", where="clock.type")
-    specs = [build_spec(each) for each in config.enabled_strategies]
-    catalog = Catalog(Path(config.data.path))
-    timeline = load_market_data(
-        catalog, config.data.instruments, config.data.timeframe, clock.ts_start, clock.ts_end,
-        config.data.versions, config.data.files, config.data.reading,
-    )  # fmt: skip
-    check_footings(timeline, config.data.files)
-    terms = build_terms(config.execution, config.seed, timeline)
-    if terms.has_legs:
-        timeline = timeline.with_legs()
-    if terms.marks_closing_side:
-        timeline = timeline.at_closing_side()
-    archive = {each.name: archive_features(each.strategy) for each in specs}
-    identity = SessionIdentity(
-        config=decision_json(config), config_hash=config_hash(config), seed=config.seed,
-        feature_versions={
-            name: {feature: each.version for feature, each in features.items()}
-            for name, features in archive.items()
-        },
-    )  # fmt: skip
-    write_whole(run_dir / "versions.json", encode_versions(specs))
-    write_whole(run_dir / run_features.FILE, run_features.encode_archive(archive))
-    write_whole(run_dir / "config.json", resolved_json(config).encode())
-    tape = create_tape(run_dir, config.output)
-    try:
-        session = BacktestSession(
-            timeline, specs, terms, config.risk.limits(), tape, identity,
-            config.drift.settings() if config.drift else None,
-        )  # fmt: skip
-        snapshots = Snapshots(
-            keeper=tape, events=config.output.snapshot_events, is_stop_asked=is_stop_asked
-        )
-        monitor = RunMonitor()
-        session.measure(monitor)
-        with watching([type(spec.strategy) for spec in specs]):
-            session.run(on_progress, Pacer(clock.speed), snapshots=snapshots)
-    finally:
-        tape.close()
-    measurements = monitor.finish()
-    if measurements is not None:
-        save_measurements(run_dir, measurements)
-    return BacktestResult(
-        run_dir=run_dir,
-        session=session.session,
-        digest=tape.digest,
-        market_events=len(timeline),
-        timeline=timeline,
-        quarantined=tuple(session.pipeline.quarantined),
-        seconds=time.perf_counter() - begun,
-        measurements=measurements,
-    )
 
 
 def build_spec(config: StrategyConfig) -> StrategySpec:
@@ -351,22 +208,6 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         capabilities=capabilities_of(config.capabilities or config.venue),
         has_legs=has_legs,
         marks_closing_side=config.marks == "closing_side",
-    )
-
-
-def encode_versions(specs: Sequence[StrategySpec]) -> bytes:
-    """What the run was made with, as JSON: code, strategies, interpreter, libraries."""
-    libraries = ("deltalake", "msgspec", "numba", "numpy", "polars")
-    return msgspec.json.format(
-        msgspec.json.encode(
-            {
-                "onetape": onetape.__version__,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "strategies": {spec.name: spec.version for spec in specs},
-                "libraries": {name: metadata.version(name) for name in libraries},
-            }
-        )
     )
 
 
@@ -911,14 +752,6 @@ def _refuse_unmargined(timeline: Timeline) -> None:
                 remedy="say how much, for example {model: fixed, initial_pct: 10, "
                 "maintenance_pct: 5}",
             )
-
-
-def compute_session_id(timeline: Timeline, identity: SessionIdentity) -> str:
-    """16 hex digits of what the session is made of: configuration, seed, instruments and data."""
-    parts = [identity.config_hash, str(identity.seed)]
-    parts += [msgspec.json.encode(each).decode() for each in timeline.instruments]
-    parts += [f"{pin.instrument}:{pin.timeframe}:{pin.content_hash}" for pin in timeline.pins]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def compute_features(

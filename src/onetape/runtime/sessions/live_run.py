@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 import onetape
-from onetape.domain.errors import ConfigError, DataError
+from onetape.domain.errors import ConfigError, DataError, OnetapeError
 from onetape.domain.events import Payload, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
@@ -30,6 +30,7 @@ from onetape.domain.venue import (
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.features.estimator import Estimator
+from onetape.marketdata.announced_actions import AnnouncedAction, Announcements
 from onetape.marketdata.feeds.port import Feed, History
 from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
@@ -43,12 +44,8 @@ from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.sessions import run_features
-from onetape.runtime.sessions.backtest import (
-    StrategySpec,
-    build_spec,
-    build_terms,
-    encode_versions,
-)
+from onetape.runtime.sessions.backtest import StrategySpec, build_spec, build_terms
+from onetape.runtime.sessions.backtest_run import encode_versions
 from onetape.runtime.sessions.live_inputs import give, read_inputs
 from onetape.runtime.sessions.realtime import (
     RealtimeIdentity,
@@ -117,9 +114,10 @@ def run_live(
 ) -> LiveResult:
     """Run a configured paper or live session until it is asked to stop.
 
-    SIGTERM and SIGINT ask it to stop, like an operator. The directory of a session that was killed
-    goes on where its tape ends: what the tape holds behind the newest snapshot runs once more and
-    must come out the same, then the venue is asked what happened meanwhile.
+    SIGTERM and SIGINT ask it to stop, like an operator; while it connects they end it at once. The
+    directory of a session that was killed goes on where its tape ends: what the tape holds behind
+    the newest snapshot runs once more and must come out the same, then the venue is asked what
+    happened meanwhile.
 
     Args:
         config: The configuration.
@@ -130,8 +128,12 @@ def run_live(
 
     Raises:
         OnetapeError: The session can't begin or go on; its tape is sound.
+        KeyboardInterrupt: A signal came before it had begun or gone on.
     """
-    return asyncio.run(drive_live(config, run_dir, parts, on_status, on_news))
+    try:
+        return asyncio.run(drive_live(config, run_dir, parts, on_status, on_news))
+    except asyncio.CancelledError:  # by a signal, before there was a session to stop
+        raise KeyboardInterrupt from None
 
 
 async def drive_live(
@@ -167,12 +169,16 @@ class _Run:
         self._on_news = on_news
         self._news = SessionNews()
         self._is_catching_up = False
+        self._has_begun = False
         self._live = config.live or LiveConfig()
         self._specs = [build_spec(each) for each in config.enabled_strategies]
         self._begun = time.monotonic()
         self._told = 0.0
 
     async def run(self) -> LiveResult:
+        connecting = asyncio.current_task()
+        if connecting is not None:
+            self._on_signals(lambda _: connecting.cancel())
         file = tape_path(self._run_dir)
         durability = Durability.POWER_LOSS if self._live.power_loss else Durability.PROCESS_END
         if remove_empty_tape(file):
@@ -236,8 +242,11 @@ class _Run:
 
     def _check_same(self, header: SessionStarted) -> None:
         if header.config_hash != config_hash(self._config):
-            raise ConfigError("the session began with another configuration",
-                              where=str(self._run_dir))  # fmt: skip
+            raise ConfigError(
+                f"the session began with another configuration: {self._tell_changes(header)}",
+                where=str(self._run_dir / "config.json"),
+                remedy="bring back what it began with, or start a new session",
+            )
         for each in self._specs:
             recorded = header.strategy_versions.get(each.name)
             if recorded != each.version:
@@ -246,6 +255,13 @@ class _Run:
                     f"{recorded}",
                     remedy="bring back the strategy that it began with, or start a new session",
                 )
+
+    def _tell_changes(self, header: SessionStarted) -> str:
+        """The first keys that differ, as `key is NEW and was OLD`."""
+        now = msgspec.json.decode(decision_json(self._config))
+        changes = list(_list_changes(now, msgspec.json.decode(header.config), ""))
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return ", ".join(changes[:3]) + more
 
     async def _go_on(
         self, reader: BlockReader, header: SessionStarted, store: TapeStore
@@ -296,14 +312,16 @@ class _Run:
             shell = RealtimeShell(
                 session, tape, parts.clock, parts.feed, parts.gateway, instruments,
                 config.data.timeframe, terms, watchdog, self._tell_status,
+                self._find_announcements(instruments),
             )  # fmt: skip
             self._shell, self._session = shell, session
             stack.enter_context(ControlSocket(self._run_dir, shell, watchdog, self._describe))
-            self._stop_on_signals(shell)
             if parts.gateway is not None:
                 await parts.gateway.open(instruments, shell.hear_venue)
             await self._begin(session, instruments, begins=begins)
             store.commit()
+            self._has_begun = True
+            self._stop_on_signals(shell)
             reason = await shell.run()
             shell.keep_state()
         return LiveResult(
@@ -329,6 +347,12 @@ class _Run:
         history = await feed.read_history(instruments, self._config.data.timeframe, bars)
         for each in history:
             clock.hear(each.ts_close if isinstance(each, BarClosed) else each.ts_event)
+        actions: Sequence[AnnouncedAction] = ()
+        try:
+            actions = await self._shell.find_actions()
+        except OnetapeError:
+            if begins:
+                raise  # later it goes on with those of before, and tells
         if begins:
             with self._shell.watched():
                 session.start(max(clock.now(), 1))
@@ -345,9 +369,24 @@ class _Run:
                     session.take(report, max(clock.now(), session.now + 1))
         if not begins and not self._has_bars:
             self._shell.ticks.go_on(session.newest_closes())
+        if not begins:  # what was missed comes between the rows that were
+            self._shell.announce(actions)
         for slice_ in self._slice_history(session, instruments, history):
             with self._shell.watched():
-                session.take_rows(slice_)
+                self._shell.take_history(slice_)
+        if begins:
+            self._shell.announce(actions)
+
+    def _find_announcements(self, instruments: Sequence[Instrument]) -> Announcements | None:
+        data = self._config.data
+        if data.corporate_actions is None:
+            return None
+        everything = tuple(each.id for each in instruments)
+        return Announcements(
+            Path(data.corporate_actions), Path(data.path), instruments,
+            {each.name: each.instruments or everything for each in self._specs},
+            is_simulated=self._parts.gateway is None,
+        )  # fmt: skip
 
     @property
     def _has_bars(self) -> bool:
@@ -391,19 +430,18 @@ class _Run:
         found += [self._shell.ticks.take(each) for each in session.clear_depth()]
         missed = self._shell.ticks.find_missed(prints, session.newest_prints())
         found += [(each,) for each in missed]
-        ts = max(self._parts.clock.now(), session.now + 1)
-        known = [
-            tuple(each.known_at(ts + number) for each in rows) for number, rows in enumerate(found)
-        ]
         return [tuple(msgspec.structs.replace(each, is_history=True) for each in rows)
-                for rows in known]  # fmt: skip
+                for rows in found]  # fmt: skip
 
     def _stop_on_signals(self, shell: RealtimeShell) -> None:
+        self._on_signals(
+            lambda which: shell.tell(OperatorCommand(OperatorAction.STOP, "", which.name))
+        )
+
+    def _on_signals(self, act: Callable[[signal.Signals], object]) -> None:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(
-                each, shell.tell, OperatorCommand(OperatorAction.STOP, "", each.name)
-            )
+            loop.add_signal_handler(each, act, each)
 
     # What is told.
 
@@ -419,9 +457,11 @@ class _Run:
             self._config,
             self._news,
             self._shell.figures(),
+            self._shell.agenda,
             run_dir=self._run_dir,
             seconds=time.monotonic() - self._begun,
             dropped=self._shell.dropped,
+            has_begun=self._has_begun,
         )
 
 
@@ -484,6 +524,27 @@ def open_session(
         build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
         policy,
     )  # fmt: skip
+
+
+def _list_changes(now: Any, then: Any, key: str) -> Iterator[str]:
+    """The leaves that differ between two configurations."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        pairs: list[tuple[Any, Any, Any]] = [
+            (name, now.get(name), then.get(name)) for name in {**then, **now}
+        ]
+    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        pairs = [(at, *both) for at, both in enumerate(zip(now, then, strict=True))]
+    else:
+        if now != then:
+            yield f"{key} is {_short(now)} and was {_short(then)}"
+        return
+    for name, one, other in pairs:
+        yield from _list_changes(one, other, f"{key}.{name}" if key else str(name))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _list_features(spec: StrategySpec) -> list[Estimator]:

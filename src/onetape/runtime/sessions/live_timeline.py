@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from onetape.domain.market import (
     TRADE_INT_COLUMNS,
     TRADES,
     BookDelta,
+    CorporateAction,
     QuoteTick,
     TradeTick,
 )
@@ -39,24 +40,24 @@ from onetape.marketdata.tick_timeline import (
 from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.tape.block import decode_record
 
-_ROWS = tuple(str(each.__struct_config__.tag).encode() for each in (BarClosed, TickHeard))
+_TAGS = tuple(
+    str(each.__struct_config__.tag).encode() for each in (BarClosed, TickHeard, CorporateAction)
+)
 
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def read_rows(records: Iterable[bytes]) -> list[RowHeard]:
-    """Every bar or tick among the records of a tape, in order.
+def read_happenings(records: Iterable[bytes]) -> Iterator[RowHeard | CorporateAction]:
+    """Every bar, tick and corporate action among the records of a tape, in order.
 
     Raises:
         DataError: A record can't be read.
     """
-    found: list[RowHeard] = []
     for data in records:
-        if any(each in data for each in _ROWS):
+        if any(each in data for each in _TAGS):
             given = decode_record(data).events[0][0]
-            if isinstance(given, RowHeard):
-                found.append(given)
-    return found
+            if isinstance(given, RowHeard | CorporateAction):
+                yield given
 
 
 def read_timeline(header: SessionStarted, records: Iterable[bytes]) -> Timeline:
@@ -66,12 +67,19 @@ def read_timeline(header: SessionStarted, records: Iterable[bytes]) -> Timeline:
         DataError: There is none, or a record can't be read.
     """
     data = msgspec.json.decode(header.config)["data"]
-    rows = read_rows(records)
+    rows: list[RowHeard] = []
+    actions: list[CorporateAction] = []
+    for each in read_happenings(records):
+        if isinstance(each, CorporateAction):
+            actions.append(each)
+        else:
+            rows.append(each)
     if not rows:
         what = "bar" if has_length(data["timeframe"]) else "tick"
         raise DataError(f"the tape holds no {what} yet", remedy="wait for the first one")
     markets = markets_among(header.instruments)
     timeline = build_rows(markets, rows, data["timeframe"], data["source"])
+    timeline = timeline.with_actions(actions)
     return timeline.with_legs() if are_hedged(header.instruments) else timeline
 
 

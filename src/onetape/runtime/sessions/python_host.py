@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ from onetape.portfolio.performance_summary import (
 from onetape.portfolio.round_trips import pair_round_trips
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
-from onetape.runtime.set_outcome import SetOutcome
+from onetape.runtime.set_outcome import GivenUp, SetOutcome
 from onetape.strategy.guard import watching
 from onetape.strategy.sdk import Strategy
 
@@ -217,3 +218,31 @@ class PythonHost:
             denied=tape.denied,
             quarantined=tape.quarantined,
         )
+
+
+class CompiledFirst:
+    """Runs sets in compiled code, and those that it gives up in the Python host.
+
+    Args:
+        compiled: `CompiledHost.run`.
+        make_python: Makes the Python host, when it is needed.
+    """
+
+    def __init__(
+        self,
+        compiled: Callable[[Mapping[str, Any]], SetOutcome],
+        make_python: Callable[[], PythonHost],
+    ) -> None:
+        self._compiled = compiled
+        self._make_python = make_python
+
+    @cached_property
+    def _python(self) -> PythonHost:
+        return self._make_python()
+
+    def run(self, params: Mapping[str, Any]) -> SetOutcome:
+        """Run one set; raises as both do."""
+        try:
+            return self._compiled(params)
+        except GivenUp:
+            return self._python.run(params)

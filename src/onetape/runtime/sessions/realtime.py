@@ -19,7 +19,7 @@ from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.events import CapitalDeposited, OrderSubmitted, SessionStarted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import index_of, make_legs
-from onetape.domain.market import BookDelta
+from onetape.domain.market import BookDelta, CorporateAction
 from onetape.domain.orders import OrderStatus
 from onetape.domain.ports import TapeWriter
 from onetape.domain.venue import ReportKind, RowHeard, VenueReport
@@ -77,7 +77,8 @@ STATE_VERSION = 1
 class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a realtime session knows between two inputs.
 
-    `venue` is None where it is a real one; `standing` is what stands behind the newest ticks.
+    `venue` is None where it is a real one; `standing` is what stands behind the newest ticks;
+    `actions` are the corporate actions that it has met.
     """
 
     version: int
@@ -94,6 +95,7 @@ class RealtimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     drift: WatchState | None = None
     standing: list[StandingState] = []
     emulator: EmulatorState | None = None
+    actions: list[CorporateAction] = []
 
 
 class RealtimeIdentity(SessionIdentity, frozen=True, kw_only=True):
@@ -144,7 +146,9 @@ class RealtimeSession:
 
     Attributes:
         session: Its id.
+        actions: The corporate actions that it has met, in order.
         now: The time of its newest input, or up to which it has advanced, ns UTC.
+        ts_start: When it began, ns UTC.
 
     Raises:
         ConfigError: Something is asked for that a realtime session does not carry.
@@ -230,8 +234,9 @@ class RealtimeSession:
                  for name, each in self.runners.items()],
                 policy.drift,
             )  # fmt: skip
+        self.actions: list[CorporateAction] = []
         self.now = 0
-        self._ts_start = 0
+        self.ts_start = 0
 
     def _build_watch(self, books: WatchedBooks, account: EquityWatch | None) -> EquityWatch:
         index = index_of(self._rows.tradable)
@@ -284,7 +289,7 @@ class RealtimeSession:
         deposits = [
             CapitalDeposited(each.name, each.currency, each.capital) for each in self._specs
         ]
-        self.now = self._ts_start = ts
+        self.now = self.ts_start = ts
         if self._venue_desk is not None:
             self._venue_desk.doubt()
         self.pipeline.start(self._header(), deposits, ts)
@@ -307,6 +312,8 @@ class RealtimeSession:
         """Any other input, at `ts`, which is later than `now`."""
         self._move_to(ts)
         self.pipeline.take(given, ts)
+        if isinstance(given, CorporateAction):
+            self.actions.append(given)
 
     def advance(self, ts: int) -> None:
         """Process what has come due by `ts`."""
@@ -320,7 +327,9 @@ class RealtimeSession:
         self.pipeline.stop(reason, ts)
 
     def _move_to(self, ts: int) -> None:
-        if ts <= self.now:
+        """Time goes on; behind a corporate action something else may come at its time."""
+        is_behind_action = self.actions and self.actions[-1].ts_known == self.now == ts
+        if ts <= self.now and not is_behind_action:
             raise DataError(f"an input of {ts} comes after {self.now}")
         self.now = ts
 
@@ -348,7 +357,7 @@ class RealtimeSession:
     def look_since(self) -> int:
         """From when on fills may be unknown, ns UTC."""
         since = self._venue_desk.look_since if self._venue_desk is not None else 0
-        return since or self._ts_start
+        return since or self.ts_start
 
     @property
     def strategies(self) -> Sequence[str]:
@@ -441,7 +450,7 @@ class RealtimeSession:
         return RealtimeState(
             version=STATE_VERSION,
             now=self.now,
-            ts_start=self._ts_start,
+            ts_start=self.ts_start,
             log=self._log.save(),
             market=self._market.save(),
             features={name: each.live.save() for name, each in self.runners.items()},
@@ -453,6 +462,7 @@ class RealtimeSession:
             drift=self._drift.save() if self._drift is not None else None,
             standing=self._rows.save(),
             emulator=self._emulator.save() if self._emulator is not None else None,
+            actions=list(self.actions),
         )
 
     def restore(self, state: RealtimeState) -> None:
@@ -468,7 +478,7 @@ class RealtimeSession:
                 f"{STATE_VERSION}",
                 remedy="go on with the onetape that the session ran on",
             )
-        self.now, self._ts_start = state.now, state.ts_start
+        self.now, self.ts_start = state.now, state.ts_start
         self._market.load(state.market)
         self._rows.load(state.standing)
         self._log.restore(state.log)
@@ -483,6 +493,9 @@ class RealtimeSession:
             self._venue_desk.restore(state.memory)
         if self._drift is not None and state.drift is not None:
             self._drift.restore(state.drift)
+        self.actions = list(state.actions)
+        for each in self.actions:
+            self.desk.end(each)
         self.pipeline.restore(state.pipeline)
         self.pipeline.restore_live(state.live)
 

@@ -78,7 +78,7 @@ _CONTROL = str(KillSwitchSet.__struct_config__.tag).encode()
 """Bytes of every record that holds one; reading all records would cost as much as the session."""
 
 _NOT_DECIDING = (
-    "output", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
+    "output", "host", "data.path", *(f"data.{key}" for key in PINNED_KEYS), "clock.speed",
     "data.connection", "execution.connection",
 )  # fmt: skip
 """Keys of config.json that change no decision and are not on the tape."""

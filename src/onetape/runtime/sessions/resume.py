@@ -13,12 +13,8 @@ from onetape.domain.events import StrategyQuarantined
 from onetape.runtime.config import HistoricalClock, SessionConfig
 from onetape.runtime.pacing import Pacer
 from onetape.runtime.run_monitor import RunMonitor, save_measurements
-from onetape.runtime.sessions.backtest import (
-    BacktestResult,
-    OnProgress,
-    Snapshots,
-    run_backtest,
-)
+from onetape.runtime.sessions.backtest import OnProgress, Snapshots
+from onetape.runtime.sessions.backtest_run import BacktestResult, run_backtest
 from onetape.runtime.sessions.recorded import (
     InputKind,
     RecordedSession,

@@ -13,6 +13,7 @@ from onetape.execution.oms import Order
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.live_pipeline import OPERATOR, OUTAGE
 from onetape.runtime.live_runner import LiveRunner
+from onetape.runtime.realtime.action_agenda import ActionAgenda
 from onetape.runtime.realtime.shell import ShellFigures
 from onetape.runtime.risk_controls import BREAKERS
 from onetape.runtime.sessions.realtime import RealtimeSession
@@ -22,7 +23,7 @@ from onetape.telemetry.session_news import SessionNews
 _ORDERS_MAX = 100
 _TROUBLES = 5
 
-_WORDS = {
+PAUSES = {
     OPERATOR: "by an operator",
     OUTAGE: "a connection is down",
     RECONCILIATION: "the venue's books are not known to be ours",
@@ -36,10 +37,12 @@ def describe_session(
     config: SessionConfig,
     news: SessionNews,
     figures: ShellFigures,
+    agenda: ActionAgenda,
     *,
     run_dir: Path,
     seconds: float,
     dropped: int,
+    has_begun: bool = True,
 ) -> dict[str, Any]:
     """The session as one JSON object; amounts in the currency of the capital.
 
@@ -48,14 +51,19 @@ def describe_session(
         config: Its configuration.
         news: What was told of it.
         figures: How its shell does.
+        agenda: The corporate actions that are to come.
         run_dir: Where it runs.
         seconds: How long this process has run it.
         dropped: Rows that were not taken.
+        has_begun: Whether it has begun, or gone on, in this process; else it connects.
     """
     down = session.pipeline.down
     instruments = session.instruments
+    state = "stopping" if session.pipeline.is_stopping else "running"
+    if not has_begun:
+        state = "connecting"
     return {
-        "state": "stopping" if session.pipeline.is_stopping else "running",
+        "state": state,
         "session": session.session,
         "name": config.name,
         "mode": config.mode,
@@ -84,6 +92,7 @@ def describe_session(
         "down": [f"{part} {name}" for part, name in down],
         "outages": [_describe_outage(news, *each) for each in down],
         "differences": session.list_differences(),
+        "actions": agenda.describe(),
         "troubles": [str(each) for each in list(news.troubles)[-_TROUBLES:]],
         "inbox": {
             "taken": figures.inputs, "waiting": figures.waiting, "deepest": figures.deepest,
@@ -103,7 +112,7 @@ def _describe_strategy(
     session: RealtimeSession, runner: LiveRunner, news: SessionNews
 ) -> dict[str, Any]:
     name = runner.name
-    why = [_WORDS.get(each, each) for each in session.desk.pausers(name)]
+    why = [PAUSES.get(each, each) for each in session.desk.pausers(name)]
     if session.desk.is_killed:
         why.insert(0, "kill switch")
     if runner.quarantined:

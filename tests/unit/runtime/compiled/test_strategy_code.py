@@ -18,6 +18,7 @@ from onetape.runtime.compiled.strategy_code import PYTHON_HOST, read_strategy
 from onetape.strategy.context import Context
 from onetape.strategy.registry import load_strategy
 from onetape.strategy.sdk import Strategy, state
+from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import MemoryTape
 from tests.support.compiled_sources import (
     HEADER,
@@ -53,14 +54,12 @@ def make_host(world: World, strategy: type[Strategy]) -> CompiledHost:
 
 def run_state(world: World, strategy: type[Strategy]) -> dict[str, Any]:
     """The final state in the compiled host, which has run the set by itself."""
-    host = make_host(world, strategy)
-    assert host.is_carried({})
-    return record_state(world, host, strategy)
+    return record_state(world, make_host(world, strategy), strategy)
 
 
 def record_state(world: World, host: CompiledHost, strategy: type[Strategy]) -> dict[str, Any]:
     header = open_session(world, strategy(), MemoryTape()).header()
-    return host.record(strategy(), MemoryTape(), header)
+    return host.record(strategy(), lambda: RepeatedTape(MemoryTape()), header)
 
 
 # What is refused from the source.

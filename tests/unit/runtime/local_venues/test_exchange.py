@@ -9,7 +9,7 @@ import pytest
 
 from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.instrument import Instrument, make_equity, make_spot
-from onetape.domain.market import CorporateAction, CorporateActionKind
+from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderType, Side, TimeInForce
 from onetape.execution.simulated.fees import BpsFees, NoFees, PerOrderFees
@@ -28,6 +28,7 @@ from onetape.runtime.local_venues.messages import (
     RefusalCode,
     UpdateKind,
 )
+from tests.support.actions import DELISTING, DIVIDEND, PAYMENT, SPLIT, make_action
 from tests.support.local_venues import (
     ME,
     PAIRS,
@@ -459,15 +460,64 @@ def test_what_a_local_exchange_can_not_keep_exactly_it_refuses_first() -> None:
     twice = [(each, make_columns(flat(1))) for each in (SHARE, make_equity("AAPL.XNAS"))]
     with pytest.raises(ConfigError, match="the same symbol"):
         make_exchange(build_timeline(twice, source="t", timeframe="1m"), SHARES)
-    action = CorporateAction(
-        instrument=SHARE.id, kind=CorporateActionKind.SPLIT, ts_event=T0 + MINUTE,
-        ts_known=T0 + MINUTE, value=2,
-    )  # fmt: skip
-    split = build_timeline(
-        [(SHARE, make_columns(flat(2, 1)))], source="t", timeframe="1m", actions=[action]
+    other = make_equity("NEW.XNAS")
+    both = [(SHARE, make_columns(flat(2, 1))), (other, make_columns(flat(2, 1)))]
+    merger = make_action(
+        CorporateActionKind.MERGER, T0 + MINUTE, 1.0, instrument=SHARE.id, new_instrument=other.id
     )
-    with pytest.raises(ConfigError, match="corporate actions"):
-        make_exchange(split, SHARES)
+    merged = build_timeline(both, source="t", timeframe="1m", actions=[merger])
+    with pytest.raises(ConfigError, match="a merger of AAPL"):
+        make_exchange(merged, SHARES)
     fine = make_spot("X.Y", base="B", quote="Q", tick_size="100", lot_size="0.000000001")
     with pytest.raises(ConfigError, match="finer than 1e-8"):
         make_exchange(make_timeline(flat(1), fine))
+
+
+def test_corporate_actions_adjust_accounts_marks_and_orders() -> None:
+    """11 shares at 700, 5.00 a share, then 7 for 2: 38, and half a share at the last close."""
+    actions = [
+        make_action(DIVIDEND, T0 + 3 * MINUTE, 5.0, instrument=SHARE.id, ts_pay=T0 + 5 * MINUTE),
+        make_action(SPLIT, T0 + 4 * MINUTE, 7.0, 2.0, instrument=SHARE.id),
+        make_action(PAYMENT, T0 + 5 * MINUTE, 5.0, instrument=SHARE.id, ts_pay=T0 + 5 * MINUTE),
+    ]
+    columns = make_columns(flat(700, 700, 700, 695, 200, 200))
+    timeline = build_timeline([(SHARE, columns)], source="t", timeframe="1m", actions=actions)
+    exchange = make_exchange(timeline, SHARES, fees=NoFees())
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.BUY, "11")))
+    exchange.step()
+    resting = placed(exchange.submit(ME, share(Side.BUY, "1", limit="1", client_order_id="r")))
+    exchange.step()
+    exchange.step()
+    books = exchange.books(ME)
+    assert books.positions[SHARE.id].lots == 11
+    assert books.balances["USD"].total == (100_000 - 7_700) * E8
+    exchange.advance(T0 + 4 * MINUTE + 1)
+    books = exchange.books(ME)
+    in_lieu = 695 * E8 * 2 // 7 // 2
+    assert books.positions[SHARE.id].lots == 38
+    assert books.positions[SHARE.id].cost == pytest.approx(7_700 * E8 * 38 / 38.5, rel=1e-9)
+    assert books.balances["USD"].total - (100_000 - 7_700) * E8 in (in_lieu, in_lieu - 1)
+    assert exchange.mark(SHARE.id) == round(69_500 * 2 / 7)
+    found = exchange.find(ME, number=resting.number)
+    assert found is not None
+    assert (found.status, found.reason) == (PlacedStatus.CANCELED, "split")
+    while exchange.step():
+        pass
+    assert exchange.books(ME).balances["USD"].total == books.balances["USD"].total + 55 * E8
+
+
+def test_delisted_position_is_paid_and_the_symbol_is_halted() -> None:
+    delisting = make_action(DELISTING, T0 + 2 * MINUTE, 7.5, instrument=SHARE.id)
+    timeline = build_timeline(
+        [(SHARE, make_columns(flat(10, 10)))], source="t", timeframe="1m", actions=[delisting]
+    )
+    exchange = make_exchange(timeline, SHARES, fees=NoFees())
+    exchange.step()
+    placed(exchange.submit(ME, share(Side.SELL, "4")))
+    exchange.step()
+    exchange.advance(T0 + 2 * MINUTE + 1)
+    books = exchange.books(ME)
+    assert books.positions == {}
+    assert books.balances["USD"].total == (100_000 + 40 - 30) * E8
+    assert refused(exchange.submit(ME, share(Side.BUY, "1"))).code is RefusalCode.HALTED
