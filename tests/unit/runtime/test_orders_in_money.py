@@ -63,7 +63,7 @@ def test_buys_in_money_never_cost_more_than_the_cash_of_a_cash_account(
     spec = StrategySpec(name="s0", strategy=strategy, capital=130 * E8)
     tape = MemoryTape()
     host = CompiledHost(timeline, spec, terms, limits)
-    host.record(Spender(**params), tape, run.session.header())
+    host.record(Spender(**params), lambda: tape, run.session.header())
     told = [each.payload for each in MemoryTapeReader(tape).events()]
     assert [each for each in told if isinstance(each, OrderDenied | OrderFilled)] == run.of_type(
         OrderDenied, OrderFilled
