@@ -176,7 +176,8 @@ BAD_LINES = [
     ("[AAPL.XNAS, MSFT.XNAS]", "[AAPL]",
      "run.yaml:3: data.instruments.0 is 'AAPL', expected SYMBOL.VENUE (for example AAPL.XNAS)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "AAPL.XNAS",
-     "run.yaml:3: data.instruments is 'AAPL.XNAS', expected a list"),
+     "run.yaml:3: data.instruments is 'AAPL.XNAS', expected a list (write it in brackets: "
+     "[AAPL.XNAS])"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[]",
      "run.yaml:3: data.instruments names no instrument (list at least one id, or name a "
      "universe)"),
