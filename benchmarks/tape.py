@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.hosts import CancelAndReorder, make_session
 from benchmarks.market import make_minutes
-from benchmarks.python_host import CancelAndReorder, make_session
 from onetape.domain.events import Payload
 from onetape.domain.ports import TapeWriter
 from onetape.runtime.sessions.backtest import Snapshots

@@ -33,6 +33,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.orders import DenialCode, OrderConditions, OrderType, TimeInForce
+from onetape.runtime.compiled import attempt, host
 from onetape.runtime.compiled.engine import DENIALS
 from onetape.runtime.compiled.gate_limits import GATES
 from onetape.runtime.compiled.host import NotCompilable
@@ -147,6 +148,21 @@ def test_hosts_agree_on_strategies_never_seen_before(
 )
 def test_hosts_agree_when_orders_pile_up(plan: Plan, params: dict[str, Any]) -> None:
     check(Hoarder, Case(plan, ({}, params, {})))
+
+
+@pytest.mark.parametrize(("rows", "events", "slots"), [(1, 1, 64), (7, 3, 64), (2, 4096, 1)])
+@examples(20)
+@given(chance=chances)
+def test_hosts_agree_wherever_compiled_code_pauses(
+    rows: int, events: int, slots: int, chance: random.Random
+) -> None:
+    """After each row, each event, and begun anew for want of room with a part on the tape."""
+    case = make_case(chance, Actor, SETS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attempt, "STRETCH_ROWS", rows)
+        patch.setattr(attempt, "PAUSE_EVENTS", events)
+        patch.setattr(host, "ORDER_SLOTS", slots)
+        check(Actor, case)
 
 
 MISREAD = """\

@@ -270,9 +270,9 @@ class Breakers:
         runners = self._runners if breaker.action is BreakerAction.KILL else self._whose(watched)
         for name in runners:
             if breaker.action is BreakerAction.FLATTEN:
-                self._desk.flatten(self._runners[name], seq)
+                self._desk.closing.flatten(self._runners[name], seq)
             else:
-                self._desk.cancel_entries(self._runners[name], seq)
+                self._desk.closing.cancel_entries(self._runners[name], seq)
 
     def _whose(self, watched: Watched) -> Sequence[str]:
         """The strategies that a breaker stops."""
@@ -308,4 +308,4 @@ class Breakers:
         for each in self.watched:
             if each.trip is not None and each.trip.action is BreakerAction.FLATTEN:
                 for name in self._whose(each):
-                    self._desk.flatten(self._runners[name], self._log.cause)
+                    self._desk.closing.flatten(self._runners[name], self._log.cause)

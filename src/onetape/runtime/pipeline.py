@@ -537,7 +537,7 @@ class Pipeline:
         if runner.on_order_update is not None:
             self._notify(runner, runner.on_order_update, report, seq)
         if runner.quarantined and isinstance(report, OrderFilled):
-            self._desk.cancel_entries(runner, seq)
+            self._desk.closing.cancel_entries(runner, seq)
 
     def _notify(self, runner: Runner, hear: OnUpdate, event: OrderEvent, seq: int) -> None:
         """Tell a strategy what happened to its order; what it asks for then is caused by that."""
@@ -559,7 +559,7 @@ class Pipeline:
                 self._decide(runner)
         log = self._log
         log.finish()
-        commands = self._desk.commands
+        commands = self._desk.route.commands
         if commands:
             self._venue.receive(commands, log.now)
             commands.clear()
@@ -670,7 +670,7 @@ class Pipeline:
         self.quarantined.append(event)
         seq = self._log.emit(event, self._log.origin, self._log.cause)
         if not self._stopping:
-            self._desk.cancel_entries(runner, seq)
+            self._desk.closing.cancel_entries(runner, seq)
 
 
 def _queue_generated(runner: Runner, generate: Callable[[Context], Sequence[Intent]]) -> None:

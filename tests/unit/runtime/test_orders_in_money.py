@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onetape.domain.events import OrderDenied, OrderFilled
+from onetape.domain.events import OrderDenied, OrderFilled, OrderShrunk
 from onetape.domain.market import Bar
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode
@@ -79,6 +79,19 @@ def test_shares_of_the_equity_that_make_the_whole_are_approved() -> None:
     assert run.denied == []
     assert len(run.fills) == 7
     assert run.ledger().cash >= 0
+
+
+def test_money_beyond_the_cash_shrinks_to_the_lots_that_it_buys_now() -> None:
+    """131 of 130: two at 60 can be paid, and stay two at 50."""
+    timeline = make_timeline(flat(60, 50, 50))
+    run = run_session(
+        timeline, Spender(money=131.0, times=1), capital=130,
+        limits=RiskLimits(shrink=("buying_power",)),
+    )  # fmt: skip
+    (step,) = run.of_type(OrderShrunk)
+    assert (step.asked_lots, step.lots) == (2, 2)
+    assert [each.lots for each in run.fills] == [2]
+    assert run.ledger().cash == 30 * E8
 
 
 def test_money_beyond_the_largest_order_is_refused_though_it_buys_less_now() -> None:

@@ -72,7 +72,8 @@ __all__ = ["CompiledHost", "NotCompilable"]
 
 _TRIPS = ("trip_sign", "trip_entered", "trip_exited", "trip_entry_notional",
           "trip_exit_notional", "trip_fees", "trip_ts")  # fmt: skip
-_SLOTS = 64
+ORDER_SLOTS = 64
+"""Open orders that a set has room for at first, beside two an instrument."""
 _NO_LOG = np.zeros(0, dtype=np.int64)
 _GROWTH = 8
 _ROOMS = 5
@@ -243,7 +244,7 @@ class CompiledHost:
     def _make_room(self, room: int) -> dict[str, Any]:
         """Everything whose size is a capacity."""
         instruments = int(self._values["instruments"])
-        slots = 1 << ((_SLOTS + 2 * instruments) * _GROWTH**room - 1).bit_length()
+        slots = 1 << ((ORDER_SLOTS + 2 * instruments) * _GROWTH**room - 1).bit_length()
         names = [name for name, kind in self._engine_type.fields if kind == "int_slots"]
         sized = {
             "order_": slots, "intent_": slots, "command_": 2 * slots, "change_": slots,

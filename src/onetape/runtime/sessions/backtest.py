@@ -299,8 +299,9 @@ class BacktestSession:
         )  # fmt: skip
         leverage = limits.max_leverage
         self.desk.conversions = ConversionDesk(
-            self._log, self.desk, None if leverage is None else to_ratio_e8(leverage, "leverage")
-        )
+            self._log, self.desk.claims, self.desk.check,
+            None if leverage is None else to_ratio_e8(leverage, "leverage"),
+        )  # fmt: skip
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._emulator = build_emulator(
@@ -312,9 +313,9 @@ class BacktestSession:
         self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
-            self._margin = self.desk.margin = MarginDesk(
+            self._margin = self.desk.check.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.tradable,
-                self._contracts.options, self.desk.halted, self.desk,
+                self._contracts.options, self.desk.halted, self.desk.books,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
@@ -333,14 +334,14 @@ class BacktestSession:
         self._plan(terms, drift)
         self._settlement: Settlement | None = None
         if terms.settlement_days:
-            self._settlement = self.desk.settlement = Settlement(
+            self._settlement = self.desk.books.settlement = Settlement(
                 terms.settlement_days, timeline.instruments, self.runners, self._log
             )
             self.at_day_ends(self._settlement)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
-                terms.carrying, timeline.tradable, self._market, self.runners, self.desk
+                terms.carrying, timeline.tradable, self._market, self.runners, self.desk.books
             )
             self.at_day_ends(self._carrying)
 

@@ -184,7 +184,11 @@ class _Run:
         if remove_empty_tape(file):
             instruments = await self._define()
             tape = self._create(durability, instruments)
-            session = self._open(instruments, tape, None)
+            try:
+                session = self._open(instruments, tape, None)
+            except OnetapeError:
+                tape.close()
+                raise
             return await self._drive(session, tape, tape, instruments, begins=True)
         reader = open_tape(file)
         try:

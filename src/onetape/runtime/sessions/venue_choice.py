@@ -75,9 +75,9 @@ def build_emulator(
     if capabilities is None:
         return None
     if rows.kind not in ("bars", "trades"):
-        desk.capabilities = msgspec.structs.replace(capabilities, emulates=False)
+        desk.route.capabilities = msgspec.structs.replace(capabilities, emulates=False)
         return None
-    desk.capabilities = capabilities
+    desk.route.capabilities = capabilities
     return OrderEmulator(venue, rows.instruments, capabilities, oms, desk, lambda: log.now)
 
 
