@@ -30,7 +30,7 @@ from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.corporate_actions import order_actions
 from onetape.marketdata.tick_pieces import (
     QUALITY,
-    MergedTicks,
+    MergedRows,
     Pieces,
     TickSeries,
     merge_pieces,
@@ -203,7 +203,7 @@ def build_ticks(
     kept = TRADE_COLUMNS if kind == "trades" else (*TICK_COLUMNS, "close", "volume")
     names = (*kept, "ts_open", *flags)
     types = {name: np.int64 if name in _INTS else np.float64 for name in names}
-    merged = MergedTicks(streams, types, [sum(map(len, own)) for own in records])
+    merged = MergedRows(streams, types, [sum(map(len, own)) for own in records])
     price, size = ("price", "size") if kind == "trades" else ("close", "volume")
     found = merged.columns
     columns = merged.columns = {

@@ -30,6 +30,7 @@ from onetape.risk.breakers import (
     percent_of,
     share_of,
 )
+from onetape.runtime.equity_watch import follow_capital
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner
@@ -159,12 +160,14 @@ class Breakers:
         self._equity[""] = sum(self._equity.values())
         for each in self.watched:
             breaker = self._breakers[each.breaker]
-            each.base += moved.get(each.strategy, 0)
+            came = moved.get(each.strategy, 0)
+            own = self._equity[each.strategy] - came
+            each.base = follow_capital(each.base, own, came)
             if each.trip is not None and self._is_rearmed(breaker, each.trip, is_new=is_new):
                 self._rearm(each)
             equity = self._equity[each.strategy]
             if breaker.kind is BreakerKind.DAILY_LOSS and is_new and each.trip is None:
-                each.base = before[each.strategy] + moved.get(each.strategy, 0)
+                each.base = follow_capital(before[each.strategy], own, came)
             elif breaker.kind is BreakerKind.DRAWDOWN:
                 each.base = max(each.base, equity)
             elif breaker.kind is not BreakerKind.DAILY_LOSS:

@@ -23,12 +23,13 @@ ORDER = {"id": "3f2a9c1d-s-1", "strategy": "s", "instrument": "A.FAKE", "side": 
 def make_status(**changes: Any) -> dict[str, Any]:
     """What `status` answers of a session in which all is well, but for `changes`."""
     strategy = {"equity": 1_000.0, "cash": 900.0, "positions": {"A.FAKE": 10.0},
-                "state": "running", "why": []}  # fmt: skip
+                "state": "running", "why": [], "cold": []}  # fmt: skip
     now = {
         "state": "running", "session": "3f2a9c1d00000000", "name": "n", "mode": "live", "pid": 7,
         "seconds": 65.0, "now": "2026-03-01T03:00:00Z", "bars": 5, "heard_seconds": 3.0,
         "looked_seconds": 130.0, "killed": None, "open_orders": 0, "to_send": 0, "orders": [],
         "strategies": {"s": strategy}, "outages": [], "differences": [], "troubles": [],
+        "actions": {"ahead": [], "missed": [], "problem": ""},
         "inbox": {"waiting": 0},
     }  # fmt: skip
     return now | changes

@@ -15,6 +15,7 @@ from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
 from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import MemoryTape
 from tests.support.session_runs import make_terms, run_session
 from tests.support.timelines import flat, make_timeline
@@ -63,7 +64,7 @@ def test_buys_in_money_never_cost_more_than_the_cash_of_a_cash_account(
     spec = StrategySpec(name="s0", strategy=strategy, capital=130 * E8)
     tape = MemoryTape()
     host = CompiledHost(timeline, spec, terms, limits)
-    host.record(Spender(**params), tape, run.session.header())
+    host.record(Spender(**params), lambda: RepeatedTape(tape), run.session.header())
     told = [each.payload for each in MemoryTapeReader(tape).events()]
     assert [each for each in told if isinstance(each, OrderDenied | OrderFilled)] == run.of_type(
         OrderDenied, OrderFilled
