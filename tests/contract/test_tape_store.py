@@ -21,7 +21,14 @@ from onetape.tape.reader import BlockReader, MemoryTapeReader, SqliteTapeReader
 from onetape.tape.sqlite_store import Durability, SqliteTape
 from onetape.tape.store import BLOCK_EVENTS, MemoryTape, TapeStore
 from tests.support.postgres_server import PostgresServer
-from tests.support.tape_steps import STARTED, TS_START, make_order_step, make_session, steps
+from tests.support.tape_steps import (
+    STARTED,
+    TS_START,
+    encode_steps,
+    make_order_step,
+    make_session,
+    steps,
+)
 
 
 class MemoryCase:
@@ -224,6 +231,22 @@ def test_events_written_counts_what_is_not_committed_yet(case: Case) -> None:
         seen.append(tape.events_written)
     tape.commit()
     assert [*seen, tape.events_written] == [1, 5, 9, 10, 10]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 5_000])
+def test_encoded_steps_make_the_same_blocks(case: Case, cut: int) -> None:
+    session = make_session(700)
+    one, other = case.create(), case.create()
+    for step in session:
+        one.append(*step)
+    for start in range(0, len(session), cut):
+        other.append_encoded(encode_steps(session[start : start + cut]))
+    assert other.events_written == one.events_written > BLOCK_EVENTS
+    assert other.records_written == one.records_written == len(session)
+    assert other.digest == one.digest
+    blocks = [[*case.read(each).blocks()] for each in (one, other)]
+    assert blocks[0] == blocks[1]
+    assert len(blocks[0]) > 1
 
 
 def test_append_without_commit_stores_full_blocks_only(case: Case) -> None:

@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Sequence
 from enum import Enum
+from itertools import accumulate
 from typing import Any, get_args
 
 import msgspec
@@ -27,6 +28,7 @@ from onetape.domain.orders import (
     Side,
     TimeInForce,
 )
+from onetape.domain.ports import EncodedSteps, TapeWriter
 from onetape.tape.block import Block, Step, encode_record, make_block
 
 AAPL = InstrumentId("AAPL.XNAS")
@@ -48,6 +50,21 @@ STARTED = SessionStarted(
     datasets=[],
 )
 STOPPED = SessionStopped(reason="end of data", market_events=1)
+
+
+def append_steps(tape: TapeWriter, session: Sequence[Step]) -> None:
+    """Append one after the other."""
+    for step in session:
+        tape.append(*step)
+
+
+def encode_steps(session: Sequence[Step]) -> EncodedSteps:
+    """Steps as a host gives them that writes its records itself."""
+    records = [encode_record(each) for each in session]
+    return EncodedSteps(
+        b"".join(records), [*accumulate(map(len, records))], [each[0] for each in session],
+        [len(each[3]) for each in session], [each[1] for each in session],
+    )  # fmt: skip
 
 
 def make_order_step(first_seq: int, number: int) -> Step:

@@ -150,6 +150,16 @@ class CompiledHost:
         attempt = self._attempt(strategy, lambda attempt: attempt.advance(rows))
         return self._measure(attempt.engine)
 
+    def check_labels(self) -> None:
+        """Refuse a strategy whose tape compiled code can't write, though it can run it.
+
+        Raises:
+            NotCompilable: A label of an order is computed.
+        """
+        if self._code.unlabeled is not None:
+            name = type(self._spec.strategy).__name__
+            raise NotCompilable(name, self._code.file, (self._code.unlabeled,))
+
     def record(
         self,
         strategy: Strategy,
@@ -173,9 +183,7 @@ class CompiledHost:
             GivenUp: Compiled code can't go on; what is on the tape is right.
             InvariantBroken: A promise of ours does not hold.
         """
-        if self._code.unlabeled is not None:
-            name = type(self._spec.strategy).__name__
-            raise NotCompilable(name, self._code.file, (self._code.unlabeled,))
+        self.check_labels()
         deposit = CapitalDeposited(self._spec.name, self._spec.currency, self._spec.capital)
         footer = SessionStopped(reason="end of data", market_events=len(self._timeline))
         commands = [command for _, command in self._controls]

@@ -13,13 +13,14 @@ What compiled code can't run to its end goes on in the Python host, in the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter  # taken out of its module: the guard replaces what is in there
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from onetape.domain.errors import ConfigError, StrategyError
-from onetape.domain.events import StrategyQuarantined
+from onetape.domain.errors import ConfigError, FixInput
+from onetape.domain.events import SessionStarted, StrategyQuarantined
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.compiled.carried import check_carried
@@ -33,6 +34,9 @@ from onetape.strategy.guard import watching
 from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import TapeStore
 
+if TYPE_CHECKING:
+    from onetape.runtime.compiled.host import CompiledHost
+
 PATIENCE_SECONDS = 1.0
 """How long the Python host runs before anything else is thought of."""
 
@@ -41,13 +45,11 @@ WORTH_SECONDS = 5.0
 
 
 class HostedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What has run, and where. `note` says why it was the Python host, or how it came about."""
+    """What has run."""
 
     session: str
     quarantined: tuple[StrategyQuarantined, ...]
     measurements: Measurements | None
-    host: str
-    note: str
 
 
 class _Switch(Exception):
@@ -66,16 +68,13 @@ class HostRunner:
         tape: Where the events go.
         on_progress: Told how far it is.
         is_stop_asked: Asked after each block of rows.
-
-    Raises:
-        ConfigError: The configuration does not fit the instruments.
     """
 
     def __init__(
         self,
         config: SessionConfig,
         timeline: Timeline,
-        specs: list[StrategySpec],
+        specs: Sequence[StrategySpec],
         terms: VenueTerms,
         identity: SessionIdentity,
         tape: TapeStore,
@@ -92,36 +91,44 @@ class HostRunner:
         self._is_stop_asked = is_stop_asked
         self._on_progress = on_progress
         self._rows_told = 0
-        self._session = self._open(tape)
 
     def run(self) -> HostedRun:
         """Run it to its end.
 
         Raises:
-            ConfigError, StrategyError: It is to run in compiled code, which does not carry it.
+            FixInput: The configuration does not fit the instruments; or it is to run in compiled
+                code, which does not carry it.
             InvariantBroken: A promise of ours does not hold.
             KeyboardInterrupt: It was asked to stop; the tape is sound as far as it goes.
         """
         if self._config.host == "python":
-            return self._run_python(RunMonitor(), "")
+            return self._run_python(self._open(self._tape), RunMonitor(), "")
+        if self._config.host == "auto":
+            return self._run_auto(self._open(self._tape))
+        header = self._open(self._tape).header()
+        self._check_carried()
+        return self._record(self._compile(), header, "")
+
+    def _run_auto(self, session: BacktestSession) -> HostedRun:
+        """Begin in the Python host; go on in compiled code where that pays."""
         try:
             self._check_carried()
-            if self._config.host == "compiled":
-                return self._run_compiled("")
-        except (ConfigError, StrategyError) as error:
-            if self._config.host == "compiled":
-                raise
-            return self._run_python(RunMonitor(), str(error))
+        except ConfigError as error:
+            return self._run_python(session, RunMonitor(), str(error))
         monitor = RunMonitor()
         begun = perf_counter()
         try:
-            return self._run_python(monitor, "compiled code would not pay", self._is_long(begun))
+            why = "compiled code would not pay"
+            return self._run_python(session, monitor, why, self._is_long(begun))
         except _Switch:
-            seconds = perf_counter() - begun
+            note = f"after {perf_counter() - begun:.1f} s in the Python host"
         try:
-            return self._run_compiled(f"after {seconds:.1f} s in the Python host")
-        except (ConfigError, StrategyError) as error:
-            return self._run_python(monitor, str(error))
+            host = self._compile()
+        except FixInput as error:
+            return self._run_python(session, monitor, str(error))
+        header = session.header()
+        del session  # what it holds of the market is not needed twice
+        return self._record(host, header, note)
 
     def _check_carried(self) -> None:
         """Raise `ConfigError` for what needs no look at the code of the strategy."""
@@ -157,13 +164,13 @@ class HostRunner:
 
     def _run_python(
         self,
+        session: BacktestSession,
         monitor: RunMonitor,
         note: str,
         look: OnProgress | None = None,
         again: RepeatedTape | None = None,
     ) -> HostedRun:
-        """Run the session from where it stands; `again` is its tape when it is not the first."""
-        session = self._session
+        """Run a session from where it stands; `again` is its tape when it is not the first."""
 
         def tell(now: Progress) -> None:
             self._tell(now)
@@ -185,14 +192,25 @@ class HostRunner:
         if again is not None:
             again.check_over()
         quarantined = tuple(session.pipeline.quarantined)
-        return self._finish("python", note, quarantined, monitor)
+        return _tell_run(session.session, "python", note, monitor, quarantined)
 
-    def _run_compiled(self, note: str) -> HostedRun:
-        """Run it in compiled code from the start, and in the Python host if that gives up."""
+    def _compile(self) -> CompiledHost:
+        """The compiled host of the session.
+
+        Raises:
+            FixInput: It does not carry the session or its strategy.
+        """
         from onetape.runtime.compiled.host import CompiledHost
 
-        spec = self._specs[0]
-        host = CompiledHost(self._timeline, spec, self._terms, self._limits, self._identity)
+        host = CompiledHost(
+            self._timeline, self._specs[0], self._terms, self._limits, self._identity
+        )
+        host.check_labels()
+        return host
+
+    def _record(self, host: CompiledHost, header: SessionStarted, note: str) -> HostedRun:
+        """Run the session in compiled code, and in the Python host if that gives up."""
+        strategy = self._specs[0].strategy
         monitor = RunMonitor()
         monitor.begin(0)
 
@@ -203,14 +221,12 @@ class HostRunner:
                 raise KeyboardInterrupt
 
         try:
-            host.record(
-                spec.strategy, lambda: RepeatedTape(self._tape), self._session.header(), tell
-            )
+            host.record(strategy, lambda: RepeatedTape(self._tape), header, tell)
         except GivenUp as error:
             again = RepeatedTape(self._tape)
-            self._session = self._open(again)
-            return self._run_python(RunMonitor(), f"compiled code gave up: {error}", None, again)
-        return self._finish("compiled", note, (), monitor)
+            why = f"compiled code gave up: {error}"
+            return self._run_python(self._open(again), RunMonitor(), why, None, again)
+        return _tell_run(header.session, "compiled", note, monitor, ())
 
     def _tell(self, now: Progress) -> None:
         """Tell how far it is; a run that began anew says nothing until it is further."""
@@ -218,17 +234,15 @@ class HostRunner:
             self._rows_told = now.rows_done
             self._on_progress(now)
 
-    def _finish(
-        self,
-        host: str,
-        note: str,
-        quarantined: tuple[StrategyQuarantined, ...],
-        monitor: RunMonitor,
-    ) -> HostedRun:
-        measured = monitor.finish()
-        if measured is not None:
-            measured = msgspec.structs.replace(measured, host=host, host_note=note)
-        return HostedRun(
-            session=self._session.session, quarantined=quarantined, measurements=measured,
-            host=host, note=note,
-        )  # fmt: skip
+
+def _tell_run(
+    session: str,
+    host: str,
+    note: str,
+    monitor: RunMonitor,
+    quarantined: tuple[StrategyQuarantined, ...],
+) -> HostedRun:
+    measured = monitor.finish()
+    if measured is not None:
+        measured = msgspec.structs.replace(measured, host=host, host_note=note)
+    return HostedRun(session=session, quarantined=quarantined, measurements=measured)
