@@ -112,8 +112,9 @@ class LocalTws:
     ) -> OrderSubmitted:
         self._orders += 1
         return OrderSubmitted(
-            f"test-{self._orders:04d}", "test", (instrument or self.instruments[0]).id, side,
-            order_type, time_in_force, lots, limit, stop, ts_expire, conditions=conditions,
+            f"0123abcd-test-{self._orders:04d}", "test",
+            (instrument or self.instruments[0]).id, side, order_type, time_in_force, lots, limit,
+            stop, ts_expire, conditions=conditions,
         )  # fmt: skip
 
     async def submit(self, order: OrderSubmitted) -> None:

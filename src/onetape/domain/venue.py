@@ -7,13 +7,21 @@ again means giving its inputs again, in their order.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import msgspec
 
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import BookDelta, QuoteTick, TradeTick
-from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, Side
+from onetape.domain.orders import (
+    LiquiditySide,
+    OrderConditions,
+    OrderType,
+    RejectCode,
+    Side,
+    TimeInForce,
+)
 
 Tick = QuoteTick | TradeTick | BookDelta
 """What a feed tells besides bars."""
@@ -108,6 +116,33 @@ class ConnectionChanged(msgspec.Struct, frozen=True, array_like=True, tag="conne
     instruments: list[InstrumentId] = []
 
 
+_MANUAL = "@"
+_OF_A_SESSION = re.compile(r"[0-9a-f]{8}-.+-(close)?[0-9]+", re.DOTALL)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def name_manual(venue_order_id: str) -> str:
+    """Our client order id of an order that no session has given: the venue's own, marked.
+
+    The mark alone says by what the order is addressed at its venue, so a new process needs no
+    memory of it.
+    """
+    return _MANUAL + venue_order_id
+
+
+def find_manual(client_order_id: str) -> str:
+    """The venue's id in what `name_manual` made; empty for every other client order id."""
+    return client_order_id[1:] if client_order_id.startswith(_MANUAL) else ""
+
+
+def is_of_a_session(client_order_id: str) -> bool:
+    """Whether a client order id has the form that every session gives, this one or another.
+
+    The ids that venues make up may look so too, but for their lengths.
+    """
+    return bool(_OF_A_SESSION.fullmatch(client_order_id)) and not _UUID.fullmatch(client_order_id)
+
+
 class ReportKind(Enum):
     """What a venue says of an order.
 
@@ -147,7 +182,7 @@ class VenueReport(
     Attributes:
         kind: What.
         client_order_id: Ours, also where the venue knows the order by another id since a replace;
-            empty for an order that is not ours.
+            of an order that no session has given what `name_manual` makes of the venue's.
         venue_order_id: The venue's.
         instrument: Which.
         side: Which way.
@@ -189,7 +224,12 @@ class VenueReport(
 
 
 class VenueOrder(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """An order that is open at the venue. `client_order_id` is empty where it is not ours."""
+    """An order that is open at the venue; `client_order_id` as of a `VenueReport`.
+
+    Of an order that no session has given `time_in_force`, `ts_expire` (ns UTC, of GTD) and
+    `conditions` are told too. `problem` says what it has that no order of ours can have; empty:
+    nothing, so a session may take it over.
+    """
 
     client_order_id: str
     venue_order_id: str
@@ -200,6 +240,10 @@ class VenueOrder(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     filled_lots: int
     limit_ticks: int = 0
     stop_ticks: int = 0
+    time_in_force: TimeInForce = TimeInForce.GTC
+    ts_expire: int = 0
+    conditions: OrderConditions | None = None
+    problem: str = ""
 
 
 class VenuePosition(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -282,7 +326,7 @@ class DiscrepancyKind(Enum):
     | --------------- | ----------------------------------------------------- | ----------------- |
     | `missed_report` | it did something to an order, and we had not heard it | told now          |
     | `lost_order`    | it never had an order that we sent                    | rejected          |
-    | `foreign_order` | an order that is not ours                             | ignored, or none  |
+    | `foreign_order` | an order that is not ours; see `OnDifference`         | by policy         |
     | `position`      | it holds other lots of an instrument                  | nobody's, or none |
     | `cash`          | it has other cash                                     | nobody's, or none |
     """

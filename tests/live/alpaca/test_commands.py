@@ -8,7 +8,7 @@ import pytest
 
 from onetape.domain.instrument import make_equity, make_spot
 from onetape.domain.orders import OrderConditions, OrderType, RejectCode, Side, TimeInForce
-from onetape.domain.venue import ReportKind, VenueOrder
+from onetape.domain.venue import ReportKind, VenueOrder, name_manual
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.local_venues.messages import Changes
 from tests.support.alpaca_venue import (
@@ -120,7 +120,8 @@ def test_replacements_keep_our_id_and_the_last_one_can_be_canceled() -> None:
             assert (second.lots, second.limit_ticks) == (20, far(world, 400))
             assert first.venue_order_id != second.venue_order_id
             names = [each.client_order_id for each in world.exchange.orders(ACCOUNT)]
-            assert names == ["test-0001", "test-0001-r1", "test-0001-r2"]
+            name = order.client_order_id
+            assert names == [name, f"{name}-r1", f"{name}-r2"]
             await world.cancel(order)
             await world.until(lambda: C in world.kinds(order))
             assert not world.exchange.open_orders(ACCOUNT)
@@ -270,7 +271,7 @@ def test_every_type_arrives_as_it_was_meant(order_type: OrderType) -> None:
     asyncio.run(run())
 
 
-def test_foreign_orders_are_told_without_an_id_of_ours() -> None:
+def test_foreign_orders_are_told_by_the_id_of_the_venue() -> None:
     async def run() -> None:
         async with local_alpaca() as world:
             import requests
@@ -284,12 +285,14 @@ def test_foreign_orders_are_told_without_an_id_of_ours() -> None:
             assert answer.status_code == 200
             assert world.gateway is not None
             (order,) = (await world.gateway.look("test", [], 0)).orders
-            assert (order.client_order_id, order.lots) == ("", 3)
+            manual = name_manual(answer.json()["id"])
+            assert (order.client_order_id, order.lots, order.problem) == (manual, 3, "")
+            assert order.time_in_force is TimeInForce.DAY
             world.exchange.replace(ACCOUNT, 1, Changes(limit=AAPL.ticks_to_price(9_999)))
             await world.play()
             await world.until(lambda: F in world.kinds())
             fill = next(each for each in world.reports() if each.kind is F)
-            assert fill.client_order_id == ""
+            assert (fill.client_order_id, fill.filled_lots) == (manual, 3)
 
     asyncio.run(run())
 

@@ -137,6 +137,9 @@ def test_cancel_inside_a_replace_is_no_end_and_the_successor_tells_it() -> None:
 
 def test_orders_of_others_and_of_other_symbols() -> None:
     ours = make_ours()
-    for name in ("web_abc", "x-R4BD3S82", "999999999-sma_cross-1", "3f2a9c1d-unknown-1"):
-        assert only(ours.read(fill(c=name))).client_order_id == ""
+    number = fill()["i"]
+    for name in ("web_abc", "x-R4BD3S82", "999999999-sma_cross-1"):
+        assert only(ours.read(fill(c=name))).client_order_id == f"@{fill()['s']}:{number}"
+    of_another_session = "3f2a9c1d-unknown-1"
+    assert only(ours.read(fill(c=of_another_session))).client_order_id == of_another_session
     assert ours.read(event("NEW", s="BTCUSDT")) == []

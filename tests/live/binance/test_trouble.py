@@ -432,7 +432,7 @@ def test_orders_are_known_again_after_a_restart_from_the_venue_alone() -> None:
     run(test)
 
 
-def test_orders_of_others_are_told_without_our_id() -> None:
+def test_orders_of_others_are_told_by_their_number() -> None:
     from decimal import Decimal
 
     from onetape.runtime.local_venues.messages import NewOrder
@@ -446,11 +446,11 @@ def test_orders_of_others_are_told_without_our_id() -> None:
             await world.play()
             await world.until(lambda: len(world.reports) == 2)
             assert [(each.kind, each.client_order_id) for each in world.reports] == [
-                (K.ACCEPTED, ""), (K.FILLED, ""),
+                (K.ACCEPTED, "@BTCUSDT:1"), (K.FILLED, "@BTCUSDT:1"),
             ]  # fmt: skip
             seen = await gateway.look("test", [], 0)
             assert [(each.kind, each.client_order_id, each.side) for each in seen.reports] == [
-                (K.FILLED, "", SELL)
+                (K.FILLED, "@BTCUSDT:1", SELL)
             ]
 
     run(test)

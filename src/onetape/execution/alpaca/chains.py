@@ -1,4 +1,4 @@
-"""An order of ours and the orders that replaced it at Alpaca.
+"""An order and the orders that replaced it at Alpaca.
 
 Alpaca does not change an order: it makes a new one, with a new id and a new client order id, and
 ends the old one as `replaced`. The new one counts its own fills from zero, and its quantity is its
@@ -12,6 +12,10 @@ issue 165). So one order of ours is a chain of links at Alpaca:
 
 The ids say which order of ours it is, so a chain is found again after a restart: from link 0 by its
 client order id, then by `replaced_by`; or backwards by `replaces`.
+
+A link whose client order id is not of a session was made by hand. One that replaces another belongs
+to its chain all the same; one that replaces none begins a chain whose `ID` is Alpaca's own id of
+it, marked (`name_manual`).
 """
 
 from __future__ import annotations
@@ -22,11 +26,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from onetape.domain.instrument import Instrument
+from onetape.domain.venue import find_manual, is_of_a_session, name_manual
 from onetape.execution.alpaca.translation import to_lots
 from onetape.execution.alpaca.wire import WireOrder
 
 _LINK_ID = re.compile(r"^(.+)-r([1-9]\d*)$")
-_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 _REMEMBERED = 4_096
 
@@ -40,11 +44,11 @@ def to_link_id(client_order_id: str, number: int) -> str:
 
 
 def from_link_id(link_id: str) -> tuple[str, int]:
-    """Our client order id and the number of the link; empty and 0 where Alpaca made up the id."""
-    if _UUID.match(link_id):
-        return "", 0
+    """Our client order id and the number of the link; empty and 0 where no session made the id."""
     match = _LINK_ID.match(link_id)
-    return (match[1], int(match[2])) if match else (link_id, 0)
+    identity, number = (match[1], int(match[2])) if match else (link_id, 0)
+    is_ours = is_of_a_session(identity) or bool(find_manual(identity))
+    return (identity, number) if is_ours else ("", 0)
 
 
 class Chain(msgspec.Struct, kw_only=True):
@@ -86,7 +90,7 @@ class Chain(msgspec.Struct, kw_only=True):
 
 
 class Chains:
-    """The chains of a session's orders; `get_order` asks Alpaca for what is not known yet."""
+    """The chains of an account's orders; `get_order` asks Alpaca for what is not known yet."""
 
     def __init__(self, get_order: GetOrder) -> None:
         self._get_order = get_order
@@ -102,8 +106,8 @@ class Chains:
         chain = self._by_order_id.get(order_id)
         return chain.links.get(order_id) if chain else None
 
-    async def note(self, order: WireOrder, instrument: Instrument) -> Chain | None:
-        """Remembers what Alpaca says of a link; None for an order that is not ours.
+    async def note(self, order: WireOrder, instrument: Instrument) -> Chain:
+        """Remembers what Alpaca says of a link, and of the links before it.
 
         What is known never goes back: a later message may be older. A link that has links before it
         waits until their ends are known, because what they have filled counts in it.
@@ -111,26 +115,33 @@ class Chains:
         Raises:
             Refused, Unanswered: Alpaca was asked for more, and did not give it.
         """
-        client_order_id, number = from_link_id(order.client_order_id)
-        if not client_order_id:
-            return None
-        chain = self._by_client_id.get(client_order_id)
-        if chain is None:
-            chain = Chain(client_order_id=client_order_id, instrument=instrument, links={})
-        before = await self._complete(chain, order) if order.replaces else []
+        identity, number = from_link_id(order.client_order_id)
+        before = await self._complete(order) if order.replaces else []
         # Nothing is awaited from here on, so that no other task sees half of it.
+        if not identity:
+            identity = self._name_by(before) if before else self._name_by([order])
+        chain = self._by_client_id.get(identity)
+        if chain is None:
+            chain = Chain(client_order_id=identity, instrument=instrument, links={})
         for each in (*before, order):
             known = chain.links.get(each.id)
             if known is None or _is_newer(each, known):
                 chain.links[each.id] = each
-        chain.links = dict(
-            sorted(chain.links.items(), key=lambda item: from_link_id(item[1].client_order_id)[1])
-        )
+        chain.links = _sort_links(chain.links)
         chain.number = max(chain.number, number)
-        self._by_client_id[client_order_id] = chain
+        self._by_client_id[identity] = chain
         self._by_order_id.update((each, chain) for each in chain.links)
         self._forget_oldest()
         return chain
+
+    def _name_by(self, links: list[WireOrder]) -> str:
+        """The client order id of the chain of these links, oldest first, none of them ours."""
+        for each in links:
+            known = self._by_order_id.get(each.id)
+            identity = known.client_order_id if known else from_link_id(each.client_order_id)[0]
+            if identity:
+                return identity
+        return name_manual(links[0].id)
 
     def _forget_oldest(self) -> None:
         """Keeps memory flat: an order that has ended can be asked for again."""
@@ -144,18 +155,17 @@ class Chains:
         for each in chain.links:
             self._by_order_id.pop(each, None)
 
-    async def _complete(self, chain: Chain, order: WireOrder) -> list[WireOrder]:
-        """The links before `order` that are not known, or not known to have ended."""
+    async def _complete(self, order: WireOrder) -> list[WireOrder]:
+        """The links before `order`, oldest first; those not known to have ended are asked for."""
         found: list[WireOrder] = []
         before = order.replaces
         while before is not None:
-            known = chain.links.get(before)
+            known = self.find_link(before)
             if known is None or known.is_open:
-                asked = await self._get_order(before)
-                if asked is None:
+                known = await self._get_order(before)
+                if known is None:
                     break
-                known = asked
-                found.append(asked)
+            found.append(known)
             before = known.replaces
         return found[::-1]
 
@@ -177,6 +187,18 @@ class Chains:
         """A replacement was refused: the order stands as it was."""
         if len(chain.links) > 1:
             chain.links.pop(order_id, None)
+
+
+def _sort_links(links: dict[str, WireOrder]) -> dict[str, WireOrder]:
+    """Each behind the one that it replaces; of two of them the one of the higher number last."""
+
+    def place(link: WireOrder) -> tuple[int, int]:
+        depth, before = 0, link.replaces
+        while before is not None and before in links:
+            depth, before = depth + 1, links[before].replaces
+        return depth, from_link_id(link.client_order_id)[1]
+
+    return dict(sorted(links.items(), key=lambda item: place(item[1])))
 
 
 def _is_newer(order: WireOrder, known: WireOrder) -> bool:

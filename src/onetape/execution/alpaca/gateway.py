@@ -12,7 +12,13 @@ from onetape.domain.events import OrderCancelPending, OrderReplacePending, Order
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.orders import RejectCode
 from onetape.domain.timestamps import NS_PER_SECOND, from_iso
-from onetape.domain.venue import ConnectionChanged, ReportKind, VenueReport, VenueSnapshot
+from onetape.domain.venue import (
+    ConnectionChanged,
+    ReportKind,
+    VenueReport,
+    VenueSnapshot,
+    find_manual,
+)
 from onetape.execution.alpaca.access import AlpacaAccess
 from onetape.execution.alpaca.chains import Chain, Chains, to_link_id
 from onetape.execution.alpaca.hearing import Listener
@@ -242,7 +248,7 @@ class AlpacaGateway:
         asked = (
             await self._get_order(chain.current.id)
             if chain is not None
-            else await self._get_by_client_id(order.client_order_id)
+            else await self._get_by_name(order.client_order_id)
         )
         while asked is not None:
             chain = await self._chains.note(asked, instrument)
@@ -265,7 +271,10 @@ class AlpacaGateway:
     async def _get_order(self, order_id: str) -> WireOrder | None:
         return await self._get_or_none(f"/orders/{order_id}", {})
 
-    async def _get_by_client_id(self, client_order_id: str) -> WireOrder | None:
+    async def _get_by_name(self, client_order_id: str) -> WireOrder | None:
+        order_id = find_manual(client_order_id)
+        if order_id:
+            return await self._get_order(order_id)
         fields = {"client_order_id": client_order_id}
         return await self._get_or_none("/orders:by_client_order_id", fields)
 
@@ -280,10 +289,10 @@ class AlpacaGateway:
     async def _tell_taken(self, order: WireOrder, instrument: Instrument) -> None:
         """An answer to a submit: Alpaca has the order."""
         chain = await self._chains.note(order, instrument)
-        if chain is None or chain.is_accepted or order.status == "rejected":
+        if chain.is_accepted or order.status == "rejected":
             return  # what becomes of it comes by the stream
         chain.is_accepted = True
-        await self._hear(report(ReportKind.ACCEPTED, order, chain, instrument))
+        await self._hear(report(ReportKind.ACCEPTED, order, chain))
 
     async def _tell_duplicate(self, order: OrderSubmitted, instrument: Instrument) -> None:
         """It is there already: an earlier sending had arrived. What became of it is told."""
@@ -292,7 +301,7 @@ class AlpacaGateway:
             raise Unanswered("Alpaca has the order and does not show it")
         chain.is_accepted = True
         current = chain.current
-        await self._hear(report(ReportKind.ACCEPTED, current, chain, instrument))
+        await self._hear(report(ReportKind.ACCEPTED, current, chain))
         for link in list(chain.links.values()):
             missing = report_missing_fill(link, chain, [])
             if missing is not None:

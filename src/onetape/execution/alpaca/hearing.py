@@ -163,17 +163,15 @@ class Listener:
                 part=ConnectionPart.VENUE, name=self._name, is_up=True, reason=reason
             )
         chain = await self._chains.note(order, instrument)
-        if update.event == "replaced" and chain is not None:
+        if update.event == "replaced":
             link = await self._chains.follow(chain, order)
             if link is None:
                 return None
             chain.told_link = link.id
             return report_replaced(link, chain, to_ts(update.timestamp))
-        return self._report(update, order, chain, instrument)
+        return self._report(update, order, chain)
 
-    def _report(
-        self, update: WireUpdate, order: WireOrder, chain: Chain | None, instrument: Instrument
-    ) -> Heard | None:
+    def _report(self, update: WireUpdate, order: WireOrder, chain: Chain) -> Heard | None:
         ts, event = to_ts(update.timestamp), update.event
         said = f"Alpaca: {event} {update.reason}".rstrip()
         is_replacement = order.replaces is not None
@@ -181,25 +179,25 @@ class Listener:
             if update.price is None or update.qty is None:
                 raise msgspec.ValidationError("a fill without a price or a quantity")
             return report_fill(
-                order, chain, instrument, quantity=update.qty, price=update.price,
+                order, chain, quantity=update.qty, price=update.price,
                 filled_quantity=order.filled_qty, ts_venue=ts,
             )  # fmt: skip
-        if event == "rejected" and is_replacement and chain is not None:
+        if event == "rejected" and is_replacement:
             self._chains.drop_link(chain, order.id)
-            return report(ReportKind.REPLACE_REJECTED, chain.current, chain, instrument,
+            return report(ReportKind.REPLACE_REJECTED, chain.current, chain,
                           ts_venue=ts, reason=said)  # fmt: skip
         if event in ("new", "accepted"):
-            if chain is None or chain.is_accepted or is_replacement:
+            if chain.is_accepted or is_replacement:
                 return None
             chain.is_accepted = True
-            return report(ReportKind.ACCEPTED, order, chain, instrument, ts_venue=ts)
+            return report(ReportKind.ACCEPTED, order, chain, ts_venue=ts)
         if event in _ENDS:
-            return report(_ENDS[event], order, chain, instrument, ts_venue=ts,
+            return report(_ENDS[event], order, chain, ts_venue=ts,
                           reason=said)  # fmt: skip
         if event in _REFUSALS:
             code = RejectCode.UNSUPPORTED if order.is_open else RejectCode.ORDER_CLOSED
-            return report(_REFUSALS[event], order, chain, instrument, ts_venue=ts, code=code,
+            return report(_REFUSALS[event], order, chain, ts_venue=ts, code=code,
                           reason=said)  # fmt: skip
         if event == "restated" and order.type.startswith("stop"):
-            return report(ReportKind.TRIGGERED, order, chain, instrument, ts_venue=ts)
+            return report(ReportKind.TRIGGERED, order, chain, ts_venue=ts)
         return None

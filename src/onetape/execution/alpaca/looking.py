@@ -178,8 +178,7 @@ class Looker:
             if instrument is None or not each.is_open:
                 continue
             chain = await self._chains.note(each, instrument)
-            told = to_venue_order(each, chain, instrument)
-            found.setdefault(told.client_order_id or each.id, told)
+            found.setdefault(chain.client_order_id, to_venue_order(each, chain))
         return list(found.values())
 
     async def _report_fills(self, fills: Sequence[WireActivity]) -> list[VenueReport]:
@@ -192,7 +191,7 @@ class Looker:
             if order is None:
                 order = await self._rest.get(f"/orders/{each.order_id}", WireOrder)
             chain = await self._chains.note(order, instrument)
-            reports.append(report_activity(each, order, chain, instrument))
+            reports.append(report_activity(each, order, chain))
         return reports
 
     async def _report_asked(

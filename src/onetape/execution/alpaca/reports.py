@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from onetape.domain.instrument import Instrument
-from onetape.domain.orders import RejectCode
-from onetape.domain.venue import ReportKind, VenueOrder, VenueReport
+from onetape.domain.orders import RejectCode, TimeInForce
+from onetape.domain.venue import ReportKind, VenueOrder, VenueReport, find_manual
 from onetape.execution.alpaca.chains import Chain
 from onetape.execution.alpaca.translation import (
+    find_strange,
     to_lots,
     to_order_type,
     to_side,
     to_ticks,
+    to_time_in_force,
     to_ts,
 )
 from onetape.execution.alpaca.wire import WireActivity, WireOrder
@@ -35,22 +36,21 @@ _ENDS = {
 def report(
     kind: ReportKind,
     order: WireOrder,
-    chain: Chain | None,
-    instrument: Instrument,
+    chain: Chain,
     *,
     ts_venue: int = 0,
     code: RejectCode = RejectCode.UNSUPPORTED,
     reason: str = "",
 ) -> VenueReport:
-    """A report that is no fill and no replace; without a chain the order is not ours."""
+    """A report that is no fill and no replace."""
     return VenueReport(
         kind=kind,
-        client_order_id=chain.client_order_id if chain else "",
+        client_order_id=chain.client_order_id,
         venue_order_id=order.id,
-        instrument=instrument.id,
+        instrument=chain.instrument.id,
         side=to_side(order.side),
         ts_venue=ts_venue,
-        filled_lots=chain.filled_with(order) if chain else to_lots(order.filled_qty, instrument),
+        filled_lots=chain.filled_with(order),
         code=code,
         reason=reason,
     )
@@ -58,8 +58,7 @@ def report(
 
 def report_fill(
     order: WireOrder,
-    chain: Chain | None,
-    instrument: Instrument,
+    chain: Chain,
     *,
     quantity: str,
     price: str,
@@ -67,11 +66,10 @@ def report_fill(
     ts_venue: int,
 ) -> VenueReport:
     """An execution of `quantity`, behind which the link has `filled_quantity`."""
-    side = to_side(order.side)
-    before = chain.filled_before(order.id) if chain else 0
+    instrument, side = chain.instrument, to_side(order.side)
     return VenueReport(
         kind=ReportKind.FILLED,
-        client_order_id=chain.client_order_id if chain else "",
+        client_order_id=chain.client_order_id,
         venue_order_id=order.id,
         instrument=instrument.id,
         side=side,
@@ -80,16 +78,14 @@ def report_fill(
         lots=to_lots(quantity, instrument),
         ticks=to_ticks(price, instrument, side),
         price=price,
-        filled_lots=before + to_lots(filled_quantity, instrument),
+        filled_lots=chain.filled_before(order.id) + to_lots(filled_quantity, instrument),
     )
 
 
-def report_activity(
-    activity: WireActivity, order: WireOrder, chain: Chain | None, instrument: Instrument
-) -> VenueReport:
+def report_activity(activity: WireActivity, order: WireOrder, chain: Chain) -> VenueReport:
     """An execution of the account's history."""
     return report_fill(
-        order, chain, instrument, quantity=activity.qty, price=activity.price,
+        order, chain, quantity=activity.qty, price=activity.price,
         filled_quantity=activity.cum_qty, ts_venue=to_ts(activity.transaction_time),
     )  # fmt: skip
 
@@ -111,7 +107,7 @@ def report_missing_fill(
     paid = sum((Decimal(each.qty) * Decimal(each.price) for each in told), Decimal(0))
     price = (Decimal(order.filled_avg_price) * filled - paid) / rest
     return report_fill(
-        order, chain, chain.instrument, quantity=str(tail), price=f"{price.normalize():f}",
+        order, chain, quantity=str(tail), price=f"{price.normalize():f}",
         filled_quantity=order.filled_qty, ts_venue=to_ts(order.filled_at),
     )  # fmt: skip
 
@@ -122,9 +118,7 @@ def report_end(order: WireOrder, chain: Chain) -> VenueReport | None:
     if kind is None:
         return None
     at = order.canceled_at or order.expired_at or order.failed_at
-    return report(
-        kind, order, chain, chain.instrument, ts_venue=to_ts(at), reason=f"Alpaca: {order.status}"
-    )
+    return report(kind, order, chain, ts_venue=to_ts(at), reason=f"Alpaca: {order.status}")
 
 
 def report_filled(chain: Chain, lots: int) -> VenueReport | None:
@@ -137,7 +131,7 @@ def report_filled(chain: Chain, lots: int) -> VenueReport | None:
     if current.status != "filled" or total == lots:
         return None
     return report(
-        ReportKind.CANCELED, current, chain, chain.instrument, ts_venue=to_ts(current.filled_at),
+        ReportKind.CANCELED, current, chain, ts_venue=to_ts(current.filled_at),
         reason=f"filled as it was changed, to {total} lots",
     )  # fmt: skip
 
@@ -160,17 +154,21 @@ def report_replaced(order: WireOrder, chain: Chain, ts_venue: int) -> VenueRepor
     )
 
 
-def to_venue_order(order: WireOrder, chain: Chain | None, instrument: Instrument) -> VenueOrder:
+def to_venue_order(order: WireOrder, chain: Chain) -> VenueOrder:
     """An open order."""
-    side = to_side(order.side)
+    instrument, side = chain.instrument, to_side(order.side)
+    is_manual = bool(find_manual(chain.client_order_id))
+    time_in_force = to_time_in_force(order.time_in_force) if is_manual else None
     return VenueOrder(
-        client_order_id=chain.client_order_id if chain else "",
+        client_order_id=chain.client_order_id,
         venue_order_id=order.id,
         instrument=instrument.id,
         side=side,
         order_type=to_order_type(order.type),
-        lots=chain.total(order) if chain else to_lots(order.qty, instrument),
-        filled_lots=chain.filled_with(order) if chain else to_lots(order.filled_qty, instrument),
+        lots=chain.total(order),
+        filled_lots=chain.filled_with(order),
         limit_ticks=to_ticks(order.limit_price, instrument, side),
         stop_ticks=to_ticks(order.stop_price, instrument, side),
+        time_in_force=time_in_force or TimeInForce.GTC,
+        problem=find_strange(order, instrument) if is_manual else "",
     )

@@ -8,6 +8,7 @@ from onetape.domain.events import OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentKind
 from onetape.domain.orders import OrderType, RejectCode, Side, TimeInForce
 from onetape.domain.timestamps import from_iso
+from onetape.execution.alpaca.wire import WireOrder
 from onetape.execution.gateway import Capabilities
 from onetape.marketdata.feeds.alpaca_assets import to_wire_symbol
 
@@ -42,6 +43,8 @@ _TIMES = {
     TimeInForce.AT_THE_CLOSE: "cls",
 }
 _OUR_TYPES = {name: kind for kind, name in _TYPES.items()}
+_OUR_TIMES = {name: each for each, name in _TIMES.items()}
+_UNBOUND = ("", "simple")
 _PAIR_TYPES = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT)
 _PAIR_TIMES = (TimeInForce.GTC, TimeInForce.IOC)
 _UNITS = Decimal(100_000_000)
@@ -96,6 +99,31 @@ def to_fields(order: OrderSubmitted, instrument: Instrument) -> dict[str, str]:
 def to_order_type(name: str) -> OrderType:
     """Ours; a type that we do not know is a market order, the worst that it can be."""
     return _OUR_TYPES.get(name, OrderType.MARKET)
+
+
+def to_time_in_force(name: str) -> TimeInForce | None:
+    """Ours; None: we have none like it."""
+    return _OUR_TIMES.get(name)
+
+
+def find_strange(order: WireOrder, instrument: Instrument) -> str:
+    """What an order that was given by hand has and no order of ours can have; empty: nothing."""
+    if order.qty is None or order.notional is not None:
+        return "it is sized by an amount of money"
+    for quantity in (order.qty, order.filled_qty):
+        if Decimal(quantity) % instrument.lot_size:
+            return f"a quantity of {quantity} is not in lots of {instrument.lot_size:f}"
+    for price in (order.limit_price, order.stop_price):
+        if Decimal(price or 0) % instrument.tick_size:
+            return f"a price of {price} is not in ticks of {instrument.tick_size:f}"
+    kind = _OUR_TYPES.get(order.type)
+    if kind is None or kind.is_trailing:
+        return f"it is of type {order.type}"
+    if to_time_in_force(order.time_in_force) is None:
+        return f"it lives {order.time_in_force}"
+    if order.order_class not in _UNBOUND:
+        return f"it is bound to others ({order.order_class})"
+    return ""
 
 
 def to_side(name: str) -> Side:

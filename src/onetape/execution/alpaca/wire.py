@@ -17,7 +17,7 @@ OPEN_STATUSES = frozenset({
 
 
 class WireOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `replaced_by` and `replaces` are ids of orders."""
+    """An order. `replaced_by` and `replaces` are ids of orders; `order_class` may bind others."""
 
     id: str
     client_order_id: str
@@ -41,6 +41,7 @@ class WireOrder(msgspec.Struct, frozen=True, kw_only=True):
     replaced_at: str | None = None
     replaced_by: str | None = None
     replaces: str | None = None
+    order_class: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -217,8 +217,7 @@ class BinanceGateway:
     async def _cancel(self, order: OrderSubmitted, tracked: Tracked, symbol: str) -> bool:
         """Cancel the order as it stands; returns whether nothing has taken its place meanwhile."""
         generation = tracked.generation
-        wire_id = self._ids.to_wire(order.client_order_id, generation)
-        params = {"symbol": symbol, "origClientOrderId": wire_id}
+        params = {"symbol": symbol, **self._ids.address(order.client_order_id, generation)}
         try:
             answer = await self._client.ask("DELETE", "order", params, signed=True)
         except BinanceRefusal as refusal:

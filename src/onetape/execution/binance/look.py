@@ -22,6 +22,7 @@ from onetape.domain.venue import (
     VenuePosition,
     VenueReport,
     VenueSnapshot,
+    find_manual,
 )
 from onetape.execution.binance.tracking import OrderBookOfOurs, Tracked
 from onetape.execution.binance.wire import CLOSED, read_order, read_side, read_trade
@@ -37,12 +38,16 @@ _MANY_SYMBOLS = 13
 
 
 class _Trace(msgspec.Struct, frozen=True):
-    """The newest generation of an order: its state at the venue (None: never had it)."""
+    """The newest generation of an order: its state at the venue (None: never had it).
+
+    `numbers` are those that were walked through; before them `first_lots` had filled.
+    """
 
     state: dict[str, Any] | None
     generation: int
     earlier_lots: int
     numbers: list[int]
+    first_lots: int
 
 
 class Looker:
@@ -58,9 +63,13 @@ class Looker:
 
     async def find(self, order: OrderSubmitted, generation: int) -> dict[str, Any] | None:
         """One generation of an order; None: the venue never had it."""
-        wire_id = self._ours.ids.to_wire(order.client_order_id, generation)
-        symbol = self._instruments[order.instrument].symbol
-        return await self._find({"symbol": symbol, "origClientOrderId": wire_id})
+        return await self._find_generation(order.instrument, order.client_order_id, generation)
+
+    async def _find_generation(
+        self, instrument: InstrumentId, identity: str, generation: int
+    ) -> dict[str, Any] | None:
+        symbol = self._instruments[instrument].symbol
+        return await self._find({"symbol": symbol, **self._ours.ids.address(identity, generation)})
 
     async def _find(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         try:
@@ -100,7 +109,7 @@ class Looker:
     ) -> _Trace:
         """The newest generation that the venue has."""
         generation = tracked.generation if tracked else 0
-        earlier = tracked.earlier_lots if tracked else 0
+        first = earlier = tracked.earlier_lots if tracked else 0
         state, numbers = await self.find(order, generation), []
         while state is not None:
             numbers.append(int(state["orderId"]))
@@ -111,7 +120,7 @@ class Looker:
                 break
             earlier += to_lots(instrument, state["executedQty"])
             generation, state = generation + 1, successor
-        return _Trace(state, generation, earlier, numbers)
+        return _Trace(state, generation, earlier, numbers, first)
 
     def _take_over(
         self, order: OrderSubmitted, instrument: Instrument, trace: _Trace
@@ -195,12 +204,14 @@ class Looker:
         fills: dict[str, VenueReport] = {}
         open_orders: list[VenueOrder] = []
         numbers: dict[str, set[int]] = {}
+        first_lots: dict[str, int] = {}
         for _ in range(_CUTS_MAX):
             for order in orders:
                 trace, reports = await self.trace(order)
                 ends |= {(each.client_order_id, each.kind): each for each in reports}
                 symbol = self._instruments[order.instrument].symbol
                 numbers.setdefault(symbol, set()).update(trace.numbers)
+                first_lots.setdefault(order.client_order_id, trace.first_lots)
             open_orders = await self._read_open()
             for instrument in self._instruments.values():
                 asked = sorted(numbers.get(instrument.symbol, ()))
@@ -209,7 +220,9 @@ class Looker:
             if again == balances:
                 break
             balances = again
-        told = sorted(fills.values(), key=lambda each: (each.ts_venue, each.execution_id))
+        told = _count_manual(
+            sorted(fills.values(), key=lambda each: (each.ts_venue, _number_of(each))), first_lots
+        )
         return VenueSnapshot(
             name=self._name, reason=reason, ts_venue=self._ts_updated, orders=open_orders,
             reports=[*told, *ends.values()],
@@ -260,17 +273,13 @@ class Looker:
     async def _read_row(self, instrument: Instrument, row: dict[str, Any]) -> VenueOrder:
         number, wire_id = str(row["orderId"]), row["clientOrderId"]
         self._ours.remember_name(instrument.symbol, number, wire_id)
-        ours = self._ours.ids.from_wire(wire_id)
-        if ours is None:
-            return read_order(instrument, row, "", 0)
-        identity, generation = ours
+        identity, generation = self._ours.ids.from_wire(wire_id, instrument.symbol, number)
         tracked = self._ours.open.get(identity)
         if tracked is not None and tracked.generation == generation:
             return read_order(instrument, row, identity, tracked.earlier_lots)
         earlier = 0
         for each in range(generation):
-            before = self._ours.ids.to_wire(identity, each)
-            state = await self._find({"symbol": instrument.symbol, "origClientOrderId": before})
+            state = await self._find_generation(instrument.id, identity, each)
             earlier += to_lots(instrument, state["executedQty"]) if state else 0
         return read_order(instrument, row, identity, earlier)
 
@@ -318,11 +327,31 @@ class Looker:
         return sorted(rows, key=lambda row: int(row["id"]))
 
     async def _owner(self, instrument: Instrument, row: dict[str, Any]) -> str:
-        """Our id of the order of a fill; empty where it is not ours."""
+        """Our id of the order of a fill."""
         number = str(row["orderId"])
         wire_id = self._ours.name(instrument.symbol, number)
         if wire_id is None:
             state = await self._find({"symbol": instrument.symbol, "orderId": number})
             wire_id = state["clientOrderId"] if state else ""
-        ours = self._ours.ids.from_wire(wire_id)
-        return ours[0] if ours else ""
+        return self._ours.ids.from_wire(wire_id, instrument.symbol, number)[0]
+
+
+def _number_of(fill: VenueReport) -> int:
+    return int(fill.execution_id.rpartition(":")[2])
+
+
+def _count_manual(fills: Sequence[VenueReport], first_lots: dict[str, int]) -> list[VenueReport]:
+    """The same fills; those of a manual order that was asked about say what is filled behind them.
+
+    Of such an order all fills are told each time, those before it was adopted too.
+    """
+    counted = {name: lots for name, lots in first_lots.items() if find_manual(name)}
+    found: list[VenueReport] = []
+    for each in fills:
+        name = each.client_order_id
+        if name in counted:
+            counted[name] += each.lots
+            found.append(msgspec.structs.replace(each, filled_lots=counted[name]))
+        else:
+            found.append(each)
+    return found

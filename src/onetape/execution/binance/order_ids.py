@@ -6,6 +6,9 @@ characters below, and a new id for an order that takes the place of another: tha
 n-th successor ends in `-r<n>`. The name of a strategy that does not fit is a dot and six hex digits
 of its hash.
 
+An order that no session has given is `@SYMBOL:NUMBER` here, since its number is its symbol's only,
+and is addressed by the number. Its n-th successor is ours: `at:SYMBOL:NUMBER-r<n>`.
+
 Source: Binance Spot REST API, "New order", `newClientOrderId`.
 """
 
@@ -16,11 +19,13 @@ import re
 from collections.abc import Iterable
 
 from onetape.domain.errors import ConfigError
+from onetape.domain.venue import find_manual, is_of_a_session, name_manual
 
 _LENGTH = 36
 _TAKES = re.compile(r"[.A-Z:/a-z0-9_-]+\Z")
 _OURS = re.compile(r"([.A-Z:/a-z0-9_]{1,8})-(.+)-((?:close)?\d+)\Z", re.DOTALL)
 _THEIRS = re.compile(r"([.A-Z:/a-z0-9_]{1,8})-(.+?)-((?:close)?\d+?)(?:-r([1-9]\d{0,2}))?\Z")
+_BY_HAND = re.compile(r"at:(.+:\d+)-r([1-9]\d{0,2})\Z")
 _NAME_MAX = _LENGTH - len("12345678-") - len("-1234567") - len("-r999")
 
 
@@ -52,26 +57,54 @@ class OrderIds:
         Raises:
             ConfigError: It is not of these strategies, or does not fit.
         """
+        manual = find_manual(client_order_id)
         match = _OURS.match(client_order_id)
         short = self._short.get(match[2]) if match else None
-        text = f"{match[1]}-{short}-{match[3]}" if match else ""
-        if generation:
-            text += f"-r{generation}"
-        if short is None or len(text) > _LENGTH or generation > 999:
+        text = ""
+        if match is not None and short is not None:
+            text = f"{match[1]}-{short}-{match[3]}"
+        elif manual and generation and _TAKES.match(manual):
+            text = f"at:{manual}"
+        whole = f"{text}-r{generation}" if generation else text
+        if not text or len(whole) > _LENGTH or generation > 999:
             raise ConfigError(f"binance can't take the order id {client_order_id!r}",
                               remedy="the session begins anew under another id")  # fmt: skip
-        return text
+        return whole
 
-    def from_wire(self, text: str) -> tuple[str, int] | None:
-        """(our id, generation) of the venue's form; None for an order that is not ours.
+    def address(
+        self, client_order_id: str, generation: int = 0, prefix: str = ""
+    ) -> dict[str, str]:
+        """What names an order in a request: by its id, or by its number where it is not ours.
+
+        The names of the parameters begin with `prefix`.
+
+        Raises:
+            ConfigError: See `to_wire`.
+        """
+        manual = find_manual(client_order_id)
+        if manual and not generation:
+            return {_camel(prefix, "orderId"): manual.rpartition(":")[2]}
+        return {_camel(prefix, "origClientOrderId"): self.to_wire(client_order_id, generation)}
+
+    def from_wire(self, text: str, symbol: str, venue_order_id: str) -> tuple[str, int]:
+        """(our id, generation) of an order of the venue, by its id and its number there.
 
         An order that another session of ours has given has our form too: whoever hears of it does
         not know its id.
         """
         match = _THEIRS.match(text)
-        if match is None or match[2] not in self._long:
-            return None
-        return f"{match[1]}-{self._long[match[2]]}-{match[3]}", int(match[4] or 0)
+        if match is not None and match[2] in self._long:
+            return f"{match[1]}-{self._long[match[2]]}-{match[3]}", int(match[4] or 0)
+        successor = _BY_HAND.match(text)
+        if successor is not None:
+            return name_manual(successor[1]), int(successor[2])
+        if match is not None and is_of_a_session(text[: match.end(3)]):
+            return text[: match.end(3)], int(match[4] or 0)
+        return name_manual(f"{symbol}:{venue_order_id}"), 0
+
+
+def _camel(prefix: str, name: str) -> str:
+    return prefix + name[0].upper() + name[1:] if prefix else name
 
 
 def _shorten(name: str) -> str:

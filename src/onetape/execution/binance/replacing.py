@@ -87,11 +87,13 @@ class Replacer:
     async def _amend(
         self, order: OrderSubmitted, tracked: Tracked, instrument: Instrument, lots: int
     ) -> None:
-        wire_id = self._ours.ids.to_wire(order.client_order_id, tracked.generation)
+        address = self._ours.ids.address(order.client_order_id, tracked.generation)
         wanted = lots - tracked.earlier_lots
         quantity = f"{instrument.lots_to_quantity(wanted):f}"
-        params = {"symbol": instrument.symbol, "origClientOrderId": wire_id,
-                  "newClientOrderId": wire_id, "newQty": quantity}  # fmt: skip
+        asked = {"symbol": instrument.symbol, **address}
+        params = asked | {"newQty": quantity}
+        if "origClientOrderId" in address:  # it keeps its name
+            params["newClientOrderId"] = address["origClientOrderId"]
         path = "order/amend/keepPriority"
         try:
             answer = await self._client.ask("PUT", path, params, signed=True, weight=4)
@@ -99,7 +101,6 @@ class Replacer:
             if refusal.is_unclear or refusal.is_access:
                 raise
             # An HTTP client may send a PUT twice where a connection breaks: did the first do it?
-            asked = {"symbol": instrument.symbol, "origClientOrderId": wire_id}
             state = await self._client.ask("GET", "order", asked, signed=True, weight=4)
             if to_lots(instrument, state["origQty"]) != wanted:
                 raise
@@ -117,7 +118,7 @@ class Replacer:
         request = params | {
             "cancelReplaceMode": "STOP_ON_FAILURE",
             "cancelRestrictions": "ONLY_NEW",
-            "cancelOrigClientOrderId": ids.to_wire(order.client_order_id, generation),
+            **ids.address(order.client_order_id, generation, "cancel"),
             "newClientOrderId": ids.to_wire(order.client_order_id, generation + 1),
         }
         try:
@@ -146,8 +147,7 @@ class Replacer:
         """Cancel, and order what is left."""
         order, instrument, ids = wanted.order, wanted.instrument, self._ours.ids
         generation = tracked.generation
-        wire_id = ids.to_wire(order.client_order_id, generation)
-        asked = {"symbol": instrument.symbol, "origClientOrderId": wire_id}
+        asked = {"symbol": instrument.symbol, **ids.address(order.client_order_id, generation)}
         canceled = await self._client.ask("DELETE", "order", asked, signed=True)
         filled = to_lots(instrument, canceled["executedQty"]) + tracked.earlier_lots
         if wanted.lots <= filled:

@@ -127,10 +127,7 @@ class OrderBookOfOurs:
         original = event.get("C") or ""
         wire_id = event["c"] if original in ("", "null") else original
         self.remember_name(event["s"], str(event["i"]), wire_id)
-        found = self.ids.from_wire(wire_id)
-        if found is None:
-            return self._read_foreign(instrument, event)
-        identity, generation = found
+        identity, generation = self.ids.from_wire(wire_id, event["s"], str(event["i"]))
         tracked = self.open.get(identity)
         if tracked is None:
             return self._read_unknown(instrument, event, identity, generation)
@@ -223,15 +220,6 @@ class OrderBookOfOurs:
             lots = to_lots(instrument, event["z"])
             return [_end_report(instrument, event, identity, lots)]
         return []
-
-    def _read_foreign(self, instrument: Instrument, event: dict[str, Any]) -> list[VenueReport]:
-        """Of an order that someone else gave for this account."""
-        lots = to_lots(instrument, event["z"])
-        if event["x"] == "TRADE":
-            return [read_fill(instrument, event, "", lots)]
-        if event["x"] == "NEW":
-            return [make_report(ReportKind.ACCEPTED, instrument, event, "")]
-        return [_end_report(instrument, event, "", lots)] if event["X"] in CLOSED else []
 
 
 def make_report(

@@ -5,14 +5,21 @@ Source: Binance Spot REST API, "New order"; "User data streams", `executionRepor
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderSubmitted
 from onetape.domain.instrument import Instrument
-from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, Side, TimeInForce
+from onetape.domain.orders import (
+    LiquiditySide,
+    OrderConditions,
+    OrderType,
+    RejectCode,
+    Side,
+    TimeInForce,
+)
 from onetape.domain.timestamps import NS_PER_MS
-from onetape.domain.venue import ReportKind, VenueOrder, VenueReport
+from onetape.domain.venue import ReportKind, VenueOrder, VenueReport, find_manual
 from onetape.marketdata.feeds.binance_client import BinanceRefusal
 from onetape.marketdata.feeds.binance_instruments import to_lots, to_ticks, to_units
 
@@ -178,24 +185,41 @@ def read_fill(
 def read_order(
     instrument: Instrument, order: dict[str, Any], client_order_id: str, earlier_lots: int
 ) -> VenueOrder:
-    """An open order of `openOrders`; `earlier_lots` filled in those that it took the place of.
-
-    Raises:
-        ConfigError: An order of a type that we don't know.
-    """
-    kind = _FROM_TYPES.get(order["type"])
-    if kind is None:
-        raise ConfigError(f"binance has an order of type {order['type']!r} for {instrument.id}",
-                          remedy="cancel it there")  # fmt: skip
-    sign = read_side(order["side"])
+    """An open order of `openOrders`; `earlier_lots` filled in those that it took the place of."""
+    side = read_side(order["side"])
+    terms, problem = None, ""
+    if find_manual(client_order_id):
+        terms, problem = _read_conditions(instrument, order), _find_strange(instrument, order)
     return VenueOrder(
         client_order_id=client_order_id,
         venue_order_id=str(order["orderId"]),
         instrument=instrument.id,
-        side=sign,
-        order_type=kind,
+        side=side,
+        order_type=_FROM_TYPES.get(order["type"], OrderType.MARKET),  # the worst that it can be
         lots=to_lots(instrument, order["origQty"]) + earlier_lots,
         filled_lots=to_lots(instrument, order["executedQty"]) + earlier_lots,
-        limit_ticks=to_ticks(instrument, order["price"], sign),
-        stop_ticks=to_ticks(instrument, order.get("stopPrice", "0"), sign),
+        limit_ticks=to_ticks(instrument, order["price"], side),
+        stop_ticks=to_ticks(instrument, order.get("stopPrice", "0"), side),
+        conditions=terms,
+        problem=problem,
     )
+
+
+def _read_conditions(instrument: Instrument, order: dict[str, Any]) -> OrderConditions | None:
+    shown = to_lots(instrument, order.get("icebergQty", "0"))
+    is_maker = order["type"] == "LIMIT_MAKER"
+    return OrderConditions(post_only=is_maker, display_lots=shown) if shown or is_maker else None
+
+
+def _find_strange(instrument: Instrument, order: dict[str, Any]) -> str:
+    """What an order that was given by hand has and no order of ours can have; empty: nothing."""
+    if order["type"] not in _FROM_TYPES or "trailingDelta" in order:
+        return f"it is of type {order['type']}" + " that trails" * ("trailingDelta" in order)
+    if order.get("timeInForce", "GTC") != "GTC":
+        return f"it lives {order['timeInForce']}"
+    if int(order.get("orderListId", -1)) != -1:
+        return f"it is bound to others (order list {order['orderListId']})"
+    for name in ("price", "stopPrice"):  # quantities are in Binance's own lots, and so in ours
+        if Decimal(order.get(name) or 0) % instrument.tick_size:
+            return f"its {name} {order[name]} is no multiple of {instrument.tick_size:f}"
+    return ""

@@ -17,6 +17,7 @@ from onetape.domain.venue import (
     ReportKind,
     VenueReport,
     VenueSnapshot,
+    find_manual,
 )
 from onetape.execution.gateway import Capabilities, Hear, Heard
 from onetape.execution.ibkr.looking import Looker
@@ -28,6 +29,7 @@ from onetape.execution.ibkr.translation import (
     NOT_THERE,
     REFUSALS,
     REJECTED,
+    change_order,
     find_problem,
     get_fields,
     to_order,
@@ -151,6 +153,8 @@ class IbkrGateway(TwsListener):
     async def _connect(self) -> None:
         self._closed.clear()
         await self._link.connect()
+        if self._access.is_of_tws:
+            self._link.client.reqAutoOpenOrders(True)
         self._account = check_account(self._access, self._link.accounts)
 
     async def _check_clock(self, looker: Looker) -> None:
@@ -232,8 +236,17 @@ class IbkrGateway(TwsListener):
                           code=RejectCode.QUANTITY_BELOW_FILLED,
                           reason=f"{tracked.filled_lots} lots are filled")  # fmt: skip
                 return
-            wire = to_order(order, tracked.instrument, self._account, lots=lots,
-                            limit_ticks=limit, stop_ticks=stop)  # fmt: skip
+            if find_manual(order.client_order_id):  # it has what no order of ours has
+                standing = await self._find_open(tracked)
+                if standing is None:
+                    self._say(ReportKind.REPLACE_REJECTED, order, code=RejectCode.ORDER_CLOSED,
+                              reason="it is closed")  # fmt: skip
+                    return
+                wire = change_order(standing, order.order_type, tracked.instrument, lots=lots,
+                                    limit_ticks=limit, stop_ticks=stop)  # fmt: skip
+            else:
+                wire = to_order(order, tracked.instrument, self._account, lots=lots,
+                                limit_ticks=limit, stop_ticks=stop)  # fmt: skip
             tracked.wanted = (lots, limit, stop)
             try:
                 contract = self._contracts[order.instrument]
@@ -302,7 +315,8 @@ class IbkrGateway(TwsListener):
             raise TwsGone(f"IB does not tell its orders: {refusal}") from None
         return next(
             (each.order for each in listed
-             if tracked is not None and each.order.orderRef == tracked.reference), None,
+             if tracked is not None and self._orders.know(each.contract, each.order) is tracked),
+            None,
         )  # fmt: skip
 
     async def _place(self, tracked: Tracked, what: str, contract: Contract, wire: Order) -> None:
@@ -430,7 +444,8 @@ class IbkrGateway(TwsListener):
             self._tell_change(is_up=False, reason=str(refusal))
         elif code in _BACK:
             self._tell_change(is_up=True, reason=str(refusal))
-        tracked = self._orders.find_order(request) if request > 0 else None
+        # -1 is of no request; those that TWS gave itself are counted downwards behind it.
+        tracked = self._orders.find_order(request) if request not in (0, -1) else None
         if tracked is None:
             return
         tracked.said = str(refusal)

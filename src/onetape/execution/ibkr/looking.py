@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from onetape.domain.events import OrderSubmitted
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import E8
+from onetape.domain.orders import TimeInForce
 from onetape.domain.timestamps import NS_PER_SECOND
 from onetape.domain.venue import (
     ReportKind,
@@ -18,14 +19,17 @@ from onetape.domain.venue import (
     VenuePosition,
     VenueReport,
     VenueSnapshot,
+    find_manual,
 )
 from onetape.execution.ibkr.tracking import CANCELED, OPEN, OrdersAtIb, Tracked
 from onetape.execution.ibkr.translation import (
+    find_strange,
     get_fields,
     to_decimal,
     to_lots,
     to_rest_units,
     to_side,
+    to_time_in_force,
 )
 from onetape.marketdata.feeds.ibkr_contracts import find_instrument
 from onetape.marketdata.feeds.ibkr_link import OrderStanding, TwsAccess, TwsLink, order_key
@@ -108,8 +112,13 @@ class Looker:
             tracked = self._orders.know_execution(contract, execution)
             if tracked is not None:
                 reports.append(self._orders.make_fill(tracked, execution))
-        names = {each.order.orderRef for each in standing}
+        names = {
+            tracked.reference
+            for each in standing
+            if (tracked := self._orders.know(each.contract, each.order)) is not None
+        }
         for each in orders:
+            self._orders.remember(each)
             if each.client_order_id not in names:
                 reports += self._report_missing(each, ended, reports)
         return VenueSnapshot(
@@ -125,7 +134,10 @@ class Looker:
 
     async def list_open(self) -> list[OpenOrder]:
         """Orders of every program that are open, each once."""
-        told = await self._link.ask_named("orders", self._link.client.reqAllOpenOrders)
+        client = self._link.client
+        if self._access.is_of_tws:  # else TWS lets nobody change what was given in it
+            await self._link.ask_named("orders", client.reqOpenOrders)
+        told = await self._link.ask_named("orders", client.reqAllOpenOrders)
         orders: dict[tuple[int, int], tuple[Contract, Order, str]] = {}
         standings: dict[tuple[int, int], OrderStanding] = {}
         for each in told:
@@ -225,10 +237,8 @@ class Looker:
         ours = [each for each in fills if each.client_order_id == order.client_order_id]
         filled = sum(each.lots for each in ours if each.kind is ReportKind.FILLED)
         for each in ended:
-            if each.order.orderRef != order.client_order_id:
-                continue
             tracked = self._orders.know(each.contract, each.order)
-            if tracked is None:
+            if tracked is None or tracked.reference != order.client_order_id:
                 continue
             return self._report_ended(order, tracked, each, filled)
         if filled or any(each.venue_order_id for each in ours):
@@ -268,14 +278,27 @@ class Looker:
         if tracked is None:
             return None
         lots, limit, stop = get_fields(listed.order, tracked.order_type, tracked.instrument)
+        time_in_force, problem = None, ""
+        if find_manual(tracked.reference):
+            time_in_force = to_time_in_force(listed.order)
+            problem = find_strange(listed.order, tracked.instrument) or self._find_owner(tracked)
         return VenueOrder(
             client_order_id=tracked.reference,
             venue_order_id=str(listed.order.permId or f"{tracked.client_id}/{tracked.order_id}"),
             instrument=tracked.instrument.id, side=to_side(listed.order.action),
             order_type=tracked.order_type, lots=lots,
             filled_lots=to_lots(listed.filled, tracked.instrument), limit_ticks=limit,
-            stop_ticks=stop,
+            stop_ticks=stop, time_in_force=time_in_force or TimeInForce.GTC, problem=problem,
         )  # fmt: skip
+
+    def _find_owner(self, tracked: Tracked) -> str:
+        """Who alone may change an order; empty: we may."""
+        own = self._access.client_id
+        if tracked.order_id and tracked.client_id == own:
+            return ""
+        owner = f"client id {tracked.client_id}" if tracked.client_id else "TWS"
+        way = "" if tracked.client_id else ": set client_id: 0"
+        return f"{owner} gave it, and IB lets client id {own} not change it{way}"
 
     def _is_ours(self, account: str) -> bool:
         """Whether an order is of the account; one that does not say is taken for it."""

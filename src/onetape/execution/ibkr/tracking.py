@@ -1,7 +1,8 @@
 """What the gateway remembers of orders, and what a message of TWS means with it.
 
 IB's order id counts per client id, and a cancel or change needs it; its permanent id stays with the
-order for ever; `orderRef` is our own id. All three lead to the order here.
+order for ever; `orderRef` is our own id. All three lead to the order here. One that no session has
+given is known by its permanent id, marked (`name_manual`), whatever its `orderRef` says.
 
 A fill is told with its commission, which comes in a message of its own behind it: until then the
 fill waits, and so does the end of its order.
@@ -20,7 +21,7 @@ from onetape.domain.events import OrderSubmitted
 from onetape.domain.instrument import Instrument
 from onetape.domain.orders import LiquiditySide, OrderType, RejectCode, Side, TimeInForce
 from onetape.domain.timestamps import NS_PER_SECOND
-from onetape.domain.venue import ReportKind, VenueReport
+from onetape.domain.venue import ReportKind, VenueReport, is_of_a_session, name_manual
 from onetape.execution.ibkr.translation import (
     get_fields,
     is_told,
@@ -54,7 +55,8 @@ class Tracked(msgspec.Struct, kw_only=True):
     """An order at IB.
 
     Attributes:
-        reference: `orderRef`: our client order id, or whatever another program wrote.
+        reference: Our client order id: `orderRef`, or the marked permanent id. Empty: neither has
+            been told.
         submitted: How it was submitted; None where we only heard of it.
         order_id: IB's, under `client_id`; 0: not known.
         perm_id: IB's for ever; 0: not known.
@@ -172,13 +174,20 @@ class OrdersAtIb:
         self._forget()
         return made
 
+    def remember(self, order: OrderSubmitted) -> None:
+        """How an open order was given, where only IB had told of it so far."""
+        tracked = self.find(order.client_order_id)
+        if tracked is not None and tracked.submitted is None:
+            tracked.submitted = order
+
     def know(self, contract: Contract, order: Order) -> Tracked | None:
         """The order of a message, with its names; None where it is of no instrument of ours."""
         tracked = self._by_perm.get(order.permId) if order.permId else None
         if tracked is None and order.clientId == self._client_id and order.orderId:
             tracked = self._by_order.get(order.orderId)
-        if tracked is None and order.orderRef:
-            tracked = self._by_reference.get(order.orderRef)
+        reference = name_order(order.orderRef, order.permId)
+        if tracked is None and reference:
+            tracked = self._by_reference.get(reference)
         if tracked is None:
             instrument = find_instrument(self._instruments, contract)
             if instrument is None:
@@ -186,12 +195,11 @@ class OrdersAtIb:
             kind = to_order_type(order.orderType)
             lots, limit, stop = get_fields(order, kind, instrument)
             tracked = Tracked(
-                reference=order.orderRef, instrument=instrument, side=to_side(order.action),
+                reference=reference, instrument=instrument, side=to_side(order.action),
                 order_type=kind, lots=lots, limit_ticks=limit, stop_ticks=stop,
             )  # fmt: skip
-            if order.orderRef:
-                self._by_reference[order.orderRef] = tracked
             self._forget()
+        self._name(tracked, reference)
         if order.permId:
             tracked.perm_id = order.permId
             self._by_perm[order.permId] = tracked
@@ -200,6 +208,12 @@ class OrdersAtIb:
             if order.clientId == self._client_id:
                 self._by_order[order.orderId] = tracked
         return tracked
+
+    def _name(self, tracked: Tracked, reference: str) -> None:
+        """What an order is called may be told later than the order."""
+        tracked.reference = tracked.reference or reference
+        if tracked.reference:
+            self._by_reference.setdefault(tracked.reference, tracked)
 
     def _forget(self) -> None:
         """The oldest that have ended go where there are too many."""
@@ -349,14 +363,15 @@ class OrdersAtIb:
         tracked = self._by_perm.get(execution.permId) if execution.permId else None
         if tracked is None and execution.clientId == self._client_id and execution.orderId:
             tracked = self._by_order.get(execution.orderId)
-        if tracked is None and execution.orderRef:
-            tracked = self._by_reference.get(execution.orderRef)
+        reference = name_order(execution.orderRef, execution.permId)
+        if tracked is None and reference:
+            tracked = self._by_reference.get(reference)
         if tracked is None:
             instrument = find_instrument(self._instruments, contract)
             if instrument is None:
                 return None
             tracked = Tracked(
-                reference=execution.orderRef, instrument=instrument, side=to_side(execution.side),
+                reference=reference, instrument=instrument, side=to_side(execution.side),
                 order_type=OrderType.MARKET, perm_id=execution.permId,
             )  # fmt: skip
             if execution.permId:
@@ -426,6 +441,13 @@ class OrdersAtIb:
     def refuse(self, tracked: Tracked, code: int, message: str) -> None:
         """A command that is under way is refused."""
         tracked.finish(TwsRefusal(code, message))
+
+
+def name_order(reference: str, perm_id: int) -> str:
+    """Our client order id of an order, from its `orderRef` and its permanent id (0: not told)."""
+    if is_of_a_session(reference):
+        return reference
+    return name_manual(str(perm_id)) if perm_id else ""
 
 
 def split_id(execution_id: str) -> tuple[str, int]:

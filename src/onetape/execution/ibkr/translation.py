@@ -13,6 +13,7 @@ Source: Interactive Brokers, "TWS API": Basic orders, Order class, Message codes
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,11 @@ _TIMES = {
     TimeInForce.FOK: "FOK",
     TimeInForce.AT_THE_OPEN: "OPG",
     TimeInForce.AT_THE_CLOSE: "DAY",
+}
+_OUR_TIMES = {
+    name: each
+    for each, name in _TIMES.items()
+    if each not in (TimeInForce.GTD, TimeInForce.AT_THE_CLOSE)
 }
 _AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
 _AT_THE_CLOSE = {OrderType.MARKET: "MOC", OrderType.LIMIT: "LOC"}
@@ -143,6 +149,52 @@ def to_order(
         moment = datetime.fromtimestamp(order.ts_expire // NS_PER_SECOND, tz=UTC)
         made.goodTillDate = moment.strftime("%Y%m%d-%H:%M:%S")
     return made
+
+
+def change_order(
+    standing: Order,
+    kind: OrderType,
+    instrument: Instrument,
+    *,
+    lots: int,
+    limit_ticks: int,
+    stop_ticks: int,
+) -> Order:
+    """An order as IB tells it, with another quantity and other prices."""
+    changed = copy(standing)
+    changed.totalQuantity = float(instrument.lots_to_quantity(lots))
+    if kind.has_limit:
+        changed.lmtPrice = instrument.ticks_to_price(limit_ticks)
+    if kind.has_trigger:
+        changed.auxPrice = instrument.ticks_to_price(stop_ticks)
+    return changed
+
+
+def find_strange(order: Order, instrument: Instrument) -> str:
+    """What an order that was given by hand has and no order of ours can have; empty: nothing."""
+    kind = _OUR_TYPES.get(order.orderType)
+    if kind is None or kind.is_trailing:
+        return f"it is of type {order.orderType}"
+    if is_told(order.cashQty) and order.cashQty:
+        return "it is sized by an amount of money"
+    if to_decimal(order.totalQuantity) % instrument.lot_size:
+        return f"a quantity of {order.totalQuantity} is not in lots of {instrument.lot_size:f}"
+    prices = [order.lmtPrice] * kind.has_limit + [order.auxPrice] * kind.has_trigger
+    for price in prices:
+        if is_told(price) and to_decimal(price) % instrument.tick_size:
+            return f"a price of {price} is not in ticks of {instrument.tick_size:f}"
+    if to_time_in_force(order) is None:
+        return f"it lives {order.tif}"
+    if order.parentId or order.ocaGroup:
+        return "it is bound to others"
+    return "it waits for conditions" if order.conditions else ""
+
+
+def to_time_in_force(order: Order) -> TimeInForce | None:
+    """Ours; None: we have none like it, or (GTD) it is told in words of its own."""
+    if order.orderType in _AT_THE_CLOSE.values():
+        return TimeInForce.AT_THE_CLOSE
+    return _OUR_TIMES.get(order.tif or "DAY")
 
 
 def to_order_type(name: str) -> OrderType:

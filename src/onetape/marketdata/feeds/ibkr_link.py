@@ -47,7 +47,7 @@ class TwsAccess(msgspec.Struct, frozen=True, kw_only=True):
         host: Where it runs.
         port: Its socket: 7497 (TWS) and 4002 (IB Gateway) are paper's, 7496 and 4001 live's.
         client_id: Of this connection; no other one may have it, and only the one that gave an order
-            may change it.
+            may change it. 0 may change what was given in TWS itself.
         account: Code of the account; empty: the only one of the login.
         is_paper: Whether orders go to a paper account, whose codes begin with D.
         answer_s: Without an answer for so long there is none.
@@ -79,6 +79,11 @@ class TwsAccess(msgspec.Struct, frozen=True, kw_only=True):
     per_second: int = 45
     history_requests: int = 60
     seed: int = 0
+
+    @property
+    def is_of_tws(self) -> bool:
+        """Whether orders that are given in TWS itself can be bound to this connection."""
+        return self.client_id == 0
 
     @property
     def address(self) -> str:

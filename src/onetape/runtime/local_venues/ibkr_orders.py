@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
+
 from onetape.domain.instrument import Instrument
 from onetape.domain.orders import Side
 from onetape.domain.timestamps import NS_PER_DAY
@@ -44,6 +46,9 @@ from onetape.runtime.local_venues.messages import (
     UpdateKind,
 )
 
+_BOUND_FIRST = -2
+"""Order ids of what was given in TWS count down from here; -1 is of no order."""
+
 _ENDS = (UpdateKind.CANCELED, UpdateKind.EXPIRED)
 
 
@@ -69,6 +74,8 @@ class OrderDesk:
         self._code = code
         self._find_client = find_client
         self._given: dict[str, GivenOrder] = {}
+        self._binds = False
+        self._bound = _BOUND_FIRST
         self._by_id: dict[tuple[int, int], GivenOrder] = {}
         self._highest: dict[int, int] = {}
         self._shown: dict[str, tuple[int, ShownContract]] = {}
@@ -190,6 +197,22 @@ class OrderDesk:
             shown = self.show(answer)
             connection.answer([*show_status(shown)[:2], "PendingCancel", *show_status(shown)[3:]])
 
+    def bind_new(self) -> None:
+        """From now on orders that are given in TWS get an id of client 0."""
+        self._binds = True
+
+    def bind_open(self) -> None:
+        """Those that are open in TWS and have none get one."""
+        for each in self._exchange.open_orders(self._account):
+            given = self.given_of(each)
+            if not given.client_id and not given.order_id:
+                self._bind(given)
+
+    def _bind(self, given: GivenOrder) -> None:
+        given.asked = msgspec.structs.replace(given.asked, order_id=self._bound)
+        self._by_id[0, self._bound] = given
+        self._bound -= 1
+
     # What is shown.
 
     def given_of(self, order: PlacedOrder) -> GivenOrder:
@@ -197,6 +220,9 @@ class OrderDesk:
         given = self._given.get(order.client_order_id)
         if given is None:  # by hand, at the exchange
             given = GivenOrder(0, _by_hand(order, self._instruments[order.instrument]))
+            self._given[order.client_order_id] = given
+            if self._binds:
+                self._bind(given)
         given.number = order.number
         return given
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+
+import msgspec
 
 from onetape.domain.instrument import Instrument
 from onetape.domain.market import Bar
@@ -55,8 +58,8 @@ class Questions:
         self._skew_s = skew_s
         self._answers: dict[int, Answer] = {
             5: self._tell_open_orders, 6: self._tell_values, 7: self._tell_executions,
-            8: self._tell_next_id, 9: self._tell_contract, 16: self._tell_all_open_orders,
-            20: self._tell_history,
+            8: self._tell_next_id, 9: self._tell_contract, 15: self._bind,
+            16: self._tell_all_open_orders, 20: self._tell_history,
             49: self._tell_time, 50: self._subscribe, 51: self._unsubscribe,
             61: self._tell_positions, 62: self._tell_summary, 81: self._tell_like,
             91: self._tell_rule, 99: self._tell_completed,
@@ -155,7 +158,13 @@ class Questions:
     def _tell_next_id(self, connection: TwsConnection, _message: list[str]) -> None:
         connection.answer([9, 1, self._orders.next_id(connection.client_id)])
 
+    def _bind(self, connection: TwsConnection, message: list[str]) -> None:
+        if connection.client_id == 0 and message[2] == "1":
+            self._orders.bind_new()
+
     def _tell_open_orders(self, connection: TwsConnection, _message: list[str]) -> None:
+        if connection.client_id == 0:
+            self._orders.bind_open()
         self._tell_orders(connection, connection.client_id)
 
     def _tell_all_open_orders(self, connection: TwsConnection, _message: list[str]) -> None:
@@ -181,12 +190,15 @@ class Questions:
         if since:
             moment = datetime.strptime(since, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
             first = int(moment.timestamp()) * NS_PER_SECOND
-        fills = self._exchange.executions(self._account, first) if code in ("", self._code) else []
+        fills = self._exchange.executions(self._account) if code in ("", self._code) else []
         told = []
+        filled = Counter[int]()
         for each in fills:
+            filled[each.order] += each.lots
             order = self._exchange.find(self._account, number=each.order)
-            if order is None:
+            if order is None or each.ts < first:
                 continue
+            order = msgspec.structs.replace(order, filled_lots=filled[each.order])  # as it was then
             if client_id in ("", "0", str(self._orders.given_of(order).client_id)):
                 told.append(each)
                 connection.answer(self._orders.show_fill(request, each, order))

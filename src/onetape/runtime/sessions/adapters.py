@@ -170,8 +170,9 @@ def _find_tws(
         )  # fmt: skip
     return TwsAccess(
         host=connection.host or "127.0.0.1", port=port,
-        client_id=connection.client_id or client_id, account=connection.account or "",
-        is_paper=is_paper, skew_s_max=None if isinstance(clock, FeedClock) else 5.0, seed=seed,
+        client_id=client_id if connection.client_id is None else connection.client_id,
+        account=connection.account or "", is_paper=is_paper,
+        skew_s_max=None if isinstance(clock, FeedClock) else 5.0, seed=seed,
     )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ SHARE = make_equity("AAPL.ALPACA")
 
 def link(number: int, filled: int, status: str = "replaced", *, last: int = 2) -> WireOrder:
     return WireOrder(
-        id=f"order-{number}", client_order_id=to_link_id("s-1", number), symbol="AAPL", side="buy",
-        status="new" if number == last else status, qty="10", filled_qty=str(filled),
+        id=f"order-{number}", client_order_id=to_link_id("0123abcd-s-1", number), symbol="AAPL",
+        side="buy", status="new" if number == last else status, qty="10", filled_qty=str(filled),
         replaces=f"order-{number - 1}" if number else None,
         replaced_by=f"order-{number + 1}" if number < last else None,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def note(told: Sequence[WireOrder]) -> tuple[list[int], int, list[str]]:
         chains = Chains(get_order)
         for each in told:
             await chains.note(each, SHARE)
-        chain = chains.find("s-1")
+        chain = chains.find("0123abcd-s-1")
         assert chain is not None
         assert list(chain.links) == ["order-0", "order-1", "order-2"]
         assert chain.current.id == "order-2"
@@ -75,22 +75,75 @@ def test_memory_stays_flat_and_open_orders_stay() -> None:
         chains = Chains(get_order)
         for number in range(5_000):
             status = "new" if number == 7 else "filled"
-            one = WireOrder(id=f"order-{number}", client_order_id=f"s-{number}", symbol="AAPL",
-                            side="buy", status=status, qty="1")  # fmt: skip
+            one = WireOrder(id=f"order-{number}", client_order_id=f"0123abcd-s-{number}",
+                            symbol="AAPL", side="buy", status=status, qty="1")  # fmt: skip
             await chains.note(one, SHARE)
-        assert chains.find("s-7") is not None
-        assert chains.find("s-4999") is not None
-        assert chains.find("s-6") is None
+        assert chains.find("0123abcd-s-7") is not None
+        assert chains.find("0123abcd-s-4999") is not None
+        assert chains.find("0123abcd-s-6") is None
         assert chains.find_link("order-6") is None
-        assert sum(chains.find(f"s-{each}") is not None for each in range(5_000)) <= 4_097
+        assert sum(chains.find(f"0123abcd-s-{each}") is not None for each in range(5_000)) <= 4_097
 
     asyncio.run(run())
 
 
-@given(st.from_regex(r"[a-z_]{1,8}-[0-9]{1,4}", fullmatch=True), st.integers(0, 500))
+@given(
+    st.from_regex(r"([0-9a-f]{8}-[a-z_]{1,8}-(close)?[0-9]{1,4})|@order-[0-9]", fullmatch=True),
+    st.integers(0, 500),
+)
 def test_link_ids_say_whose_they_are(client_order_id: str, number: int) -> None:
     assert from_link_id(to_link_id(client_order_id, number)) == (client_order_id, number)
 
 
-def test_ids_that_alpaca_made_up_are_nobodys() -> None:
-    assert from_link_id("61e69015-8549-4bfd-b9c3-01e75843f47d") == ("", 0)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "61e69015-8549-4bfd-b9c3-01e75843f47d",
+        "61e69015-8549-4bfd-b9c3-012345678901",  # it has the form of ours, but for its lengths
+        "my order 7",
+        "order-7",
+        "",
+    ],
+)
+def test_ids_that_no_session_gave_are_nobodys(name: str) -> None:
+    assert from_link_id(name) == ("", 0)
+
+
+def by_hand(number: int, name: str = "", replaces: int | None = None, filled: int = 0) -> WireOrder:
+    return WireOrder(
+        id=f"order-{number}", client_order_id=name or f"made up {number}", symbol="AAPL",
+        side="buy", status="new" if replaces is not None else "replaced", qty="10",
+        filled_qty=str(filled), replaces=f"order-{replaces}" if replaces is not None else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "identity"),
+    [
+        (by_hand(0), by_hand(1, replaces=0), "@order-0"),
+        (by_hand(0), by_hand(1, "@order-0-r1", replaces=0), "@order-0"),
+        (by_hand(0, "0123abcd-s-1"), by_hand(1, replaces=0), "0123abcd-s-1"),
+        (by_hand(0, "0123abcd-s-1"), by_hand(1, "0123abcd-s-1-r1", replaces=0), "0123abcd-s-1"),
+    ],
+)
+@pytest.mark.parametrize("knows_first", [True, False])
+def test_what_was_replaced_by_hand_goes_on_as_the_same_order(
+    first: WireOrder, second: WireOrder, identity: str, knows_first: bool
+) -> None:
+    first = msgspec.structs.replace(first, filled_qty="4")
+    third = by_hand(2, replaces=1)
+
+    async def get_order(order_id: str) -> WireOrder | None:
+        return {"order-0": first, "order-1": second}[order_id]
+
+    async def run() -> None:
+        chains = Chains(get_order)
+        if knows_first:
+            assert (await chains.note(first, SHARE)).client_order_id == identity
+        for each, number in ((second, 1), (third, 2)):
+            chain = await chains.note(each, SHARE)
+            assert chain.client_order_id == identity
+            assert list(chain.links) == [f"order-{at}" for at in range(number + 1)]
+            assert chain.total(chain.current) == 14
+
+    asyncio.run(run())
