@@ -45,7 +45,7 @@ TAPE = Path("run/tape.db")
 NEVER_IN_A_BACKTEST = {
     "order.unknown", "market.quote", "market.trade", "market.book", "market.bar", "market.tick",
     "connection.changed", "venue.report", "venue.state", "venue.differs", "control.operator",
-    "session.resumed", "order.filled_stray",
+    "session.resumed", "order.filled_stray", "order.adopted",
 }  # fmt: skip
 """Types that no golden session puts on its tape."""
 

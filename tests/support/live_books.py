@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from onetape.domain.events import (
     Event,
+    OrderAdopted,
     OrderCanceled,
     OrderEmulated,
     OrderFilled,
@@ -18,9 +20,17 @@ from onetape.domain.events import (
     SessionStarted,
     StrayFilled,
 )
-from onetape.domain.venue import ConnectionChanged, ConnectionPart, SessionResumed, VenueSnapshot
+from onetape.domain.venue import (
+    ConnectionChanged,
+    ConnectionPart,
+    SessionResumed,
+    VenueSnapshot,
+    find_manual,
+    is_of_a_session,
+)
 from onetape.runtime.local_venues.accounts import is_pair, units_per_lot
 from onetape.runtime.local_venues.exchange import LocalExchange
+from onetape.runtime.local_venues.messages import Execution, PlacedOrder
 from onetape.runtime.sessions.recovery import FoldedState, fold_tape
 from onetape.runtime.verification import Verdict, verify_tape
 from onetape.tape.reader import SqliteTapeReader
@@ -61,8 +71,17 @@ def held_lots(exchange: LocalExchange, account: str) -> dict[str, int]:
     return {name: lots for name, lots in held.items() if lots}
 
 
+NameManual = Callable[[PlacedOrder], str]
+"""The client order id that a session knows an order by that it has not given."""
+
+
 def check_session(
-    exchange: LocalExchange, account: str, cash: int, run_dir: Path, currency: str = "USD"
+    exchange: LocalExchange,
+    account: str,
+    cash: int,
+    run_dir: Path,
+    currency: str = "USD",
+    name_manual: NameManual | None = None,
 ) -> None:
     """A session that is over against the books of its venue, which is all the account did.
 
@@ -72,30 +91,68 @@ def check_session(
         cash: What the account began with, minor units.
         run_dir: Of the session.
         currency: Of the cash.
+        name_manual: Names orders that were given by hand; None: there are none.
 
     Raises:
         AssertionError: An order or fill was lost, doubled or orphaned; the books differ; something
             opened before a look; or the session does not run again as it ran.
     """
     events = read_tape(run_dir)
-    check_orders(exchange, account, events)
-    check_totals(exchange, account, cash, fold_books(run_dir), currency)
+    nobodys = list_nobodys(exchange, account, events, name_manual)
+    check_orders(exchange, account, events, name_manual)
+    check_totals(exchange, account, cash, fold_books(run_dir), currency, nobodys)
     check_looked_first(events)
     found = verify_tape(run_dir / "tape.db")
     assert found.verdict is Verdict.IDENTICAL, found.what
 
 
-def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> None:
+def name_order(order: PlacedOrder, name_manual: NameManual | None) -> str:
+    """Our client order id of an order at the venue."""
+    name = own_id(order.client_order_id)
+    if is_of_a_session(name) or find_manual(name) or name_manual is None:
+        return name
+    successor = name.removeprefix("at:")  # as Binance takes it
+    return "@" + successor if successor != name else name_manual(order)
+
+
+def list_nobodys(
+    exchange: LocalExchange, account: str, events: list[Event], name_manual: NameManual | None
+) -> list[Execution]:
+    """Executions of orders that were given by hand, before their adoption or without one."""
+    adopted = {each.payload.client_order_id: each.payload.filled_lots for each in events
+               if isinstance(each.payload, OrderAdopted)}  # fmt: skip
+    found: list[Execution] = []
+    filled = Counter[str]()
+    for each in exchange.books(account).executions:
+        order = exchange.find(account, number=each.order)
+        assert order is not None
+        name = name_order(order, name_manual)
+        filled[name] += each.lots
+        is_before = filled[name] <= adopted.get(name, 2**62)
+        if name_manual is not None and find_manual(name) and is_before:
+            found.append(each)
+    return found
+
+
+def check_orders(
+    exchange: LocalExchange,
+    account: str,
+    events: list[Event],
+    name_manual: NameManual | None = None,
+) -> None:
     """Each order and each fill stands on both sides once."""
     submitted = [each.payload.client_order_id for each in events
-                 if isinstance(each.payload, OrderSubmitted)]  # fmt: skip
+                 if isinstance(each.payload, OrderSubmitted | OrderAdopted)]  # fmt: skip
     assert len(set(submitted)) == len(submitted)
     books = exchange.books(account)
     traded = {one.id for each in events if isinstance(each.payload, SessionStarted)
               for one in each.payload.instruments}  # fmt: skip
-    there = {own_id(each.client_order_id) for each in exchange.orders(account)
-             if each.instrument in traded}  # fmt: skip
-    assert there <= set(submitted), "an order that the tape does not know"
+    placed = {each.number: name_order(each, name_manual) for each in exchange.orders(account)
+              if each.instrument in traded}  # fmt: skip
+    there = set(placed.values())
+    unknown = {each for each in there - set(submitted) if name_manual is None
+               or not find_manual(each)}  # fmt: skip
+    assert not unknown, "an order that the tape does not know"
     ended = [each.payload for each in events
              if isinstance(each.payload, OrderRejected | OrderCanceled)]  # fmt: skip
     lost = {each.client_order_id for each in ended
@@ -108,8 +165,10 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
     sent = set(submitted) - (held - released)
     assert sent - there <= lost, "an order that the venue does not know"
     at_venue = Counter[tuple[str, int]]()
+    nobodys = {each.number for each in list_nobodys(exchange, account, events, name_manual)}
     for each in books.executions:
-        at_venue[own_id(each.client_order_id), each.ticks] += each.lots
+        if each.number not in nobodys:
+            at_venue[placed[each.order], each.ticks] += each.lots
     ours = Counter[tuple[str, int]]()
     for each in events:
         if isinstance(each.payload, _FILLS):
@@ -119,9 +178,17 @@ def check_orders(exchange: LocalExchange, account: str, events: list[Event]) -> 
 
 
 def check_totals(
-    exchange: LocalExchange, account: str, cash: int, state: FoldedState, currency: str
+    exchange: LocalExchange,
+    account: str,
+    cash: int,
+    state: FoldedState,
+    currency: str,
+    nobodys: Sequence[Execution] = (),
 ) -> None:
-    """What the strategies hold together is what the account holds; cash to the last unit."""
+    """What the strategies hold together is what the account holds; cash to the last unit.
+
+    `nobodys` are executions that no strategy has; their fees are in the currency.
+    """
     assert not state.orders
     books = exchange.books(account)
     held = Counter[str]()
@@ -130,6 +197,9 @@ def check_totals(
         for identity, position in ledger.held.items():
             held[identity] += position.lots
         spent += ledger.capital - ledger.cash
+    for each in nobodys:
+        held[each.instrument] += each.side * each.lots
+        spent += each.side * each.notional + each.fee
     assert {name: lots for name, lots in held.items() if lots} == held_lots(exchange, account)
     assert cash - spent == books.balances[currency].total
 

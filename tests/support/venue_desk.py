@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from onetape.domain.events import OrderFilled, OrderReport, SettlementKind, StrayFilled
+from onetape.domain.events import (
+    OrderAdopted,
+    OrderFilled,
+    OrderReport,
+    SettlementKind,
+    StrayFilled,
+)
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import E8
 from onetape.domain.orders import (
@@ -39,7 +45,8 @@ CAPITAL = 1_000_000 * E8
 class VenueDesk:
     """One strategy `s`, one instrument, one account.
 
-    `log` is what was applied, `strays` the orders that were to be canceled.
+    `log` is what was applied, `strays` the orders that were to be canceled, `adopted` those that
+    were given by hand; `hindrance` is why none is adopted.
     """
 
     def __init__(self, instrument: Instrument, policy: ReconciliationPolicy | None = None) -> None:
@@ -51,6 +58,8 @@ class VenueDesk:
         self.reports = VenueReports([instrument])
         self.log: list[Outcome] = []
         self.strays: list[str] = []
+        self.adopted: list[OrderAdopted] = []
+        self.hindrance = ""
 
     def submit(
         self, number: int = 1, lots: int = 100, *, side: Side = Side.BUY, stop_ticks: int = 0
@@ -141,11 +150,16 @@ class VenueDesk:
             balances=[VenueBalance(currency=self.instrument.quote_currency, amount=cash)],
         )  # fmt: skip
         found: list[Discrepancy] = []
-        for each in catch_up(snapshot, self.oms.open, self.reports, self.policy, NOW):
+        for each in catch_up(
+            snapshot, self.oms.open, self.reports, self.policy, NOW, lambda *_: self.hindrance
+        ):
             if isinstance(each, Discrepancy):
                 found.append(each)
             elif isinstance(each, VenueOrder):
                 self.strays.append(each.client_order_id)
+            elif isinstance(each, OrderAdopted):
+                self.oms.adopt(each, 1, 0, 0)
+                self.adopted.append(each)
             else:
                 self.apply([each])
         held = {self.instrument.id: self.ledger.positions[self.instrument.id].lots}

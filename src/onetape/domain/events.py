@@ -164,6 +164,35 @@ class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     conditions: OrderConditions | None = None
 
 
+class OrderAdopted(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, kw_only=True, tag="order.adopted"
+):
+    """An order that was given at the venue by hand belongs to a strategy from now on.
+
+    No gate was asked, because it stands there already. Its `filled_lots` of before are nobody's.
+    `breaks` is the limit that it would have been refused for, `actual` and `limit` in the unit that
+    `unit` names; None: it keeps all of them.
+    """
+
+    client_order_id: str
+    venue_order_id: str
+    strategy: str
+    instrument: InstrumentId
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    lots: int
+    filled_lots: int
+    limit_ticks: int
+    stop_ticks: int
+    ts_expire: int = 0
+    conditions: OrderConditions | None = None
+    breaks: DenialCode | None = None
+    actual: float = 0.0
+    limit: float = 0.0
+    unit: str = ""
+
+
 class OrderAccepted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.accepted"):
     """The venue has the order."""
 
@@ -616,7 +645,7 @@ OrderReport = (
 VenueCommand = OrderSubmitted | OrderCancelPending | OrderReplacePending
 """What leaves for a venue."""
 
-OrderEvent = OrderDenied | OrderReport | StrayFilled
+OrderEvent = OrderDenied | OrderReport | StrayFilled | OrderAdopted
 """What `Strategy.on_order_update` receives."""
 
 PositionEvent = PositionChanged | PositionOpened | PositionClosed

@@ -11,6 +11,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderCancelPending,
     OrderCancelRejected,
@@ -162,6 +163,7 @@ class Order(msgspec.Struct, gc=False):
     `lots` 0 means that the venue sizes it at the fill. `lot_cost` is what a lot can cost at the
     most as far as we know (minor units); `asked_*` is what a replace under way would make of it,
     `beside_lots` what may fill beside that, where the venue counts a replacement from its start.
+    Of an adopted order `adopted_lots` had filled before.
     `correlation_id` is the seq of the market event or command that started it, `causation_id` the
     seq of its newest event.
     """
@@ -191,6 +193,7 @@ class Order(msgspec.Struct, gc=False):
     asked_limit_ticks: int = 0
     asked_stop_ticks: int = 0
     beside_lots: int = 0
+    adopted_lots: int = 0
 
     @property
     def leaves(self) -> int:
@@ -248,6 +251,28 @@ class Oms:
         order.conditions = intent.conditions
         self.open[identity] = order
         return order, command
+
+    def adopt(
+        self, event: OrderAdopted, lot_cost: int, correlation_id: int, causation_id: int
+    ) -> Order:
+        """Track an order that stands at the venue already; the one way past an approval.
+
+        Raises:
+            InvariantBroken: The id is taken, or nothing of it is open.
+        """
+        identity = event.client_order_id
+        if identity in self.open or event.lots <= event.filled_lots:
+            raise InvariantBroken(f"order {identity} can't be adopted")
+        order = self.open[identity] = Order(
+            identity, event.strategy, event.instrument, event.side, event.order_type,
+            event.time_in_force, event.lots, event.limit_ticks, event.stop_ticks, event.ts_expire,
+            reduce_only=False, estimated_lots=event.lots, lot_cost=lot_cost,
+            correlation_id=correlation_id, causation_id=causation_id,
+            status=S.PARTIALLY_FILLED if event.filled_lots else S.ACCEPTED,
+            filled_lots=event.filled_lots, venue_order_id=event.venue_order_id,
+            conditions=event.conditions, adopted_lots=event.filled_lots,
+        )  # fmt: skip
+        return order
 
     def move(self, order: Order, event: OrderReport, seq: int) -> None:
         """Move an order by an event that has taken `seq` on the tape.

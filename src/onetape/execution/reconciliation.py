@@ -17,7 +17,7 @@ and the next one asks for fills from `VenueMemory.ts_horizon` on.
 | not open there, and nothing is said     | counts: a person                                  |
 | fills are counted and not told          | counts: a person                                  |
 | open there, closed here                 | counts: a person, and it is to be canceled        |
-| foreign order                           | by policy ignored (once), or a person             |
+| foreign order                           | counts: by policy ignored, adopted, or a person   |
 | holdings, cash                          | counts: by policy nobody's, or a person           |
 | the same, as a corporate action made it | waited for, see `expected_actions`                |
 
@@ -28,12 +28,12 @@ fills. Capital of the strategies is never more than the account's cash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
 import msgspec
 
-from onetape.domain.events import OrderAccepted, OrderReplaceRejected
+from onetape.domain.events import OrderAccepted, OrderAdopted, OrderReplaceRejected
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderStatus, RejectCode
@@ -45,10 +45,11 @@ from onetape.domain.venue import (
     VenuePosition,
     VenueReport,
     VenueSnapshot,
+    find_manual,
 )
 from onetape.execution.expected_actions import explain
 from onetape.execution.oms import Order
-from onetape.execution.venue_memory import Suspect
+from onetape.execution.venue_memory import ManualTrack, Suspect
 from onetape.execution.venue_reports import OrderShadow, Outcome, VenueReports
 
 D = DiscrepancyKind
@@ -68,10 +69,13 @@ class OnDifference(Enum):
     | ------------- | --------------------------------------------------------------- |
     | `stop`        | a person has to look; nothing opens anything until it is gone   |
     | `unallocated` | it belongs to no strategy, and nothing stops                    |
+    | `adopt`       | of orders: one that was given by hand becomes a strategy's, what |
+    |               | can't be is as with `stop`                                      |
     """
 
     STOP = "stop"
     UNALLOCATED = "unallocated"
+    ADOPT = "adopt"
 
 
 class ReconciliationPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +83,7 @@ class ReconciliationPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         foreign_orders: Orders of the account that are not ours.
+        adopt_into: Who adopts orders of an instrument.
         positions: Holdings beyond those of the strategies.
         cash: Cash that came or went by itself; what is too little for the strategies stops always.
         same_looks: Looks in a row that see the same difference until it counts.
@@ -86,10 +91,22 @@ class ReconciliationPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     foreign_orders: OnDifference = OnDifference.STOP
+    adopt_into: dict[InstrumentId, str] = {}
     positions: OnDifference = OnDifference.STOP
     cash: OnDifference = OnDifference.STOP
     same_looks: int = 2
     any_looks: int = 5
+
+
+Found = Outcome | Discrepancy | VenueOrder | OrderAdopted
+"""What a look leads to: an order of the venue is closed here, and to be canceled there."""
+
+Refuse = Callable[[VenueOrder, str], str]
+"""Why a strategy does not take an order of the venue now; empty: it does."""
+
+
+def _take_any(_order: VenueOrder, _strategy: str) -> str:
+    return ""
 
 
 class _Look:
@@ -102,13 +119,15 @@ class _Look:
         reports: VenueReports,
         policy: ReconciliationPolicy,
         now: int,
+        refuse: Refuse,
     ) -> None:
+        self.refuse = refuse
         self.snapshot = snapshot
         self.reports = reports
         self.memory = reports.memory
         self.policy = policy
         self.now = now
-        self.results: list[Outcome | Discrepancy | VenueOrder] = []
+        self.results: list[Found] = []
         self._outcomes: list[Outcome] = []
         self._orders = orders
         self._shadows: dict[str, OrderShadow] = {}
@@ -150,10 +169,9 @@ def catch_up(
     reports: VenueReports,
     policy: ReconciliationPolicy,
     now: int,
-) -> list[Outcome | Discrepancy | VenueOrder]:
+    refuse: Refuse = _take_any,
+) -> list[Found]:
     """Bring our orders to where the venue has them; to be applied in order, all of it.
-
-    An order of the venue among them is closed here, and to be canceled there.
 
     Args:
         snapshot: What the venue says.
@@ -161,8 +179,9 @@ def catch_up(
         reports: Of this account; its memory goes on.
         policy: What to do about what can't be explained.
         now: Engine time, ns UTC.
+        refuse: Asked before a strategy adopts an order.
     """
-    look = _Look(snapshot, orders, reports, policy, now)
+    look = _Look(snapshot, orders, reports, policy, now, refuse)
     memory = reports.memory
     memory.wants_look = False
     memory.looks += 1
@@ -316,15 +335,51 @@ def _miss_order(look: _Look, identity: str, is_not_found: bool) -> None:
 
 def _meet_foreign(look: _Look, theirs: VenueOrder) -> None:
     """An order that is not ours."""
-    key, policy = f"foreign:{theirs.venue_order_id}", look.policy.foreign_orders
+    key, policy = f"foreign:{theirs.venue_order_id}", look.policy
+    known = look.memory.manual.get(theirs.client_order_id, ManualTrack())
+    filled = max(known.filled_lots, theirs.filled_lots)
+    if known.is_closed or filled >= theirs.lots > 0:
+        return  # it ended behind this look
     found = Discrepancy(
         kind=D.FOREIGN_ORDER, instrument=theirs.instrument,
-        client_order_id=theirs.client_order_id, ours=0, theirs=theirs.lots - theirs.filled_lots,
-        is_resolved=policy is OnDifference.UNALLOCATED,
-        resolution=f"{theirs.venue_order_id} is not ours"
-        + (": ignored" if policy is OnDifference.UNALLOCATED else ""),
+        client_order_id=theirs.client_order_id, ours=0, theirs=theirs.lots - filled,
+        is_resolved=policy.foreign_orders is OnDifference.UNALLOCATED,
+        resolution=f"{theirs.venue_order_id} is not ours",
     )  # fmt: skip
-    _confirm(look, key, theirs.venue_order_id, found)
+    text = ": ignored" * found.is_resolved
+    if policy.foreign_orders is OnDifference.ADOPT:
+        strategy = policy.adopt_into.get(theirs.instrument, "")
+        why = _find_hindrance(look, theirs, strategy)
+        if not why:
+            if _confirm(look, key, theirs.venue_order_id):
+                _adopt(look, theirs, strategy, filled, found)
+            return
+        text = f", and not adopted, because {why}"
+    told = msgspec.structs.replace(found, resolution=found.resolution + text)
+    _confirm(look, key, theirs.venue_order_id + text, told)
+
+
+def _find_hindrance(look: _Look, theirs: VenueOrder, strategy: str) -> str:
+    """Why nobody adopts an order; empty: the strategy does."""
+    if not find_manual(theirs.client_order_id):
+        return "another session has given it"
+    if not strategy:
+        return "it is of no strategy's instrument"
+    return theirs.problem or look.refuse(theirs, strategy)
+
+
+def _adopt(look: _Look, theirs: VenueOrder, strategy: str, filled: int, found: Discrepancy) -> None:
+    adopted = OrderAdopted(
+        client_order_id=theirs.client_order_id, venue_order_id=theirs.venue_order_id,
+        strategy=strategy, instrument=theirs.instrument, side=theirs.side,
+        order_type=theirs.order_type, time_in_force=theirs.time_in_force, lots=theirs.lots,
+        filled_lots=filled, limit_ticks=theirs.limit_ticks, stop_ticks=theirs.stop_ticks,
+        ts_expire=theirs.ts_expire, conditions=theirs.conditions,
+    )  # fmt: skip
+    resolution = f"{found.resolution}: adopted by {strategy}"
+    look.results.append(msgspec.structs.replace(found, is_resolved=True, resolution=resolution))
+    look.results.append(adopted)
+    look.memory.adopt(adopted)
 
 
 def _confirm(look: _Look, key: str, difference: str, person: Discrepancy | None = None) -> bool:
@@ -416,7 +471,7 @@ def tell_suspect(key: str, difference: str) -> str:
         case "stray":
             return f"order {name}: closed here, open at the venue; its cancel is sent"
         case "foreign":
-            return f"order {difference} at the venue is not ours"
+            return f"order at the venue is not ours: {difference}"
         case "fills":
             return f"order {name}: the venue counts fills that it does not tell ({difference})"
         case _:

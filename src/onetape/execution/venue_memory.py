@@ -6,9 +6,10 @@ from enum import Enum
 
 import msgspec
 
+from onetape.domain.events import OrderAdopted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import OrderStatus, Side
-from onetape.domain.venue import VenueReport
+from onetape.domain.venue import ReportKind, VenueReport
 from onetape.execution.oms import Order
 
 OVERLAP_NS = 60_000_000_000
@@ -17,6 +18,7 @@ OVERLAP_NS = 60_000_000_000
 UNTIMED_MAX = 1_000
 """Closed orders, and executions of others, that are remembered where the venue says no times."""
 
+_ENDS = (ReportKind.REJECTED, ReportKind.CANCELED, ReportKind.EXPIRED)
 _ARRIVED = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 
 
@@ -54,6 +56,7 @@ class OrderTrack(msgspec.Struct):
         ts_changed: The same of the newest answer to a replace.
         assumed_lots: What was ordered before a replace to more, when all of it had filled and the
             replace was unanswered: it was taken for done, so that the order stays open.
+        adopted_lots: Of an adopted order what had filled before, nobody's; it is in `booked_lots`.
     """
 
     strategy: str
@@ -68,11 +71,33 @@ class OrderTrack(msgspec.Struct):
     ts_last: int = 0
     ts_changed: int = 0
     assumed_lots: int = 0
+    adopted_lots: int = 0
 
     @property
     def is_filled_unless_replaced(self) -> bool:
         """Whether all is filled but what an unanswered replace may have added."""
         return 0 < self.assumed_lots == self.booked_lots
+
+
+class ManualTrack(msgspec.Struct):
+    """What a venue has said of an order that no session has given, and that nobody has adopted.
+
+    `filled_lots` is the most that was counted or told as fills, `ts_last` (ns UTC) the newest time
+    that was said with it; `is_closed`: it is off the book.
+    """
+
+    filled_lots: int = 0
+    told_lots: int = 0
+    ts_last: int = 0
+    is_closed: bool = False
+
+    def hear(self, report: VenueReport, ts: int, *, is_new: bool) -> None:
+        """Follow a report of the venue; `is_new`: of a fill that was not heard before."""
+        self.ts_last = max(self.ts_last, ts)
+        if is_new:
+            self.told_lots += report.lots
+        self.filled_lots = max(self.filled_lots, self.told_lots, report.filled_lots)
+        self.is_closed |= report.kind in _ENDS
 
 
 class Suspect(msgspec.Struct):
@@ -127,6 +152,7 @@ class VenueMemory(msgspec.Struct):
         ts_clean: When the newest look was that left no difference, by the venue's clock.
         ts_horizon: Fills before it are all known: a report of an older one, of an order that is not
             remembered, is stale.
+        manual: Of orders that no session has given, by client order id.
         expected: What corporate actions have booked, as far as the venue may not have it yet.
     """
 
@@ -142,6 +168,7 @@ class VenueMemory(msgspec.Struct):
     ts_newest: int = 0
     ts_clean: int = 0
     ts_horizon: int = 0
+    manual: dict[str, ManualTrack] = {}
     expected: list[Expected] = []
 
     @property
@@ -160,6 +187,15 @@ class VenueMemory(msgspec.Struct):
             )  # fmt: skip
         return known
 
+    def adopt(self, event: OrderAdopted) -> None:
+        """An order that was given by hand is one of ours from now on."""
+        lots = event.filled_lots
+        self.manual.pop(event.client_order_id, None)
+        self.orders[event.client_order_id] = OrderTrack(
+            event.strategy, event.instrument, event.side, {}, lots, lots, has_arrived=True,
+            adopted_lots=lots,
+        )  # fmt: skip
+
     def drop(self, why: Drop) -> None:
         """Count something that changed nothing."""
         self.dropped[why.value] = self.dropped.get(why.value, 0) + 1
@@ -170,8 +206,8 @@ class VenueMemory(msgspec.Struct):
         What is told again is not older than `ts_horizon`, since that is what is asked for; orders
         and executions are kept until their newest report is older. So whatever is told again is
         remembered, and what is not remembered is told no more, or recognized by its time. Of a
-        venue that never says the time the newest `UNTIMED_MAX` closed orders and foreign executions
-        are remembered; what it tells again of older ones is foreign to us.
+        venue that never says the time the newest `UNTIMED_MAX` of each kind are remembered; what it
+        tells again of older ones is foreign to us.
         """
         if not self.ts_newest:
             closed = [name for name, each in self.orders.items() if each.is_closed]
@@ -179,6 +215,8 @@ class VenueMemory(msgspec.Struct):
                 del self.orders[identity]
             for execution in list(self.foreign)[: max(0, len(self.foreign) - UNTIMED_MAX)]:
                 del self.foreign[execution]
+            for identity in list(self.manual)[: max(0, len(self.manual) - UNTIMED_MAX)]:
+                del self.manual[identity]
             return
         self.ts_horizon = max(self.ts_horizon, self.ts_clean - OVERLAP_NS)
         self.ts_clean = max(self.ts_clean, ts_look)
@@ -189,3 +227,5 @@ class VenueMemory(msgspec.Struct):
             del self.orders[identity]
         for execution in [name for name, ts in self.foreign.items() if ts < horizon]:
             del self.foreign[execution]
+        for identity in [name for name, each in self.manual.items() if each.ts_last < horizon]:
+            del self.manual[identity]

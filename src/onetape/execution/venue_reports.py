@@ -51,9 +51,9 @@ from onetape.domain.notional import compute_fill_notional
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderStatus, RejectCode, Side
 from onetape.domain.rules import rule
-from onetape.domain.venue import ReportKind, VenueReport
+from onetape.domain.venue import ReportKind, VenueReport, find_manual
 from onetape.execution.oms import MOVES, Oms, Order
-from onetape.execution.venue_memory import Drop, OrderTrack, VenueMemory
+from onetape.execution.venue_memory import Drop, ManualTrack, OrderTrack, VenueMemory
 
 S = OrderStatus
 K = ReportKind
@@ -252,8 +252,11 @@ class VenueReports:
             memory.wants_look = True
             memory.drop(Drop.UNREADABLE)
             return
-        if execution in track.executions:
+        if execution in track.executions or execution in memory.foreign:
             memory.drop(Drop.DUPLICATE)
+            return
+        if _is_of_before(report, track):
+            self._hear_foreign(report)
             return
         track.executions[execution] = report.lots
         track.booked_lots += report.lots
@@ -389,13 +392,17 @@ class VenueReports:
             shadow.emit(OrderCanceled(identity, reason))
 
     def _hear_foreign(self, report: VenueReport) -> None:
-        """An order that is not ours: what it fills belongs to no strategy."""
+        """An order that is not ours, or a fill of before it was: it belongs to no strategy."""
         memory = self.memory
+        ts = report.ts_venue or memory.ts_newest
+        is_new = report.kind is K.FILLED and report.execution_id not in memory.foreign
+        if find_manual(report.client_order_id) and report.client_order_id not in memory.orders:
+            track = memory.manual.setdefault(report.client_order_id, ManualTrack())
+            track.hear(report, ts, is_new=is_new)
         if report.kind is not K.FILLED:
             memory.drop(Drop.FOREIGN)
             return
-        ts = report.ts_venue or memory.ts_newest
-        if report.execution_id in memory.foreign:
+        if not is_new:
             memory.drop(Drop.DUPLICATE)
             return
         if ts < memory.ts_horizon:
@@ -416,6 +423,19 @@ class VenueReports:
             notional = report.lots * report.ticks * instrument.minor_per_tick_lot
             fee = report.fee - _improvement(instrument, report, notional, report.side)
             memory.unallocated_cash[currency] -= side * notional + fee
+
+
+def _is_of_before(fill: VenueReport, track: OrderTrack) -> bool:
+    """Whether an execution came before its order was adopted: by its count, or nothing is missing.
+
+    What is filled then was counted as filled, so a fill that says no count can be a new one only
+    where the venue counts more than was booked.
+    """
+    if not track.adopted_lots:
+        return False
+    if fill.filled_lots >= 0:
+        return fill.filled_lots <= track.adopted_lots
+    return track.told_lots <= track.booked_lots
 
 
 def _arrive(report: VenueReport, track: OrderTrack, shadow: OrderShadow) -> None:

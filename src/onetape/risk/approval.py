@@ -121,6 +121,23 @@ class RiskEngine:
                     order.intent, basis=QuantityBasis.LOTS, amount=lots
                 )
 
+    def find_breach(
+        self, order: RiskInput, account: AccountRisk | None, of_account: RiskInput
+    ) -> OrderDenied | None:
+        """The first limit that an order breaks which stands at its venue already; None: none.
+
+        It left by no wish of ours, so no order rate counts it, and no pause is asked.
+        """
+        refused = account.refuse(of_account) if account is not None else None
+        if refused is not None and refused[1] is not None:
+            return refused[0]
+        apply_worst_case(order)
+        instrument = order.instrument
+        for rule, limit, gate in self._checks.get(instrument.id) or self._prepare(instrument):
+            if not isinstance(gate, OrderRateGate) and not rule(order, limit):
+                return gate.deny(order, limit)
+        return None
+
     def _approve(self, order: RiskInput) -> RiskApproved:
         side = Side.BUY if order.side_sign > 0 else Side.SELL
         return RiskApproved(_MINT, order.intent, order.lots, side, order.client_order_id)

@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import BOOK, QUOTES
 from onetape.domain.nearest import did_you_mean
 from onetape.domain.timestamps import has_length
@@ -469,6 +470,8 @@ class SessionConfig(Section):
                         did_you_mean(name, enabled),
                         ("execution", "transfers", index, key),
                     )
+        if self.live is not None:
+            self._check_adoption(self.live, enabled)
         if not self.enabled_strategies:
             raise RefusedError("has no enabled strategy", "set enabled: true", ("strategies",))
         if self.mode == "backtest" and not isinstance(self.clock, HistoricalClock):
@@ -481,6 +484,44 @@ class SessionConfig(Section):
             raise RefusedError("must be simulated unless the mode is live",
                                at=("execution", "venue"))  # fmt: skip
         return self
+
+    def adopters(self) -> dict[InstrumentId, str]:
+        """Which strategy gets orders that were given by hand, by instrument."""
+        if self.live is None or self.live.foreign_orders != "adopt":
+            return {}
+        into, found = self.live.adopt_into, dict[InstrumentId, str]()
+        for instrument in self.data.instruments:
+            names = self._traders_of(instrument)
+            if into in names or (into is None and len(names) == 1):
+                found[instrument] = into or names[0]
+        return found
+
+    def _traders_of(self, instrument: InstrumentId) -> list[str]:
+        """The strategies that trade an instrument."""
+        return [
+            each.name
+            for each in self.enabled_strategies
+            if each.instruments is None or instrument in each.instruments
+        ]
+
+    def _check_adoption(self, live: LiveConfig, enabled: Sequence[str]) -> None:
+        """Whether it is clear who gets orders that were given by hand."""
+        into = live.adopt_into
+        if into is not None and live.foreign_orders != "adopt":
+            raise RefusedError("is who adopts orders, and none are adopted",
+                               "set foreign_orders: adopt, or leave it out",
+                               ("live", "adopt_into"))  # fmt: skip
+        if into is not None and into not in enabled:
+            raise RefusedError(f"is {into!r}, which is no enabled strategy",
+                               did_you_mean(into, enabled), ("live", "adopt_into"))  # fmt: skip
+        if into is None and live.foreign_orders == "adopt":
+            for instrument in self.data.instruments:
+                names = self._traders_of(instrument)
+                if len(names) > 1:
+                    raise RefusedError(
+                        f"is adopt, and {' and '.join(names)} trade {instrument}",
+                        "name who gets its orders: adopt_into", ("live", "foreign_orders"),
+                    )  # fmt: skip
 
     def _check_realtime(self) -> None:
         if self.host == "compiled":
@@ -590,13 +631,14 @@ def decision_json(config: SessionConfig) -> str:
     values["clock"].pop("speed", None)
     del values["data"]["connection"], values["execution"]["connection"]
     for section, key in (
+        ("live", "adopt_into"),
         ("", "drift"),
         ("", "live"),
         ("data", "history_bars"),
         ("execution", "capabilities"),
     ):
         place = values[section] if section else values
-        if place[key] is None:
+        if place is not None and place[key] is None:
             del place[key]  # as in sessions from before there was any
     return _canonical(values)
 

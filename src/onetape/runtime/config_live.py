@@ -32,8 +32,9 @@ class Connection(Section):
     """Where TWS or IB Gateway runs; null: this machine. Of ibkr only, like the next three."""
     port: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
     """Its socket; null: TWS's of the endpoint, 7497 for paper and 7496 for live."""
-    client_id: Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)] | None = None
-    """Number of this connection, which no other one has; null: 1 for orders, 2 for data."""
+    client_id: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647)] | None = None
+    """Number of this connection, which no other one has; null: 1 for orders, 2 for data. 0 may
+    change orders that were given in TWS."""
     account: _Text | None = None
     """Code of the account; null: the only one of the login."""
 
@@ -53,8 +54,11 @@ class LiveConfig(Section):
     """Time a strategy may take for one callback; then it is taken out."""
     stop_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long a stopping session waits for its orders to be answered."""
-    foreign_orders: Literal["ignore", "stop"] = "stop"
-    """Orders at the venue that are not ours: left alone, or nothing opens until they are gone."""
+    foreign_orders: Literal["ignore", "stop", "adopt"] = "stop"
+    """Orders at the venue that are not ours: left alone, nothing opens until they are gone, or a
+    strategy gets them and what it can't get stops."""
+    adopt_into: _Text | None = None
+    """Which strategy gets them; null: the only one that trades the instrument."""
     foreign_positions: Literal["ignore", "stop"] = "stop"
     """What the account holds beyond the strategies: nobody's, or nothing opens until it is gone."""
     foreign_cash: Literal["ignore", "stop"] = "stop"

@@ -10,7 +10,13 @@ from typing import Any, Protocol
 import msgspec
 
 from onetape.domain.errors import InvariantBroken, StrategyStuck
-from onetape.domain.events import KillSwitchSet, OrderReport, StrategyQuarantined, StrayFilled
+from onetape.domain.events import (
+    KillSwitchSet,
+    OrderAdopted,
+    OrderReport,
+    StrategyQuarantined,
+    StrayFilled,
+)
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import BarBlock, CorporateAction, RowEvent
 from onetape.domain.venue import (
@@ -29,6 +35,7 @@ from onetape.runtime.live_log import LiveLog
 from onetape.runtime.live_market import LiveMarket
 from onetape.runtime.live_runner import FeatureFailed, LiveRunner
 from onetape.runtime.pipeline import Pipeline
+from onetape.runtime.risk_controls import OPERATOR, OUTAGE
 from onetape.runtime.runner import Runner
 from onetape.runtime.venue_desk import Settle
 
@@ -37,9 +44,6 @@ LiveInput = (
     | VenueReport | VenueSnapshot
 )  # fmt: skip
 """What comes besides rows: each is the first event of a step of its own."""
-
-OPERATOR, OUTAGE = "operator", "outage"
-"""Who may pause a session, besides its breakers."""
 
 _ENDING = {ReportKind.FILLED, ReportKind.CANCELED, ReportKind.EXPIRED, ReportKind.REJECTED,
            ReportKind.NOT_FOUND}  # fmt: skip
@@ -303,12 +307,22 @@ class LivePipeline(Pipeline):
         return self.correspondence
 
     def _settle_as(self, cause: int) -> Settle:
-        def settle(report: OrderReport | StrayFilled) -> None:
+        def settle(report: OrderReport | StrayFilled | OrderAdopted) -> None:
+            if isinstance(report, OrderAdopted):
+                self._adopt(report, cause)
+                return
             self._settle(report, cause)
             if self.emulator is not None:
                 self.emulator.hear(report)
 
         return settle
+
+    def _adopt(self, adopted: OrderAdopted, cause: int) -> None:
+        log = self._log
+        seq = log.first_seq + len(log.events)
+        runner, told = self._desk.adopt(adopted, cause)
+        if runner.on_order_update is not None:
+            self._notify(runner, runner.on_order_update, told, seq)
 
     def _connect(self, change: ConnectionChanged) -> None:
         key = (change.part.value, change.name)

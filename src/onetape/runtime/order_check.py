@@ -6,11 +6,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onetape.domain.events import OrderDenied
+from onetape.domain.events import OrderAdopted, OrderDenied
 from onetape.domain.instrument import Instrument
 from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import E8, MAX_LOTS
-from onetape.domain.orders import DenialCode, LiquiditySide, OrderIntent, Side, TimeInForce
+from onetape.domain.orders import (
+    DenialCode,
+    LiquiditySide,
+    OrderIntent,
+    QuantityBasis,
+    Side,
+    TimeInForce,
+)
 from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms, Order
 from onetape.execution.simulated.fee_rules import compute_fill_fee
@@ -233,6 +240,45 @@ class OrderCheck:
         if exchange is not None and isinstance(verdict, OrderDenied) and verdict.unit == currency:
             return msgspec.structs.replace(verdict, unit=exchange.home)
         return verdict
+
+    def find_breach(
+        self, runner: Runner, line: DeskLine, order: OrderAdopted
+    ) -> OrderDenied | None:
+        """Which limit an order breaks that stands at its venue already; leaves `lot_cost` behind.
+
+        A session at a real venue has one currency and no margin, so what it costs is plain.
+        """
+        mark, side, now = self._market.mark_ticks(line.index), order.side, self._log.now
+        lots = order.lots - order.filled_lots
+        own = order.limit_ticks or order.stop_ticks
+        is_bounded = side is _BUY and bool(order.limit_ticks)
+        dearest = own if is_bounded else max(own, mark)
+        notional = compute_notional(lots, dearest, line.factor, line.inverse_factor)
+        fee = compute_fill_fee(line.fees, side.value, _TAKER, 0, 0, lots, notional, 0, now)
+        peak = session_start = 0
+        if runner.watch is not None:
+            runner.watch.advance()
+            peak, session_start = runner.watch.peak, runner.watch.session_start
+        buys, sells, bound, _ = self._claims.count(runner, line, side.value, None, "", 0)
+        runner.valuation.refresh()
+        gross, net = self._claims.other_instruments(runner, line, side.value, None)
+        asked = RiskInput(
+            intent=OrderIntent(
+                order.strategy, 0, order.instrument, side, QuantityBasis.LOTS, lots,
+                order.order_type, order.time_in_force, order.limit_ticks, order.stop_ticks,
+                order.ts_expire, conditions=order.conditions,
+            ),
+            instrument=line.instrument, client_order_id=order.client_order_id, ts=now,
+            side_sign=side.value, lots=lots, lot_notional=mark * line.factor, notional=notional,
+            equity=runner.valuation.equity, cash=runner.ledger.cash,
+            session_start_equity=session_start, peak_equity=peak, fee=fee,
+            position_lots=line.position.lots, open_buy_lots=buys, open_sell_lots=sells,
+            other_gross_notional=gross, other_net_notional=net, open_buy_notional=bound,
+        )  # fmt: skip
+        self.lot_cost = -(-(notional + fee) // lots)
+        if self._controls is None:
+            return runner.risk.find_breach(asked, None, asked)
+        return self._controls.find_breach(runner, asked)
 
     def pause_code(self, strategy: str) -> DenialCode | None:
         """Why a strategy may only reduce; None: it may do more."""

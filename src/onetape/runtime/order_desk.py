@@ -9,6 +9,7 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     KillSwitchSet,
+    OrderAdopted,
     OrderApproved,
     OrderCancelPending,
     OrderCancelRejected,
@@ -265,6 +266,31 @@ class OrderDesk:
 
     # What venues report.
 
+    def adopt(self, found: OrderAdopted, cause: int) -> tuple[Runner, OrderAdopted]:
+        """Take over an order that stands at the venue; returns whose it is now, and what was told.
+
+        No gate can refuse it any more, so what it breaks is told with it. From now on it counts as
+        every open order does. `cause` is the seq of the look that found it.
+
+        Raises:
+            InvariantBroken: Its id is taken, or nothing of it is open.
+        """
+        runner, log = self._runners[found.strategy], self._log
+        line = runner.lines.get(found.instrument) or self._open_line(runner, found.instrument)
+        breach, told = self.check.find_breach(runner, line, found), found
+        if breach is not None:
+            told = msgspec.structs.replace(
+                found, breaks=breach.code, actual=breach.actual, limit=breach.limit,
+                unit=breach.unit,
+            )  # fmt: skip
+        seq = log.emit(told, log.origin, cause)
+        self._oms.adopt(told, self.check.lot_cost, log.origin, seq)
+        return runner, told
+
+    def has_price(self, instrument: InstrumentId) -> bool:
+        """Whether an instrument has a mark, so that it can be said what an order costs."""
+        return self._market.mark_ticks(self._index[instrument]) > 0
+
     def settle(self, report: OrderReport | StrayFilled, cause: int) -> Runner | None:
         """Follow a venue report through OMS and books; returns whose order it was.
 
@@ -292,7 +318,7 @@ class OrderDesk:
         self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
         if isinstance(report, OrderFilled):
-            is_first = order.filled_lots == report.lots
+            is_first = order.filled_lots - order.adopted_lots == report.lots
             self.books.take_fill(runner, report, origin, seq, is_first=is_first)
         return runner
 

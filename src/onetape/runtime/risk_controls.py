@@ -36,8 +36,8 @@ from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch, UptickWatchState
 
-BREAKERS = "breakers"
-"""Who pauses when a circuit breaker has tripped."""
+BREAKERS, OPERATOR, OUTAGE = "breakers", "operator", "outage"
+"""Who pauses: a circuit breaker that has tripped, a person, the loss of a connection."""
 
 
 class RiskControlsState(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +186,16 @@ class RiskControls:
         self, runner: Runner, order: RiskInput, shrinking: Shrinking | None
     ) -> RiskApproved | OrderDenied:
         """The verdict on `order`, of which nothing is told."""
+        engine, of_account = self._show(runner, order)
+        return engine.decide(order, self._account, of_account, shrinking)
+
+    def find_breach(self, runner: Runner, order: RiskInput) -> OrderDenied | None:
+        """Which limit an order breaks that stands at its venue already; None: none."""
+        engine, of_account = self._show(runner, order)
+        return engine.find_breach(order, self._account, of_account)
+
+    def _show(self, runner: Runner, order: RiskInput) -> tuple[RiskEngine, RiskInput]:
+        """The gates of a strategy, told what they look at, and the order as the account sees it."""
         of_account = order
         if self._account is not None:
             of_account = self._sum(runner, order)
@@ -203,7 +213,7 @@ class RiskControls:
             for gate in engine.gates:
                 if isinstance(gate, MembershipGate):
                     gate.limit_for(order.instrument).is_member = is_member
-        return engine.decide(order, self._account, of_account, shrinking)
+        return engine, of_account
 
     def _sum(self, runner: Runner, order: RiskInput) -> RiskInput:
         """`order` with equity, peak and other exposures of the account."""

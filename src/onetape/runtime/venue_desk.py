@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from onetape.domain.corporate_actions import compute_terms
-from onetape.domain.events import OrderReport, OrderSubmitted, StrayFilled
+from onetape.domain.events import OrderAdopted, OrderReport, OrderSubmitted, StrayFilled
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction
 from onetape.domain.orders import OrderStatus, TimeInForce
@@ -22,13 +22,14 @@ from onetape.execution.reconciliation import (
 from onetape.execution.venue_memory import VenueMemory
 from onetape.execution.venue_reports import BaseFee, Outcome, VenueReports
 from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.risk_controls import OPERATOR
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 
 RECONCILIATION = "reconciliation"
 """Who pauses while our books and the venue's are not known to agree."""
 
-Settle = Callable[[OrderReport | StrayFilled], None]
+Settle = Callable[[OrderReport | StrayFilled | OrderAdopted], None]
 
 
 class VenueDesk:
@@ -124,7 +125,9 @@ class VenueDesk:
             for name, each in self._oms.open.items()
             if each.status is not OrderStatus.EMULATED  # those are held here
         }
-        found = catch_up(snapshot, there, self._reports, self._policy, log.now)
+        found = catch_up(
+            snapshot, there, self._reports, self._policy, log.now, self._refuse_adoption
+        )
         cause = seq
         for each in found:
             if isinstance(each, Discrepancy):
@@ -146,6 +149,19 @@ class VenueDesk:
     def _is_doubting(self) -> bool:
         return any(RECONCILIATION in self._desk.pausers(name) for name in self._runners)
 
+    def _refuse_adoption(self, order: VenueOrder, strategy: str) -> str:
+        """Why a strategy takes no order that was given by hand; empty: it does.
+
+        Who stops it by hand may be closing its positions by hand too.
+        """
+        if self._runners[strategy].quarantined:
+            return f"{strategy} is quarantined"
+        if self._desk.is_killed:
+            return "the kill switch is set"
+        if OPERATOR in self._desk.pausers(strategy):
+            return f"an operator has paused {strategy}"
+        return "" if self._desk.has_price(order.instrument) else "it has no price yet"
+
     def _cancel_stray(self, order: VenueOrder) -> None:
         """That it is sent stands on the tape in the difference that it is for."""
         track = self._reports.memory.orders[order.client_order_id]
@@ -157,7 +173,7 @@ class VenueDesk:
             )
         )  # fmt: skip
 
-    def _apply(self, outcome: Outcome, settle: Settle, cause: int) -> None:
+    def _apply(self, outcome: Outcome | OrderAdopted, settle: Settle, cause: int) -> None:
         if isinstance(outcome, BaseFee):
             self._desk.books.pay_in_lots(outcome, cause)
         else:

@@ -23,6 +23,7 @@ SOURCES: dict[type, str] = {
     events.OrderCancelPending: "oms",
     events.OrderReplacePending: "oms",
     events.OrderUnknown: "oms",
+    events.OrderAdopted: "reconciliation",
     events.OrderEmulated: "emulator",
     events.OrderReleased: "emulator",
     events.OrderAccepted: "venue",

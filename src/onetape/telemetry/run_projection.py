@@ -17,6 +17,7 @@ from onetape.domain.events import (
     FeatureDrifted,
     MarginStatusChanged,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderCancelRejected,
     OrderDenied,
@@ -51,7 +52,8 @@ class OrderState(msgspec.Struct, gc=False, kw_only=True):
 
     `lots` is the total quantity, 0 while the venue has yet to size it; prices are ticks, 0 where
     the order has none. `reason` is why it was rejected, canceled or expired; `ts_accepted` None
-    while the venue has not taken it.
+    while the venue has not taken it. Of an adopted order that begins with its adoption: what had
+    filled before, `adopted_lots`, is in no other field.
     """
 
     client_order_id: str
@@ -71,6 +73,7 @@ class OrderState(msgspec.Struct, gc=False, kw_only=True):
     ts_last: int
     reason: str
     ts_accepted: int | None = None
+    adopted_lots: int = 0
 
     @property
     def classic_status(self) -> str:
@@ -84,7 +87,7 @@ class RunProjection:
     Attributes:
         header: What the session was.
         stopped: How it ended; None: the tape is incomplete.
-        orders: Every submitted order in its final state by id, in the order of submission.
+        orders: Every submitted or adopted order in its final state by id, in that order.
         account_events: Deposits, fills, what corporate actions made of positions and other
             postings of cash, with their engine time, in tape order.
         fills: (seq, engine time, fill) each.
@@ -125,6 +128,7 @@ class RunProjection:
         self._folds: dict[type, Callable[[Event, Any], None]] = {
             **{report: self._move for _, report in MOVES},
             OrderSubmitted: self._submit,
+            OrderAdopted: self._adopt,
             OrderFilled: self._fill,
             OrderPartiallyFilled: self._fill,
             StrayFilled: self._take_stray,
@@ -233,6 +237,28 @@ class RunProjection:
             reason="",
         )
 
+    def _adopt(self, event: Event, order: OrderAdopted) -> None:
+        self.orders[order.client_order_id] = OrderState(
+            client_order_id=order.client_order_id,
+            strategy=order.strategy,
+            instrument=order.instrument,
+            side=order.side,
+            order_type=order.order_type,
+            time_in_force=order.time_in_force,
+            lots=order.lots - order.filled_lots,
+            limit_ticks=order.limit_ticks,
+            stop_ticks=order.stop_ticks,
+            status=OrderStatus.ACCEPTED,
+            filled_lots=0,
+            filled_notional=0,
+            fee=0,
+            ts_submitted=event.ts_event,
+            ts_last=event.ts_event,
+            reason="",
+            ts_accepted=event.ts_event,
+            adopted_lots=order.filled_lots,
+        )
+
     def _move(self, event: Event, report: OrderReport) -> None:
         order = self.orders.get(report.client_order_id)
         is_late = isinstance(report, OrderCancelRejected | OrderReplaceRejected)
@@ -256,13 +282,13 @@ class RunProjection:
                 order.fee += report.fee
                 order.lots = order.filled_lots + report.leaves
             case OrderReplaced():
-                order.lots = report.lots
+                order.lots = report.lots - order.adopted_lots
                 order.limit_ticks = report.limit_ticks
                 order.stop_ticks = report.stop_ticks
             case OrderReduced():
-                order.lots = report.lots
+                order.lots = report.lots - order.adopted_lots
             case OrderReleased():
-                order.lots = report.lots
+                order.lots = report.lots - order.adopted_lots
                 order.limit_ticks = report.limit_ticks
             case OrderRejected() if after is OrderStatus.REJECTED:
                 order.reason = f"{report.code.value}: {report.reason}"

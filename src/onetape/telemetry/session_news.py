@@ -17,6 +17,7 @@ from onetape.domain.events import (
     BreakerTripped,
     FeatureDrifted,
     KillSwitchSet,
+    OrderAdopted,
     OrderCancelRejected,
     OrderDenied,
     OrderFilled,
@@ -207,6 +208,14 @@ class SessionNews:
                 tag = str(payload.__struct_config__.tag)
                 text = f"{payload.client_order_id}: {payload.code.value}, {payload.reason}"
                 return Level.WARNING, f"{tag} {whose} {payload.code.value}", text
+            case OrderAdopted():
+                if payload.breaks is None:
+                    return Level.INFO, "", f"{payload.client_order_id} by {payload.strategy}"
+                return Level.WARNING, "", (
+                    f"{payload.client_order_id} by {payload.strategy}; it breaks "
+                    f"{payload.breaks.value}, {payload.actual:,.10g} against {payload.limit:,.10g} "
+                    f"{payload.unit}"
+                )  # fmt: skip
             case OrderUnknown():
                 whose = payload.client_order_id.rpartition("-")[0]
                 return Level.WARNING, f"unknown {whose}", f"{payload.client_order_id}: no answer"

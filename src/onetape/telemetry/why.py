@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from onetape.domain import events as on_tape
 from onetape.domain.errors import DataError
-from onetape.domain.events import Event, OrderApproved, OrderDenied, Payload, PositionChanged
+from onetape.domain.events import (
+    Event,
+    OrderAdopted,
+    OrderApproved,
+    OrderDenied,
+    Payload,
+    PositionChanged,
+)
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import (
     BAR_FLOAT_COLUMNS,
@@ -100,7 +107,7 @@ def trace_order(records: Records, client_order_id: str) -> Chain:
             identity = getattr(payload, "client_order_id", "")
             if identity == client_order_id:
                 own.add(seq)
-            elif isinstance(payload, OrderApproved) and len(known) < _NAMED_MAX:
+            elif isinstance(payload, OrderApproved | OrderAdopted) and len(known) < _NAMED_MAX:
                 known[identity] = None
         if own:
             found += _around(record, own, rows)
@@ -260,6 +267,8 @@ class _Words:
                     f"risk refuses: {payload.code.value}, {payload.actual:,.10g} against a limit "
                     f"of {payload.limit:,.10g} {payload.unit}"
                 )
+            case OrderAdopted():
+                return self._adopted(payload)
             case on_tape.OrderShrunk():
                 return (
                     f"risk leaves {payload.lots:,} of {payload.asked_lots:,} lots: "
@@ -389,6 +398,25 @@ class _Words:
                 return self._change(payload)
             case _:
                 return _fields(payload)
+
+    def _adopted(self, order: OrderAdopted) -> str:
+        instrument = self._of_order[order.client_order_id] = self._instruments[order.instrument]
+        terms = self._terms(instrument, order.order_type, order.limit_ticks, order.stop_ticks)
+        before = ""
+        if order.filled_lots:
+            before = f", {_quantity(instrument, order.filled_lots)} of it filled before"
+        broken = ""
+        if order.breaks is not None:
+            broken = (
+                f"; it breaks {order.breaks.value}: {order.actual:,.10g} against a limit of "
+                f"{order.limit:,.10g} {order.unit}"
+            )
+        return (
+            f"given by hand, {order.strategy} has it from now on: {order.side.name} "
+            f"{_quantity(instrument, order.lots)} {order.instrument} {terms} "
+            f"{order.time_in_force.name}{self._conditions(instrument, order.conditions)}"
+            f"{before}{broken}"
+        )
 
     def _other_side(self, change: on_tape.PositionAdjusted) -> str:
         """What is to be paid, and what came of another instrument."""

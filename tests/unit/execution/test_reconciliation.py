@@ -13,8 +13,16 @@ from onetape.domain.events import (
     OrderReplaceRejected,
 )
 from onetape.domain.instrument import make_equity, make_spot
-from onetape.domain.orders import OrderType, RejectCode
-from onetape.domain.venue import Discrepancy, DiscrepancyKind, ReportKind
+from onetape.domain.orders import OrderStatus, OrderType, RejectCode, TimeInForce
+from onetape.domain.venue import (
+    Discrepancy,
+    DiscrepancyKind,
+    ReportKind,
+    VenueOrder,
+    VenueReport,
+    name_manual,
+)
+from onetape.execution.oms import Order
 from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from tests.support.venue_desk import CAPITAL, VenueDesk, status_of, tell
 
@@ -341,3 +349,193 @@ def test_differences_that_nothing_explains_name_an_instrument_or_a_currency() ->
         (D.POSITION, AAPL.id, ""),
         (D.CASH, "", "USD"),
     ]
+
+
+# Orders that were given by hand.
+
+BY_HAND = name_manual("by-hand")
+ADOPTING = ReconciliationPolicy(
+    foreign_orders=OnDifference.ADOPT,
+    adopt_into={AAPL.id: "s"},
+    positions=OnDifference.UNALLOCATED,
+    cash=OnDifference.UNALLOCATED,
+)
+
+
+def manual(desk: VenueDesk, **fields: Any) -> VenueOrder:
+    return desk.order_there(**{
+        "client_order_id": BY_HAND, "venue_order_id": "by-hand",
+        "time_in_force": TimeInForce.DAY, **fields,
+    })  # fmt: skip
+
+
+def manual_fill(desk: VenueDesk, execution: str, lots: int, filled: int = -1) -> VenueReport:
+    return desk.fill(
+        execution,
+        lots,
+        filled,
+        client_order_id=BY_HAND,
+        venue_order_id="by-hand",
+        ts_venue=max(filled, 0),
+    )
+
+
+def test_order_by_hand_is_adopted_by_the_second_look() -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    there = manual(desk)
+
+    assert desk.look(there) == []
+    assert desk.reports.memory.wants_look
+    (found,) = desk.look(there)
+
+    assert (found.kind, found.is_resolved, found.theirs) == (D.FOREIGN_ORDER, True, 100)
+    assert found.resolution == "by-hand is not ours: adopted by s"
+    (adopted,) = desk.adopted
+    order = desk.oms.open[BY_HAND]
+    assert (adopted.strategy, adopted.lots, adopted.filled_lots) == ("s", 100, 0)
+    assert (order.status, order.leaves, order.limit_ticks) == (OrderStatus.ACCEPTED, 100, 10_000)
+    assert order.time_in_force is TimeInForce.DAY
+    assert [desk.look(there) for _ in range(3)] == [[], [], []]  # it is one of ours
+    assert len(desk.adopted) == 1
+    assert not desk.reports.memory.is_blocked
+
+
+def adopt(desk: VenueDesk, lots: int = 0, **fields: Any) -> Order:
+    """Two looks, which see what the account holds beside `s`."""
+    for _ in range(2):
+        desk.look(manual(desk, **fields), lots=lots, cash=CAPITAL - lots * COST)
+    return desk.oms.open[BY_HAND]
+
+
+def test_adopted_order_fills_is_changed_by_hand_and_ends_as_any_other() -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    order = adopt(desk)
+
+    desk.hear(manual_fill(desk, "x", 30, 30))
+    changed = manual(desk, lots=80, limit_ticks=9_900, filled_lots=30)
+    cash = CAPITAL - 30 * COST
+    assert desk.look(changed, lots=30, cash=cash) == []
+    assert kinds(desk.look(changed, lots=30, cash=cash)) == [("missed_report", True)]
+    assert (order.lots, order.limit_ticks, order.leaves) == (80, 9_900, 50)
+    desk.hear(desk.report(K.CANCELED, client_order_id=BY_HAND, filled_lots=30))
+
+    assert tell(desk.log) == "PartiallyFilled(30) Replaced Canceled"
+    assert desk.oms.open == {}
+    assert desk.ledger.positions[AAPL.id].lots == 30
+
+
+BEFORE = """
+told before    look says  told behind          adopted at  booked  nobody's
+-              0          -                    0           0       0
+-              0          a10/10 b20/30        0           30      0
+-              10         b20/30               10          20      0
+-              10         a10/10 b20/30        10          20      10
+a10/10         10         b20/30               10          20      10
+a10/10         10         a10/10 b20/30        10          20      10
+a10/10         0          b20/30               10          20      10
+a10/10 b20/30  10         a10/10 b20/30        30          0       30
+a10            0          b20/30               10          20      10
+a10            10         a10 b20/30           10          20      10
+-              10         b20/30 a10/10 b20    10          20      10
+-              10         a10 b20/30 a10 b20   10          20      10
+"""
+"""Fills `<execution><lots>/<filled then>` of an order by hand, told before and behind the look that
+adopts it, and whose they are: each is counted once, in any order."""
+
+
+@pytest.mark.parametrize("row", BEFORE.strip().splitlines()[1:])
+def test_fills_are_the_strategys_from_the_adoption_on_and_counted_once(row: str) -> None:
+    columns = [each.strip() for each in (row[:15], row[15:26], row[26:47], row[47:59], row[59:67],
+                                         row[67:])]  # fmt: skip
+    before, says, behind, adopted_at, booked, nobodys = columns
+    desk = VenueDesk(AAPL, ADOPTING)
+    desk.look()
+
+    def hear(cell: str) -> None:
+        for each in cell.replace("-", "").split():
+            lots, _, filled = each[1:].partition("/")
+            desk.hear(manual_fill(desk, each[0], int(lots), int(filled or -1)))
+
+    hear(before)
+    heard = desk.reports.memory.unallocated_units[AAPL.id] // desk.reports.lot_units[AAPL.id]
+    order = adopt(desk, lots=heard, filled_lots=int(says))
+    assert order.filled_lots == desk.adopted[0].filled_lots == int(adopted_at)
+    hear(behind)
+
+    assert desk.ledger.positions[AAPL.id].lots == int(booked)
+    unit = desk.reports.lot_units[AAPL.id]
+    assert desk.reports.memory.unallocated_units[AAPL.id] == int(nobodys) * unit
+    assert desk.reports.memory.unallocated_cash["USD"] == -int(nobodys) * COST
+    assert order.filled_lots == int(adopted_at) + int(booked)
+
+
+@pytest.mark.parametrize("ending", [K.CANCELED, K.EXPIRED, K.FILLED])
+def test_order_by_hand_that_ended_behind_the_look_is_not_adopted(ending: ReportKind) -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    there = manual(desk)
+    desk.look(there)
+    told = desk.report(ending, client_order_id=BY_HAND)
+    desk.hear(manual_fill(desk, "x", 100, 100) if ending is K.FILLED else told)
+
+    found = [each for _ in range(3) for each in desk.look(there)]
+
+    assert [each for each in found if each.kind is D.FOREIGN_ORDER] == []
+    assert desk.adopted == []
+    assert not desk.reports.memory.is_blocked
+
+
+STRANGE = [
+    ({"problem": "it trails"}, "it trails"),
+    ({"client_order_id": "ffffffff-s-1"}, "another session has given it"),
+    ({"instrument": BTC.id}, "it is of no strategy's instrument"),
+]
+
+
+@pytest.mark.parametrize(("fields", "why"), STRANGE)
+def test_what_can_not_be_adopted_calls_a_person(fields: dict[str, Any], why: str) -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    there = manual(desk, **fields)
+
+    found = [desk.look(there) for _ in range(3)]
+
+    assert [kinds(each) for each in found] == [[], [("foreign_order", False)], []]
+    assert found[1][0].resolution == f"by-hand is not ours, and not adopted, because {why}"
+    assert desk.adopted == []
+    assert desk.reports.memory.is_blocked
+    assert kinds(desk.look()) == [("foreign_order", True)]
+
+
+def test_order_by_hand_waits_for_its_strategy_and_blocks_until_then() -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    there = manual(desk)
+    desk.hindrance = "an operator has paused s"
+    desk.look(there)
+    assert kinds(desk.look(there)) == [("foreign_order", False)]
+    assert desk.reports.memory.is_blocked
+
+    desk.hindrance = ""
+    found = [kinds(desk.look(there)) for _ in range(3)]
+
+    assert [each for each in found if each] == [[("foreign_order", True)]]
+    assert len(desk.adopted) == 1
+    assert not desk.reports.memory.is_blocked
+
+
+def test_adopted_order_that_vanished_is_asked_for_and_closed() -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    adopt(desk)
+
+    desk.look(reports=[desk.report(K.CANCELED, client_order_id=BY_HAND, filled_lots=0)])
+
+    assert desk.oms.open == {}
+    assert [desk.look() for _ in range(2)] == [[], []]
+
+
+def test_what_was_heard_of_an_order_by_hand_is_forgotten_with_the_fills_of_its_time() -> None:
+    desk = VenueDesk(AAPL, ADOPTING)
+    desk.look(ts_venue=1)
+    desk.hear(manual_fill(desk, "x", 10, 10))
+    assert desk.reports.memory.manual[BY_HAND].filled_lots == 10
+    for ts in (10, 200_000_000_000, 400_000_000_000):
+        desk.look(lots=10, cash=CAPITAL - 10 * COST, ts_venue=ts)
+    assert desk.reports.memory.manual == {}

@@ -435,6 +435,49 @@ def test_config_of_one_mode_is_refused_in_another(
     assert message in found
 
 
+LIVE = ("mode=live", "clock={type: live}", "data.source=alpaca", "execution.venue=alpaca")
+TWO = GOOD + "  - {name: other, capital: 5, instruments: [AAPL.XNAS]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "live", "adopters"),
+    [
+        (GOOD, "{foreign_orders: adopt}", {"AAPL.XNAS": "sma_cross", "MSFT.XNAS": "sma_cross"}),
+        (TWO, "{foreign_orders: adopt, adopt_into: other}", {"AAPL.XNAS": "other"}),
+        (TWO, "{foreign_orders: stop}", {}),
+    ],
+)
+def test_config_says_who_adopts_orders_of_an_instrument(
+    config_file: Path, text: str, live: str, adopters: dict[str, str]
+) -> None:
+    assert load(text, *LIVE, f"live={live}").adopters() == adopters
+
+
+@pytest.mark.parametrize(
+    ("live", "message"),
+    [
+        ("{foreign_orders: adopt}",
+         "live.foreign_orders is adopt, and sma_cross and other trade AAPL.XNAS (name who gets its "
+         "orders: adopt_into)"),
+        ("{foreign_orders: adopt, adopt_into: othr}",
+         "live.adopt_into is 'othr', which is no enabled strategy (did you mean 'other'?)"),
+        ("{adopt_into: other}",
+         "live.adopt_into is who adopts orders, and none are adopted (set foreign_orders: adopt, "
+         "or leave it out)"),
+    ],
+)  # fmt: skip
+def test_config_where_it_is_not_clear_who_adopts_is_refused(
+    config_file: Path, live: str, message: str
+) -> None:
+    (found,) = problems(TWO, *LIVE, f"live={live}")
+    assert message in found
+
+
+def test_config_hash_is_that_of_before_there_was_adoption(config_file: Path) -> None:
+    config = load(GOOD, *LIVE, "live={foreign_orders: ignore}")
+    assert "adopt_into" not in decision_json(config)
+
+
 def test_config_same_strategy_name_twice_is_refused(config_file: Path) -> None:
     assert problems(GOOD + "  - {name: sma_cross, capital: 5}\n") == [
         "run.yaml:12: strategies.1.name is 'sma_cross' again (give each its own name)"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from onetape.domain.events import (
     KillSwitchSet,
     OrderAccepted,
+    OrderAdopted,
     OrderDenied,
     OrderFilled,
     Payload,
@@ -16,7 +18,7 @@ from onetape.domain.events import (
 from onetape.domain.instrument import InstrumentId, make_equity
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import E8
-from onetape.domain.orders import DenialCode, LiquiditySide, Side
+from onetape.domain.orders import DenialCode, LiquiditySide, OrderType, Side, TimeInForce
 from onetape.domain.timestamps import from_iso
 from onetape.domain.venue import (
     ConnectionChanged,
@@ -31,6 +33,12 @@ from onetape.telemetry.session_news import SessionNews
 STOCK = make_equity("A.FAKE")
 TS = from_iso("2026-03-01T03:00:00Z")
 DENIED = OrderDenied("s", 1, STOCK.id, DenialCode.PAUSED, 20, 0, "units")
+
+ADOPTED = OrderAdopted(
+    client_order_id="@v-1", venue_order_id="v-1", strategy="s", instrument=STOCK.id, side=Side.BUY,
+    order_type=OrderType.LIMIT, time_in_force=TimeInForce.DAY, lots=3, filled_lots=1,
+    limit_ticks=1_000, stop_ticks=0,
+)  # fmt: skip
 
 
 def venue(*, is_up: bool, reason: str = "gone") -> ConnectionChanged:
@@ -49,6 +57,10 @@ def venue(*, is_up: bool, reason: str = "gone") -> ConnectionChanged:
         (DENIED, "warning risk.denied s A.FAKE: paused, 20 against 0 units"),
         (OrderFilled("o-1", "s", STOCK.id, Side.BUY, 3, 1_050, 0, 0, LiquiditySide.TAKER, 2, 0),
          "info    order.filled o-1 BUY 3 A.FAKE at 10.50, 2 left"),
+        (ADOPTED, "info    order.adopted @v-1 by s"),
+        (msgspec.structs.replace(ADOPTED, breaks=DenialCode.LEVERAGE, actual=2.5, limit=2,
+                                 unit="times equity"),
+         "warning order.adopted @v-1 by s; it breaks leverage, 2.5 against 2 times equity"),
         (Discrepancy(kind=DiscrepancyKind.POSITION, instrument=STOCK.id, client_order_id="",
                      ours=5, theirs=-10, is_resolved=False, resolution="a person"),
          "error   venue.differs position A.FAKE: ours 5, theirs -10; a person"),

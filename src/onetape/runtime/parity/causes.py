@@ -16,6 +16,7 @@ two results: nothing is estimated and nothing is left.
 | `venue_rule` | one side's venue refused the order, or took it off at nobody's wish          |
 | `risk`       | our risk denied it on one side: paused, or the books were others             |
 | `decision`   | only one side's strategy wanted it                                           |
+| `manual`     | it was given at the venue by hand, and adopted                               |
 | `action`     | a corporate action met another position                                      |
 
 Lots from before a split are what it has made of them.
@@ -54,6 +55,7 @@ class Cause(Enum):
     VENUE_RULE = "venue_rule"
     RISK = "risk"
     DECISION = "decision"
+    MANUAL = "manual"
     ACTION = "action"
 
 
@@ -166,7 +168,8 @@ def explain_order(
         for each in _cut_from(path.fills, both):
             gain = marks.value(each.lots, each.fill.ts) - each.notional
             amount = sign * (path.side.value * gain - each.fee)
-            add(_name_absence(opposite), each.lots, amount)
+            cause = Cause.MANUAL if path.is_adopted else _name_absence(opposite)
+            add(cause, each.lots, amount)
         for lots, cash in path.fee_in_lots:
             add(Cause.FEES, abs(lots), sign * (lots * marks.newest * marks.factor + cash))
     return [Share(cause, *found[cause]) for cause in Cause if cause in found]

@@ -208,7 +208,7 @@ def _pair_orders(strategy: str, session: SessionPaths, backtest: SessionPaths) -
 
     Within an instrument decisions are the same one while they come in the same order. From where
     they don't on, those are that ask for the same behind the same bar. What an operator closed is
-    matched by its order.
+    matched by its order; what was given by hand at the venue, the backtest never has.
     """
     for line in _lines(strategy, session, backtest):
         ours, theirs = (_decided(line, each) for each in (session, backtest))
@@ -229,6 +229,9 @@ def _pair_orders(strategy: str, session: SessionPaths, backtest: SessionPaths) -
             [each for each in paths.closings if each.line == line] for paths in (session, backtest)
         )
         yield from zip_longest(closed, other)
+        for each in session.adopted:
+            if each.line == line:
+                yield each, None
 
 
 def _lines(strategy: str, *sides: SessionPaths) -> list[Line]:
@@ -238,7 +241,7 @@ def _lines(strategy: str, *sides: SessionPaths) -> list[Line]:
         for each in paths.decisions[strategy]:
             if each.order is not None:
                 lines[each.order.line] = None
-        for path in paths.closings:
+        for path in (*paths.closings, *paths.adopted):
             if path.line[0] == strategy:
                 lines[path.line] = None
     return list(lines)

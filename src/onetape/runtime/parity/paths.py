@@ -11,6 +11,7 @@ from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
+    OrderAdopted,
     OrderApproved,
     OrderCanceled,
     OrderDenied,
@@ -63,6 +64,7 @@ class OrderPath(msgspec.Struct, kw_only=True):
         ending: How it ended, for people; empty while it is open.
         ended_by_venue: Whether the venue refused it, or took it off at nobody's wish.
         denied: The refusal of our risk.
+        is_adopted: Whether it was given at the venue by hand.
     """
 
     line: Line
@@ -74,6 +76,7 @@ class OrderPath(msgspec.Struct, kw_only=True):
     ending: str = ""
     ended_by_venue: bool = False
     denied: OrderDenied | None = None
+    is_adopted: bool = False
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -112,6 +115,7 @@ class SessionPaths:
         doubtful: How many of them are flagged.
         decisions: Of each strategy, in order.
         closings: Orders that no strategy decided: an operator's.
+        adopted: Orders that were given at the venue by hand.
         cash: Of each strategy, as its books said last, minor units.
         capital: What it began with.
         currency: Of both.
@@ -131,6 +135,7 @@ class SessionPaths:
         self._digest = sha256()
         self.decisions: dict[str, list[Decision]] = {}
         self.closings: list[OrderPath] = []
+        self.adopted: list[OrderPath] = []
         self.cash: dict[str, int] = {}
         self.capital: dict[str, int] = {}
         self.currency: dict[str, str] = {}
@@ -165,6 +170,14 @@ class SessionPaths:
                     self._judge(payload)
                 case OrderSubmitted():
                     self._submit(payload)
+                case OrderAdopted():
+                    path = OrderPath(
+                        line=(payload.strategy, payload.instrument), side=payload.side,
+                        client_order_id=payload.client_order_id,
+                        lots=payload.lots - payload.filled_lots, is_adopted=True,
+                    )  # fmt: skip
+                    self._orders[payload.client_order_id] = path
+                    self.adopted.append(path)
                 case OrderFilled():
                     filled = self._orders[payload.client_order_id]
                     filled.fills.append(

@@ -57,8 +57,9 @@ class Dispatcher:
         return sum(len(each) for each in (*self._cancels.values(), *self._others.values()))
 
     def know(self, orders: Sequence[OrderSubmitted]) -> None:
-        """Orders that were submitted before this process began."""
-        self.submitted.update((each.client_order_id, each) for each in orders)
+        """Orders that this process has not submitted; what it has submitted is known already."""
+        for each in orders:
+            self.submitted.setdefault(each.client_order_id, each)
 
     def forget_closed(self, is_open: Callable[[str], bool]) -> None:
         """Orders that are closed and have nothing under way: nothing more is sent for them."""

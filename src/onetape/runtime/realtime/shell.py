@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from onetape.domain.errors import ConfigError, InvariantBroken, OnetapeError
-from onetape.domain.events import KillSwitchSet
+from onetape.domain.events import KillSwitchSet, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import CorporateAction, QuoteTick, TradeTick
 from onetape.domain.numbers import INT64_MAX
@@ -32,6 +32,7 @@ from onetape.domain.venue import (
     Tick,
     VenueReport,
     VenueSnapshot,
+    find_manual,
 )
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.outbox import VenueOutbox
@@ -134,6 +135,10 @@ class RealtimeCore(Protocol):
 
     def is_open(self, client_order_id: str) -> bool:
         """Whether an order of ours is open."""
+        ...
+
+    def submitted_orders(self) -> list[OrderSubmitted]:
+        """The orders that are open at the venue, as they would be submitted now."""
         ...
 
     @property
@@ -613,6 +618,9 @@ class RealtimeShell:
 
     def _take(self, given: LiveInput) -> None:
         self.session.take(given, self._next_ts())
+        if isinstance(given, VenueSnapshot) and self.dispatcher is not None:
+            orders = self.session.submitted_orders()  # it may have adopted some
+            self.dispatcher.know([each for each in orders if find_manual(each.client_order_id)])
         if isinstance(given, ConnectionChanged) and given.is_up and (
             given.part is ConnectionPart.VENUE
         ):  # fmt: skip

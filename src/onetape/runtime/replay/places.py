@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from onetape.domain.errors import CallAPerson, ConfigError, DataError
-from onetape.domain.events import Event, OrderSubmitted
+from onetape.domain.events import Event, OrderAdopted, OrderSubmitted
 from onetape.domain.timestamps import from_iso, to_iso
 from onetape.marketdata.timeline import Timeline
 from onetape.tape.block import Record, decode_record
@@ -206,7 +206,7 @@ class Places:
         while True:
             chain = trace_event(partial(self._records_between, max(0, seq - span), now), seq)
             known = any(
-                isinstance(each.payload, OrderSubmitted)
+                isinstance(each.payload, OrderSubmitted | OrderAdopted)
                 and each.payload.client_order_id == chain.order
                 for each in chain.events
             )

@@ -63,7 +63,9 @@ from onetape.tape.sqlite_store import Durability
 from onetape.tape.store import TapeStore
 from onetape.telemetry.session_news import News, SessionNews
 
-_POLICIES = {"ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP}
+_POLICIES = {
+    "ignore": OnDifference.UNALLOCATED, "stop": OnDifference.STOP, "adopt": OnDifference.ADOPT,
+}  # fmt: skip
 
 _MISSED_MAX = 10_000
 """The most bars that are asked for again after a kill; behind a longer gap some are missing."""
@@ -517,6 +519,7 @@ def open_session(
         drift=config.drift.settings() if config.drift else None,
         reconciliation=ReconciliationPolicy(
             foreign_orders=_POLICIES[live.foreign_orders],
+            adopt_into=config.adopters(),
             positions=_POLICIES[live.foreign_positions],
             cash=_POLICIES[live.foreign_cash],
         ),

@@ -16,6 +16,7 @@ from onetape.domain.events import (
     KillSwitchSet,
     MarginStatus,
     MarginStatusChanged,
+    OrderAdopted,
     OrderApproved,
     OrderCancelRejected,
     OrderFilled,
@@ -97,6 +98,7 @@ class FoldedState:
             CapitalDeposited: self._deposit,
             OrderApproved: self._approve,
             OrderSubmitted: self._submit,
+            OrderAdopted: self._adopt,
             KillSwitchSet: self._set_kill_switch,
             BreakerTripped: self._trip,
             BreakerRearmed: self._rearm,
@@ -183,6 +185,9 @@ class FoldedState:
             event.time_in_force, event.lots, event.limit_ticks, event.stop_ticks, event.ts_expire,
             event.reduce_only, approved.lots, 0, origin, seq, conditions=event.conditions,
         )  # fmt: skip
+
+    def _adopt(self, event: OrderAdopted, seq: int, origin: int) -> None:
+        self._oms.adopt(event, 0, origin, seq)
 
     def _move(self, event: OrderReport, seq: int, _origin: int) -> None:
         order = self.orders.get(event.client_order_id)
