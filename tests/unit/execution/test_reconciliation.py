@@ -363,10 +363,11 @@ ADOPTING = ReconciliationPolicy(
 
 
 def manual(desk: VenueDesk, **fields: Any) -> VenueOrder:
-    return desk.order_there(**{
+    given: dict[str, Any] = {
         "client_order_id": BY_HAND, "venue_order_id": "by-hand",
         "time_in_force": TimeInForce.DAY, **fields,
-    })  # fmt: skip
+    }  # fmt: skip
+    return desk.order_there(**given)
 
 
 def manual_fill(desk: VenueDesk, execution: str, lots: int, filled: int = -1) -> VenueReport:
