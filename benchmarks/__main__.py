@@ -10,6 +10,7 @@ from benchmarks.data import print_data, run_data
 from benchmarks.features import print_features, run_features
 from benchmarks.hosts import run_hosts
 from benchmarks.live import print_live
+from benchmarks.paper_sessions import print_paper_sessions, run_paper_sessions
 from benchmarks.tape import run_tape
 from benchmarks.tick_sessions import print_tick_sessions, run_tick_sessions
 from benchmarks.ticks import print_ticks, run_ticks
@@ -43,6 +44,8 @@ def main() -> None:
     print_ticks(run_ticks())
     print()
     print_tick_sessions(run_tick_sessions())
+    print()
+    print_paper_sessions(run_paper_sessions())
     print()
     print_live()
 

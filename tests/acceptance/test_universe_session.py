@@ -255,7 +255,7 @@ def test_compiled_host_refuses_a_universe_by_name(config: SessionConfig) -> None
     probe = probe_config(config)
     timeline = probe.timeline
     timeline.actions = ()
-    terms = build_terms(config.execution, 0, timeline)
+    terms = build_terms(config.execution, 0, timeline.instruments)
     with pytest.raises(ConfigError, match="the session has a universe") as refused:
         CompiledHost(timeline, build_spec(config.strategies[0]), terms, config.risk.limits())
     assert refused.value.where == "data.universe"

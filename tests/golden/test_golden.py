@@ -192,6 +192,11 @@ def test_every_golden_tape_is_replayed(expected: dict[str, Any]) -> None:
         with replay.watching():
             while replay.take():
                 pass
+        if expected["name"] in CORRECTED:
+            assert replay.departure is not None
+            assert replay.departure.tape is not None
+            assert replay.departure.tape.seq == CORRECTED[expected["name"]]
+            return
         assert replay.departure is None
         assert replay.events == expected["events"]
 

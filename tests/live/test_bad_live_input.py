@@ -85,6 +85,10 @@ BEFORE_IT_BEGINS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"execution.connection.endpoint": "live"},
         ("real money", "execution.connection.endpoint", "--confirm"),
     ),
+    "capital in another currency": (
+        {"strategies": [{"name": "buy_and_hold", "capital": 50_000, "currency": "EUR"}]},
+        ("is settled in USD", "the capital is in EUR"),
+    ),
     "a clock that is off": (
         {"clock": {"type": "live"}}, ("clock is", "from ours", "set this machine's clock"),
     ),

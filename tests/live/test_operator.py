@@ -12,8 +12,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from onetape.control.cli import app
 from onetape.runtime.realtime.control_socket import FILE

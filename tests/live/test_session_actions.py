@@ -247,7 +247,9 @@ def test_catalog_is_read_anew_before_a_day_begins(
             session = await start(world, "paper", tmp_path / "run", **from_catalog(tmp_path))
             await world.player.play_until(FRIDAY_CLOSE)
             await asyncio.to_thread(bring, tmp_path, HEAD + DIVIDEND + SPLIT)
-            assert (await session.ask("status"))["actions"]["ahead"] == []
+            now = await session.ask("status")
+            assert now["actions"]["ahead"] == []
+            assert now["strategies"]["holds"]["cold"] == []
             await world.player.play_until(MONDAY_OPEN - 11 * HOUR)  # half past ten in the evening
             await asyncio.sleep(0.2)
             await world.player.play_until(MONDAY_OPEN - 10 * HOUR)

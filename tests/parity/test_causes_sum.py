@@ -14,17 +14,18 @@ from onetape.domain.instrument import make_equity
 from onetape.domain.market import Bar, Quality
 from onetape.domain.numbers import E8, to_minor
 from onetape.domain.orders import Side
-from onetape.domain.venue import OperatorAction, OperatorCommand
+from onetape.domain.venue import BarClosed, OperatorAction, OperatorCommand
 from onetape.execution.simulated.fees import BpsFees
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.execution.simulated.terms import VenueTerms
-from onetape.marketdata.timeline import build_timeline
+from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.parity.causes import Cause
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
 from onetape.runtime.sessions.backtest import StrategySpec
+from onetape.runtime.sessions.live_timeline import build_rows
 from onetape.runtime.sessions.realtime import RealtimeIdentity, RealtimePolicy, RealtimeSession
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param
@@ -57,6 +58,15 @@ class InAndOut(Strategy):
         ctx.order(bar.instrument, side, 7, limit=limit)
 
 
+def heard(timeline: Timeline, flag: int) -> list[list[BarClosed]]:
+    """The bars of each slice; those of slice `flag` are late."""
+    return [
+        [msgspec.structs.replace(each, quality=Quality.LATE.value * (number == flag))
+         for each in bars]
+        for number, bars in enumerate(slice_bars(timeline))
+    ]  # fmt: skip
+
+
 def run(
     world: World, specs: list[StrategySpec], paused_from: int = -1, flag: int = -1
 ) -> tuple[SessionPaths, dict[str, int]]:
@@ -67,14 +77,12 @@ def run(
         world.terms, world.limits, paths, RealtimeIdentity(session=SESSION), RealtimePolicy(),
     )  # fmt: skip
     session.start(int(world.timeline.columns["ts_open"].min()))
-    slices = list(slice_bars(world.timeline))
     actions = deque(world.timeline.actions)
-    for number, bars in enumerate(slices):
+    for number, bars in enumerate(heard(world.timeline, flag)):
         if number == paused_from and session.now + 1 < bars[0].ts_known:
             session.take(OperatorCommand(OperatorAction.PAUSE, "", "planted"), session.now + 1)
         give_actions(session, actions, bars[0].ts_known)
-        quality = Quality.LATE.value if number == flag else 0
-        session.take_rows([msgspec.structs.replace(each, quality=quality) for each in bars])
+        session.take_rows(bars)
     give_actions(session, actions)
     session.stop("over", session.now + 1)
     return paths, {each.name: session.equity(each.name) for each in specs}
@@ -92,12 +100,12 @@ def test_causes_sum_to_the_difference_of_the_books(seed: int) -> None:
     paused = chance.choice((-1, 12))
     ours, equities = run(world, list_specs(world), paused)
     theirs, other_equities = run(other, list_specs(world))
-    found = compare_paths(ours, theirs, world.timeline.instruments)
+    found = compare_paths(ours, theirs, world.timeline)
     for each in found.strategies:
         parts = [one.amount for one in found.differences if one.strategy == each.strategy]
         assert sum(parts) == equities[each.strategy] - other_equities[each.strategy]
         assert each.session_result == equities[each.strategy] - CAPITAL
-    same = compare_paths(ours, ours, world.timeline.instruments)
+    same = compare_paths(ours, ours, world.timeline)
     assert not same.differences
     assert not same.partings
 
@@ -111,12 +119,12 @@ def test_causes_sum_over_corporate_actions(seed: int, others: bool) -> None:
     other = replace(world, terms=make_random_terms(chance, world.timeline, seed))
     ours, equities = run(world, list_specs(world))
     theirs, other_equities = run(other, list_specs(world))
-    found = compare_paths(ours, theirs, world.timeline.instruments)
+    found = compare_paths(ours, theirs, world.timeline)
     for each in found.strategies:
         parts = [one.amount for one in found.differences if one.strategy == each.strategy]
         assert sum(parts) == equities[each.strategy] - other_equities[each.strategy]
         assert each.session_result == equities[each.strategy] - CAPITAL
-    same = compare_paths(ours, ours, world.timeline.instruments)
+    same = compare_paths(ours, ours, world.timeline)
     assert not same.differences
 
 
@@ -133,7 +141,7 @@ def test_order_missed_before_a_split_is_worth_what_it_would_have_become() -> Non
         )
         for limits in (RiskLimits(max_order_quantity=1), RiskLimits())
     ]
-    found = compare_paths(sides[0][0], sides[1][0], timeline.instruments)
+    found = compare_paths(sides[0][0], sides[1][0], timeline)
     assert [(each.cause, each.amount) for each in found.differences] == [(Cause.RISK, -200 * E8)]
 
 
@@ -160,7 +168,8 @@ def plant(
         )
         for number, terms in enumerate((mine, theirs))
     ]  # fmt: skip
-    return compare_paths(sides[0][0], sides[1][0], TIMELINE.instruments)
+    rows = [row for bars in heard(TIMELINE, flag) for row in bars]
+    return compare_paths(sides[0][0], sides[1][0], build_rows((AAPL,), lambda: rows, "1m", "test"))
 
 
 def causes(found: Comparison) -> set[Cause]:

@@ -77,7 +77,9 @@ def make_worlds(timeline: Timeline) -> list[World]:
     costly = Plan(capital=100_000.0, limits=config.risk.limits())
     return [
         World(free, timeline, make_terms(timeline), ()),
-        World(costly, timeline, build_terms(config.execution, config.seed, timeline), ()),
+        World(
+            costly, timeline, build_terms(config.execution, config.seed, timeline.instruments), ()
+        ),
     ]
 
 

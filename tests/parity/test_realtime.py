@@ -13,7 +13,7 @@ from onetape.domain.events import KillSwitchSet, SessionStarted
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import BAR_FLOAT_COLUMNS, BAR_INT_COLUMNS, CorporateAction
 from onetape.domain.numbers import INT64_MAX, to_minor
-from onetape.domain.venue import BarClosed
+from onetape.domain.venue import BarClosed, TickHeard
 from onetape.features.drift import DriftSettings
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
@@ -30,6 +30,7 @@ from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from tests.parity.test_snapshots import choose_strategies
 from tests.support.actions import add_random_actions
+from tests.support.heard_ticks import slice_ticks
 from tests.support.random_strategies import World, make_world
 
 SEEDS = range(80)
@@ -167,6 +168,29 @@ def _final(world: World, records: Sequence[bytes]) -> RealtimeSession:
         give(session, each)
     session.pipeline.stop("end of data", stopped.ts)
     return session
+
+
+def test_corporate_actions_among_prints_do_what_they_do_in_a_backtest() -> None:
+    met = 0
+    for seed in SEEDS[:15]:
+        world = add_random_actions(make_world(seed, trades=True))
+        tape = MemoryTape()
+        session = open_realtime(world, tape)
+        begun = int(world.timeline.columns["ts_open"].min())
+        if any(each.ts_known <= begun for each in world.timeline.actions):
+            continue  # two prints at the very first moment
+        session.start(begun)
+        actions = deque(world.timeline.actions)
+        for heard in slice_ticks(world.timeline):
+            give_actions(session, actions, heard[0].ts_known)
+            session.take_rows(heard)
+        give_actions(session, actions)
+        session.pipeline.stop("end of data", int(world.timeline.columns["ts_known"][-1]))
+        kept = [each for each in records_of(tape)
+                if not isinstance(decode_record(each).events[0][0], TickHeard)]  # fmt: skip
+        assert kept == run_backtest(world), seed
+        met += len(session.actions)
+    assert met > 20
 
 
 @pytest.mark.parametrize("others", [False, True])

@@ -143,13 +143,13 @@ def test_bars_come_at_their_close_but_not_before_an_operator() -> None:
     report = VenueReport(kind=ReportKind.ACCEPTED, client_order_id="a", instrument=AAPL.id)
     pause = OperatorCommand(OperatorAction.PAUSE, "", "")
     up = ConnectionChanged(ConnectionPart.FEED, "alpaca", is_up=True, reason="")
-    timed = time_at_close(
+    timed = list(time_at_close(
         [
             Input(100, given=up), bar(200, 203), Input(204, given=report, stuck=(stuck_in(2),)),
             Input(301, given=up), bar(300, 303), bar(300, 310), Input(405, given=pause),
             bar(400, 407), Input(500),
         ]
-    )  # fmt: skip
+    ))  # fmt: skip
     assert [each.ts for each in timed] == [100, 200, 300, 301, 302, 405, 406, 500]
     assert [bar.ts_known for each in timed for bar in each.rows] == [200, 300, 301, 406]
     assert [(each.ts, each.stuck) for each in timed if each.stuck] == [(302, (stuck_in(2),))]
@@ -163,7 +163,7 @@ def test_a_strategy_that_did_not_come_back_is_taken_out_there_too(
     tape = make_live_run(tmp_path / "run", as_modeled)
     reader = open_tape(tape)
     try:
-        inputs = time_at_close(read_inputs(reader.encoded_records()))
+        inputs = list(time_at_close(read_inputs(reader.encoded_records())))
         half = next(at for at, each in enumerate(inputs) if at > 60 and each.rows)
         inputs[half] = msgspec.structs.replace(inputs[half], stuck=(stuck_in(call),))
         recorded, _ = load_recorded(reader.header, tmp_path, tape.parent, reader.encoded_records)

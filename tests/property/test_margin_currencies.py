@@ -190,7 +190,7 @@ def test_books_and_margin_in_several_currencies_are_exact(seed: int) -> None:
     timeline = make_timeline(seed)
     done, tape = run(timeline, seed)
     check_whole(done, timeline)
-    desk = done.session.desk.margin
+    desk = done.session.desk.check.margin
     assert desk is not None
     for name, runner in done.session.runners.items():
         assert desk.maintenance(runner) == naive_maintenance(desk, done, name, timeline)

@@ -26,7 +26,7 @@ from onetape.marketdata.tick_pieces import TickSeries
 from onetape.marketdata.tick_timeline import build_ticks
 from onetape.marketdata.timeline import Timeline
 from onetape.risk.limits import RiskLimits
-from onetape.runtime.sessions.tick_features import compute_tick_features
+from onetape.runtime.sessions.laid_features import compute_laid_features
 from onetape.runtime.trading_day import find_day_starts
 from tests.parity.test_fill_snapshots import Restless
 from tests.support.session_runs import run_session
@@ -177,8 +177,8 @@ def check_features(timeline: Timeline, size: int) -> None:
             expected[name][rows] = values
     ranks = crossing["fast"].compute_slices(expected["fast"], timeline.slice_end)
     with pieces_of(size):
-        found = compute_tick_features(timeline, FEATURES, {}, ids)
-        crossed = compute_tick_features(timeline, {"fast": Ema(3)}, crossing, ids)
+        found = compute_laid_features(timeline, FEATURES, {}, ids)
+        crossed = compute_laid_features(timeline, {"fast": Ema(3)}, crossing, ids)
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, name)
     np.testing.assert_array_equal(crossed["fast"], ranks)

@@ -13,7 +13,7 @@ import pytest
 from onetape.domain.instrument import Instrument
 from onetape.domain.market import TickKind
 from onetape.marketdata import column_file, records, tick_pieces, timeline
-from onetape.runtime.sessions import backtest, tick_features
+from onetape.runtime.sessions import backtest, laid_features
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -30,7 +30,7 @@ class Series(NamedTuple):
 def pieces_of(rows: int, *, on_disk: bool = True) -> Iterator[None]:
     """Look at so many rows of ticks at once, and lay all columns aside on disk."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (records, tick_pieces, timeline, tick_features, backtest):
+        for module in (records, tick_pieces, timeline, laid_features, backtest):
             patch.setattr(module, "BLOCK_ROWS", rows)
         patch.setattr(tick_pieces, "_ROWS_MIN", 1)
         patch.setattr(backtest, "RELEASE_ROWS", rows)

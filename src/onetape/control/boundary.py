@@ -1,14 +1,14 @@
 """The edge of the process: every error becomes one readable line and an exit code.
 
-| exit code | meaning                                                          |
-| --------- | ---------------------------------------------------------------- |
-| 0         | done                                                             |
-| 2         | fix the input: command line, configuration, data, strategy       |
-| 3         | try again: disk full, file locked, venue away                    |
+| exit code | meaning                                                           |
+| --------- | ----------------------------------------------------------------- |
+| 0         | done                                                              |
+| 2         | fix the input: command line, configuration, data, strategy        |
+| 3         | try again: disk full, file locked, venue away                     |
 | 4         | call a person: a tape is damaged, re-runs differ, orders are left |
-| 5         | the run is complete, but a strategy of it was quarantined        |
-| 70        | a bug of ours                                                    |
-| 130       | interrupted                                                      |
+| 5         | the run is complete, but a strategy of it was quarantined         |
+| 70        | a bug of ours                                                     |
+| 130       | interrupted                                                       |
 """
 
 from __future__ import annotations

@@ -99,7 +99,9 @@ def _state_word(now: Mapping[str, Any], strategy: Mapping[str, Any]) -> str:
 
 def _tell_state(strategy: Mapping[str, Any]) -> str:
     why = ", ".join(strategy["why"])
-    return f"{strategy['state']}: {why}" if why else strategy["state"]
+    state = f"{strategy['state']}: {why}" if why else strategy["state"]
+    cold = ", ".join(strategy["cold"])
+    return f"{state} (no value yet: {cold})" if cold else state
 
 
 def _print_orders(now: Mapping[str, Any]) -> None:

@@ -6,8 +6,6 @@ table is refused. `docs/orders.md` draws this table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
@@ -48,6 +46,9 @@ OPEN = (
     S.SUBMITTED, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.UNKNOWN,
     S.EMULATED,
 )  # fmt: skip
+
+BEYOND_CANCEL = (S.CANCEL_PENDING, S.UNKNOWN)
+"""No cancel is asked for: one is under way, or the venue has to say first what the order is."""
 
 _ON_BOOK = {
     OrderPartiallyFilled: S.PARTIALLY_FILLED,
@@ -307,22 +308,6 @@ class Oms:
             order.lots = event.lots
             order.limit_ticks = event.limit_ticks
             order.stop_ticks = event.stop_ticks
-
-
-def find_dearest(
-    orders: Iterable[Order], strategy: str, instrument: InstrumentId, *, is_inverse: bool
-) -> int:
-    """The price (ticks) of the orders of a strategy at which a lot of an instrument costs most.
-
-    For what has no mark yet; 0 without such orders. An inverse contract costs the more, the lower
-    the price.
-    """
-    prices = [
-        each.limit_ticks or each.stop_ticks
-        for each in orders
-        if each.strategy == strategy and each.instrument == instrument and not each.reduce_only
-    ]
-    return (min if is_inverse else max)(filter(None, prices), default=0)
 
 
 def _cost_after(order: Order, limit_ticks: int) -> int:

@@ -47,20 +47,23 @@ class ColumnFile:
     Args:
         types: Type of each column.
         rows: How many rows each will have at most, or one number for all.
+
+    Attributes:
+        types: Type of each column.
     """
 
     def __init__(self, types: Mapping[str, npt.DTypeLike], rows: int | Mapping[str, int]) -> None:
-        self._types = {name: np.dtype(each) for name, each in types.items()}
+        self.types = {name: np.dtype(each) for name, each in types.items()}
         room = rows if isinstance(rows, Mapping) else dict.fromkeys(types, rows)
         self._filled = dict.fromkeys(types, 0)
         self._map: mmap.mmap | None = None
         self._memory: dict[str, npt.NDArray[Any]] | None = None
         if sum(room.values()) <= MEMORY_VALUES:
-            self._memory = {name: np.empty(room[name], each) for name, each in self._types.items()}
+            self._memory = {name: np.empty(room[name], each) for name, each in self.types.items()}
             return
         self._starts: dict[str, int] = {}
         length = 0
-        for name, each in self._types.items():
+        for name, each in self.types.items():
             self._starts[name] = length
             length += -(-room[name] * each.itemsize // _PAGE) * _PAGE
         try:
@@ -77,7 +80,7 @@ class ColumnFile:
             TryAgain: There is no room on the disk.
         """
         for name, column in columns.items():
-            values = np.ascontiguousarray(column, self._types[name])
+            values = np.ascontiguousarray(column, self.types[name])
             first = self._filled[name]
             self._filled[name] = first + len(values)
             if self._memory is not None:
@@ -87,7 +90,7 @@ class ColumnFile:
 
     def _write(self, name: str, first: int, left: memoryview) -> None:
         # Written and not assigned through a map: a full disk is an error then, not a signal.
-        at = self._starts[name] + first * self._types[name].itemsize
+        at = self._starts[name] + first * self.types[name].itemsize
         try:
             while left:
                 self._file.seek(at)
@@ -106,7 +109,7 @@ class ColumnFile:
             self._file.close()
         return {
             name: np.frombuffer(self._map, each, self._filled[name], self._starts[name])
-            for name, each in self._types.items()
+            for name, each in self.types.items()
         }
 
     def release(self) -> None:
@@ -123,7 +126,7 @@ def _folder() -> str | None:
 
 def _refuse(error: OSError) -> TryAgain:
     return TryAgain(
-        f"ticks can't be laid aside on disk: {error.strerror or error}",
+        f"rows can't be laid aside on disk: {error.strerror or error}",
         where=_folder() or tempfile.gettempdir(),
         remedy="make room there, or set TMPDIR to a folder on a disk with more",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -183,6 +184,7 @@ def _find_growth(table: DeltaTable, frame: pl.DataFrame) -> Literal["merge"] | N
 
 _ATTEMPTS = 20
 _WAIT_S = 0.02
+_FULL = tuple(f"(os error {number})" for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT))
 
 
 def retry_when_raced(write: Callable[[], Written]) -> Written:
@@ -227,9 +229,12 @@ def _writing(path: Path) -> Generator[None]:
                            remedy="run it again") from None  # fmt: skip
         if failure := describe_failure(error, path):
             raise failure from None
+        if any(each in str(error) for each in _FULL):
+            raise SourceUnavailable("the disk is full, nothing was changed", where=locate(path),
+                                    remedy="free space and run it again") from None  # fmt: skip
         raise DataError(
             f"can't be written, nothing was changed: {_first_line(error)}", where=locate(path),
-            remedy="look at free space and permissions of the folder",
+            remedy="look at the permissions of the folder",
         ) from None  # fmt: skip
 
 

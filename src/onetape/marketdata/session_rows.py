@@ -7,7 +7,6 @@ histories and features that it moved.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 import numpy as np
@@ -28,7 +27,6 @@ from onetape.domain.market import (
     BarBlock,
     BookDelta,
     ContractStep,
-    QuoteTick,
     TickBlock,
     TradeBlock,
     TradeTick,
@@ -232,17 +230,6 @@ class LiveRows:
         """Go on where `states` were saved."""
         for standing, state in zip(self._standing, states, strict=False):
             standing.load(state)
-
-
-def read_rows(instruments: Sequence[Instrument], heard: Sequence[RowHeard]) -> list[Row]:
-    """All rows of a session as marks are read from them, in order."""
-    kinds = {type(each.tick) for each in heard if isinstance(each, TickHeard)}
-    what = BOOK if BookDelta in kinds else QUOTES if QuoteTick in kinds else TRADES
-    coming = LiveRows(instruments, what if kinds else "", "")
-    found: list[Row] = []
-    for _, slice_ in groupby(heard, key=lambda each: each.ts_known):
-        found += coming.take(list(slice_)).rows
-    return found
 
 
 _KINDS: dict[str, TimelineKind] = {TRADES: "trades", QUOTES: "quotes", BOOK: "book"}

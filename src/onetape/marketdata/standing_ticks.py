@@ -1,7 +1,7 @@
 """Ticks as they come: the rows that a timeline of the same ticks has.
 
 What stands behind a row (the best bid and ask, the mark) is carried from one to the next, by the
-rules that `complete_ticks` and `stand` have for columns.
+rules that `Standing` has for columns.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import msgspec
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BookDelta, QuoteTick, TickKind, TradeTick
-from onetape.domain.numbers import compute_ticks
 from onetape.domain.venue import Tick, TickHeard
-from onetape.marketdata.order_book import OrderBook
+from onetape.marketdata.standing_book import StandingBook, StandingLevel
 
 _QUOTE, _PRINT, _DELTA = TickKind.QUOTE.value, TickKind.PRINT.value, TickKind.DELTA.value
 
@@ -82,28 +81,26 @@ class TickRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class StandingState(msgspec.Struct, frozen=True, array_like=True):
     """What stands behind the newest row of an instrument, between two slices.
 
-    `has_middle` tells whether both sides have ever stood; `levels` (is_bid, ticks, lots, price as
-    it came) are those of the depth.
+    `has_middle` tells whether both sides have ever stood; `levels` are those of the depth.
     """
 
     quote: tuple[float, float, float, float]
     mark: float
     has_middle: bool
-    levels: list[tuple[bool, int, int, float]]
+    levels: list[StandingLevel]
 
 
 class StandingTicks:
     """What stands behind the rows of one instrument, one after the other."""
 
-    __slots__ = ("_book", "_fed", "_has_middle", "_instrument", "_mark", "_quote")
+    __slots__ = ("_book", "_has_middle", "_instrument", "_mark", "_quote")
 
     def __init__(self, instrument: Instrument) -> None:
         self._instrument = instrument
         self._quote = (0.0, 0.0, 0.0, 0.0)
         self._mark = 0.0
         self._has_middle = False
-        self._book = OrderBook()
-        self._fed: dict[int, float] = {}
+        self._book = StandingBook(instrument)
 
     def follow(self, heard: TickHeard, *, is_whole: bool) -> TickRow:
         """The row that a tick is."""
@@ -118,7 +115,9 @@ class StandingTicks:
         elif isinstance(tick, BookDelta):
             what, side, update_id = _DELTA, 1 if tick.is_bid else -1, tick.update_id
             price, size = tick.price, tick.size
-            self._change(tick, is_whole=is_whole)
+            self._book.change(price, size, is_bid=tick.is_bid)
+            if is_whole:
+                self._quote = self._book.tops()
         else:
             side, price, size = tick.aggressor.value, tick.price, tick.size
             trade_id = tick.trade_id
@@ -129,23 +128,6 @@ class StandingTicks:
             update_id, int(is_whole), price, size, bid, ask, bid_size, ask_size, self._mark,
             tick.quality, trade_id,
         )  # fmt: skip
-
-    def _change(self, tick: BookDelta, *, is_whole: bool) -> None:
-        one, book = self._instrument, self._book
-        ticks = round(tick.price / one.tick_float)
-        self._fed[ticks] = tick.price
-        lots = compute_ticks(tick.size, one.lot_float, -1)
-        book.set_level(is_bid=tick.is_bid, ticks=ticks, lots=lots)
-        if not lots and not book.lots_at(ticks, is_bid=not tick.is_bid):
-            del self._fed[ticks]
-        if is_whole:
-            (bid, bid_lots), (ask, ask_lots) = (
-                book.best(is_bid=each) or (0, 0) for each in (True, False)
-            )
-            self._quote = (
-                self._fed[bid] if bid_lots else 0.0, self._fed[ask] if ask_lots else 0.0,
-                bid_lots * one.lot_float, ask_lots * one.lot_float,
-            )  # fmt: skip
 
     def _move_mark(self, price: float) -> None:
         """The middle of the newest row with both sides; before any, one side or the price."""
@@ -162,25 +144,18 @@ class StandingTicks:
         """The changes at `ts` (ns UTC) that leave no level of the depth."""
         return tuple(
             BookDelta(instrument=self._instrument.id, ts_event=ts, ts_known=0, is_bid=is_bid,
-                      price=self._fed[ticks], size=0.0, source="restart")
-            for is_bid in (True, False) for ticks, _ in self._book.iterate(is_bid=is_bid)
+                      price=price, size=0.0, source="restart")
+            for is_bid, _, _, price in self._book.levels()
         )  # fmt: skip
 
     def save(self) -> StandingState:
         """What is needed to go on from here."""
-        book = self._book
-        return StandingState(
-            self._quote, self._mark, self._has_middle,
-            [(is_bid, ticks, lots, self._fed[ticks])
-             for is_bid in (True, False) for ticks, lots in book.iterate(is_bid=is_bid)],
-        )  # fmt: skip
+        return StandingState(self._quote, self._mark, self._has_middle, list(self._book.levels()))
 
     def load(self, state: StandingState) -> None:
         """Go on where `state` was saved."""
         self._quote, self._mark, self._has_middle = state.quote, state.mark, state.has_middle
-        for is_bid, ticks, lots, price in state.levels:
-            self._book.set_level(is_bid=is_bid, ticks=ticks, lots=lots)
-            self._fed[ticks] = price
+        self._book.load(state.levels)
 
 
 def make_print_row(heard: TickHeard) -> TickRow:

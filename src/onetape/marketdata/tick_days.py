@@ -15,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import DataError
-from onetape.domain.market import QUOTE_FLOAT_COLUMNS, QUOTES, TRADES, TickKind
+from onetape.domain.market import QUOTES, TRADES
 from onetape.domain.nearest import nearest
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
 from onetape.marketdata.catalog import Catalog
 from onetape.marketdata.delta_table import list_files, open_table
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, to_record_kind
-from onetape.marketdata.tick_timeline import build_quote_timeline
+from onetape.marketdata.tick_pieces import TickSeries
+from onetape.marketdata.tick_timeline import read_rows
+from onetape.marketdata.ticks import Standing
 from onetape.marketdata.trades import add_bar_columns, complete_trades
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -73,10 +75,10 @@ class TickDays:
                 before it.
         """
         known = -(2**63)
-        carry = _Carry(self.instrument.id)
+        standing = Standing(self.instrument)
         for day in self.days:
             rows = {kind: self._read(kind, day.day) for kind in self._kinds}
-            columns = self._complete(rows, carry)
+            columns = self._complete(rows, standing)
             ts_known = columns["ts_known"]
             if int(ts_known[0]) < known:
                 raise DataError(
@@ -87,20 +89,16 @@ class TickDays:
             known = int(ts_known[-1])
             yield day, columns
 
-    def _complete(self, rows: Mapping[RecordKind, RecordColumns], carry: _Carry) -> Columns:
+    def _complete(self, rows: Mapping[RecordKind, RecordColumns], standing: Standing) -> Columns:
         if self._what == TRADES:
             return add_bar_columns(complete_trades(rows[RecordKind.TRADES], self.instrument.id))
-        quotes = _join(carry.quotes, rows[RecordKind.QUOTES])
-        prints = _join(carry.prints, rows.get(RecordKind.TRADES, {}))
-        timeline = build_quote_timeline(
-            [(self.instrument, quotes)],
-            source="catalog",
-            trades={self.instrument.id: prints} if prints else None,
-        )
-        begun = carry.rows
-        columns = {name: column[begun:] for name, column in timeline.columns.items()}
-        carry.take(columns)
-        return columns
+        records = [
+            TickSeries(self.instrument, kind.value, rows[kind])
+            for kind in (RecordKind.TRADES, RecordKind.QUOTES)
+            if kind in rows
+        ]
+        pieces = list(read_rows(records, max(map(len, records)), standing))
+        return {name: np.concatenate([each[name] for each in pieces]) for name in pieces[0]}
 
     def _read(self, kind: RecordKind, day: int) -> RecordColumns:
         read = self._catalog.records.read(
@@ -144,53 +142,3 @@ class TickDays:
             rows = int(group["num_records"].sum())
             days.append(TickDay(day=int(str(day)), rows=rows, data=data))
         return tuple(days)
-
-
-class _Carry:
-    """The rows that tell the next day what stands: at most two quotes, or a print and a quote."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._two_sided: dict[str, float] | None = None
-        self._newest: dict[str, float] | None = None
-        self.quotes: RecordColumns = {}
-        self.prints: RecordColumns = {}
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        return sum(len(each.get("ts_event", ())) for each in (self.quotes, self.prints))
-
-    def take(self, columns: Columns) -> None:
-        """The day that has ended. Its last moment is that of all that is carried."""
-        is_quote = columns["what"] == TickKind.QUOTE.value
-        both = is_quote & (columns["bid_size"] > 0) & (columns["ask_size"] > 0)
-        for rows, name in ((is_quote, "_newest"), (both, "_two_sided")):
-            found = np.flatnonzero(rows)
-            if len(found):
-                quote = {each: float(columns[each][found[-1]]) for each in QUOTE_FLOAT_COLUMNS}
-                setattr(self, name, quote)
-        moment = {
-            "ts_event": int(columns["ts_event"][-1]),
-            "ts_known": int(columns["ts_event"][-1]),  # before all of the next day, however late
-            "session_close": int(columns["session_close"][-1]),
-        }
-        quotes = [each for each in (self._two_sided, self._newest) if each is not None]
-        self.quotes = _repeat(moment, len(quotes))
-        for name in QUOTE_FLOAT_COLUMNS:
-            self.quotes[name] = np.array([each[name] for each in quotes])
-        self.prints = {}
-        if self._two_sided is None:  # the mark is of one side, or of a print
-            self.prints = _repeat({**moment, "aggressor": 0}, 1)
-            self.prints["price"] = columns["close"][-1:].copy()
-            self.prints["size"] = np.zeros(1)
-
-
-def _repeat(numbers: Mapping[str, int], rows: int) -> RecordColumns:
-    return {name: np.full(rows, number, dtype=np.int64) for name, number in numbers.items()}
-
-
-def _join(before: RecordColumns, rows: RecordColumns) -> RecordColumns:
-    if not before or not rows:
-        return before or rows
-    return {name: np.concatenate([before[name], column]) for name, column in rows.items()}

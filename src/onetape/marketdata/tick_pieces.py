@@ -141,7 +141,7 @@ def _merge(parts: Sequence[tuple[int, TickColumns]]) -> tuple[TickColumns, Ints3
     return {name: each[order] for name, each in merged.items()}, np.concatenate(owners)[order]
 
 
-class MergedTicks:
+class MergedRows:
     """Rows of several instruments in one order, laid aside.
 
     Args:

@@ -30,7 +30,7 @@ from onetape.marketdata.contract_steps import order_steps
 from onetape.marketdata.corporate_actions import order_actions
 from onetape.marketdata.tick_pieces import (
     QUALITY,
-    MergedTicks,
+    MergedRows,
     Pieces,
     TickSeries,
     merge_pieces,
@@ -195,11 +195,15 @@ def build_ticks(
     ]
     flags = (QUALITY,) if any(each.is_flagged for own in records for each in own) else ()
     step = piece_rows(sum(map(len, records)))
-    streams = [_read(own, step, flagged=bool(flags), bare=kind == "trades") for own in records]
+    standing = [None if kind == "trades" else Standing(each.instrument) for each in main]
+    streams = [
+        read_rows(own, step, each, flagged=bool(flags))
+        for own, each in zip(records, standing, strict=True)
+    ]
     kept = TRADE_COLUMNS if kind == "trades" else (*TICK_COLUMNS, "close", "volume")
     names = (*kept, "ts_open", *flags)
     types = {name: np.int64 if name in _INTS else np.float64 for name in names}
-    merged = MergedTicks(streams, types, [sum(map(len, own)) for own in records])
+    merged = MergedRows(streams, types, [sum(map(len, own)) for own in records])
     price, size = ("price", "size") if kind == "trades" else ("close", "volume")
     found = merged.columns
     columns = merged.columns = {
@@ -232,13 +236,23 @@ def build_ticks(
     )
 
 
-def _read(records: Sequence[TickSeries], rows: int, *, flagged: bool, bare: bool) -> Pieces:
+def read_rows(
+    records: Sequence[TickSeries], rows: int, standing: Standing | None, *, flagged: bool = False
+) -> Pieces:
     """The rows of one instrument in pieces; at one `ts_known` the first of `records` come first.
 
     So what was traded is told before what is left.
+
+    Args:
+        records: Prints before quotes or changes of the depth.
+        rows: How many of each are looked at in one go.
+        standing: What stands before them, and behind each; None: they are bare prints.
+        flagged: With `quality`.
+
+    Raises:
+        DataError: They are no such records in time order, or can't be merged (see `Standing`).
     """
-    pieces = [each.read(rows, flagged=flagged, bare=bare) for each in records]
-    standing = None if bare else Standing(records[0].instrument)
+    pieces = [each.read(rows, flagged=flagged, bare=standing is None) for each in records]
     for piece, _ in merge_pieces(pieces):
         if standing is not None:
             yield standing.take(piece)

@@ -23,9 +23,8 @@ from onetape.domain.market import (
     TickKind,
 )
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import compute_ticks
 from onetape.domain.timestamps import NS_PER_DAY, to_iso
-from onetape.marketdata.order_book import OrderBook
+from onetape.marketdata.standing_book import StandingBook
 
 TickColumns = dict[str, npt.NDArray[Any]]
 """`TICK_COLUMNS` of quotes, prints and changes of the depth, shape (rows,)."""
@@ -120,9 +119,8 @@ class Standing:
         self._quote = dict.fromkeys(QUOTE_FLOAT_COLUMNS, 0.0)
         self._middle: float | None = None
         self._single: float | None = None
-        self._book: OrderBook | None = None
-        self._fed: dict[int, float] = {}
-        self._best = [0.0, 0.0, 0.0, 0.0]
+        self._book: StandingBook | None = None
+        self._tops = (0.0, 0.0, 0.0, 0.0)
 
     def take(self, columns: TickColumns) -> TickColumns:
         """The next rows with the best bid and ask behind each, and the columns of a bar.
@@ -136,7 +134,7 @@ class Standing:
             return columns
         self._check_order(columns["ts_event"])
         if self._book is None and (columns["what"] == _DELTA).any():
-            self._book = OrderBook()
+            self._book = StandingBook(self._instrument)
         if self._book is not None:
             columns = {**columns, **self._stand_depth(self._book, columns)}
         else:
@@ -199,38 +197,28 @@ class Standing:
         mark[newest < 0] = singles[newest < 0]
         self._single = float(singles[-1])
 
-    def _stand_depth(self, book: OrderBook, columns: TickColumns) -> TickColumns:
-        """Best bid and ask behind each row; within an update those from before it.
-
-        A level of less than a lot is none: nobody can take it.
-        """
-        instrument, fed, best = self._instrument, self._fed, self._best
-        tick, lot = instrument.tick_float, instrument.lot_float
-        _check_grid(columns, tick, instrument.id, self._rows)
+    def _stand_depth(self, book: StandingBook, columns: TickColumns) -> TickColumns:
+        """Best bid and ask behind each row; within an update those from before it."""
+        where, tops = self._instrument.id, self._tops
+        _check_grid(columns, self._instrument.tick_float, where, self._rows)
         wanted = ("what", "side", "price", "size", "is_whole")
         table = zip(*(columns[name].tolist() for name in wanted), strict=True)
-        tops: list[list[float]] = []
+        behind: list[tuple[float, float, float, float]] = []
         for row, (what, side, price, size, is_whole) in enumerate(table):
             if what == _DELTA:
-                ticks = round(price / tick)
-                fed[ticks] = price
-                book.set_level(is_bid=side > 0, ticks=ticks, lots=compute_ticks(size, lot, -1))
+                book.change(price, size, is_bid=side > 0)
                 if is_whole:
                     if book.is_crossed:
                         raise DataError(
                             f"the depth is crossed at {to_iso(int(columns['ts_event'][row]))}",
-                            where=f"{instrument.id} row {self._rows + row}",
+                            where=f"{where} row {self._rows + row}",
                             remedy="changes are missing: begin anew with a snapshot",
                         )
-                    best = []
-                    for side_is_bid in (True, False):
-                        top, lots = book.best(is_bid=side_is_bid) or (0, 0)
-                        best += [fed[top] if lots else 0.0, lots * lot]
-            tops.append(best)
-        self._best = best
-        filled = np.array(tops, dtype=np.float64).reshape(len(tops), 4)
-        names = ("bid", "bid_size", "ask", "ask_size")
-        return {name: filled[:, at].copy() for at, name in enumerate(names)}
+                    tops = book.tops()
+            behind.append(tops)
+        self._tops = tops
+        filled = np.array(behind, dtype=np.float64).reshape(len(behind), 4)
+        return {name: filled[:, at].copy() for at, name in enumerate(QUOTE_FLOAT_COLUMNS)}
 
 
 def _complete(

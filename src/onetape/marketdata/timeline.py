@@ -109,7 +109,7 @@ class Timeline:
             that they are matched as `ts_open` (`ts_event` less a nanosecond), and under further
             names `ts_close` (of `ts_event`), `open`, `high`, `low`, `close` (of `price`) and
             `volume` (of `size`). Of quotes and depth: `TICK_COLUMNS`, and those of a bar at the
-            mark, as `Standing` gives them. Those of ticks may lie on disk: see `spans`.
+            mark, as `Standing` gives them. They may lie on disk: see `is_laid_aside`.
         slice_end: bool of shape (rows,): True on the last row of each `ts_known`.
         datasets: What was read from a catalog, one pin for each instrument; empty from memory.
         source: Provenance of the rows.
@@ -124,6 +124,8 @@ class Timeline:
         legs: Both legs of every instrument where positions are held as legs; else none.
         marks_closing_side: Whether longs are marked at the bid and shorts at the ask; of quotes and
             depth only.
+        is_laid_aside: Whether the rows lie on disk, as those of ticks and of the tape of a live
+            session do: they are looked at a piece at a time.
 
     Made by `build_timeline`, `build_trade_timeline`, `build_quote_timeline`, `build_book_timeline`
     and `load_timeline`.
@@ -154,6 +156,7 @@ class Timeline:
         self.instrument_index = instrument_index
         self.columns = columns
         self._files = files
+        self.is_laid_aside = bool(files)
         self.slice_end = self.derive(np.bool_, self._find_slice_ends)
         self.datasets = datasets
         self.source = source
@@ -219,15 +222,15 @@ class Timeline:
         return self.values(self.instrument_index)
 
     def values(self, column: npt.NDArray[Any]) -> Sequence[Any]:
-        """A column as Python values. Those of ticks stay where they are."""
-        return column.tolist() if self.kind == "bars" else column.data
+        """A column as Python values. What is laid aside stays where it is."""
+        return column.data if self.is_laid_aside else column.tolist()
 
     def spans(self) -> Iterator[tuple[int, int]]:
-        """Ranges that all rows are looked at in; behind each the memory of those of ticks is free.
+        """Ranges that all rows are looked at in: one, or where they are laid aside many.
 
-        Of bars it is one range.
+        Behind each of those the memory is free.
         """
-        step = max(len(self), 1) if self.kind == "bars" else BLOCK_ROWS
+        step = BLOCK_ROWS if self.is_laid_aside else max(len(self), 1)
         for first in range(0, len(self), step):
             yield first, min(first + step, len(self))
             self.release()
@@ -241,7 +244,7 @@ class Timeline:
         self, dtype: npt.DTypeLike, compute: Callable[[int, int], npt.NDArray[Any]]
     ) -> npt.NDArray[Any]:
         """A further column, which `compute` gives for rows [first, stop), one of `spans` each."""
-        if self.kind == "bars":
+        if not self.is_laid_aside:
             return compute(0, len(self))
         parts = ({"": compute(first, stop)} for first, stop in self.spans())
         return self.lay_aside({"": dtype}, parts)[""]
@@ -251,7 +254,7 @@ class Timeline:
         types: Mapping[str, npt.DTypeLike],
         parts: Iterable[Mapping[str, npt.NDArray[Any]]],
     ) -> dict[str, npt.NDArray[Any]]:
-        """Further columns, which come in parts; they lie where those of ticks do."""
+        """Further columns, which come in parts; they are laid aside too."""
         file = ColumnFile(types, len(self))
         for each in parts:
             file.append(each)
@@ -305,7 +308,7 @@ class Timeline:
 
     def _find_day_ends(self, rows: IntArray) -> Iterator[int]:
         """When the trading days of an instrument with these rows end, in order."""
-        step = max(len(rows), 1) if self.kind == "bars" else BLOCK_ROWS
+        step = BLOCK_ROWS if self.is_laid_aside else max(len(rows), 1)
         newest = -INT64_MAX
         for first in range(0, len(rows), step):
             own = rows[max(first - 1, 0) : first + step]  # a day ends where the next row shows it

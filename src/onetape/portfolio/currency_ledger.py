@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from onetape.domain.corporate_actions import ActionTerms
-from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import (
     CashPosted,
     OrderFilled,
@@ -46,10 +45,6 @@ class CurrencyLedger(Ledger):
             self.positions.update(book.positions)
             self._book_of.update(dict.fromkeys(book.positions, book))
         self.positions = {each.id: self.positions[each.id] for each in instruments}
-
-    def cash_in(self, currency: str) -> int:
-        """Cash of one currency."""
-        return self._book(currency).cash
 
     def cash_of(self, instrument: InstrumentId) -> int:
         """Cash of the currency in which an instrument is settled."""
@@ -169,11 +164,7 @@ class CurrencyLedger(Ledger):
         return sum_costs(each for name, each in self.positions.items() if name not in foreign)
 
     def _book(self, currency: str) -> Ledger:
-        if currency == self.currency:
-            return self
-        if currency not in self.others:
-            raise InvariantBroken(f"{self.strategy} keeps no books in {currency}")
-        return self.others[currency]
+        return self.others[currency] if currency in self.others else super()._book(currency)
 
     def _follow_position(self, instrument: InstrumentId) -> None:
         position = self.positions[instrument]

@@ -241,6 +241,14 @@ class Ledger:
         return any((self.capital, self.cash, self.fees, self.inventory, self.realized, self.income,
                     self.financing, self.exchanged, self.held, self.dues))  # fmt: skip
 
+    def cash_in(self, currency: str) -> int:
+        """Cash of one currency, minor units.
+
+        Raises:
+            InvariantBroken: There are no books in it.
+        """
+        return self._book(currency).cash
+
     def cash_of(self, instrument: InstrumentId) -> int:
         """Cash of the currency in which an instrument is settled: the one of these books."""
         del instrument
@@ -561,6 +569,12 @@ class Ledger:
         if event.receivable:
             self._owe(event.instrument, event.ts_pay, event.receivable)
         self.check()
+
+    def _book(self, currency: str) -> Ledger:
+        """The books of one currency: these."""
+        if currency != self.currency:
+            raise InvariantBroken(f"{self.strategy} keeps no books in {currency}")
+        return self
 
     def check(self) -> None:
         """Debits equal credits, inventory is the sum of the positions' costs, all within int64.

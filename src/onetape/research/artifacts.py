@@ -100,7 +100,7 @@ def load_tape_timeline(reader: BlockReader, catalog: Path, files: SideFiles = NO
     header = reader.header
     if header.mode == "backtest":
         return load_pinned_timeline(header, catalog, files)
-    return read_timeline(header, reader.encoded_records())
+    return read_timeline(header, reader.encoded_records)
 
 
 def load_pinned_timeline(

@@ -20,9 +20,11 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{_minus(f'{fraction * 100:,.{digits}f}')} %"
 
 
-def ratio(value: float) -> str:
-    """A plain number with two digits."""
-    return _minus(f"{value:,.2f}") if math.isfinite(value) else DASH
+def ratio(value: float, unit: str = "") -> str:
+    """A plain number with two digits, and its unit."""
+    if not math.isfinite(value):
+        return DASH
+    return _minus(f"{value:,.2f}") + (f" {unit}" if unit else "")
 
 
 def number(value: float) -> str:

@@ -65,7 +65,7 @@ def figure_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
         Row("Drawdown length", text.duration(f.max_drawdown_duration_ns)),
         Row("Time in market", text.percent(f.time_exposure_ratio, 1)),
         Row("Average exposure", text.percent(f.average_gross_exposure_ratio, 1)),
-        Row("Turnover a year", f"{text.ratio(f.annual_turnover_ratio)} x equity"),
+        Row("Turnover a year", text.ratio(f.annual_turnover_ratio, "x equity")),
         Row("Round trips", trips),
         Row("Win rate", text.percent(f.win_ratio, 1)),
         Row("Profit factor", text.ratio(f.profit_factor)),
@@ -117,7 +117,7 @@ def cost_rows(figures: PerformanceSummary, currency: str) -> list[Row]:
         Row("Fills", text.count(figures.fills)),
         Row("Traded notional", text.money(figures.traded_notional, currency)),
         Row("Fees", text.money(figures.fees, currency)),
-        Row("Fees of traded notional", f"{text.ratio(bps)} bps"),
+        Row("Fees of traded notional", text.ratio(bps, "bps")),
     ]
 
 

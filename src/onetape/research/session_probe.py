@@ -168,7 +168,7 @@ def probe_config(config: SessionConfig) -> Probe:
     identity = SessionIdentity(
         config=decision_json(config), config_hash=config_hash(config), seed=config.seed
     )
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     packages = {
         module.partition(".")[0]
         for each in _build_anew(config, set())

@@ -106,7 +106,7 @@ def build_compiled_host(timeline: Timeline, spec: StrategySpec, config: SessionC
     """
     from onetape.runtime.compiled.host import CompiledHost
 
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     limits = config.risk.limits()
     host = CompiledHost(timeline, spec, terms, limits)
     return CompiledFirst(host.run, partial(PythonHost, timeline, spec, terms, limits))

@@ -227,7 +227,7 @@ def _build_host(setup: WorkerSetup) -> PythonHost:
             where=", ".join(str(each) for each in config.data.files if each is not None),
             remedy="begin a new sweep",
         )
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     return PythonHost(timeline, spec, terms, config.risk.limits())
 
 

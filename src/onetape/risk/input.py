@@ -27,7 +27,8 @@ class RiskInput(msgspec.Struct, kw_only=True):
     |                        | open reduce-only orders of its side have filled                  |
     | `lot_notional`         | one lot at the mark, positive                                    |
     | `notional`             | the most that `lots` can cost: at a buy's limit, else at the     |
-    |                        | larger of mark and the order's own price                         |
+    |                        | larger of mark and the order's own price; a buy that is sized at |
+    |                        | its fill can cost all of its money                               |
     | `fee`                  | estimated fee                                                    |
     | `position_lots`        | signed position of the strategy in the instrument                |
     | `open_buy_lots`,       | leaves of the strategy's open orders in the instrument, positive |

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onetape.domain.events import OrderDenied, OrderShrunk
-from onetape.domain.orders import DenialCode
+from onetape.domain.orders import DenialCode, QuantityBasis
 from onetape.risk.gates.gate import GateCheck
 from onetape.risk.input import RiskInput, apply_worst_case
 
@@ -40,11 +40,12 @@ class Shrinking:
         """The most lots that pass `check`, by the gate's own rule; 0: it is to be refused.
 
         A gate that passes some lots passes fewer too: nothing that the rules compare grows when an
-        order gets smaller. So halving finds the largest. `order` is left as it came.
+        order gets smaller. So halving finds the largest. `order` is left as it came. One that was
+        to be sized at its fill may keep its lots: as lots it can't cost more than they do.
         """
         rule, limit, _ = check
         asked = order.lots
-        passing, failing = 0, asked
+        passing, failing = 0, asked + (order.intent.basis >= QuantityBasis.NOTIONAL_AT_FILL)
         while failing - passing > 1:
             lots = (passing + failing) // 2
             self.resize(order, lots)

@@ -30,6 +30,7 @@ from onetape.risk.breakers import (
     percent_of,
     share_of,
 )
+from onetape.runtime.equity_watch import follow_capital
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner
@@ -159,12 +160,14 @@ class Breakers:
         self._equity[""] = sum(self._equity.values())
         for each in self.watched:
             breaker = self._breakers[each.breaker]
-            each.base += moved.get(each.strategy, 0)
+            came = moved.get(each.strategy, 0)
+            own = self._equity[each.strategy] - came
+            each.base = follow_capital(each.base, own, came)
             if each.trip is not None and self._is_rearmed(breaker, each.trip, is_new=is_new):
                 self._rearm(each)
             equity = self._equity[each.strategy]
             if breaker.kind is BreakerKind.DAILY_LOSS and is_new and each.trip is None:
-                each.base = before[each.strategy] + moved.get(each.strategy, 0)
+                each.base = follow_capital(before[each.strategy], own, came)
             elif breaker.kind is BreakerKind.DRAWDOWN:
                 each.base = max(each.base, equity)
             elif breaker.kind is not BreakerKind.DAILY_LOSS:
@@ -270,9 +273,9 @@ class Breakers:
         runners = self._runners if breaker.action is BreakerAction.KILL else self._whose(watched)
         for name in runners:
             if breaker.action is BreakerAction.FLATTEN:
-                self._desk.flatten(self._runners[name], seq)
+                self._desk.closing.flatten(self._runners[name], seq)
             else:
-                self._desk.cancel_entries(self._runners[name], seq)
+                self._desk.closing.cancel_entries(self._runners[name], seq)
 
     def _whose(self, watched: Watched) -> Sequence[str]:
         """The strategies that a breaker stops."""
@@ -308,4 +311,4 @@ class Breakers:
         for each in self.watched:
             if each.trip is not None and each.trip.action is BreakerAction.FLATTEN:
                 for name in self._whose(each):
-                    self._desk.flatten(self._runners[name], self._log.cause)
+                    self._desk.closing.flatten(self._runners[name], self._log.cause)

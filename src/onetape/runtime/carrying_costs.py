@@ -19,8 +19,8 @@ from onetape.execution.simulated.carrying import (
 from onetape.marketdata.timeline import DayEnd
 from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.portfolio.ledger import Ledger
+from onetape.runtime.bookkeeper import Bookkeeper
 from onetape.runtime.market_state import MarketState
-from onetape.runtime.order_desk import OrderDesk
 from onetape.runtime.runner import Runner
 
 
@@ -46,7 +46,7 @@ class CarryingCosts:
         instruments: Of the timeline, in its order.
         market: Where the marks come from.
         runners: The strategies.
-        desk: Where the costs are booked.
+        books: Where the costs are posted.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class CarryingCosts:
         instruments: Sequence[Instrument],
         market: MarketState,
         runners: Mapping[str, Runner],
-        desk: OrderDesk,
+        books: Bookkeeper,
     ) -> None:
         self._terms = terms
         self._instruments = instruments
         self._names = names_of(instruments)
         self._market = market
         self._runners = runners
-        self._desk = desk
+        self._books = books
         self._shorts: dict[tuple[str, InstrumentId], Night] = {}
         self._cash: dict[tuple[str, str], Night] = {}
 
@@ -141,4 +141,4 @@ class CarryingCosts:
                 f"{rate_e6 / 10_000:.10g}% a year on {show_minor(abs(night.value))} for {days} of "
                 f"{year} days"
             )
-            self._desk.post(night.strategy, kind, amount, night.instrument, reason, night.currency)
+            self._books.post(night.strategy, kind, amount, night.instrument, reason, night.currency)

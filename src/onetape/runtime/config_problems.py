@@ -98,6 +98,8 @@ def _expectation(details: ErrorDetails, value: object) -> tuple[str, str]:
         return details["msg"], ""
     is_text = details["type"] == "string_type" and isinstance(value, bool | int | float)
     remedy = "put it into quotes" if is_text else ""
+    if _EXPECTED[details["type"]] == "a list" and isinstance(value, str):
+        remedy = f"write it in brackets: [{value}]"
     return _EXPECTED[details["type"]].format_map(context), remedy
 
 

@@ -116,9 +116,9 @@ class ContractDesk:
     def follow(self, step: ContractStep) -> None:
         """Remember of a step what marks and books don't hold."""
         if isinstance(step, ContractExpiry):
-            self._desk.expire(step.instrument)
+            self._desk.route.leave(step.instrument, DenialCode.EXPIRED)
         elif isinstance(step, TradingStatus):
-            self._desk.follow_status(step)
+            self._desk.route.follow_status(step)
 
     def adjust(self, action: CorporateAction, cause: int) -> list[InstrumentId]:
         """Adjust the options on shares that split, before the shares are; returns which.
@@ -191,7 +191,7 @@ class ContractDesk:
             return deny(DenialCode.NOT_EXERCISABLE, 0, 1, "american options")
         if intent.lots <= 0:
             return deny(DenialCode.ZERO_QUANTITY, intent.lots, 1, "lots")
-        free = self._desk.free_lots(runner, intent.instrument)
+        free = self._desk.claims.free_lots(runner, intent.instrument)
         if intent.lots > free:
             return deny(DenialCode.NOT_EXERCISABLE, intent.lots, free, "lots")
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
@@ -207,7 +207,7 @@ class ContractDesk:
             cost = -exchange.to_home(unit, -cost)
             cost, unit = cost + exchange.compute_cost(cost), exchange.home
         if cost and self._desk.is_cash_account:
-            free = self._desk.free_cash(runner, unit)
+            free = self._desk.claims.free_cash(runner, unit)
             if cost > free:
                 return deny(DenialCode.BUYING_POWER, cost / E8, free / E8, unit)
         return None
@@ -282,7 +282,7 @@ class ContractDesk:
     def _tell(self, runner: Runner, event: CashPosted | PositionSettled, cause: int) -> int:
         """Put it on the tape, and convert what foreign cash it moved; returns its seq."""
         seq = self._log.emit(event, self._log.origin, cause)
-        self._desk.sweep(runner, event.instrument, seq)
+        self._desk.books.sweep(runner, event.instrument, seq)
         return seq
 
     def _exercise(self, runner: Runner, option: OptionContract, lots: int, cause: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from onetape.domain.events import OrderDenied
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.numbers import E8, minor_to_float
@@ -17,30 +15,13 @@ from onetape.risk.conversion import (
 )
 from onetape.runtime.currency_exchange import Conversion, CurrencyExchange
 from onetape.runtime.currency_valuation import CurrencyValuation
+from onetape.runtime.margin_desk import MarginDesk
+from onetape.runtime.order_check import OrderCheck
+from onetape.runtime.order_claims import OrderClaims
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 
 _UNITS = "1e-8 of the currency"
-
-
-class CashHolder(Protocol):
-    """What the order desk tells of cash and of what is forbidden."""
-
-    def free_cash(self, runner: Runner, currency: str) -> int:
-        """Cash of a currency that no open buy has bound, minor units."""
-        ...
-
-    def pause_code(self, strategy: str) -> DenialCode | None:
-        """Why a strategy may only reduce; None: it may do more."""
-        ...
-
-    def margin_needs(self, runner: Runner) -> tuple[int, int] | None:
-        """Initial margin of everything at its worst, and what backs it; None without margin."""
-        ...
-
-    def compute_owed_margin(self, owed: int) -> int:
-        """What owing so much in currencies must be backed with, on margin."""
-        ...
 
 
 class ConversionDesk:
@@ -54,15 +35,19 @@ class ConversionDesk:
 
     Args:
         log: Where the events go.
-        holder: Tells what cash is free.
+        claims: Tell what cash is free.
+        check: Knows what is paused, and the margin.
         max_leverage_e8: Multiple of equity that may be in the market, 1e-8.
     """
 
-    __slots__ = ("_holder", "_log", "_max_leverage_e8")
+    __slots__ = ("_check", "_claims", "_log", "_max_leverage_e8")
 
-    def __init__(self, log: StepLog, holder: CashHolder, max_leverage_e8: int | None) -> None:
+    def __init__(
+        self, log: StepLog, claims: OrderClaims, check: OrderCheck, max_leverage_e8: int | None
+    ) -> None:
         self._log = log
-        self._holder = holder
+        self._claims = claims
+        self._check = check
         self._max_leverage_e8 = E8 if max_leverage_e8 is None else max_leverage_e8
 
     def convert(self, runner: Runner, intent: ConvertIntent) -> OrderDenied | None:
@@ -96,21 +81,20 @@ class ConversionDesk:
     ) -> OrderDenied | None:
         if made.received <= 0:
             return _deny(intent, DenialCode.ZERO_QUANTITY, made.received, 1, _UNITS)
-        before = {name: self._holder.free_cash(runner, name) for name in exchange.currencies}
+        before = {name: self._claims.free_cash(runner, name) for name in exchange.currencies}
         after = dict(before)
         after[intent.source] -= intent.amount
         after[intent.target] += made.received
         after[exchange.home] -= made.cost
-        paused = self._holder.pause_code(runner.name)
+        paused = self._check.pause_code(runner.name)
         if paused is not None:
             foreign = [_sum_foreign(exchange, each) for each in (before, after)]
             if not check_reducing_conversion(*foreign):
                 actual, limit = (minor_to_float(each) for each in reversed(foreign))
                 return _deny(intent, paused, actual, limit, f"{exchange.home} in other currencies")
         runner.valuation.refresh()
-        needs = self._holder.margin_needs(runner)
-        if needs is not None:
-            return self._refuse_owing(runner, exchange, intent, made, needs)
+        if self._check.margin is not None:
+            return self._refuse_owing(runner, exchange, intent, made, self._check.margin)
         limit = compute_borrowing_limit(runner.valuation.equity - made.cost, self._max_leverage_e8)
         borrowed = [exchange.sum_owed(each) for each in (before, after)]
         if check_borrowing(borrowed[0], borrowed[1], limit):
@@ -133,7 +117,7 @@ class ConversionDesk:
         exchange: CurrencyExchange,
         intent: ConvertIntent,
         made: Conversion,
-        needs: tuple[int, int],
+        margin: MarginDesk,
     ) -> OrderDenied | None:
         """On margin: what is owed then in currencies must be backed as well, if it is more."""
         valuation = runner.valuation
@@ -143,9 +127,8 @@ class ConversionDesk:
         after[intent.target] += made.received
         after[exchange.home] -= made.cost
         owed = [exchange.sum_owed(each) for each in (before, after)]
-        needed, power = needs
-        needed += self._holder.compute_owed_margin(owed[1])
-        needed -= self._holder.compute_owed_margin(owed[0])
+        needed, power = margin.compute_needs(runner, self._claims.orders)
+        needed += margin.compute_owed_margin(owed[1]) - margin.compute_owed_margin(owed[0])
         if check_borrowing(owed[0], owed[1], owed[1] if needed <= power - made.cost else 0):
             return None
         return _deny(

@@ -120,6 +120,18 @@ class AccountBooks:
         return {name: SummedHolding(each) for name, each in parts.items()}
 
 
+def follow_capital(base: int, equity: int, amount: int) -> int:
+    """What losses are counted from (a peak, a day's start) once capital has come or gone (minor).
+
+    In proportion to the `equity` before it, rounded up: the share that is lost stays what it was,
+    as in a time-weighted return (GIPS 2020). Without equity in front of it or behind it there is no
+    proportion, and the base moves by the amount.
+    """
+    if equity <= 0 or equity + amount <= 0:
+        return base + amount
+    return -(-base * (equity + amount) // equity)
+
+
 class EquityWatchState(msgspec.Struct, frozen=True):
     """What an `EquityWatch` has seen up to `row`; amounts in minor units, marks in ticks."""
 
@@ -198,9 +210,10 @@ class EquityWatch:
 
     def transfer(self, amount: int) -> None:
         """Capital has come (or gone, negative): that is no gain and no loss."""
-        self._equity += amount
-        self.peak += amount
-        self.session_start += amount
+        before = self._equity
+        self.peak = follow_capital(self.peak, before, amount)
+        self.session_start = follow_capital(self.session_start, before, amount)
+        self._equity = before + amount
 
     def advance(self) -> None:
         """Look at every row up to the market's current one, with the positions held now.

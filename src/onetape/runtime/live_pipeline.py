@@ -243,7 +243,7 @@ class LivePipeline(Pipeline):
             case VenueSnapshot():
                 self._correspond().take_snapshot(given, self._settle_as(seq), seq)
                 self._cancel_again(seq)
-                self._obsolete = self._desk.cancel_each(self._obsolete, seq)
+                self._obsolete = self._desk.closing.cancel_each(self._obsolete, seq)
                 self._flatten_again(seq)
             case ConnectionChanged():
                 self._connect(given)
@@ -269,7 +269,7 @@ class LivePipeline(Pipeline):
     def _take_off(self, instrument: InstrumentId, reason: str, seq: int) -> None:
         super()._take_off(instrument, reason, seq)
         if self.correspondence is not None:  # a real venue is asked, until they are gone
-            found = self._desk.cancel_each(self._desk.open_in(instrument), seq)
+            found = self._desk.closing.cancel_each(self._desk.claims.open_in(instrument), seq)
             self._obsolete += [each for each in found if each not in self._obsolete]
 
     def advance(self, ts: int) -> None:
@@ -280,9 +280,9 @@ class LivePipeline(Pipeline):
         """What was to be canceled while nobody knew whether it was there, and is there now."""
         for runner in self._runners.values():
             if self.is_stopping and self._cancels_on_stop:
-                self._desk.cancel_orders(runner, seq)
+                self._desk.closing.cancel_orders(runner, seq)
             elif runner.quarantined or self._desk.is_killed:
-                self._desk.cancel_entries(runner, seq)
+                self._desk.closing.cancel_entries(runner, seq)
 
     def _flatten_again(self, seq: int, behind: str = "") -> None:
         """Close what could not be closed before, or came after.
@@ -292,10 +292,10 @@ class LivePipeline(Pipeline):
         """
         for name in sorted(self._flattening):
             runner = self._runners[name]
-            if self._desk.is_flat(runner):
+            if self._desk.closing.is_flat(runner):
                 self._flattening.discard(name)
-            elif not self._desk.is_closing(runner, behind):
-                self._desk.flatten(runner, seq)
+            elif not self._desk.closing.is_closing(runner, behind):
+                self._desk.closing.flatten(runner, seq)
 
     def _correspond(self) -> Correspondence:
         if self.correspondence is None:
@@ -336,7 +336,7 @@ class LivePipeline(Pipeline):
         self._desk.apply_control(command)
         if command.active:
             for runner in self._runners.values():
-                self._desk.cancel_entries(runner, seq)
+                self._desk.closing.cancel_entries(runner, seq)
 
     def _operate(self, command: OperatorCommand, seq: int) -> None:
         whose = [command.strategy] if command.strategy else list(self._runners)
@@ -350,12 +350,12 @@ class LivePipeline(Pipeline):
             if self.correspondence is not None:  # the simulated venue trims what closes
                 self._flattening.update(whose)
             for name in whose:
-                self._desk.flatten(self._runners[name], seq)
+                self._desk.closing.flatten(self._runners[name], seq)
         elif command.action is OperatorAction.STOP:
             self.is_stopping = True
             if self._cancels_on_stop:
                 for runner in self._runners.values():
-                    self._desk.cancel_orders(runner, seq)
+                    self._desk.closing.cancel_orders(runner, seq)
 
     # A strategy that does not come back stops where chance has it, so the tape says in which call.
 

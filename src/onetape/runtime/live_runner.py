@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
@@ -138,6 +139,16 @@ class LiveFeatures:
             (bar.instrument, row) for bar, row in zip(bars, rows, strict=True) if row is not None
         ]
         return rows
+
+    @property
+    def cold(self) -> list[str]:
+        """The features that have no value yet, of one instrument at least."""
+        newest = self.values | dict(self._pushed)
+        return [
+            name
+            for at, name in enumerate(self.names)
+            if any(each not in newest or math.isnan(newest[each][at]) for each in self._running)
+        ]
 
     def drop(self) -> None:
         """Forget where features stand: no slice moves them any more."""

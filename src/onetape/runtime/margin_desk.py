@@ -14,12 +14,12 @@ from onetape.domain.margin import MarginAgreement
 from onetape.domain.margin_rules import compute_short_option_margin
 from onetape.domain.notional import compute_fill_notional, compute_notional
 from onetape.domain.numbers import E8, compute_ratio_ceil
-from onetape.domain.orders import Side
-from onetape.execution.oms import Order, find_dearest
+from onetape.execution.oms import Order
 from onetape.portfolio.currency_ledger import CurrencyLedger
 from onetape.runtime.currency_valuation import CurrencyValuation
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.option_contract import OptionContract
+from onetape.runtime.order_claims import find_dearest, sum_leaves
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 
@@ -111,9 +111,9 @@ class MarginDesk:
         self,
         runner: Runner,
         orders: Iterable[Order],
-        instrument: InstrumentId,
-        signed_lots: int,
-        ticks: int,
+        instrument: InstrumentId = _WHOLE,
+        signed_lots: int = 0,
+        ticks: int = 0,
     ) -> tuple[int, int]:
         """Initial margin of everything at its worst with one more order, and what may back it.
 
@@ -123,17 +123,12 @@ class MarginDesk:
         Args:
             runner: Whose order it is.
             orders: Open ones; those of other strategies are passed over.
-            instrument: What the order trades.
+            instrument: What the order trades; empty: there is none, everything is as it stands.
             signed_lots: How much of it; 0: it only reduces.
             ticks: The price at which it is measured.
         """
         orders = list(orders)
-        buys: dict[InstrumentId, int] = {}
-        sells: dict[InstrumentId, int] = {}
-        for each in orders:
-            if each.strategy == runner.name and not each.reduce_only:
-                side = buys if each.side is Side.BUY else sells
-                side[each.instrument] = side.get(each.instrument, 0) + each.leaves
+        buys, sells = sum_leaves(orders, runner.name)
         if signed_lots:
             side = buys if signed_lots > 0 else sells
             side[instrument] = side.get(instrument, 0) + abs(signed_lots)

@@ -15,7 +15,7 @@ from onetape.domain.market import Bar, BarBlock, CorporateAction
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.ports import StandingMarket
-from onetape.marketdata.depth import Depth
+from onetape.marketdata.recorded_depth import RecordedDepth
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks, fold_marks, make_mark
 from onetape.portfolio.closing_marks import closing_prices
@@ -67,7 +67,7 @@ class MarketState:
         self._last_row = [-1] * len(timeline.instruments)
         self._adjusted: dict[int, AdjustedMark] = {}
         self._index = index_of(timeline.tradable)
-        self._depths: dict[InstrumentId, Depth] = {}
+        self._depths: dict[InstrumentId, RecordedDepth] = {}
         self._rows: dict[InstrumentId, npt.NDArray[np.int64]] = {}
         self._this_start = self._next_start = 0
         self.session_starts: list[int] = find_day_starts(timeline, trading_day).tolist()
@@ -189,7 +189,7 @@ class MarketState:
             market = timeline.instruments[self._index[instrument]]
             depth = self._depths.get(market.id)
             if depth is None:
-                depth = Depth(
+                depth = RecordedDepth(
                     market, timeline.columns, timeline.rows_of(market.id),
                     has_levels=timeline.kind == "book",
                 )  # fmt: skip

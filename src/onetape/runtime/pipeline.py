@@ -394,7 +394,7 @@ class Pipeline:
                     return row
         except InvariantBroken:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the edge to user code
             runner.failure = (runner.row_callback, error)
             return market.row
         return -1
@@ -537,7 +537,7 @@ class Pipeline:
         if runner.on_order_update is not None:
             self._notify(runner, runner.on_order_update, report, seq)
         if runner.quarantined and isinstance(report, OrderFilled):
-            self._desk.cancel_entries(runner, seq)
+            self._desk.closing.cancel_entries(runner, seq)
 
     def _notify(self, runner: Runner, hear: OnUpdate, event: OrderEvent, seq: int) -> None:
         """Tell a strategy what happened to its order; what it asks for then is caused by that."""
@@ -559,7 +559,7 @@ class Pipeline:
                 self._decide(runner)
         log = self._log
         log.finish()
-        commands = self._desk.commands
+        commands = self._desk.route.commands
         if commands:
             self._venue.receive(commands, log.now)
             commands.clear()
@@ -647,10 +647,10 @@ class Pipeline:
             callback(*args)
         except InvariantBroken:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge to user code: recorded, quarantined
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the edge to user code
             self._quarantine(runner, name, error)
 
-    def _quarantine(self, runner: Runner, callback: str, error: Exception) -> None:
+    def _quarantine(self, runner: Runner, callback: str, error: BaseException) -> None:
         """Take a strategy out: its queue is dropped, its orders that protect a position stay."""
         if runner.quarantined:
             return
@@ -670,7 +670,7 @@ class Pipeline:
         self.quarantined.append(event)
         seq = self._log.emit(event, self._log.origin, self._log.cause)
         if not self._stopping:
-            self._desk.cancel_entries(runner, seq)
+            self._desk.closing.cancel_entries(runner, seq)
 
 
 def _queue_generated(runner: Runner, generate: Callable[[Context], Sequence[Intent]]) -> None:

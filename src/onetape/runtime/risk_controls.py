@@ -14,9 +14,9 @@ import msgspec
 
 from onetape.domain.errors import ConfigError
 from onetape.domain.events import OrderDenied, OrderFilled
-from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.instrument import Instrument
 from onetape.domain.legs import index_of, market_of
-from onetape.domain.orders import DenialCode, Side
+from onetape.domain.orders import DenialCode
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
 from onetape.risk.account import AccountRisk
@@ -31,6 +31,7 @@ from onetape.risk.shrinking import Shrinking
 from onetape.runtime.day_trade_watch import DayTradeWatch, DayTradeWatchState
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
 from onetape.runtime.market_state import MarketState
+from onetape.runtime.order_claims import compute_lot_notional, sum_leaves
 from onetape.runtime.runner import Runner
 from onetape.runtime.step_log import StepLog
 from onetape.runtime.uptick_watch import UptickWatch, UptickWatchState
@@ -227,17 +228,12 @@ class RiskControls:
     def _worst_exposure(self, runner: Runner, side_sign: int) -> tuple[int, int]:
         """Gross and net notional of a strategy at their worst, as `RiskInput` says of others."""
         gross, net = runner.valuation.gross, runner.valuation.net
-        buys: dict[InstrumentId, int] = {}
-        sells: dict[InstrumentId, int] = {}
-        for each in self._oms.open.values():
-            if each.strategy == runner.name and not each.reduce_only:
-                side = buys if each.side is Side.BUY else sells
-                side[each.instrument] = side.get(each.instrument, 0) + each.leaves
+        buys, sells = sum_leaves(self._oms.open.values(), runner.name)
         ends = buys if side_sign > 0 else sells
         for name in {**buys, **sells}:
             position = runner.ledger.positions[name]
             mark = self._market.mark_ticks(self._index[name])
-            price = runner.lot_notional(name, mark, self._oms.open.values())
+            price = compute_lot_notional(runner, name, mark, self._oms.open.values())
             if runner.exchange is not None:
                 price = -runner.exchange.to_home(self._currencies[name], -price)
             worst = compute_worst_lots(position.lots, buys.get(name, 0), sells.get(name, 0))

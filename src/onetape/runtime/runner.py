@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -34,12 +34,10 @@ from onetape.domain.market import (
     TimeSlice,
     TradingStatus,
 )
-from onetape.domain.notional import compute_notional
 from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import Intent, LiquiditySide
 from onetape.domain.postings import PostingKind
 from onetape.domain.venue import ConnectionChanged
-from onetape.execution.oms import Order, find_dearest
 from onetape.execution.simulated.fee_rules import FeeSchedule, flat_ratio_e8
 from onetape.marketdata.timeline import TimelineKind
 from onetape.portfolio.ledger import NO_INSTRUMENT, Ledger, LedgerState, NewShares, Position
@@ -195,7 +193,7 @@ class Runner:
         self.order_prefix = order_prefix
         self.risk = risk
         self.quarantined = False
-        self.failure: tuple[str, Exception] | None = None
+        self.failure: tuple[str, BaseException] | None = None
         self._definitions = {each.id: each for each in instruments}
         names = names_of(instruments)
         self._legs = {name: own for name, own in names.items() if own != (name,)}
@@ -408,18 +406,6 @@ class Runner:
         self.valuation.expire()
         self._show(instrument, settled.lots)
         return settled
-
-    def lot_notional(self, name: InstrumentId, ticks: int, orders: Iterable[Order]) -> int:
-        """Notional of a lot of an instrument, minor units: at its mark in `ticks`.
-
-        Where there is none yet (0), at the dearest price of the open `orders` of this strategy.
-        """
-        position = self.ledger.positions[name]
-        is_inverse = position.inverse_factor != 0
-        ticks = ticks or find_dearest(orders, self.name, name, is_inverse=is_inverse)
-        if not ticks:
-            return 0
-        return compute_notional(1, ticks, position.factor, position.inverse_factor)
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of the timeline's rows [start, stop)."""

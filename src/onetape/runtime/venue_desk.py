@@ -159,7 +159,7 @@ class VenueDesk:
 
     def _apply(self, outcome: Outcome, settle: Settle, cause: int) -> None:
         if isinstance(outcome, BaseFee):
-            self._desk.pay_in_lots(outcome, cause)
+            self._desk.books.pay_in_lots(outcome, cause)
         else:
             settle(outcome)
 

@@ -431,7 +431,9 @@ class Context:
         """
         instrument = self._choose(instrument, leg)
         definition = self.instrument(instrument)
-        side = self._as(side, Side, "side")
+        side, label = self._as(side, Side, "side"), self._as(label, str, "label")
+        reduce_only = self._as(reduce_only, bool, "reduce_only")
+        post_only = self._as(post_only, bool, "post_only")
         lots = self._lots(definition, quantity)
         self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         trails = trail is not None or trail_ratio is not None

@@ -99,7 +99,7 @@ def to_state(value: object, where: str) -> bool | int | float | str:
         value = value.item()
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
-            return cast("bool | int | float | str", kind(value))
+            return kind(value)
     raise StrategyError(f"{value!r} is nothing that state can hold", where=where,
                         remedy="assign an int, float, bool or str")  # fmt: skip
 

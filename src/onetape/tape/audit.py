@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from hashlib import sha256
+from itertools import islice
 
 import msgspec
 
@@ -85,14 +86,16 @@ def audit_blocks(
 ) -> Audit:
     """Audit the tape that `blocks()` gives, up to its first damage; then its snapshots.
 
-    `blocks` is called once more when a record does not follow from the one before it.
+    `blocks` is called once more when a record does not follow from the one before it. Snapshots
+    that come meanwhile are left out.
 
     Raises:
         TryAgain: The tape is locked.
     """
     sound = Audit()
     stored = blocks()
-    chain: list[str] = [sound.digest]
+    count, places = _count_snapshots(snapshots)
+    chain = {0: sound.digest}
     while sound.damage is None:
         try:
             block = next(stored, None)
@@ -101,19 +104,34 @@ def audit_blocks(
         if block is None:
             break
         sound = _audit_block(sound, block, blocks)
-        chain.append(sound.digest)
-    return sound if sound.damage else _audit_snapshots(sound, chain, snapshots)
+        if sound.blocks in places:
+            chain[sound.blocks] = sound.digest
+    return sound if sound.damage else _audit_snapshots(sound, chain, islice(snapshots(), count))
+
+
+def _count_snapshots(snapshots: Callable[[], Iterator[Snapshot]]) -> tuple[int, set[int]]:
+    """How many there are, up to the first that can't be read, and how many blocks before each."""
+    count, places = 0, set[int]()
+    try:
+        for snapshot in snapshots():
+            count += 1
+            places.add(snapshot.blocks)
+    except DataError:
+        count += 1
+    return count, places
 
 
 def _audit_snapshots(
-    sound: Audit, chain: Sequence[str], snapshots: Callable[[], Iterator[Snapshot]]
+    sound: Audit, chain: Mapping[int, str], snapshots: Iterable[Snapshot]
 ) -> Audit:
-    """`sound`, or with the first snapshot that is damaged; `chain` is the digest at each block."""
+    """`sound`, or with the first snapshot that is damaged.
+
+    `chain` is the digest behind each number of blocks that a snapshot has before it.
+    """
     number = -1
     try:
-        for number, snapshot in enumerate(snapshots()):
-            place = snapshot.blocks
-            follows = place < len(chain) and chain[place] == snapshot.chain.hex()
+        for number, snapshot in enumerate(snapshots):
+            follows = chain.get(snapshot.blocks) == snapshot.chain.hex()
             if not is_sound(snapshot) or snapshot.number != number or not follows:
                 detail = f"snapshot {snapshot.number} does not match its digest or its place"
                 return _damaged(sound, DamageKind.SNAPSHOT, detail)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from onetape.domain.errors import DataError
+from onetape.domain.errors import DataError, OnetapeError
 from onetape.domain.events import Event, SessionStarted, SessionStopped
 from onetape.domain.numbers import INT64_MAX
 from onetape.tape.audit import Audit, audit_blocks
@@ -30,6 +31,9 @@ from onetape.tape.sqlite_file import readable_errors
 from onetape.tape.store import MemoryTape
 
 R = TypeVar("R", Block, Snapshot)
+
+_BLOCKS = 32
+"""Blocks of one query: those of a live session are small, one for each input."""
 
 LOCK_WAIT_SECONDS = 2.0
 """How long opening and reading wait for another program that holds a lock."""
@@ -207,18 +211,33 @@ class SqliteTapeReader(BlockReader):
 
     def blocks(self, first_seq: int = 0) -> Iterator[Block]:
         """The blocks, in order."""
-        # One query a block: no read transaction stays open, so the writer's WAL can't grow.
-        number = -1
-        while block := self._fetch(
-            "number > ? AND last_seq >= ? ORDER BY number", number, first_seq
+        # A few blocks a query: no read transaction stays open, so the writer's WAL can't grow.
+        number = self._find_before(first_seq) if first_seq > 0 else -1
+        while rows := self._fetch_rows(
+            "block", "number > ? AND last_seq >= ? ORDER BY number", (number, first_seq), _BLOCKS
         ):
-            if block.number <= number:
-                raise self._unreadable(f"block {block.number} stands behind block {number}")
-            number = block.number
-            yield block
+            for row in rows:
+                block = self._convert(Block, "block", row)
+                if block.number <= number:
+                    raise self._unreadable(f"block {block.number} stands behind block {number}")
+                number = block.number
+                yield block
+
+    def _find_before(self, seq: int) -> int:
+        """The number of the newest block that ends before `seq`; -1: there is none.
+
+        Looked for by halves: a scan would read the whole file.
+        """
+        newest = self._last_block()
+
+        def find_end(number: int) -> int:
+            found = self._fetch(Block, "block", "number >= ? ORDER BY number", number)
+            return found.last_seq if found is not None else INT64_MAX
+
+        return bisect_left(range(newest.number + 1 if newest else 0), seq, key=find_end) - 1
 
     def _last_block(self) -> Block | None:
-        return self._fetch("number >= ? ORDER BY number DESC", 0)
+        return self._fetch(Block, "block", "number >= ? ORDER BY number DESC", 0)
 
     def snapshots(self, first_rows: int = 0) -> Iterator[Snapshot]:
         """The snapshots, in order; none on a tape of before there were any."""
@@ -233,18 +252,29 @@ class SqliteTapeReader(BlockReader):
         """The newest snapshot that is no later than these."""
         return self._fetch_snapshot("events <= ? AND ts <= ? ORDER BY number DESC", events, ts)
 
-    def _fetch(self, which: str, *values: int) -> Block | None:
-        return self._fetch_row(Block, "block", which, values)
-
     def _fetch_snapshot(self, which: str, *values: int) -> Snapshot | None:
-        return self._fetch_row(Snapshot, "snapshot", which, values) if self._keeps else None
+        return self._fetch(Snapshot, "snapshot", which, *values) if self._keeps else None
 
-    def _fetch_row(self, kind: type[R], table: str, which: str, values: Sequence[int]) -> R | None:
-        with readable_errors(self._path):
-            query = f"SELECT * FROM {table} WHERE {which} LIMIT 1"
-            row = self._connection.execute(query, values).fetchone()
-        if row is None:
-            return None
+    def _fetch(self, kind: type[R], table: str, which: str, *values: int) -> R | None:
+        rows = self._fetch_rows(table, which, values, 1)
+        return self._convert(kind, table, rows[0]) if rows else None
+
+    def _fetch_rows(
+        self, table: str, which: str, values: Sequence[int], count: int
+    ) -> list[tuple[Any, ...]]:
+        """Up to so many rows; only those before the first that can't be read, if there are any."""
+        query = f"SELECT * FROM {table} WHERE {which} LIMIT {count}"
+        rows: list[tuple[Any, ...]] = []
+        try:
+            with readable_errors(self._path):
+                for row in self._connection.execute(query, values):
+                    rows.append(row)
+        except OnetapeError:
+            if not rows:
+                raise
+        return rows
+
+    def _convert(self, kind: type[R], table: str, row: tuple[Any, ...]) -> R:
         try:
             return msgspec.convert(row, kind)
         except msgspec.ValidationError as error:

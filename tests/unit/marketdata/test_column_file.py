@@ -54,5 +54,5 @@ def test_a_folder_that_is_not_there_is_told(
     monkeypatch.setattr(column_file, "MEMORY_VALUES", 0)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(TryAgain, match=r"gone: ticks can't be laid aside.*No such file"):
+    with pytest.raises(TryAgain, match=r"gone: rows can't be laid aside.*No such file"):
         ColumnFile({"a": np.int64}, 100)

@@ -101,7 +101,7 @@ def test_commit_on_a_full_disk_leaves_the_old_version(tmp_path: Path, where: str
     commit(path, None, FRAME, partition_by=["name"])
     table = open_table(path)
 
-    with full_disk(), pytest.raises(DataError, match="can't be written, nothing was changed"):
+    with full_disk(), pytest.raises(TryAgain, match="the disk is full, nothing was changed"):
         commit(path, table, FRAME.filter(pl.col("name") == "a"), replace_where=where)
 
     assert read_x(path) == [1, 2, 3]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError
 from onetape.domain.market import BookDelta, QuoteTick, TickBlock, TradeTick
-from onetape.marketdata.depth import Depth
 from onetape.marketdata.order_book import OrderBook
+from onetape.marketdata.recorded_depth import RecordedDepth
 from onetape.marketdata.tick_timeline import build_book_timeline, build_quote_timeline
 from onetape.research.perturbation import Change, Perturbation, Perturber
 from tests.support.ticks import make_book_timeline, make_deltas, make_quote_timeline, make_quotes
@@ -119,7 +119,7 @@ def test_depth_that_can_not_be_is_refused(rows: list[Any], message: str) -> None
 def test_level_of_less_than_a_lot_is_none_and_a_queue_is_rounded_up() -> None:
     timeline = make_book_timeline(make_deltas([(0, 1, 99.0, 0.5), (0, 1, 98.0, 2.5)]))
     assert timeline.columns["bid"].tolist()[-1] == 98.0
-    depth = Depth(EQUITY, timeline.columns, timeline.rows_of(AAPL), has_levels=True)
+    depth = RecordedDepth(EQUITY, timeline.columns, timeline.rows_of(AAPL), has_levels=True)
     depth.sync(1)
     assert depth.best(is_bid=True) == (9800, 2)
     assert depth.lots_at(9800, is_bid=True) == 3

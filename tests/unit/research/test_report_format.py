@@ -21,6 +21,8 @@ NAN = float("nan")
         (text.percent(12.5, 1), "1,250.0 %"),
         (text.ratio(-1.234), "−1.23"),
         (text.ratio(NAN), "–"),
+        (text.ratio(1.5, "bps"), "1.50 bps"),
+        (text.ratio(NAN, "bps"), "–"),
         (text.number(1234567.0), "1,234,567"),
         (text.number(0.000123456789), "0.000123457"),
         (text.number(12345678.9), "12,345,678.90"),

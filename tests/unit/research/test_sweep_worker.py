@@ -87,7 +87,7 @@ def test_a_worker_gives_the_outcomes_of_a_host_in_this_process() -> None:
     plan = plan_wave("fast=2,4", "slow=8,20")
     config = plan.config
     timeline = load(plan)
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     host = PythonHost(timeline, plan.build_spec(), terms, config.risk.limits())
     worker = Worker(make_setup(plan))
     try:

@@ -231,7 +231,7 @@ def test_positions_marks_orders_and_context_follow_with_their_cause() -> None:
 def test_margin_of_a_short_counts_what_it_delivers(strike: str, margin: int) -> None:
     timeline = make_world(60, 40, split(3, 2), strike=strike, bars_after=6)
     run = trade(timeline, -1)
-    desk = run.session.desk.margin
+    desk = run.session.desk.check.margin
     assert desk is not None
     assert desk.maintenance(run.session.runners["s0"]) == margin * E8
 

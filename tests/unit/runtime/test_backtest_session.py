@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from onetape.domain.errors import ConfigError, StrategyError
-from onetape.domain.events import SignalRecorded, StrategyQuarantined
+from onetape.domain.events import OrderEvent, SignalRecorded, StrategyQuarantined
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Bar
 from onetape.domain.orders import (
@@ -154,3 +154,30 @@ def test_intent_that_no_tape_can_keep_takes_out_its_strategy_alone() -> None:
         ("s0", "generate_orders")
     ]
     assert {each.strategy for each in session.of_type(OrderIntent)} == {"s1"}
+
+
+class Leaves(Strategy):
+    """Ends the process, as `exit()` would."""
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        raise SystemExit(3)
+
+
+class LeavesOnDenial(Strategy):
+    """The same from another callback."""
+
+    def on_bar(self, bar: Bar, ctx: Context) -> None:
+        ctx.buy(bar.instrument, 10**9)
+
+    def on_order_update(self, update: OrderEvent, ctx: Context) -> None:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("strategy", [Leaves, LeavesOnDenial])
+def test_strategy_that_asks_the_process_to_end_is_taken_out_alone(
+    strategy: type[Strategy],
+) -> None:
+    session = run_session(make_timeline(flat(10, 10)), strategy(), BuysTwice())
+    (told,) = session.of_type(StrategyQuarantined)
+    assert (told.strategy, told.error.partition(":")[0]) == ("s0", "SystemExit")
+    assert len([each for each in session.of_type(OrderIntent) if each.strategy == "s1"]) == 4

@@ -370,3 +370,21 @@ def test_capital_that_is_transferred_is_no_loss() -> None:
                        limits=breaker(DRAWDOWN, pct=1))  # fmt: skip
     assert done.ledger("s0").cash == 60_000 * E8
     assert done.of_type(BreakerTripped) == []
+
+
+@pytest.mark.parametrize(("pct", "trips"), [(9, 1), (11, 0)])
+@pytest.mark.parametrize("kind", [DRAWDOWN, DAILY])
+def test_capital_that_is_transferred_leaves_the_share_that_is_lost_as_it_is(
+    kind: BreakerKind, pct: int, trips: int
+) -> None:
+    """s0 has lost 10,000 of 100,000 and gives half of the rest away: a tenth is lost."""
+    timeline = make_timeline((EQUITY, make_columns(flat(100, 100, 80, 80, 80, 80))))
+    terms = msgspec.structs.replace(
+        make_terms(timeline), transfers=(Transfer(T0 + 5 * MINUTE - 1, "s0", "s1", 45_000 * E8),)
+    )
+    done = run_session(
+        timeline, at_rows({0: buy(500)}), at_rows({}), terms=terms,
+        limits=breaker(kind, pct=pct),
+    )  # fmt: skip
+    assert done.ledger("s0").cash == 5_000 * E8
+    assert len(done.of_type(BreakerTripped)) == trips

@@ -176,7 +176,8 @@ BAD_LINES = [
     ("[AAPL.XNAS, MSFT.XNAS]", "[AAPL]",
      "run.yaml:3: data.instruments.0 is 'AAPL', expected SYMBOL.VENUE (for example AAPL.XNAS)"),
     ("[AAPL.XNAS, MSFT.XNAS]", "AAPL.XNAS",
-     "run.yaml:3: data.instruments is 'AAPL.XNAS', expected a list"),
+     "run.yaml:3: data.instruments is 'AAPL.XNAS', expected a list (write it in brackets: "
+     "[AAPL.XNAS])"),
     ("[AAPL.XNAS, MSFT.XNAS]", "[]",
      "run.yaml:3: data.instruments names no instrument (list at least one id, or name a "
      "universe)"),
@@ -410,6 +411,19 @@ def test_config_paper_and_live_modes_parse_with_a_live_clock(config_file: Path) 
         (("mode=paper", "clock={type: live}", "data.source=ibkr", "data.timeframe=trades"),
          "data.timeframe is trades, and the feed of ibkr tells bars (give the length of a bar, "
          "such as 1m)"),
+        (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.halts=catalog"),
+         "data.halts is not carried in paper and live (leave it out)"),
+        (("mode=paper", "clock={type: live}", "data.source=ibkr",
+          "data.corporate_actions=catalog"),
+         "data.corporate_actions is not carried with the feed of ibkr, whose history is adjusted "
+         "for splits (leave it out, or take another feed)"),
+        (("mode=paper", "clock={type: live}", "data.source=alpaca", "data.timeframe=quotes+trades",
+          "data.corporate_actions=catalog"),
+         "data.corporate_actions is not carried over quotes+trades (take bars or trades, or leave "
+         "it out)"),
+        (("mode=paper", "clock={type: live}", "data.source=alpaca",
+          "data.corporate_actions=catalog", "data.versions={corporate_actions: 1}"),
+         "data.versions.corporate_actions is read anew in paper and live, at the newest version"),
         (("data.source=binance",), "data.source must be catalog in a backtest"),
         (("execution.venue=binance",), "execution.venue must be simulated unless the mode is live"),
     ],

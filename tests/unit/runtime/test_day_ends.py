@@ -9,7 +9,7 @@ from onetape.domain.market import Bar
 from onetape.domain.postings import PostingKind
 from onetape.marketdata.timeline import DayEnd, Timeline
 from onetape.risk.limits import RiskLimits
-from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.bookkeeper import Bookkeeper
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.recovery import fold_tape
 from onetape.runtime.sessions.session_state import decode_state, encode_state
@@ -33,14 +33,14 @@ from tests.support.timelines import (
 class Rent:
     """Takes a minor unit for each instrument whose day ends, but not where `free` rows are over."""
 
-    def __init__(self, desk: OrderDesk, free: int = -1) -> None:
-        self._desk = desk
+    def __init__(self, books: Bookkeeper, free: int = -1) -> None:
+        self._books = books
         self._free = free
 
     def end_day(self, day_end: DayEnd) -> None:
         if day_end.rows != self._free:
             amount = -len(day_end.instruments)
-            self._desk.post("s0", PostingKind.FEE, amount, AAPL, f"{day_end.rows} rows")
+            self._books.post("s0", PostingKind.FEE, amount, AAPL, f"{day_end.rows} rows")
 
 
 class Idle(Strategy):
@@ -57,7 +57,7 @@ def open_session(timeline: Timeline, tape: MemoryTape, free: int = -1) -> Backte
     session = BacktestSession(
         timeline, [spec], make_terms(timeline), RiskLimits(max_leverage=2), tape, SessionIdentity()
     )
-    session.at_day_ends(Rent(session.desk, free))
+    session.at_day_ends(Rent(session.desk.books, free))
     return session
 
 

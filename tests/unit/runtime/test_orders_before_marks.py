@@ -17,6 +17,7 @@ from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
 from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import MemoryTape
 from tests.support.contracts import INVERSE, LINEAR, make_margin
 from tests.support.session_runs import make_terms, run_session
@@ -105,6 +106,6 @@ def test_order_without_a_mark_counts_in_gross_exposure_in_both_hosts(
     assert [each.code for each in run.denied] == [DenialCode.GROSS_EXPOSURE] * denied
     spec = StrategySpec(name="s0", strategy=strategy, capital=10_000 * E8)
     host, tape = CompiledHost(timeline, spec, make_terms(timeline), limits), MemoryTape()
-    host.record(EarlyBuyer(quantity=quantity), tape, run.session.header())
+    host.record(EarlyBuyer(quantity=quantity), lambda: RepeatedTape(tape), run.session.header())
     told = [each.payload for each in MemoryTapeReader(tape).events()]
     assert [each for each in told if isinstance(each, OrderDenied)] == run.denied

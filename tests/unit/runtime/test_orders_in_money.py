@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onetape.domain.events import OrderDenied, OrderFilled
+from onetape.domain.events import OrderDenied, OrderFilled, OrderShrunk
 from onetape.domain.market import Bar
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode
@@ -15,6 +15,7 @@ from onetape.runtime.sessions.backtest import StrategySpec
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy, param, state
 from onetape.tape.reader import MemoryTapeReader
+from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import MemoryTape
 from tests.support.session_runs import make_terms, run_session
 from tests.support.timelines import flat, make_timeline
@@ -63,7 +64,7 @@ def test_buys_in_money_never_cost_more_than_the_cash_of_a_cash_account(
     spec = StrategySpec(name="s0", strategy=strategy, capital=130 * E8)
     tape = MemoryTape()
     host = CompiledHost(timeline, spec, terms, limits)
-    host.record(Spender(**params), tape, run.session.header())
+    host.record(Spender(**params), lambda: RepeatedTape(tape), run.session.header())
     told = [each.payload for each in MemoryTapeReader(tape).events()]
     assert [each for each in told if isinstance(each, OrderDenied | OrderFilled)] == run.of_type(
         OrderDenied, OrderFilled
@@ -79,6 +80,19 @@ def test_shares_of_the_equity_that_make_the_whole_are_approved() -> None:
     assert run.denied == []
     assert len(run.fills) == 7
     assert run.ledger().cash >= 0
+
+
+def test_money_beyond_the_cash_shrinks_to_the_lots_that_it_buys_now() -> None:
+    """131 of 130: two at 60 can be paid, and stay two at 50."""
+    timeline = make_timeline(flat(60, 50, 50))
+    run = run_session(
+        timeline, Spender(money=131.0, times=1), capital=130,
+        limits=RiskLimits(shrink=("buying_power",)),
+    )  # fmt: skip
+    (step,) = run.of_type(OrderShrunk)
+    assert (step.asked_lots, step.lots) == (2, 2)
+    assert [each.lots for each in run.fills] == [2]
+    assert run.ledger().cash == 30 * E8
 
 
 def test_money_beyond_the_largest_order_is_refused_though_it_buys_less_now() -> None:

@@ -97,7 +97,7 @@ def test_stray_fill_and_fee_in_lots_reach_the_books_of_desk_fold_and_report() ->
         cause = log.emit(report, 0, 0)
         for outcome in venue.reports.translate(report, venue.oms.open.get("s-1"), at):
             if isinstance(outcome, BaseFee):
-                desk.pay_in_lots(outcome, cause)
+                desk.books.pay_in_lots(outcome, cause)
             else:
                 heard = desk.settle(outcome, cause)
                 assert heard is runner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from pydantic import ValidationError
@@ -11,6 +13,7 @@ from onetape.domain.events import (
     CapitalDeposited,
     CashPosted,
     MarginStatusChanged,
+    OrderDenied,
     TransferOrdered,
     TransferRefused,
 )
@@ -97,6 +100,33 @@ def test_transfer_is_no_loss_to_the_gates() -> None:
     # at row 4: 500 shares fell from 12 to 6, 3,000 of 7,000
     (denied,) = run_with(transfer, limits=RiskLimits(max_drawdown_pct=42)).denied
     assert denied.code.value == "drawdown"
+
+
+@pytest.mark.parametrize(("source", "target"), [("s0", "s1"), ("s1", "s0")])
+@pytest.mark.parametrize(
+    ("limits", "share"),
+    [
+        # 500 shares fell from 12 to 6: 3,000 of 11,000 (of 8,000 before row 4 is a day of its own)
+        (lambda pct: RiskLimits(max_drawdown_pct=pct), 3_000 / 11_000),
+        (lambda pct: RiskLimits(max_daily_loss_pct=pct), 2_000 / 10_000),
+    ],
+    ids=["drawdown", "daily loss"],
+)
+def test_transfer_leaves_the_share_that_is_lost_as_it_is(
+    source: str, target: str, limits: Callable[[float], RiskLimits], share: float
+) -> None:
+    """Half of what is left goes, or as much comes, and a trade is asked for behind it."""
+
+    def run_at(pct: float) -> list[OrderDenied]:
+        transfers = (Transfer(opens(5) + 1, source, target, 4_000 * E8),)
+        terms = msgspec.structs.replace(make_terms(WORLD), transfers=transfers)
+        actions = {0: lambda ctx: ctx.buy(AAPL, 500), 5: lambda ctx: ctx.buy(AAPL, 1)}
+        return run_session(
+            WORLD, at_rows(actions), at_rows({}), capital=10_000, terms=terms, limits=limits(pct)
+        ).denied
+
+    assert run_at(round(100 * share + 0.1, 2)) == []
+    assert len(run_at(round(100 * share - 0.1, 2))) == 1
 
 
 def test_transfer_after_the_last_row_never_comes() -> None:

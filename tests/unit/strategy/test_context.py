@@ -11,6 +11,7 @@ from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
 from onetape.domain.orders import (
     CancelIntent,
+    OrderConditions,
     OrderIntent,
     OrderStatus,
     OrderType,
@@ -211,6 +212,7 @@ def test_context_takes_the_numbers_of_numpy():
     ctx.set_timer("later", np.int64(77))
     ctx.signal("z", np.float64(1.5))
     ctx.signal("on", np.bool_(True))
+    ctx.order(AAPL, BUY, np.float64(2), limit=np.float64(9.0), post_only=np.bool_(True))
     assert ctx.queue == [
         intent(BUY, LOTS, 3, OrderType.LIMIT, limit_ticks=999, reduce_only=True),
         replace(intent(BUY, BASIS.TARGET_WEIGHT, E8 // 10), intent=2),
@@ -218,6 +220,17 @@ def test_context_takes_the_numbers_of_numpy():
         TimerRequest("mine", "later", 77),
         SignalRecorded("mine", "z", 1.5),
         SignalRecorded("mine", "on", 1.0),
+        replace(
+            intent(
+                BUY,
+                LOTS,
+                2,
+                OrderType.LIMIT,
+                limit_ticks=900,
+                conditions=OrderConditions(post_only=True),
+            ),
+            intent=4,
+        ),
     ]
     assert encode(ctx.queue)
 
@@ -252,7 +265,7 @@ def test_context_cancels_and_replaces_an_order_as_open_orders_has_it():
         (lambda c: c.target(AAPL, 1, label=3), "label is 3, expected str"),
         (lambda c: c.spend(AAPL, 100, "sell"), "side is 'sell', expected Side"),
         (lambda c: c.order(AAPL, "BUY", 1), "side is 'BUY', expected Side"),
-        (lambda c: c.order(AAPL, BUY, 1, label=None), "can't be sent: Expected `str`, got `None`"),
+        (lambda c: c.order(AAPL, BUY, 1, label=None), "label is None, expected str"),
         (lambda c: c.order(AAPL, BUY, 1, parent=None), "can't be sent: Expected `str`, got `None`"),
     ],
 )

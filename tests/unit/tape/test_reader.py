@@ -118,3 +118,35 @@ def test_event_that_this_version_does_not_know_raises_a_readable_error(tmp_path:
     with closing(SqliteTapeReader(path)) as reader, unknown as caught:
         list(reader.events())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 31, 32, 33, 70])
+def test_blocks_from_any_place_are_those_that_end_there_or_later(
+    tmp_path: Path, blocks: int
+) -> None:
+    path = tmp_path / "tape.db"
+    with closing(SqliteTape.create(path)) as tape:
+        for step in make_session(orders=70)[:blocks]:
+            tape.append(*step)
+            tape.commit()
+    with closing(SqliteTapeReader(path)) as reader:
+        stored = list(reader.blocks())
+        assert len(stored) == blocks
+        for seq in range(stored[-1].last_seq + 2):
+            wanted = [each.number for each in stored if each.last_seq >= seq]
+            assert [each.number for each in reader.blocks(seq)] == wanted
+
+
+def test_blocks_in_front_of_one_that_can_not_be_read_are_read(tmp_path: Path) -> None:
+    """Many come of one query, and an error in it does not hide those before it."""
+    path = tmp_path / "tape.db"
+    with closing(SqliteTape.create(path)) as tape:
+        for step in make_session(orders=40):
+            tape.append(*step)
+            tape.commit()
+    alter(path, "UPDATE block SET records = 'many' WHERE number = 5")
+    with closing(SqliteTapeReader(path)) as reader:
+        blocks = reader.blocks()
+        assert [next(blocks).number for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(DataError, match="a block's row is damaged"):
+            next(blocks)

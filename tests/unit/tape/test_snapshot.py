@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from onetape.tape.audit import DamageKind
+from onetape.tape.audit import DamageKind, audit_blocks
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.snapshot import Snapshot, is_sound, make_snapshot
 from onetape.tape.store import MemoryTape
@@ -128,3 +128,13 @@ def test_last_snapshots_can_be_missing() -> None:
     tape = make_tape()
     tape.snapshots.pop()
     assert MemoryTapeReader(tape).audit().damage is None
+
+
+def test_audit_leaves_out_snapshots_that_come_meanwhile() -> None:
+    """A session that runs on keeps one behind the last block that the audit has read."""
+    tape = make_tape()
+    before, after = tape.snapshots[:-1], list(tape.snapshots)
+    last = after[-1].blocks
+    answers = iter([before, after])
+    found = audit_blocks(lambda: iter(tape.blocks[: last - 1]), lambda: iter(next(answers)))
+    assert found.damage is None

@@ -10,9 +10,12 @@ from onetape.domain.events import (
     OrderDenied,
     OrderFilled,
     Payload,
+    PositionAdjusted,
     StrategyQuarantined,
 )
 from onetape.domain.instrument import InstrumentId, make_equity
+from onetape.domain.market import CorporateActionKind
+from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode, LiquiditySide, Side
 from onetape.domain.timestamps import from_iso
 from onetape.domain.venue import (
@@ -49,6 +52,8 @@ def venue(*, is_up: bool, reason: str = "gone") -> ConnectionChanged:
         (Discrepancy(kind=DiscrepancyKind.POSITION, instrument=STOCK.id, client_order_id="",
                      ours=5, theirs=-10, is_resolved=False, resolution="a person"),
          "error   venue.differs position A.FAKE: ours 5, theirs -10; a person"),
+        (PositionAdjusted("s", STOCK.id, CorporateActionKind.SPLIT, 77, 0, 99 * E8, 0, 0, 0),
+         "info    position.adjusted s: split of A.FAKE, 77 held, +99.00 cash"),
         (StrategyQuarantined("s", "on_bar", "ValueError: one\ntwo\x1b[31m", "s.py:3"),
          "error   failure.strategy_quarantined s in on_bar: ValueError: one two [31m (s.py:3)"),
     ],

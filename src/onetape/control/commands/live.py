@@ -111,6 +111,9 @@ def _run(
     except (OnetapeError, KeyboardInterrupt):
         if resume is None and remove_empty_tape(tape_path(run_dir)):  # it has not begun
             remove_run_directory(run_dir)
+        elif resume is None:
+            print(f"session {run_dir} has not ended: onetape {mode} --resume {run_dir} goes on",
+                  file=sys.stderr)  # fmt: skip
         raise
     print(f"Ended:  {result.reason}; left: {tell_left(result.status)}", file=sys.stderr)
     _print_left(result.status)

@@ -168,7 +168,7 @@ def _load_config(
         Catalog(Path(config.data.path)), config.data.instruments, config.data.timeframe,
         clock.ts_start, clock.ts_end, config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
-    return timeline, build_terms(config.execution, config.seed, timeline)
+    return timeline, build_terms(config.execution, config.seed, timeline.instruments)
 
 
 def _read_cash(text: str, currencies: list[str]) -> dict[str, int]:

@@ -48,13 +48,13 @@ def why(
         session, changes = load_recorded(
             header, catalog or find_catalog(tape.parent), tape.parent, reader.encoded_records
         )
+        if session is None:
+            raise DataError(f"can't tell: {changes[0].what}", where=str(tape))
+        for change in changes:
+            print(f"warning: {change.what}", file=sys.stderr)
+        links = explain(chain, session.timeline, session.features())
     finally:
         reader.close()
-    if session is None:
-        raise DataError(f"can't tell: {changes[0].what}", where=str(tape))
-    for change in changes:
-        print(f"warning: {change.what}", file=sys.stderr)
-    links = explain(chain, session.timeline, session.features())
     if html is not None:
         from onetape.research.why_page import write_why
 

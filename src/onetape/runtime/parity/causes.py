@@ -31,14 +31,14 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 
 import msgspec
+import numpy as np
 
 from onetape.domain.corporate_actions import compute_terms
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.instrument import Instrument
-from onetape.domain.market import CorporateAction
 from onetape.domain.numbers import compute_ticks
 from onetape.domain.orders import DenialCode
-from onetape.marketdata.session_rows import Row
+from onetape.marketdata.timeline import Timeline
 from onetape.runtime.parity.paths import Fill, OrderPath
 
 
@@ -70,8 +70,8 @@ class InstrumentMarks:
 
     Args:
         instrument: Which.
-        bars: The rows of all.
-        actions: The corporate actions of all, in order; what scales the lots of this one counts.
+        timeline: The rows of all, and the corporate actions; what scales the lots of this one
+            counts.
         newest: The mark at the end, ticks; None: the newest close.
 
     Attributes:
@@ -83,27 +83,23 @@ class InstrumentMarks:
     """
 
     def __init__(
-        self,
-        instrument: Instrument,
-        bars: Sequence[Row],
-        actions: Sequence[CorporateAction] = (),
-        newest: int | None = None,
+        self, instrument: Instrument, timeline: Timeline, newest: int | None = None
     ) -> None:
         self._scalings = [
             (each.ts_known, compute_terms(each, instrument))
-            for each in actions
+            for each in timeline.actions
             if each.instrument == instrument.id and each.kind.scales
         ]
         self.factor = instrument.minor_per_tick_lot
-        own = [(row, each) for row, each in enumerate(bars) if each.instrument == instrument.id]
-        if not own:
+        self._tick = instrument.tick_float
+        self._rows = timeline.rows_of(instrument.id)
+        self._columns = timeline.columns
+        if not len(self._rows):
             raise InvariantBroken(f"fills of {instrument.id}, and no bar")
-        tick = instrument.tick_float
-        self._at = {row: at for at, (row, _) in enumerate(own)}
-        self._closes = [each.ts_close for _, each in own]
-        self._ticks = [compute_ticks(each.close, tick, 0) for _, each in own]
-        self._flags = [each.quality for _, each in own]
-        self.newest = self._ticks[-1] if newest is None else newest
+        self.newest = self._mark(len(self._rows) - 1) if newest is None else newest
+
+    def _mark(self, bar: int) -> int:
+        return compute_ticks(float(self._columns["close"][self._rows[bar]]), self._tick, 0)
 
     def value(self, lots: int, ts: int) -> int:
         """What lots of the time `ts` (ns UTC) are worth at the end, minor units, rounded down."""
@@ -115,17 +111,20 @@ class InstrumentMarks:
 
     def bar_of(self, fill: Fill) -> int:
         """In which bar a fill happened: the one that made it, else the first not closed before."""
-        if fill.row in self._at:
-            return self._at[fill.row]
-        return bisect_left(self._closes, fill.ts)
+        bar = int(np.searchsorted(self._rows, fill.row))
+        if bar < len(self._rows) and self._rows[bar] == fill.row:
+            return bar
+        closes, rows = self._columns["ts_close"], self._rows
+        return bisect_left(range(len(rows)), fill.ts, key=lambda at: closes[rows[at]])
 
     def before(self, bar: int) -> int:
         """The mark when a bar began, ticks: the close of the one before it."""
-        return self._ticks[max(0, bar - 1)]
+        return self._mark(max(0, bar - 1))
 
     def is_flagged(self, bar: int) -> bool:
         """Whether something is doubtful about a bar."""
-        return bar < len(self._flags) and self._flags[bar] != 0
+        flags = self._columns.get("quality")
+        return flags is not None and bar < len(self._rows) and flags[self._rows[bar]] != 0
 
 
 class _Chunk(msgspec.Struct, frozen=True):

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
-from math import nan
 
 import msgspec
 
 from onetape.domain.errors import InvariantBroken
-from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.legs import market_of, markets_among
-from onetape.domain.market import CorporateAction
-from onetape.domain.numbers import INT64_MAX, compute_ticks
+from onetape.domain.instrument import InstrumentId
+from onetape.domain.legs import index_of
 from onetape.domain.orders import Intent, OrderIntent
-from onetape.domain.venue import RowHeard
-from onetape.marketdata.session_rows import Row, read_rows
-from onetape.portfolio.adjusted_marks import AdjustedMark, adjust_marks
+from onetape.marketdata.timeline import Timeline
+from onetape.portfolio.adjusted_marks import fold_marks
 from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order, sum_gains
 from onetape.runtime.parity.paths import Decision, Line, OrderPath, SessionPaths
 
@@ -79,27 +75,31 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return sum(each.amount for each in self.differences if cause in (None, each.cause))
 
 
-def compare_paths(
-    session: SessionPaths, backtest: SessionPaths, instruments: Sequence[Instrument]
-) -> Comparison:
-    """Compare two sessions over the same bars.
+def compare_paths(session: SessionPaths, backtest: SessionPaths, timeline: Timeline) -> Comparison:
+    """Compare two sessions over the same rows.
+
+    Args:
+        session: As it went.
+        backtest: As it went at the simulated venue.
+        timeline: The rows and corporate actions, as the session heard them.
 
     Raises:
-        InvariantBroken: The bars are others, or the causes don't sum to the difference of the
+        InvariantBroken: The rows are others, or the causes don't sum to the difference of the
             books: something of ours is wrong.
     """
-    if _timeless(session.bars) != _timeless(backtest.bars):
-        raise InvariantBroken("two sessions are compared that have not seen the same bars")
-    by_id = {each.id: each for each in instruments}
+    if session.digest != backtest.digest:
+        raise InvariantBroken("two sessions are compared that have not seen the same rows")
+    by_id = {each.id: each for each in timeline.tradable}
     marks: dict[InstrumentId, InstrumentMarks] = {}
-    rows = read_rows(instruments, session.bars)
-    adjusted = find_adjusted_marks(markets_among(instruments), rows, session.actions)
+    index = index_of(timeline.tradable)
+    adjusted = fold_marks(timeline, len(timeline.actions))
 
     def marks_of(instrument: InstrumentId) -> InstrumentMarks:
         if instrument not in marks:
-            marks[instrument] = InstrumentMarks(
-                by_id[instrument], rows, session.actions, adjusted.get(market_of(instrument))
-            )
+            made, rows = adjusted.get(index[instrument]), timeline.rows_of(instrument)
+            stands = made is not None and len(rows) and made.row == rows[-1]
+            newest = made.ticks if made is not None and stands else None
+            marks[instrument] = InstrumentMarks(by_id[instrument], timeline, newest)
         return marks[instrument]
 
     def worth(paths: SessionPaths, strategy: str) -> int:
@@ -154,33 +154,6 @@ def compare_paths(
     )
 
 
-def find_adjusted_marks(
-    instruments: Sequence[Instrument], rows: Sequence[Row], actions: Sequence[CorporateAction]
-) -> dict[InstrumentId, int]:
-    """The marks (ticks) that corporate actions have made since the newest row of an instrument."""
-    own = [[(row, each) for row, each in enumerate(rows) if each.instrument == one.id]
-           for one in instruments]  # fmt: skip
-    adjusted: dict[int, AdjustedMark] = {}
-
-    def mark_at(index: int, ts: int) -> AdjustedMark:
-        before = [(row, each) for row, each in own[index] if each.ts_known < ts]
-        row, close = (before[-1][0], before[-1][1].close) if before else (-1, nan)
-        known = adjusted.get(index)
-        if known is not None and known.row == row:
-            return known
-        ticks = compute_ticks(close, instruments[index].tick_float, 0) if before else 0
-        return AdjustedMark(row, ticks, close)
-
-    for action in actions:
-        ts = action.ts_known
-        adjusted |= adjust_marks(instruments, action, lambda index, ts=ts: mark_at(index, ts))
-    return {
-        instruments[index].id: mark.ticks
-        for index, mark in adjusted.items()
-        if mark == mark_at(index, INT64_MAX)
-    }
-
-
 def _explain_actions(
     strategy: str,
     session: SessionPaths,
@@ -209,10 +182,6 @@ def _explain_actions(
                 cause=Cause.ACTION, strategy=strategy, instrument=line[1], lots=0, amount=amount,
                 session=None, backtest=None,
             )  # fmt: skip
-
-
-def _timeless(rows: Sequence[RowHeard]) -> list[RowHeard]:
-    return [each.known_at(0) for each in rows]
 
 
 def _nothing() -> OrderPath:

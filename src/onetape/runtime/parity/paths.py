@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 import msgspec
 
@@ -26,6 +26,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import CorporateAction
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import CancelIntent, Intent, OrderIntent, ReplaceIntent, Side
 from onetape.domain.venue import BarClosed, RowHeard, TickHeard
 
@@ -103,10 +104,12 @@ class SessionPaths:
     """Reads records as they come, and forgets them: it is the tape of a session run again.
 
     Args:
-        bars: Those (or the ticks) of a session whose rows are pinned and don't stand on its tape.
+        pinned: The bars or ticks of a session whose rows don't stand on its tape, in their order.
 
     Attributes:
-        bars: In the order of the rows.
+        rows: How many bars or ticks it has heard.
+        has_ticks: Whether they are ticks.
+        doubtful: How many of them are flagged.
         decisions: Of each strategy, in order.
         closings: Orders that no strategy decided: an operator's.
         cash: Of each strategy, as its books said last, minor units.
@@ -119,9 +122,13 @@ class SessionPaths:
         events: How many were read.
     """
 
-    def __init__(self, bars: Sequence[RowHeard] = ()) -> None:
-        self.bars = list(bars)
-        self._times = sorted({each.ts_known for each in bars})
+    def __init__(self, pinned: Iterable[RowHeard] = ()) -> None:
+        self.rows = self.doubtful = 0
+        self.has_ticks = False
+        self._pinned = iter(pinned)
+        self._coming = next(self._pinned, None)
+        self._slices = self._ts_slice = 0
+        self._digest = sha256()
         self.decisions: dict[str, list[Decision]] = {}
         self.closings: list[OrderPath] = []
         self.cash: dict[str, int] = {}
@@ -140,14 +147,13 @@ class SessionPaths:
     ) -> None:
         """Read one step (see `TapeWriter`)."""
         del first_seq
+        self._hear_pinned(ts)
         self.events += len(events)
         filled: OrderPath | None = None
         for payload, _, _ in events:
             match payload:
                 case BarClosed() | TickHeard():
-                    self.bars.append(payload)
-                    if not self._times or payload.ts_known > self._times[-1]:
-                        self._times.append(payload.ts_known)
+                    self._hear(payload)
                 case CapitalDeposited(strategy=strategy, currency=currency, amount=amount):
                     self.decisions[strategy] = []
                     self.currency[strategy] = currency
@@ -188,8 +194,28 @@ class SessionPaths:
     def commit(self) -> None:
         """Nothing waits to be written."""
 
+    @property
+    def digest(self) -> bytes:
+        """Of all rows, whenever they were heard: two sessions with the same have the same rows."""
+        self._hear_pinned(INT64_MAX)
+        return self._digest.digest()
+
+    def _hear_pinned(self, ts: int) -> None:
+        while self._coming is not None and self._coming.ts_known <= ts:
+            self._hear(self._coming)
+            self._coming = next(self._pinned, None)
+
+    def _hear(self, row: RowHeard) -> None:
+        self.rows += 1
+        self.has_ticks = isinstance(row, TickHeard)
+        self.doubtful += row.quality != 0
+        self._digest.update(_encode(row.known_at(0)))
+        if row.ts_known > self._ts_slice:
+            self._ts_slice = row.ts_known
+            self._slices += 1
+
     def _decide(self, intent: OrderIntent | CancelIntent | ReplaceIntent, ts: int) -> None:
-        decision = Decision(intent=intent, ts=ts, slices=bisect_right(self._times, ts))
+        decision = Decision(intent=intent, ts=ts, slices=self._slices)
         if isinstance(intent, OrderIntent):
             decision.likeness = _liken(intent, ts)
             decision.order = OrderPath(

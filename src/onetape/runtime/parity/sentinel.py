@@ -8,7 +8,8 @@ the session, the real backtest runs over them too, and must say the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush
 from pathlib import Path
 
 import msgspec
@@ -18,16 +19,17 @@ from onetape.domain.events import KillSwitchSet, SessionStopped, StrategyQuarant
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
 from onetape.domain.market import CorporateAction
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.venue import (
     ConnectionChanged,
     OperatorAction,
     OperatorCommand,
     RowHeard,
     SessionResumed,
-    TickHeard,
     VenueReport,
     VenueSnapshot,
 )
+from onetape.marketdata.timeline import Timeline
 from onetape.runtime.live_pipeline import StuckCall, next_call
 from onetape.runtime.parity.comparison import Comparison, compare_paths
 from onetape.runtime.parity.paths import SessionPaths
@@ -116,25 +118,29 @@ def check_parity(tape: Path, catalog: Path | None = None) -> Parity:
         )  # fmt: skip
         if verification.verdict not in _COMPARED:
             return found
+
+        def read_timed() -> Iterator[Input]:
+            return time_at_close(read_inputs(reader.encoded_records()))
+
+        def read_until_stop() -> Iterator[Input]:
+            return cut_at_stop(read_timed())
+
         session = read_paths(reader.encoded_records())
-        inputs = time_at_close(read_inputs(reader.encoded_records()))
-        simulated = run_simulated(_load(reader, tape, catalog), inputs)
+        recorded = _load(reader, tape, catalog)
+        timeline = recorded.timeline
+        simulated = run_simulated(recorded, read_timed())
         found = msgspec.structs.replace(
-            found, bars=len(session.bars),
-            rows="ticks" if isinstance(session.bars[0], TickHeard) else "bars",
-            doubtful_bars=sum(1 for each in session.bars if each.quality),
-            comparison=compare_paths(session, simulated, header.instruments),
+            found, bars=session.rows, rows="ticks" if session.has_ticks else "bars",
+            doubtful_bars=session.doubtful,
+            comparison=compare_paths(session, simulated, timeline),
         )  # fmt: skip
         recorded = _load(reader, tape, catalog)
-        inputs = cut_at_stop(inputs)
-        why = find_obstacle(recorded, inputs)
+        why = find_obstacle(recorded, read_until_stop())
         if why:
             return msgspec.structs.replace(found, no_backtest=why)
-        backtest = run_backtest(recorded, inputs)
-        simulated = run_simulated(_load(reader, tape, catalog), inputs)
-        return msgspec.structs.replace(
-            found, backtest=compare_paths(simulated, backtest, header.instruments)
-        )
+        backtest, timeline = run_backtest(recorded, read_until_stop)
+        simulated = run_simulated(_load(reader, tape, catalog), read_until_stop())
+        return msgspec.structs.replace(found, backtest=compare_paths(simulated, backtest, timeline))
     finally:
         reader.close()
 
@@ -162,27 +168,28 @@ def read_paths(records: Iterable[bytes]) -> SessionPaths:
     return paths
 
 
-def time_at_close(inputs: Iterable[Input]) -> list[Input]:
+def time_at_close(inputs: Iterable[Input]) -> Iterator[Input]:
     """The inputs without the venue's, and rows at the time of their close.
 
-    Rows keep their order, and never pass an operator's command or a corporate action. A strategy
-    that did not come back while the venue reported does not come back in the next input.
+    Rows keep their order, and never pass an operator's command or a corporate action; but they pass
+    the news of a connection that came before them, where they closed before it. A strategy that did
+    not come back while the venue reported does not come back in the next input.
     """
-    timed: list[Input] = []
-    part: list[tuple[int, Input]] = []
-    newest = 0
+    waiting: list[tuple[int, int, Input]] = []  # by (when it is wanted, place among the inputs)
+    newest = last = 0
     stuck: tuple[tuple[StuckCall, StrategyQuarantined], ...] = ()
 
-    def close_part() -> None:
-        for wanted, each in sorted(part, key=lambda item: item[0]):
-            ts = max(wanted, timed[-1].ts + 1 if timed else 0)
-            rows, given = tuple(row.known_at(ts) for row in each.rows), each.given
+    def take_until(ts: int) -> Iterator[Input]:
+        nonlocal last
+        while waiting and waiting[0][0] <= ts:
+            wanted, _, each = heappop(waiting)
+            last = max(wanted, last + 1)
+            rows, given = tuple(row.known_at(last) for row in each.rows), each.given
             if isinstance(given, CorporateAction):
-                given = msgspec.structs.replace(given, ts_known=ts)
-            timed.append(msgspec.structs.replace(each, ts=ts, rows=rows, given=given))
-        part.clear()
+                given = msgspec.structs.replace(given, ts_known=last)
+            yield msgspec.structs.replace(each, ts=last, rows=rows, given=given)
 
-    for each in inputs:
+    for place, each in enumerate(inputs):
         if isinstance(each.given, VenueReport | VenueSnapshot):
             stuck += each.stuck
             continue
@@ -190,14 +197,16 @@ def time_at_close(inputs: Iterable[Input]) -> list[Input]:
         if kept.rows:
             closed = max(row.ts_close for row in kept.rows)
             newest = max(newest, kept.ts if kept.rows[0].is_history else closed)
-            part.append((newest, kept))
+            heappush(waiting, (newest, place, kept))
+            # No later row is wanted before this one, and no news before now.
+            yield from take_until(min(newest, kept.ts))
         elif isinstance(kept.given, ConnectionChanged):
-            part.append((kept.ts, kept))
+            heappush(waiting, (kept.ts, place, kept))
         else:
-            close_part()
-            part.append((kept.ts, kept))
-            close_part()
-    return timed
+            yield from take_until(INT64_MAX)
+            heappush(waiting, (kept.ts, place, kept))
+            yield from take_until(INT64_MAX)
+    yield from take_until(INT64_MAX)
 
 
 def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> SessionPaths:
@@ -217,16 +226,15 @@ def run_simulated(recorded: RecordedSession, inputs: Iterable[Input]) -> Session
     return paths
 
 
-def cut_at_stop(inputs: Iterable[Input]) -> list[Input]:
+def cut_at_stop(inputs: Iterable[Input]) -> Iterator[Input]:
     """Inputs up to the operator's wish to stop, which is only time here."""
-    cut: list[Input] = []
     for each in inputs:
         match each.given:
             case OperatorCommand(action=OperatorAction.STOP) | SessionStopped():
-                return [*cut, Input(each.ts)]
+                yield Input(each.ts)
+                return
             case _:
-                cut.append(each)
-    return cut
+                yield each
 
 
 def find_obstacle(recorded: RecordedSession, inputs: Iterable[Input]) -> str:
@@ -261,27 +269,36 @@ def _hears_connections(recorded: RecordedSession) -> bool:
     )
 
 
-def run_backtest(recorded: RecordedSession, inputs: Sequence[Input]) -> SessionPaths:
-    """A backtest of the rows among `inputs`, begun when the session was.
+def run_backtest(
+    recorded: RecordedSession, read_timed: Callable[[], Iterator[Input]]
+) -> tuple[SessionPaths, Timeline]:
+    """A backtest of the rows among the inputs, begun when the session was; and its rows.
 
-    The rows from before it move features and marks, as in the session.
+    Those from before it move features and marks, as in the session.
     """
-    rows: list[RowHeard] = [row for each in inputs for row in each.rows]
-    paths = SessionPaths(rows)
+
+    def read_rows() -> Iterator[RowHeard]:
+        return (row for each in read_timed() for row in each.rows)
+
     data = recorded.config.data
     markets = markets_among(recorded.header.instruments)
-    timeline = build_rows(markets, rows, data.timeframe, data.source)
-    timeline = timeline.with_actions(
-        [each.given for each in inputs if isinstance(each.given, CorporateAction)]
-    )
-    session = msgspec.structs.replace(recorded, timeline=timeline).open(paths)
-    history = sum(1 for each in rows if each.is_history)
+    timeline = build_rows(markets, read_rows, data.timeframe, data.source)
+    paths = SessionPaths(read_rows())
+    first, history, last = next(read_timed()).ts, 0, 0
+    actions: list[CorporateAction] = []
+    for each in read_timed():
+        history += sum(1 for row in each.rows if row.is_history)
+        if isinstance(each.given, CorporateAction):
+            actions.append(each.given)
+        last = each.ts
+    timeline = timeline.with_actions(actions)
+    if recorded.terms.has_legs:
+        timeline = timeline.with_legs()
+    session = msgspec.structs.replace(recorded, read_market=lambda: timeline).open(paths)
     with recorded.watching():
-        session.start(inputs[0].ts, history)
+        session.start(first, history)
         for _, stop in session.cut_blocks(_BLOCK_ROWS):
-            session.advance(min(stop, len(rows)))
-            if stop >= len(rows):
-                break
+            session.advance(stop)
         # What was due before the end, and a switch that is off already.
-        session.pipeline.control(KillSwitchSet(active=False, reason="over"), inputs[-1].ts)
-    return paths
+        session.pipeline.control(KillSwitchSet(active=False, reason="over"), last)
+    return paths, timeline

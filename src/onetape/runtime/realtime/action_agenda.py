@@ -96,6 +96,11 @@ class ActionAgenda:
         """
         if not self.ahead:
             return []
+        newest = max(map(opened_at, rows), default=-1)
+        if self.ahead[0].action.ts_event + self._grace_ns > now and (
+            newest < min(each.ts_day for each in self.ahead)
+        ):  # fmt: skip
+            return []  # the usual case
         found: list[CorporateAction] = []
         ahead: list[AnnouncedAction] = []
         for each in self.ahead:

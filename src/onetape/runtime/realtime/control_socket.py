@@ -84,12 +84,13 @@ class ControlSocket:
         write_whole(self._run_dir / FILE, json.dumps(about, indent=2).encode() + b"\n")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
         self._path.unlink(missing_ok=True)
-        (self._run_dir / FILE).unlink(missing_ok=True)
+        if failure is None:  # else it has not ended, as if it had been killed
+            (self._run_dir / FILE).unlink(missing_ok=True)
 
     def _answer(self, line: bytes) -> Mapping[str, Any]:
         try:

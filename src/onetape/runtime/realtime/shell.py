@@ -596,6 +596,8 @@ class RealtimeShell:
 
     def _apply_actions(self, rows: Sequence[RowHeard] = (), now: int | None = None) -> None:
         """Corporate actions that are due, each at its own time as far as that has not gone."""
+        if not self.agenda.ahead:
+            return
         now = self._clock.now() if now is None else now
         while due := self.agenda.take_due(now, rows):
             for action in due:

@@ -64,8 +64,8 @@ def build_other(recorded: RecordedSession, other: Other) -> RecordedSession:
         header=recorded.header,
         config=config,
         specs=specs,
-        timeline=recorded.timeline,
-        terms=build_terms(config.execution, config.seed, recorded.timeline),
+        read_market=lambda: recorded.timeline,
+        terms=build_terms(config.execution, config.seed, recorded.timeline.instruments),
     )
 
 

@@ -35,7 +35,6 @@ from onetape.features.columns import compute_feature_columns
 from onetape.features.cross_section import split_cross_sections
 from onetape.features.drift import DriftSettings
 from onetape.features.estimator import FeatureMap
-from onetape.marketdata.session_rows import SessionRows
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.currency_ledger import CurrencyLedger, open_ledger
 from onetape.portfolio.currency_pairs import find_pairs
@@ -76,9 +75,9 @@ from onetape.runtime.session_spec import (
 )
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
+from onetape.runtime.sessions.laid_features import compute_laid_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
-from onetape.runtime.sessions.tick_features import compute_tick_features
 from onetape.runtime.sessions.venue_choice import (
     build_emulator,
     build_venue,
@@ -147,14 +146,16 @@ def build_spec(config: StrategyConfig) -> StrategySpec:
     )
 
 
-def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> VenueTerms:
-    """What the simulated venue does with the orders of a session.
+def build_terms(
+    config: ExecutionConfig, seed: int, instruments: Sequence[Instrument]
+) -> VenueTerms:
+    """What the simulated venue does with the orders of a session on these instruments.
 
     Raises:
         ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
             margin does not fit them.
     """
-    ids = tuple(each.id for each in timeline.instruments)
+    ids = tuple(each.id for each in instruments)
     unknown = config.fill.unknown(ids)
     if unknown is not None:  # of instruments that no configuration names
         raise ConfigError(
@@ -164,12 +165,12 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
     ratio = config.max_volume_ratio
     fees = config.fee_model()
     has_legs = config.position_mode == "hedging"
-    legs = make_legs(timeline.instruments) if has_legs else ()
-    margin = build_agreement(config.margin, timeline.instruments)
+    legs = make_legs(instruments) if has_legs else ()
+    margin = build_agreement(config.margin, instruments)
     if margin is not None:
         margin = msgspec.structs.replace(margin, schedules=spread_to_legs(margin.schedules, legs))
-    schedules = {each.id: build_fee_schedule(fees, each) for each in timeline.instruments}
-    fills = {each.id: config.fill.terms(each, config.limit_fill) for each in timeline.instruments}
+    schedules = {each.id: build_fee_schedule(fees, each) for each in instruments}
+    fills = {each.id: config.fill.terms(each, config.limit_fill) for each in instruments}
     return VenueTerms(
         fees=spread_to_legs(schedules, legs),
         slippage=build_slippage(config.slippage_model()),
@@ -180,7 +181,7 @@ def build_terms(config: ExecutionConfig, seed: int, timeline: SessionRows) -> Ve
         limit_slippage=config.limit_slippage,
         fills=spread_to_legs(fills, legs),
         carrying=(
-            build_carrying(config.carrying.model(), timeline.instruments)
+            build_carrying(config.carrying.model(), instruments)
             if config.carrying is not None
             else None
         ),
@@ -299,8 +300,9 @@ class BacktestSession:
         )  # fmt: skip
         leverage = limits.max_leverage
         self.desk.conversions = ConversionDesk(
-            self._log, self.desk, None if leverage is None else to_ratio_e8(leverage, "leverage")
-        )
+            self._log, self.desk.claims, self.desk.check,
+            None if leverage is None else to_ratio_e8(leverage, "leverage"),
+        )  # fmt: skip
         self._view.halted = self.desk.halted
         self._venue = build_venue(timeline, terms, self._market, self.desk)
         self._emulator = build_emulator(
@@ -312,9 +314,9 @@ class BacktestSession:
         self._view.options = self._contracts.options
         self._margin: MarginDesk | None = None
         if terms.margin is not None:
-            self._margin = self.desk.margin = MarginDesk(
+            self._margin = self.desk.check.margin = MarginDesk(
                 terms.margin, self._log, self._market, timeline.tradable,
-                self._contracts.options, self.desk.halted, self.desk,
+                self._contracts.options, self.desk.halted, self.desk.books,
             )  # fmt: skip
         else:
             _refuse_unmargined(timeline)
@@ -333,14 +335,14 @@ class BacktestSession:
         self._plan(terms, drift)
         self._settlement: Settlement | None = None
         if terms.settlement_days:
-            self._settlement = self.desk.settlement = Settlement(
+            self._settlement = self.desk.books.settlement = Settlement(
                 terms.settlement_days, timeline.instruments, self.runners, self._log
             )
             self.at_day_ends(self._settlement)
         self._carrying: CarryingCosts | None = None
         if terms.carrying is not None:
             self._carrying = CarryingCosts(
-                terms.carrying, timeline.tradable, self._market, self.runners, self.desk
+                terms.carrying, timeline.tradable, self._market, self.runners, self.desk.books
             )
             self.at_day_ends(self._carrying)
 
@@ -775,8 +777,8 @@ def compute_features(
             return {}
         check_slice_features(strategy, features)
         single, crossing = split_cross_sections(dict(features))
-        if timeline.kind != "bars":
-            return compute_tick_features(timeline, single, crossing, instruments)
+        if timeline.is_laid_aside:
+            return compute_laid_features(timeline, single, crossing, instruments)
         if len(timeline.instruments) == 1:
             merged = compute_feature_columns(single, timeline.columns)
             for feature, cross in crossing.items():

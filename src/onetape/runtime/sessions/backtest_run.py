@@ -78,7 +78,7 @@ def run_backtest(
         config.data.versions, config.data.files, config.data.reading,
     )  # fmt: skip
     check_footings(timeline, config.data.files)
-    terms = build_terms(config.execution, config.seed, timeline)
+    terms = build_terms(config.execution, config.seed, timeline.instruments)
     if terms.has_legs:
         timeline = timeline.with_legs()
     if terms.marks_closing_side:

@@ -32,7 +32,6 @@ from onetape.execution.reconciliation import OnDifference, ReconciliationPolicy
 from onetape.features.estimator import Estimator
 from onetape.marketdata.announced_actions import AnnouncedAction, Announcements
 from onetape.marketdata.feeds.port import Feed, History
-from onetape.marketdata.session_rows import LiveRows
 from onetape.runtime.config import SessionConfig, config_hash, decision_json, resolved_json
 from onetape.runtime.config_live import LiveConfig
 from onetape.runtime.live_market import HISTORY_BARS
@@ -184,7 +183,11 @@ class _Run:
         if remove_empty_tape(file):
             instruments = await self._define()
             tape = self._create(durability, instruments)
-            session = self._open(instruments, tape, None)
+            try:
+                session = self._open(instruments, tape, None)
+            except OnetapeError:
+                tape.close()
+                raise
             return await self._drive(session, tape, tape, instruments, begins=True)
         reader = open_tape(file)
         try:
@@ -492,7 +495,6 @@ def open_session(
     data = config.data
     live = config.live or LiveConfig()
     instruments = markets_among(instruments)
-    rows = LiveRows(instruments, data.timeframe, data.source)
     archive = {each.name: archive_features(each.strategy) for each in specs}
     identity = RealtimeIdentity(
         session=header.session if header is not None else "",
@@ -521,8 +523,8 @@ def open_session(
     )  # fmt: skip
     return RealtimeSession(
         instruments, data.timeframe, data.source, specs,
-        build_terms(config.execution, config.seed, rows), config.risk.limits(), tape, identity,
-        policy,
+        build_terms(config.execution, config.seed, instruments), config.risk.limits(), tape,
+        identity, policy,
     )  # fmt: skip
 
 

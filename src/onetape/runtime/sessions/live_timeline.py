@@ -1,9 +1,13 @@
-"""The rows of a paper or live session, from its tape: what its report and a backtest read."""
+"""The rows of a paper or live session, from its tape: what its report and a backtest read.
+
+They are read twice, to count them and to lay them aside, so memory does not grow with their number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,7 +15,7 @@ import numpy.typing as npt
 
 from onetape.domain.errors import DataError
 from onetape.domain.events import SessionStarted
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import are_hedged, markets_among
 from onetape.domain.market import (
     BAR_FLOAT_COLUMNS,
@@ -21,6 +25,7 @@ from onetape.domain.market import (
     DELTA_INT_COLUMNS,
     QUOTE_FLOAT_COLUMNS,
     QUOTE_INT_COLUMNS,
+    QUOTES,
     TRADE_FLOAT_COLUMNS,
     TRADE_INT_COLUMNS,
     TRADES,
@@ -31,20 +36,22 @@ from onetape.domain.market import (
 )
 from onetape.domain.timestamps import has_length
 from onetape.domain.venue import BarClosed, RowHeard, TickHeard
-from onetape.marketdata.bars import BarColumns
-from onetape.marketdata.tick_timeline import (
-    build_book_timeline,
-    build_quote_timeline,
-    build_trade_timeline,
-)
-from onetape.marketdata.timeline import Timeline, build_timeline
+from onetape.marketdata.bar_pieces import BarSeries, merge_bars
+from onetape.marketdata.column_file import ColumnFile
+from onetape.marketdata.tick_pieces import QUALITY, TickSeries
+from onetape.marketdata.tick_timeline import build_ticks
+from onetape.marketdata.timeline import Timeline, TimelineKind
 from onetape.tape.block import decode_record
 
 _TAGS = tuple(
     str(each.__struct_config__.tag).encode() for each in (BarClosed, TickHeard, CorporateAction)
 )
 
-Columns = dict[str, npt.NDArray[Any]]
+_WAITING_ROWS = 1 << 12
+"""Rows that wait in memory until they are laid aside together."""
+
+Rows = Callable[[], Iterable[RowHeard]]
+"""Gives the rows of a session from the first one on, in the order in which they were heard."""
 
 
 def read_happenings(records: Iterable[bytes]) -> Iterator[RowHeard | CorporateAction]:
@@ -60,83 +67,135 @@ def read_happenings(records: Iterable[bytes]) -> Iterator[RowHeard | CorporateAc
                 yield given
 
 
-def read_timeline(header: SessionStarted, records: Iterable[bytes]) -> Timeline:
+def read_timeline(header: SessionStarted, records: Callable[[], Iterable[bytes]]) -> Timeline:
     """The rows that stand on a tape, as the timeline of a session.
 
     Raises:
         DataError: There is none, or a record can't be read.
+        TryAgain: There is no room on the disk to lay rows aside.
     """
     data = msgspec.json.decode(header.config)["data"]
-    rows: list[RowHeard] = []
     actions: list[CorporateAction] = []
-    for each in read_happenings(records):
+    is_empty = True
+    for each in read_happenings(records()):
         if isinstance(each, CorporateAction):
             actions.append(each)
         else:
-            rows.append(each)
-    if not rows:
+            is_empty = False
+    if is_empty:
         what = "bar" if has_length(data["timeframe"]) else "tick"
         raise DataError(f"the tape holds no {what} yet", remedy="wait for the first one")
+
+    def read_rows() -> Iterator[RowHeard]:
+        return (each for each in read_happenings(records()) if isinstance(each, RowHeard))
+
     markets = markets_among(header.instruments)
-    timeline = build_rows(markets, rows, data["timeframe"], data["source"])
+    timeline = build_rows(markets, read_rows, data["timeframe"], data["source"])
     timeline = timeline.with_actions(actions)
     return timeline.with_legs() if are_hedged(header.instruments) else timeline
 
 
 def build_rows(
-    instruments: Sequence[Instrument], rows: Sequence[RowHeard], timeframe: str, source: str
+    instruments: Sequence[Instrument], rows: Rows, timeframe: str, source: str
 ) -> Timeline:
-    """The timeline of rows of a session, in the order in which they were heard.
+    """The timeline of rows of a session.
 
     Raises:
         DataError: They are no rows in time order.
+        TryAgain: There is no room on the disk to lay rows aside.
     """
     if has_length(timeframe):
-        bars = [each for each in rows if isinstance(each, BarClosed)]
-        series = [(one, _to_columns([bar for bar in bars if bar.instrument == one.id]))
-                  for one in instruments]  # fmt: skip
-        return build_timeline(series, source=source, timeframe=timeframe)
-    own = {each.id: [row for row in rows if row.instrument == each.id] for each in instruments}
-    what = timeframe.partition("+")[0]
-    if what == TRADES:
-        trades = [(each, _to_prints(own[each.id])) for each in instruments]
-        return build_trade_timeline(trades, source=source)
-    columns = (QUOTE_INT_COLUMNS, QUOTE_FLOAT_COLUMNS, QuoteTick, build_quote_timeline)
-    if what == BOOK:
-        columns = (DELTA_INT_COLUMNS, DELTA_FLOAT_COLUMNS, BookDelta, build_book_timeline)
-    ints, floats, kind, build = columns
-    series = [(each, _to_ticks(own[each.id], kind, ints, floats)) for each in instruments]
-    prints: dict[str, Columns] = {}
+        laid = _lay_aside(instruments, rows, [_BARS])
+        return merge_bars(
+            [BarSeries(each, *laid[each.id, BarClosed]) for each in instruments],
+            source=source, timeframe=timeframe,
+        )  # fmt: skip
+    main = _TICKS[timeframe.partition("+")[0]]
+    laid = _lay_aside(instruments, rows, {main, _PRINTS})
+
+    def list_series(kind: _Kind) -> list[TickSeries]:
+        return [TickSeries(each, kind.name, *laid[each.id, kind.event]) for each in instruments]
+
+    prints = [] if main is _PRINTS else list_series(_PRINTS)
+    return build_ticks(
+        list_series(main), {each.instrument.id: each for each in prints}, kind=main.name,
+        source=source,
+    )  # fmt: skip
+
+
+class _Kind(NamedTuple):
+    """Rows of one kind: what they are called, what is heard, and its columns."""
+
+    name: TimelineKind
+    event: type
+    ints: tuple[str, ...]
+    floats: tuple[str, ...]
+
+
+_BARS = _Kind("bars", BarClosed, BAR_INT_COLUMNS, BAR_FLOAT_COLUMNS)
+_PRINTS = _Kind("trades", TradeTick, TRADE_INT_COLUMNS, TRADE_FLOAT_COLUMNS)
+_TICKS = {
+    TRADES: _PRINTS,
+    QUOTES: _Kind("quotes", QuoteTick, QUOTE_INT_COLUMNS, QUOTE_FLOAT_COLUMNS),
+    BOOK: _Kind("book", BookDelta, DELTA_INT_COLUMNS, DELTA_FLOAT_COLUMNS),
+}
+_Key = tuple[InstrumentId, type]
+
+
+class _Laid(NamedTuple):
+    """Columns that are laid aside, and where."""
+
+    columns: dict[str, npt.NDArray[Any]]
+    file: ColumnFile
+
+
+def _lay_aside(
+    instruments: Sequence[Instrument], rows: Rows, kinds: Collection[_Kind]
+) -> dict[_Key, _Laid]:
+    """The columns of each instrument and kind; other rows are left out."""
+    counts: Counter[_Key] = Counter()
+    flagged: set[_Key] = set()
+    for row in rows():
+        key = _key_of(row)
+        counts[key] += 1
+        if row.quality:
+            flagged.add(key)
+    files: dict[_Key, ColumnFile] = {}
     for each in instruments:
-        prints[each.id] = _to_prints(own[each.id])
-    return build(series, source=source, trades=prints)
+        for kind in kinds:
+            key = each.id, kind.event
+            flags = (QUALITY,) if key in flagged else ()
+            types: dict[str, npt.DTypeLike] = dict.fromkeys((*kind.ints, *flags), np.int64)
+            files[key] = ColumnFile({**types, **dict.fromkeys(kind.floats, np.float64)},
+                                    counts[key])  # fmt: skip
+    waiting: dict[_Key, list[RowHeard]] = {key: [] for key in files}
+
+    def write() -> None:
+        for key, own in waiting.items():
+            files[key].append(_to_columns(own, files[key].types))
+            own.clear()
+
+    for count, row in enumerate(rows(), 1):
+        if (key := _key_of(row)) in waiting:
+            waiting[key].append(row)
+        if not count % _WAITING_ROWS:
+            write()
+    write()
+    return {key: _Laid(each.read(), each) for key, each in files.items()}
 
 
-def _to_prints(rows: Sequence[RowHeard]) -> Columns:
-    return _to_ticks(rows, TradeTick, TRADE_INT_COLUMNS, TRADE_FLOAT_COLUMNS)
+def _key_of(row: RowHeard) -> _Key:
+    return row.instrument, type(row.tick if isinstance(row, TickHeard) else row)
 
 
-def _to_ticks(
-    rows: Sequence[RowHeard], kind: type, ints: Sequence[str], floats: Sequence[str]
-) -> Columns:
-    """The ticks of one kind and instrument as columns."""
-    chosen = [each for each in rows if isinstance(each, TickHeard) and isinstance(each.tick, kind)]
-    columns: Columns = {
-        name: np.array([getattr(each.tick, name) for each in chosen],
-                       dtype=np.int64 if name in ints else np.float64)
-        for name in (*ints, *floats) if name != "session_close"
+def _to_columns(
+    rows: Sequence[RowHeard], types: Mapping[str, np.dtype[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Rows of one instrument and kind as columns."""
+    ticks = [each.tick if isinstance(each, TickHeard) else each for each in rows]
+    columns = {
+        name: np.array([getattr(each, name) for each in ticks], dtype)
+        for name, dtype in types.items() if name != "session_close"
     }  # fmt: skip
-    columns["session_close"] = np.array([each.session_close for each in chosen], dtype=np.int64)
-    quality = np.array([each.quality for each in chosen], dtype=np.int64)
-    return {**columns, "quality": quality} if quality.any() else columns
-
-
-def _to_columns(bars: list[BarClosed]) -> BarColumns:
-    """Bars of one instrument as columns."""
-    columns: BarColumns = {
-        name: np.array([getattr(each, name) for each in bars], dtype=np.int64)
-        for name in BAR_INT_COLUMNS
-    }
-    for name in BAR_FLOAT_COLUMNS:
-        columns[name] = np.array([getattr(each, name) for each in bars], dtype=np.float64)
-    return columns
+    closes = [each.session_close for each in rows]
+    return {**columns, "session_close": np.array(closes, types["session_close"])}

@@ -53,6 +53,7 @@ from onetape.runtime.live_runner import (
 from onetape.runtime.market_state import Valuation
 from onetape.runtime.order_desk import DeskState, OrderDesk
 from onetape.runtime.pipeline import PipelineState
+from onetape.runtime.refusals import Refusal, refuse_first
 from onetape.runtime.risk_controls import RiskControls
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.backtest import SessionIdentity, StrategySpec
@@ -547,21 +548,20 @@ def check_carried(
     Raises:
         ConfigError: It is asked for.
     """
-    if terms.has_legs and not is_simulated:
-        raise ConfigError(
-            "long and short legs are not held side by side at a real venue",
-            where="execution.position_mode",
-            remedy="set position_mode: netting, or run it in paper",
-        )
+    refuse_first(
+        [
+            Refusal(
+                terms.has_legs and not is_simulated,
+                "long and short legs are not held side by side at a real venue",
+                "execution.position_mode",
+                "set position_mode: netting, or run it in paper",
+            )
+        ]
+    )
     if terms.has_legs:
         refuse_legs(instruments, limits, terms)
-    if terms.marks_closing_side:
-        raise ConfigError(
-            "paper and live run on bars, which have no bid and no ask to mark positions at",
-            where="execution.marks",
-            remedy="set marks: market",
-        )
     asked = {
+        "execution.marks": terms.marks_closing_side,
         "execution.carrying": terms.carrying is not None,
         "execution.margin": terms.margin is not None,
         "execution.currencies": terms.conversion_e8 is not None,
@@ -569,22 +569,28 @@ def check_carried(
         "execution.transfers": bool(terms.transfers),
         "risk.short_sale.uptick_rule": limits.short_sale.uptick_rule,
     }
-    for key, is_asked in asked.items():
-        if is_asked:
-            raise ConfigError("is not carried in paper and live", where=key,
-                              remedy="leave it out, or run a backtest")  # fmt: skip
+    refuse_first(
+        Refusal(
+            is_asked, "is not carried in paper and live", key, "leave it out, or run a backtest"
+        )
+        for key, is_asked in asked.items()
+    )
     currencies = sorted({spec.currency for spec in specs})
     for each in instruments:
-        if each.is_contract or each.is_margined:
-            raise ConfigError(
-                f"{each.id} is a {each.kind.value}, which is not carried in paper and live",
-                where="data.instruments",
-                remedy="trade equities and spot pairs, or run a backtest",
-            )
-        if len(currencies) > 1 or each.settlement_currency != currencies[0]:
-            raise ConfigError(
-                f"{each.id} is settled in {each.settlement_currency}, and the capital is in "
-                f"{' and '.join(currencies)}",
-                where="strategies",
-                remedy="give all strategies capital in that one currency",
-            )
+        refuse_first(
+            [
+                Refusal(
+                    each.is_contract or each.is_margined,
+                    f"{each.id} is a {each.kind.value}, which is not carried in paper and live",
+                    "data.instruments",
+                    "trade equities and spot pairs, or run a backtest",
+                ),
+                Refusal(
+                    currencies != [each.settlement_currency],
+                    f"{each.id} is settled in {each.settlement_currency}, and the capital is in "
+                    f"{' and '.join(currencies)}",
+                    "strategies",
+                    "give all strategies capital in that one currency",
+                ),
+            ]
+        )

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from onetape.domain.events import (
     StrategyQuarantined,
 )
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.legs import are_hedged
+from onetape.domain.legs import are_hedged, markets_among
 from onetape.domain.ports import TapeWriter
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.catalog import Catalog
@@ -114,9 +115,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     found: str = ""
 
 
-class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """What a session can be run again with: always the configuration that stands on the tape.
 
+    `read_market` gives the rows that it ran on, when `timeline` is asked for: a paper or live
+    session gets them from its tape one by one when it runs again.
     `restored` tells which features are run by a definition of then. `records` gives those of the
     tape of a paper or live session, which hold its inputs; None: it is a backtest. `broken` are the
     strategies of which a feature failed: it may not be computed to tell what it was.
@@ -125,11 +128,21 @@ class RecordedSession(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     header: SessionStarted
     config: SessionConfig
     specs: tuple[StrategySpec, ...]
-    timeline: Timeline
+    read_market: Callable[[], Timeline]
     terms: VenueTerms
     restored: tuple[str, ...] = ()
     records: Callable[[], Iterable[bytes]] | None = None
     broken: frozenset[str] = frozenset()
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """All rows that it ran on.
+
+        Raises:
+            DataError: The tape of a paper or live session holds none.
+            TryAgain: There is no room on the disk to lay them aside.
+        """
+        return self.read_market()
 
     def open(self, tape: TapeWriter, audit: RiskLimits | None = None) -> BacktestSession:
         """The session, about to begin, into `tape`; once, because strategies hold state.
@@ -238,23 +251,29 @@ def load_recorded(
             changes += [_change(InputKind.CODE, what) for what in pinned.lost]
             restored += pinned.restored
             specs.append(msgspec.structs.replace(spec, features=pinned.features))
-    files = NO_FILES if run_dir is None else find_files(run_dir)
-    if records is not None and is_realtime:
-        timeline = read_timeline(header, records())
+    heard = records if is_realtime else None
+    if heard is not None:
+        instruments = markets_among(header.instruments)
+        read_market = partial(read_timeline, header, heard)
     else:
+        files = NO_FILES if run_dir is None else find_files(run_dir)
         timeline = _load_pinned(header, config, catalog, files, changes)
-    if timeline is None or len(specs) < len(config.enabled_strategies):
+        if timeline is None:
+            return None, changes
+        instruments = timeline.instruments
+        read_market = lambda: timeline  # noqa: E731
+    if len(specs) < len(config.enabled_strategies):
         return None, changes
     return (
         RecordedSession(
             header=header,
             config=config,
             specs=tuple(specs),
-            timeline=timeline,
-            terms=build_terms(config.execution, config.seed, timeline),
+            read_market=read_market,
+            terms=build_terms(config.execution, config.seed, instruments),
             restored=tuple(restored),
-            records=records if is_realtime else None,
-            broken=find_broken(records()) if records is not None and is_realtime else frozenset(),
+            records=heard,
+            broken=find_broken(heard()) if heard is not None else frozenset(),
         ),
         changes,
     )

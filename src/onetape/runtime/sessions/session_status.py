@@ -125,6 +125,7 @@ def _describe_strategy(
         },
         "state": "quarantined" if runner.quarantined else session.state_of(name),
         "why": why,
+        "cold": runner.live.cold,
     }
 
 

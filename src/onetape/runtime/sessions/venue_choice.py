@@ -6,23 +6,29 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, OptionTerms
 from onetape.domain.market import MarkPrice, TradingStatus
 from onetape.domain.ports import AccountView, SimulatedExchange
 from onetape.execution.emulation import OrderEmulator
 from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms
-from onetape.execution.simulated.fill_terms import BarPath, MarketPrice, QueueModel, RestOfOrder
+from onetape.execution.simulated.fill_terms import (
+    BarPath,
+    FillTerms,
+    MarketPrice,
+    QueueModel,
+    RestOfOrder,
+)
 from onetape.execution.simulated.halts import TradingHalts
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.execution.simulated.tick_venue import TickVenue
 from onetape.execution.simulated.venue import SimulatedVenue
 from onetape.marketdata.session_rows import SessionRows
-from onetape.marketdata.timeline import Timeline
+from onetape.marketdata.timeline import Timeline, TimelineKind
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.order_desk import OrderDesk
+from onetape.runtime.refusals import Refusal, refuse_first
 from onetape.runtime.step_log import StepLog
 
 
@@ -75,95 +81,118 @@ def build_emulator(
     if capabilities is None:
         return None
     if rows.kind not in ("bars", "trades"):
-        desk.capabilities = msgspec.structs.replace(capabilities, emulates=False)
+        desk.route.capabilities = msgspec.structs.replace(capabilities, emulates=False)
         return None
-    desk.capabilities = capabilities
+    desk.route.capabilities = capabilities
     return OrderEmulator(venue, rows.instruments, capabilities, oms, desk, lambda: log.now)
 
 
 def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
     """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
-    if terms.has_legs and terms.capabilities is not None:
-        raise ConfigError(
-            "orders that a venue lacks are not held for positions with a long and a short leg",
-            where="execution.capabilities",
-            remedy="leave it out, or hold one position of each instrument",
-        )
-    slippage = terms.slippage
-    if timeline.kind in ("quotes", "book") and (slippage.linear_e8 or slippage.root_e8):
-        raise ConfigError(
-            f"slippage by our share of the volume, and the session runs on {timeline.kind}",
-            where="execution.slippage",
-            remedy="use fixed or none: orders take the sizes that stand",
-        )
+    kind, slippage = timeline.kind, terms.slippage
+    refuse_first(
+        [
+            Refusal(
+                terms.has_legs and terms.capabilities is not None,
+                "orders that a venue lacks are not held for positions with a long and a short leg",
+                "execution.capabilities",
+                "leave it out, or hold one position of each instrument",
+            ),
+            Refusal(
+                kind in ("quotes", "book") and bool(slippage.linear_e8 or slippage.root_e8),
+                f"slippage by our share of the volume, and the session runs on {kind}",
+                "execution.slippage",
+                "use fixed or none: orders take the sizes that stand",
+            ),
+        ]
+    )
     for each in timeline.instruments:
-        fill = terms.fill_of(each.id)
-        has_queue = fill.queue is not QueueModel.NONE
-        if timeline.kind == "trades" and has_queue and fill.queue_ahead is None:
-            raise ConfigError(
-                f"{each.id} has a queue on trade prints, which don't tell its size",
-                where="execution.fill.queue_ahead",
-                remedy="give the size that is ahead of an order, or no queue",
-            )
-        if timeline.kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK):
-            raise ConfigError(
-                f"{each.id} has a queue or walks behind a quote, and the session runs on bars",
-                where="execution.fill",
-                remedy="leave queue and rest out",
-            )
-        if timeline.kind != "bars" and (fill.market, fill.path) != (
-            MarketPrice.NEXT_OPEN, BarPath.PESSIMISTIC,
-        ):  # fmt: skip
-            raise ConfigError(
-                f"{each.id} is to fill at {fill.market.name.lower()} on the "
-                f"{fill.path.name.lower()} path of bars, and the session runs on {timeline.kind}",
-                where="execution.fill",
-                remedy="leave market and path out",
-            )
+        refuse_first(_list_misfits(each, terms.fill_of(each.id), kind))
+
+
+def _list_misfits(instrument: Instrument, fill: FillTerms, kind: TimelineKind) -> list[Refusal]:
+    """How the fills of one instrument may not fit to rows of a kind."""
+    name = instrument.id
+    has_queue = fill.queue is not QueueModel.NONE
+    is_plain = fill.market is MarketPrice.NEXT_OPEN and fill.path is BarPath.PESSIMISTIC
+    return [
+        Refusal(
+            kind == "trades" and has_queue and fill.queue_ahead is None,
+            f"{name} has a queue on trade prints, which don't tell its size",
+            "execution.fill.queue_ahead",
+            "give the size that is ahead of an order, or no queue",
+        ),
+        Refusal(
+            kind == "bars" and (has_queue or fill.rest is RestOfOrder.WALK),
+            f"{name} has a queue or walks behind a quote, and the session runs on bars",
+            "execution.fill",
+            "leave queue and rest out",
+        ),
+        Refusal(
+            kind != "bars" and not is_plain,
+            f"{name} is to fill at {fill.market.name.lower()} on the {fill.path.name.lower()} path "
+            f"of bars, and the session runs on {kind}",
+            "execution.fill",
+            "leave market and path out",
+        ),
+    ]
 
 
 def refuse_legs(instruments: Sequence[Instrument], limits: RiskLimits, terms: VenueTerms) -> None:
     """Refuse by name what a session that holds legs does not carry; raises `ConfigError`."""
-    if terms.capabilities is not None:
-        raise ConfigError(
-            "a venue that lacks something is emulated, and positions are held as legs, which no "
-            "venue here has",
-            where="execution.capabilities",
-            remedy="leave it out, or set execution.position_mode: netting",
-        )
-    for each in instruments:
-        if isinstance(each.terms, OptionTerms):
-            raise ConfigError(
-                f"{each.id} is an option, whose exercise does not say into which leg it delivers",
-                where="execution.position_mode",
-                remedy="set position_mode: netting",
-            )
-    if limits.account.pattern_day_trader:
-        raise ConfigError(
-            "day trades are counted where buys and sells net, and positions are held as legs",
-            where="risk.account.pattern_day_trader",
-            remedy="leave it out, or set execution.position_mode: netting",
-        )
+    refuse_first(
+        [
+            Refusal(
+                terms.capabilities is not None,
+                "a venue that lacks something is emulated, and positions are held as legs, which "
+                "no venue here has",
+                "execution.capabilities",
+                "leave it out, or set execution.position_mode: netting",
+            ),
+            *(
+                Refusal(
+                    isinstance(each.terms, OptionTerms),
+                    f"{each.id} is an option, whose exercise does not say into which leg it "
+                    "delivers",
+                    "execution.position_mode",
+                    "set position_mode: netting",
+                )
+                for each in instruments
+            ),
+            Refusal(
+                limits.account.pattern_day_trader,
+                "day trades are counted where buys and sells net, and positions are held as legs",
+                "risk.account.pattern_day_trader",
+                "leave it out, or set execution.position_mode: netting",
+            ),
+        ]
+    )
 
 
 def refuse_closing_marks(timeline: Timeline, terms: VenueTerms) -> None:
     """Refuse by name where there are no two sides to mark at; raises `ConfigError`."""
-    if timeline.kind not in ("quotes", "book"):
-        raise ConfigError(
-            f"positions are to be marked at the bid and the ask, and the session runs on "
-            f"{timeline.kind}, which have neither",
-            where="execution.marks",
-            remedy="run it on quotes or book, or set marks: market",
-        )
-    if any(isinstance(each, MarkPrice) for each in timeline.steps):
-        raise ConfigError(
-            "positions are to be marked at the bid and the ask, and the venue tells mark prices",
-            where="execution.marks",
-            remedy="set marks: market",
-        )
-    if terms.conversion_e8 is not None:
-        raise ConfigError(
-            "marks at the closing side are not carried beside several currencies",
-            where="execution.marks",
-            remedy="set marks: market, or leave out execution.currencies",
-        )
+    where = "execution.marks"
+    refuse_first(
+        [
+            Refusal(
+                timeline.kind not in ("quotes", "book"),
+                "positions are to be marked at the bid and the ask, and the session runs on "
+                f"{timeline.kind}, which have neither",
+                where,
+                "run it on quotes or book, or set marks: market",
+            ),
+            Refusal(
+                any(isinstance(each, MarkPrice) for each in timeline.steps),
+                "positions are to be marked at the bid and the ask, and the venue tells mark "
+                "prices",
+                where,
+                "set marks: market",
+            ),
+            Refusal(
+                terms.conversion_e8 is not None,
+                "marks at the closing side are not carried beside several currencies",
+                where,
+                "set marks: market, or leave out execution.currencies",
+            ),
+        ]
+    )

@@ -6,19 +6,21 @@ minor units. Its bars close at 100.00, 100.40, 100.20 and 101.00; bar k opens at
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from onetape.domain.events import OrderDenied
-from onetape.domain.instrument import InstrumentId, make_equity
+from onetape.domain.instrument import make_equity
 from onetape.domain.market import Quality
 from onetape.domain.orders import DenialCode, Side
 from onetape.domain.venue import BarClosed
 from onetape.runtime.parity.causes import Cause, InstrumentMarks, explain_order
 from onetape.runtime.parity.paths import Fill, OrderPath
+from onetape.runtime.sessions.live_timeline import build_rows
 
 CENT = 1_000_000
 MINUTE = 60_000_000_000
-AAPL = make_equity("AAPL.XNAS")
+AAPL, MSFT = make_equity("AAPL.XNAS"), make_equity("MSFT.XNAS")
 LINE = ("s0", AAPL.id)
 CLOSES = (100.0, 100.4, 100.2, 101.0)
 LATE = Quality.LATE
@@ -28,11 +30,15 @@ def make_bars(flagged: int = -1) -> list[BarClosed]:
     return [
         BarClosed(
             instrument=AAPL.id, ts_open=at * MINUTE, ts_close=(at + 1) * MINUTE,
-            ts_known=(at + 1) * MINUTE, session_close=0, open=close, high=close, low=close,
-            close=close, volume=1.0, quality=LATE.value if at == flagged else 0,
+            ts_known=(at + 1) * MINUTE, session_close=(at + 1) * MINUTE, open=close, high=close,
+            low=close, close=close, volume=1.0, quality=LATE.value if at == flagged else 0,
         )
         for at, close in enumerate(CLOSES)
     ]  # fmt: skip
+
+
+def mark(bars: list[BarClosed]) -> InstrumentMarks:
+    return InstrumentMarks(AAPL, build_rows((AAPL, MSFT), lambda: bars, "1m", "test"))
 
 
 def make_fill(minute: float, lots: int, ticks: int, fee: int = 0, row: int = -1) -> Fill:
@@ -52,7 +58,7 @@ def explain(
     session: OrderPath | None, backtest: OrderPath | None, flagged: int = -1
 ) -> list[tuple[str, int, int]]:
     """(cause, lots, cents)."""
-    shares = explain_order(session, backtest, InstrumentMarks(AAPL, make_bars(flagged)))
+    shares = explain_order(session, backtest, mark(make_bars(flagged)))
     assert all(each.amount % CENT == 0 for each in shares)
     return [(each.cause.value, each.lots, each.amount // CENT) for each in shares]
 
@@ -132,18 +138,13 @@ def test_fee_in_lots_is_worth_the_lots_at_the_mark() -> None:
 def test_fee_of_a_fill_that_is_cut_is_not_lost() -> None:
     """A fee of 1e-8 in a fill of three lots, against three fills of one lot."""
     one = Fill(0, -1, 3, 10_000, 3 * 10_000 * CENT, 1)
-    shares = explain_order(
-        P(one), P(F(0, 1, 10_000), F(0, 1, 10_000)), InstrumentMarks(AAPL, make_bars())
-    )
+    shares = explain_order(P(one), P(F(0, 1, 10_000), F(0, 1, 10_000)), mark(make_bars()))
     fees = sum(each.amount for each in shares) - 100 * CENT
     assert fees == -1
     assert {each.cause for each in shares} == {Cause.SIZE}
 
 
 def test_other_instrument_has_other_bars() -> None:
-    other = InstrumentId("MSFT.XNAS")
     bars = make_bars()
-    bars[3] = BarClosed(
-        other, *(getattr(bars[3], name) for name in BarClosed.__struct_fields__[1:])
-    )
-    assert InstrumentMarks(AAPL, bars).newest == 10_020
+    bars[3] = msgspec.structs.replace(bars[3], instrument=MSFT.id)
+    assert mark(bars).newest == 10_020

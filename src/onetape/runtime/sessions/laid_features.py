@@ -1,4 +1,4 @@
-"""Feature columns of a session on ticks, computed in blocks and laid aside."""
+"""Feature columns of a session whose rows are laid aside, computed in blocks and laid aside too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Own = tuple[Mapping[str, ColumnPieces], npt.NDArray[np.int64], dict[str, npt.NDA
 """The features of an instrument, its rows in a block, and their columns."""
 
 
-def compute_tick_features(
+def compute_laid_features(
     timeline: Timeline,
     single: Mapping[str, Estimator],
     crossing: Mapping[str, CrossSection],
@@ -29,7 +29,7 @@ def compute_tick_features(
     """Feature columns in the order of the timeline; NaN for instruments not subscribed.
 
     Args:
-        timeline: The ticks.
+        timeline: The rows.
         single: Features instrument by instrument.
         crossing: What is made of some of them over all instruments of a slice, by the same names.
         instruments: Whose.
