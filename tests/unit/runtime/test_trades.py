@@ -244,16 +244,27 @@ def test_gtd_order_may_fill_from_a_print_at_its_end_and_none_later(
 
 
 @pytest.mark.parametrize(("last", "filled"), [(3 * SECOND, True), (3 * SECOND + 1, False)])
-def test_day_order_lives_to_the_session_close_of_the_first_print_it_met(
+def test_day_order_behind_a_close_lives_through_the_session_of_the_first_print_it_met(
     last: int, filled: bool
 ) -> None:
-    close = np.array([2, 3, 3, 9], dtype=np.int64) * SECOND + T0
+    close = np.array([0, 3, 3, 9], dtype=np.int64) * SECOND + T0
     timeline = make_trade_timeline(
         [100, 100, 100, 90], at=[0, SECOND * 2 + 1, SECOND * 2 + 2, last], session_close=close
     )
     session = run_session(timeline, at_rows({0: buy(limit=95, time_in_force=TimeInForce.DAY)}))
     assert fills(session) == ([(10, 9_000, last)] if filled else [])
     assert ends(session) == ([] if filled else [("order.expired", last)])
+
+
+@pytest.mark.parametrize(("next_", "filled"), [(2 * SECOND, True), (2 * SECOND + 1, False)])
+def test_day_order_inside_a_session_ends_with_it_whether_it_met_a_print_or_not(
+    next_: int, filled: bool
+) -> None:
+    close = np.array([2, 2 if filled else 3], dtype=np.int64) * SECOND + T0
+    timeline = make_trade_timeline([100, 90], at=[0, next_], session_close=close)
+    session = run_session(timeline, at_rows({0: buy(limit=95, time_in_force=TimeInForce.DAY)}))
+    assert fills(session) == ([(10, 9_000, next_)] if filled else [])
+    assert ends(session) == ([] if filled else [("order.expired", next_)])
 
 
 # Who hears what.
