@@ -716,9 +716,10 @@ class Context:
         Raises:
             StrategyError: It is neither.
         """
-        identity = self._id_of(client_order_id)
+        if type(client_order_id) is not str:
+            client_order_id = self._id_of(client_order_id)
         self.intent_count += 1
-        self.queue.append(CancelIntent(self._strategy, self.intent_count, identity))
+        self.queue.append(CancelIntent(self._strategy, self.intent_count, client_order_id))
 
     def replace(
         self,
