@@ -127,7 +127,7 @@ class RunProjection:
         self.ts_last = 0
         self._folds: dict[type, Callable[[Event, Any], None]] = {
             **{report: self._move for _, report in MOVES},
-            OrderSubmitted: self._submit,
+            OrderSubmitted: self._open,
             OrderAdopted: self._adopt,
             OrderFilled: self._fill,
             OrderPartiallyFilled: self._fill,
@@ -217,7 +217,7 @@ class RunProjection:
     def _stop(self, _event: Event, stopped: SessionStopped) -> None:
         self.stopped = stopped
 
-    def _submit(self, event: Event, order: OrderSubmitted) -> None:
+    def _open(self, event: Event, order: OrderSubmitted | OrderAdopted) -> None:
         self.orders[order.client_order_id] = OrderState(
             client_order_id=order.client_order_id,
             strategy=order.strategy,
@@ -238,26 +238,10 @@ class RunProjection:
         )
 
     def _adopt(self, event: Event, order: OrderAdopted) -> None:
-        self.orders[order.client_order_id] = OrderState(
-            client_order_id=order.client_order_id,
-            strategy=order.strategy,
-            instrument=order.instrument,
-            side=order.side,
-            order_type=order.order_type,
-            time_in_force=order.time_in_force,
-            lots=order.lots - order.filled_lots,
-            limit_ticks=order.limit_ticks,
-            stop_ticks=order.stop_ticks,
-            status=OrderStatus.ACCEPTED,
-            filled_lots=0,
-            filled_notional=0,
-            fee=0,
-            ts_submitted=event.ts_event,
-            ts_last=event.ts_event,
-            reason="",
-            ts_accepted=event.ts_event,
-            adopted_lots=order.filled_lots,
-        )
+        self._open(event, order)
+        state = self.orders[order.client_order_id]
+        state.status, state.ts_accepted = OrderStatus.ACCEPTED, event.ts_event
+        state.lots, state.adopted_lots = order.lots - order.filled_lots, order.filled_lots
 
     def _move(self, event: Event, report: OrderReport) -> None:
         order = self.orders.get(report.client_order_id)
