@@ -88,6 +88,24 @@ def run(
     return paths, {each.name: session.equity(each.name) for each in specs}
 
 
+def check_sums(
+    world: World,
+    ours: SessionPaths,
+    equities: dict[str, int],
+    theirs: SessionPaths,
+    other: dict[str, int],
+) -> None:
+    """The causes sum to what parts the equities, and a session parts from itself in nothing."""
+    found = compare_paths(ours, theirs, world.timeline)
+    for each in found.strategies:
+        parts = [one.amount for one in found.differences if one.strategy == each.strategy]
+        assert sum(parts) == equities[each.strategy] - other[each.strategy]
+        assert each.session_result == equities[each.strategy] - CAPITAL
+    same = compare_paths(ours, ours, world.timeline)
+    assert not same.differences
+    assert not same.partings
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_causes_sum_to_the_difference_of_the_books(seed: int) -> None:
     """Random worlds and strategies that do everything, at two venues that have nothing in common.
@@ -100,14 +118,7 @@ def test_causes_sum_to_the_difference_of_the_books(seed: int) -> None:
     paused = chance.choice((-1, 12))
     ours, equities = run(world, list_specs(world), paused)
     theirs, other_equities = run(other, list_specs(world))
-    found = compare_paths(ours, theirs, world.timeline)
-    for each in found.strategies:
-        parts = [one.amount for one in found.differences if one.strategy == each.strategy]
-        assert sum(parts) == equities[each.strategy] - other_equities[each.strategy]
-        assert each.session_result == equities[each.strategy] - CAPITAL
-    same = compare_paths(ours, ours, world.timeline)
-    assert not same.differences
-    assert not same.partings
+    check_sums(world, ours, equities, theirs, other_equities)
 
 
 @pytest.mark.parametrize("others", [False, True])
@@ -119,13 +130,7 @@ def test_causes_sum_over_corporate_actions(seed: int, others: bool) -> None:
     other = replace(world, terms=make_random_terms(chance, world.timeline, seed))
     ours, equities = run(world, list_specs(world))
     theirs, other_equities = run(other, list_specs(world))
-    found = compare_paths(ours, theirs, world.timeline)
-    for each in found.strategies:
-        parts = [one.amount for one in found.differences if one.strategy == each.strategy]
-        assert sum(parts) == equities[each.strategy] - other_equities[each.strategy]
-        assert each.session_result == equities[each.strategy] - CAPITAL
-    same = compare_paths(ours, ours, world.timeline)
-    assert not same.differences
+    check_sums(world, ours, equities, theirs, other_equities)
 
 
 def test_order_missed_before_a_split_is_worth_what_it_would_have_become() -> None:
