@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import index_of, market_of
 from onetape.domain.market import TradingStatus
 from onetape.domain.numbers import E8
+from onetape.domain.orders import OrderStatus, OrderType, Side
 from onetape.execution.oms import Oms
 from onetape.marketdata.membership import Membership
 from onetape.marketdata.session_rows import SessionRows
@@ -118,14 +119,30 @@ class SessionView:
         for order in self._oms.open.values():
             if order.strategy != strategy:
                 continue
-            instrument = self._instruments[order.instrument]
             ordered = order.lots or order.estimated_lots
-            view = OpenOrder(
-                order.client_order_id, order.instrument, order.side, order.order_type, order.status,
-                float(instrument.lots_to_quantity(ordered)),
-                float(instrument.lots_to_quantity(order.filled_lots)),
-                float(instrument.ticks_to_price(order.limit_ticks)),
-                float(instrument.ticks_to_price(order.stop_ticks)),
+            view = view_order(
+                self._instruments[order.instrument], order.client_order_id, order.side,
+                order.order_type, order.status, ordered, order.filled_lots, order.limit_ticks,
+                order.stop_ticks,
             )  # fmt: skip
             found.append(view)
         return found
+
+
+def view_order(
+    instrument: Instrument,
+    client_order_id: str,
+    side: Side,
+    order_type: OrderType,
+    status: OrderStatus,
+    lots: int,
+    filled_lots: int,
+    limit_ticks: int,
+    stop_ticks: int,
+) -> OpenOrder:
+    """An order as its strategy sees it, in units and currency."""
+    return OpenOrder(
+        client_order_id, instrument.id, side, order_type, status,
+        float(instrument.lots_to_quantity(lots)), float(instrument.lots_to_quantity(filled_lots)),
+        float(instrument.ticks_to_price(limit_ticks)), float(instrument.ticks_to_price(stop_ticks)),
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from onetape.domain.errors import InvariantBroken
 from onetape.domain.ports import EncodedTapeWriter
 from onetape.domain.rule_compiler import Packed
 from onetape.runtime.compiled.event_layout import Layout, Told
+from onetape.runtime.compiled.python_strategy import PythonStrategy
 from onetape.runtime.compiled.record_writer import RecordWriter
 from onetape.runtime.compiled.state import LOG_WIDTH
 from onetape.runtime.set_outcome import GivenUp
@@ -41,7 +42,13 @@ class Attempt:
         context: What the strategy gets as `ctx`.
     """
 
-    def __init__(self, run: Callable[..., None], engine: Packed, state: Packed, context: object):
+    def __init__(
+        self,
+        run: Callable[..., None],
+        engine: Packed,
+        state: Packed | PythonStrategy,
+        context: object,
+    ) -> None:
         self.engine = engine
         self.state = state
         self._run = run

@@ -38,6 +38,7 @@ from onetape.portfolio.performance_summary import (
     compute_returns,
     summarize_figures,
 )
+from onetape.features import FeatureMap
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.limits import RiskLimits, build_gates
 from onetape.runtime.compiled.attempt import Attempt, NoRoom
@@ -49,6 +50,7 @@ from onetape.runtime.compiled.event_layout import EventLayouts
 from onetape.runtime.compiled.gate_limits import GateLimits
 from onetape.runtime.compiled.loop import run_bars, run_trades
 from onetape.runtime.compiled.market import Market
+from onetape.runtime.compiled.python_strategy import PythonStrategy, find_type
 from onetape.runtime.compiled.state import make_engine_type
 from onetape.runtime.compiled.strategy_code import (
     PYTHON_HOST,
@@ -90,6 +92,7 @@ class CompiledHost:
         limits: Risk limits.
         identity: What the sessions are called after.
         controls: Operators' commands with their times, in order.
+        in_python: Whether the strategy stays in Python; else its callbacks are compiled.
 
     Raises:
         NotCompilable: The strategy uses what the compiled host does not carry.
@@ -105,6 +108,8 @@ class CompiledHost:
         limits: RiskLimits,
         identity: SessionIdentity | None = None,
         controls: Sequence[tuple[int, KillSwitchSet]] = (),
+        *,
+        in_python: bool = False,
     ) -> None:
         check_carried(timeline, spec, terms, limits)
         identity = identity or SessionIdentity()
@@ -118,24 +123,21 @@ class CompiledHost:
         named = spec.strategy.features()
         check_slice_features(spec.strategy, named)
         names = tuple(named)
-        self._code = read_strategy(type(spec.strategy), names)
+        self._code = None if in_python else read_strategy(type(spec.strategy), names)
+        self._labels = [""] if self._code is None else list(self._code.labels)
         self._timeline = timeline
         session = identity.session or compute_session_id(timeline, identity)
+        self._order_prefix = prefix = f"{session[:8]}-{spec.name}-"
         self._layouts = EventLayouts(
             timeline.instruments,
             spec.name,
-            f"{session[:8]}-{spec.name}-",
+            prefix,
             self._gates,
-            self._code.labels,
+            self._labels,
         )
         self._values = self._make_values(terms)
         self._templates: dict[int, Packed] = {}
         self._compile(spec.strategy)
-
-    @property
-    def code(self) -> StrategyCode:
-        """The strategy as it is compiled."""
-        return self._code
 
     def run(self, params: Mapping[str, Any]) -> SetOutcome:
         """Run one set.
@@ -156,7 +158,7 @@ class CompiledHost:
         Raises:
             NotCompilable: A label of an order is computed.
         """
-        if self._code.unlabeled is not None:
+        if self._code is not None and self._code.unlabeled is not None:
             name = type(self._spec.strategy).__name__
             raise NotCompilable(name, self._code.file, (self._code.unlabeled,))
 
@@ -201,9 +203,12 @@ class CompiledHost:
 
         return self._read_state(strategy, self._attempt(strategy, drive).state)
 
-    def _read_state(self, strategy: Strategy, state: Packed) -> dict[str, Any]:
+    def _read_state(self, strategy: Strategy, state: Packed | PythonStrategy) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name, declared in strategy.declared_state.items():
+            if isinstance(state, PythonStrategy):
+                values[name] = getattr(state.strategy, name)
+                continue
             value = state.read(name)
             if declared.type_name == "str":
                 value = declared.default or self._layouts.order_id(value)  # only "" ever changes
@@ -218,26 +223,41 @@ class CompiledHost:
         Raises:
             GivenUp: Compiled code can't.
         """
-        names = self._code.features
         named = dict(strategy.features())
-        if named.keys() != set(names):
+        if self._code is not None and named.keys() != set(self._code.features):
             raise GivenUp("its features have other names than those of the class")
         check_slice_features(strategy, named)
-        features = self._market.features({name: named[name] for name in names})
-        try:
-            start = Packed(self._code.type, self._code.values(strategy))
-        except OverflowError as error:
-            raise GivenUp("a param is beyond int64") from error
         for room in range(_ROOMS):
-            engine = self._make_engine(room)
-            engine.write("feature_columns", [each.ctypes.data for each in features])
-            attempt = Attempt(self._run, engine, start.copy(), PackedContext(engine, names))
+            attempt = self._begin(strategy, named, self._make_engine(room))
             try:
                 drive(attempt)
             except NoRoom:  # it is run again with more
                 continue
             return attempt
         raise GivenUp("too many orders are open at once")
+
+    def _begin(self, strategy: Strategy, named: FeatureMap, engine: Packed) -> Attempt:
+        """A session at its start.
+
+        Raises:
+            GivenUp: A param is beyond int64.
+        """
+        code = self._code
+        if code is None:
+            columns = self._market.features(dict(named))
+            state = PythonStrategy(
+                self._spec.name, strategy.renew(), self._timeline,
+                dict(zip(named, columns, strict=True)), engine, self._order_prefix,
+                self._labels,
+            )  # fmt: skip
+            return Attempt(self._run, engine, state, PackedContext(engine, ()))
+        try:
+            state = Packed(code.type, code.values(strategy))
+        except OverflowError as error:
+            raise GivenUp("a param is beyond int64") from error
+        columns = self._market.features({name: named[name] for name in code.features})
+        engine.write("feature_columns", [each.ctypes.data for each in columns])
+        return Attempt(self._run, engine, state, PackedContext(engine, code.features))
 
     def _make_engine(self, room: int) -> Packed:
         template = self._templates.get(room)
@@ -312,7 +332,7 @@ class CompiledHost:
                 "accounted_equity": capital,
                 "last_row": [-1] * count,
                 "mark": zeros,
-                "feature_columns": [0] * len(self._code.features),
+                "feature_columns": [0] * len(self._code.features if self._code else ()),
                 "feature_row": -1,
                 "cash": capital,
                 "peak": capital,
@@ -342,12 +362,17 @@ class CompiledHost:
         Raises:
             NotCompilable: Numba refuses a callback.
         """
-        context = ContextType(self._engine_type, self._code.features)
+        code = self._code
+        if code is None:
+            kind = find_type(type(strategy), self._timeline)
+            self._run.compile((self._engine_type, kind, ContextType(self._engine_type, ())))
+            return
+        context = ContextType(self._engine_type, code.features)
         try:
-            self._run.compile((self._engine_type, self._code.type, context))
+            self._run.compile((self._engine_type, code.type, context))
         except NumbaError as error:
-            finding = _explain(str(error), self._code)
-            raise NotCompilable(type(strategy).__name__, self._code.file, (finding,)) from error
+            finding = _explain(str(error), code)
+            raise NotCompilable(type(strategy).__name__, code.file, (finding,)) from error
 
     # Figures.
 

@@ -48,6 +48,25 @@ def _quiet_until(engine: Engine) -> int:
 
 
 @compiled
+def _call_while_quiet(engine: Engine, strategy: Any, ctx: Any, row: int, stop: int) -> int:
+    """Have a strategy in Python hear rows until it asks for something.
+
+    One call for all of them: leaving compiled code costs as much as many rows.
+
+    Returns:
+        The row at which it asked; `stop` if it did not.
+    """
+    if row < stop:
+        engine.row = row
+        engine.quiet_stop = stop
+        strategy.quiet_rows(ctx)
+        if engine.queued > 0:
+            return engine.row
+        engine.row = stop - 1
+    return stop
+
+
+@compiled
 def first_of_slice(engine: Engine, row: int) -> int:
     """The first row of the slice that `row` ends."""
     while row > 0 and not ends_slice(engine, row - 1):
@@ -76,16 +95,19 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
     while row < engine.stop_row and engine.log_count < engine.log_pause:
         if engine.is_single and engine.active == 0:
             stop = _quiet_until(engine)
-            while row < stop:
-                engine.row = row
-                if features:
-                    engine.feature_row = row
-                strategy.on_bar(bar_at(ctx, row), ctx)
-                if slices and ends_slice(engine, row):
-                    strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
-                if engine.queued > 0:
-                    break
-                row += 1
+            if strategy.is_python:
+                row = _call_while_quiet(engine, strategy, ctx, row, stop)
+            else:
+                while row < stop:
+                    engine.row = row
+                    if features:
+                        engine.feature_row = row
+                    strategy.on_bar(bar_at(ctx, row), ctx)
+                    if slices and ends_slice(engine, row):
+                        strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
+                    if engine.queued > 0:
+                        break
+                    row += 1
             if row < stop:
                 begin_step(engine, row)
                 end_row(engine, row)
@@ -112,13 +134,16 @@ def run_trades(engine: Engine, strategy: Any, ctx: Any) -> None:
     while row < engine.stop_row and engine.log_count < engine.log_pause:
         if engine.is_single and engine.active == 0:
             stop = _quiet_until(engine)
-            while row < stop:
-                engine.row = row
-                engine.feature_row = row
-                strategy.on_trade(trade_at(ctx, row), ctx)
-                if engine.queued > 0:
-                    break
-                row += 1
+            if strategy.is_python:
+                row = _call_while_quiet(engine, strategy, ctx, row, stop)
+            else:
+                while row < stop:
+                    engine.row = row
+                    engine.feature_row = row
+                    strategy.on_trade(trade_at(ctx, row), ctx)
+                    if engine.queued > 0:
+                        break
+                    row += 1
             if row < stop:
                 begin_step(engine, row)
                 end_row(engine, row)

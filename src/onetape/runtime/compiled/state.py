@@ -242,6 +242,7 @@ class Engine:
     # How far it runs before it comes back: a row, or so many rows of the log.
     is_started: bool
     stop_row: int
+    quiet_stop: int
     log_pause: int
 
     # The log of events, rows of `LOG_WIDTH` words, when somebody wants it, and the step it is in.

@@ -1,0 +1,133 @@
+"""How the compiled loop calls a strategy that stays in Python.
+
+To the loop it is a strategy like any other: `strategy.on_bar(bar, ctx)` is a call. Here that call
+leaves compiled code for a Python callable, which finds in the engine's record what it is called for
+(`python_strategy.py`). What raises there goes up through the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import llvmlite.ir as ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import (
+    NativeValue,
+    models,
+    overload_attribute,
+    overload_method,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+from numba.extending import intrinsic as _intrinsic
+
+from onetape.runtime.compiled.callbacks import CALLBACKS
+
+intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
+
+CALLS = (*CALLBACKS, "quiet_rows")
+"""What compiled code may call in Python, in the order of the table of callables."""
+
+
+class PythonStrategyType(types.Type):
+    """A strategy in Python; its value is the address of a table of callables.
+
+    Args:
+        heard: Which of `CALLS` it has; the others cost nothing.
+    """
+
+    def __init__(self, heard: frozenset[str]) -> None:
+        self.heard = heard
+        super().__init__(name=f"PythonStrategy({','.join(sorted(heard))})")
+
+
+register_model(PythonStrategyType)(models.OpaqueModel)
+
+
+class CallTable(Protocol):
+    """A strategy in Python, as the loop takes it.
+
+    Attributes:
+        kind: Its type.
+        address: Of a table of the addresses of its callables, an item for each of `CALLS`.
+    """
+
+    kind: PythonStrategyType
+    address: int
+
+
+def register_table(table: type[CallTable]) -> None:
+    """Let compiled code take objects of this class."""
+
+    @typeof_impl.register(table)
+    def find_type(value: CallTable, _context: object) -> PythonStrategyType:  # pyright: ignore[reportUnusedFunction]
+        return value.kind
+
+
+@unbox(PythonStrategyType)
+def _unbox_table(_type: PythonStrategyType, value: Any, c: Any) -> NativeValue:
+    number = c.pyapi.object_getattr_string(value, "address")
+    address = c.pyapi.long_as_longlong(number)
+    c.pyapi.decref(number)
+    return NativeValue(c.builder.inttoptr(address, cgutils.voidptr_t))
+
+
+@intrinsic
+def call_python(_typing: Any, strategy: Any, place: Any) -> Any:
+    """Call the callable at a place of the table; what it raises, this raises."""
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        api = context.get_python_api(builder)
+        table = builder.bitcast(values[0], api.pyobj.as_pointer())
+        lock = api.gil_ensure()
+        callee = builder.load(builder.gep(table, [values[1]]))
+        kind = ir.FunctionType(api.pyobj, [api.pyobj])
+        call = cgutils.get_or_insert_function(builder.module, kind, "PyObject_CallNoArgs")
+        result = builder.call(call, [callee])
+        has_raised = cgutils.is_null(builder, result)
+        api.decref(result)  # of nothing: does nothing
+        api.gil_release(lock)
+        with builder.if_then(has_raised, likely=False):
+            context.call_conv.return_exc(builder)
+        return context.get_dummy_value()
+
+    return types.void(strategy, types.int64), generate
+
+
+def _make_call(name: str) -> Callable[..., Any]:
+    place = CALLS.index(name)
+
+    def call(self: Any, ctx: Any) -> Any:
+        if name not in self.heard:
+            return lambda self, ctx: None
+        return lambda self, ctx: call_python(self, place)
+
+    def call_for_event(self: Any, event: Any, ctx: Any) -> Any:
+        if name not in self.heard:
+            return lambda self, event, ctx: None
+        return lambda self, event, ctx: call_python(self, place)
+
+    return call if name in ("on_start", "on_stop", "quiet_rows") else call_for_event
+
+
+for _name in CALLS:
+    overload_method(PythonStrategyType, _name, strict=False)(_make_call(_name))
+
+
+@overload_attribute(PythonStrategyType, "is_python", strict=False)
+def _is_python(_strategy: Any) -> Any:
+    return lambda _strategy: True
+
+
+@overload_attribute(PythonStrategyType, "listens_to_bars", strict=False)
+def _listens_to_bars(_strategy: Any) -> Any:
+    return lambda _strategy: False  # it reads its features in Python
+
+
+@overload_attribute(PythonStrategyType, "listens_to_slices", strict=False)
+def _listens_to_slices(strategy: Any) -> Any:
+    hears = "on_slice" in strategy.heard
+    return lambda strategy: hears
