@@ -96,24 +96,26 @@ def check(strategy: type[Strategy], case: Case, *, must_carry: bool = True) -> N
     """
     world = build_world(case.plan)
     compiled = run_compiled(world, strategy, case.params)
-    for params, other in zip(case.params, compiled, strict=True):
+    mixed = run_compiled(world, strategy, case.params, in_python=True)
+    for params, *others in zip(case.params, compiled, mixed, strict=True):
         mine = run_python(world, strategy(**params))
         may_give_up = not must_carry or mine.outcome.quarantined
-        differences = [
-            compare_events(mine.events, other.events),
-            compare_records(mine.records, other.records),
-            compare_figures(mine.outcome, other.outcome),
-            compare_state(mine.state, other.state),
-            "" if other.is_carried or may_give_up else "compiled code gave it up",
-        ]
-        if any(differences):
-            raise AssertionError(
-                "\n".join((
-                    f"the hosts disagree on {strategy.__name__} of {strategy.__module__} with",
-                    f"  {params}", *filter(None, differences),
-                    f"again: check({strategy.__name__}, {case!r})",
-                ))
-            )  # fmt: skip
+        for other, where in zip(others, ("compiled", "in Python"), strict=True):
+            differences = [
+                compare_events(mine.events, other.events),
+                compare_records(mine.records, other.records),
+                compare_figures(mine.outcome, other.outcome),
+                compare_state(mine.state, other.state),
+                "" if other.is_carried or may_give_up else "compiled code gave it up",
+            ]
+            if any(differences):
+                raise AssertionError(
+                    "\n".join((
+                        f"the hosts disagree on {strategy.__name__} of {strategy.__module__}, "
+                        f"{where}, with", f"  {params}", *filter(None, differences),
+                        f"again: check({strategy.__name__}, {case!r})",
+                    ))
+                )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILY)

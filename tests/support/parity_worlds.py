@@ -477,15 +477,23 @@ def as_declared(strategy: type[Strategy], state: Mapping[str, Any]) -> dict[str,
 
 
 def run_compiled(
-    world: World, strategy: type[Strategy], params: Sequence[Mapping[str, object]]
+    world: World,
+    strategy: type[Strategy],
+    params: Sequence[Mapping[str, object]],
+    *,
+    in_python: bool = False,
 ) -> list[Told]:
-    """The compiled host: one host, as a sweep has it, runs the sets one after the other."""
+    """The compiled host: one host, as a sweep has it, runs the sets one after the other.
+
+    With `in_python` the strategy stays in Python, and the host runs everything else.
+    """
     host = CompiledHost(
         world.timeline,
         world.spec(strategy()),
         world.terms,
         world.plan.limits,
         controls=[(ts, KillSwitchSet(active, "control")) for ts, active in world.controls],
+        in_python=in_python,
     )
     return [_record(world, host, strategy, each) for each in params]
 

@@ -417,7 +417,7 @@ class SessionConfig(Section):
     """All that a session is told, besides secrets."""
 
     mode: Literal["backtest", "paper", "live"] = "backtest"
-    host: Literal["auto", "python", "compiled"] = "auto"
+    host: Literal["auto", "python", "mixed", "compiled"] = "auto"
     """What runs a backtest: the same tape either way. `auto`: compiled code where that pays."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     """Seed of everything random in the session."""
@@ -524,8 +524,8 @@ class SessionConfig(Section):
                     )  # fmt: skip
 
     def _check_realtime(self) -> None:
-        if self.host == "compiled":
-            raise RefusedError("is compiled, which runs backtests only", "leave it out",
+        if self.host in ("mixed", "compiled"):
+            raise RefusedError(f"is {self.host}, which runs backtests only", "leave it out",
                                ("host",))  # fmt: skip
         if isinstance(self.clock, HistoricalClock):
             raise RefusedError("must be live in paper and live", at=("clock", "type"))

@@ -104,22 +104,24 @@ def assert_same_run(one: Path, other: Path) -> None:
             each.close()
 
 
+@pytest.mark.parametrize("host", ["mixed", "compiled"])
 @pytest.mark.parametrize("is_shipped", [True, False])
-def test_both_hosts_leave_the_same_run(*, is_shipped: bool) -> None:
+def test_all_hosts_leave_the_same_run(host: str, *, is_shipped: bool) -> None:
     settings = () if is_shipped else write_strategy("pass")
     python = backtest("host=python", *settings)
-    compiled = backtest("host=compiled", *settings)
+    other = backtest(f"host={host}", *settings)
     assert host_of(python) == ("python", "")
-    assert host_of(compiled) == ("compiled", "")
-    assert_same_run(python, compiled)
-    assert read_json(compiled / "metrics.json")["account"]["fills"] > 0
-    assert run("verify", str(compiled)).exit_code == 0
+    assert host_of(other) == (host, "")
+    assert_same_run(python, other)
+    assert read_json(other / "metrics.json")["account"]["fills"] > 0
+    assert run("verify", str(other)).exit_code == 0
 
 
-def test_what_compiled_code_gives_up_goes_on_in_python() -> None:
+@pytest.mark.parametrize("host", ["mixed", "compiled"])
+def test_what_compiled_code_gives_up_goes_on_in_python(host: str) -> None:
     settings = write_strategy("self.bars += 0 // (70 - self.bars)")
     python = backtest("host=python", *settings, code=QUARANTINED)
-    compiled = backtest("host=compiled", *settings, code=QUARANTINED)
+    compiled = backtest(f"host={host}", *settings, code=QUARANTINED)
     assert host_of(compiled)[0] == "python"
     assert host_of(compiled)[1].startswith("compiled code gave up: ZeroDivisionError")
     assert_same_run(python, compiled)
@@ -181,7 +183,34 @@ def test_a_long_run_that_does_not_compile_goes_on(monkeypatch: pytest.MonkeyPatc
     switch_at_once(monkeypatch)
     other = backtest(*settings)
     assert host_of(other)[0] == "python"
-    assert "ctx.signal is not carried" in host_of(other)[1]
+    assert "Mine uses ctx.signal, which compiled code does not carry" in host_of(other)[1]
+    assert_same_run(python, other)
+
+
+def test_a_strategy_that_does_not_compile_is_taken_over_in_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = write_strategy("ctx.buy(bar.instrument, 1.0, label=f'{self.bars % 9}')")
+    python = backtest("host=python", *settings)
+    switch_at_once(monkeypatch)
+    monkeypatch.setattr(attempt, "PAUSE_EVENTS", 64)  # labels come while it is written
+    other = backtest(*settings)
+    assert host_of(other)[0] == "mixed"
+    assert "a label that is no plain text is not carried" in host_of(other)[1]
+    assert_same_run(python, other)
+
+
+def test_what_a_strategy_turns_out_to_ask_for_goes_on_in_python() -> None:
+    settings = write_strategy(
+        "(ctx.order(bar.instrument, Side.BUY, 2.0, trail=1.0) if self.bars == 9 else None)"
+    )
+    Path("mine.py").write_text(
+        "from onetape.domain.orders import Side\n" + Path("mine.py").read_text()
+    )
+    python = backtest("host=python", *settings)
+    other = backtest("host=mixed", *settings)
+    assert host_of(other)[0] == "python"
+    assert "compiled code gave up: OrderIntent" in host_of(other)[1]
     assert_same_run(python, other)
 
 

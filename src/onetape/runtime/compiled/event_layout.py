@@ -78,10 +78,10 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The value that the number at `at` chooses."""
+    """The value that the number at `at` chooses; `values` may grow while a session runs."""
 
     at: int
-    values: tuple[object, ...]
+    values: Sequence[object]
 
 
 class Numbered(msgspec.Struct, frozen=True):
@@ -141,7 +141,7 @@ class EventLayouts:
         strategy: Its name.
         order_prefix: What its client order ids begin with.
         gates: The gates that refuse.
-        labels: What orders are called, by number; the first is empty.
+        labels: What orders are called, by number; the first is empty. It may grow.
 
     Attributes:
         table: By kind of the log.
@@ -172,7 +172,7 @@ class EventLayouts:
         self.table: dict[int, Layout | Told] = {
             engine.LOG_INTENT: Layout(DECIDED, OrderIntent, (
                 name, Word(0), instrument, *_words(2, 10), Choice(10, (no, yes)),
-                Choice(11, tuple(labels)), Const(None),
+                Choice(11, labels), Const(None),
             )),
             engine.LOG_CANCEL_INTENT: Layout(DECIDED, CancelIntent, (
                 name, Word(0), Numbered(1, order_prefix),

@@ -31,6 +31,7 @@ from onetape.execution.oms import MOVES
 from onetape.execution.simulated.fee_rules import MonthVolume
 from onetape.execution.simulated.slippage import SlippageTerms
 from onetape.execution.simulated.terms import VenueTerms
+from onetape.features import FeatureMap
 from onetape.marketdata.timeline import Timeline
 from onetape.portfolio.performance_summary import (
     BookFigures,
@@ -38,7 +39,6 @@ from onetape.portfolio.performance_summary import (
     compute_returns,
     summarize_figures,
 )
-from onetape.features import FeatureMap
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.risk.limits import RiskLimits, build_gates
 from onetape.runtime.compiled.attempt import Attempt, NoRoom
@@ -51,7 +51,7 @@ from onetape.runtime.compiled.gate_limits import GateLimits
 from onetape.runtime.compiled.loop import run_bars, run_trades
 from onetape.runtime.compiled.market import Market
 from onetape.runtime.compiled.python_strategy import PythonStrategy, find_type
-from onetape.runtime.compiled.state import make_engine_type
+from onetape.runtime.compiled.state import ASKED_WIDTH, make_engine_type
 from onetape.runtime.compiled.strategy_code import (
     PYTHON_HOST,
     NotCompilable,
@@ -284,6 +284,7 @@ class CompiledHost:
             for prefix, size in sized.items()
             if name.startswith(prefix)
         }
+        found["asked"] = np.zeros(slots * ASKED_WIDTH, dtype=np.int64)
         return found | {"slots": slots, "open_slots": np.arange(slots), "log": _NO_LOG}
 
     def _make_values(self, terms: VenueTerms) -> dict[str, Any]:

@@ -24,7 +24,12 @@ from numba.extending import (
 )
 from numba.extending import intrinsic as _intrinsic
 
-from onetape.runtime.compiled.callbacks import CALLBACKS
+from onetape.domain.checked import NAMES
+from onetape.runtime.compiled.callbacks import CALLBACKS, engine_of, queue_intent
+from onetape.runtime.compiled.compiling import compiled
+from onetape.runtime.compiled.state import ASKED_WIDTH, Engine
+
+globals().update(NAMES)
 
 intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
 
@@ -97,20 +102,35 @@ def call_python(_typing: Any, strategy: Any, place: Any) -> Any:
     return types.void(strategy, types.int64), generate
 
 
+@compiled
+def call(engine: Engine, strategy: Any, place: int) -> None:
+    """Call the callable at a place of the table, and queue what it asks for."""
+    call_python(strategy, place)
+    asked = engine.asked
+    for number in range(engine.asked_count):
+        at = number * ASKED_WIDTH
+        queue_intent(
+            engine, asked[at], asked[at + 1], asked[at + 2], asked[at + 3], asked[at + 4],
+            asked[at + 5], asked[at + 6], asked[at + 7], asked[at + 8], asked[at + 9],
+            asked[at + 10] != 0, asked[at + 11], asked[at + 12],
+        )  # fmt: skip
+    engine.asked_count = 0
+
+
 def _make_call(name: str) -> Callable[..., Any]:
     place = CALLS.index(name)
 
-    def call(self: Any, ctx: Any) -> Any:
+    def find(self: Any, ctx: Any) -> Any:
         if name not in self.heard:
             return lambda self, ctx: None
-        return lambda self, ctx: call_python(self, place)
+        return lambda self, ctx: call(engine_of(ctx), self, place)
 
-    def call_for_event(self: Any, event: Any, ctx: Any) -> Any:
+    def find_for_event(self: Any, event: Any, ctx: Any) -> Any:
         if name not in self.heard:
             return lambda self, event, ctx: None
-        return lambda self, event, ctx: call_python(self, place)
+        return lambda self, event, ctx: call(engine_of(ctx), self, place)
 
-    return call if name in ("on_start", "on_stop", "quiet_rows") else call_for_event
+    return find if name in ("on_start", "on_stop", "quiet_rows") else find_for_event
 
 
 for _name in CALLS:

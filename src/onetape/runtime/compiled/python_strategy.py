@@ -6,14 +6,17 @@ what they ask for is put there as words, where the loop finds it as if compiled 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
+from struct import Struct
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onetape.domain.errors import InvariantBroken
+from onetape.domain.errors import ConfigError, InvariantBroken
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import TimeSlice
 from onetape.domain.orders import (
@@ -30,6 +33,7 @@ from onetape.domain.rule_compiler import Packed
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.compiled.engine import CANCEL, REPLACE, SUBMIT
 from onetape.runtime.compiled.python_calls import CALLS, PythonStrategyType, register_table
+from onetape.runtime.compiled.state import ASKED_WIDTH
 from onetape.runtime.feature_rows import FeatureRows
 from onetape.runtime.market_state import MarketState
 from onetape.runtime.session_view import view_order
@@ -42,8 +46,11 @@ _LABELS_MAX = 4_096
 _LOTS, _MARKET, _GTC = QuantityBasis.LOTS, OrderType.MARKET, TimeInForce.GTC
 _STOP_LIMIT, _FOK = OrderType.STOP_LIMIT, TimeInForce.FOK
 
-NOT_CARRIED = ("on_market_event", "on_order_update", "generate_orders")
-"""Callbacks that compiled code does not make, of strategies in Python."""
+_OTHER_CALLBACKS = ("on_market_event", "on_order_update", "generate_orders")
+"""Callbacks of a carried session that compiled code does not make."""
+
+_OTHER_REQUESTS = frozenset(("signal", "set_timer", "bracket", "exercise", "convert"))
+"""Methods of `ctx` that ask for what compiled code does not do."""
 
 
 class EngineView:
@@ -176,7 +183,10 @@ class PythonStrategy:
         self.kind = find_type(type(strategy), timeline)
         features = FeatureRows(columns)
         self._view = view = EngineView(engine, timeline, features, order_prefix)
+        self._market = view.market
+        self._words = view.words
         self._context = Context(name, timeline.instruments, view, order_prefix)
+        self._queue = self._context.queue
         self._writer = IntentWriter(engine, view, timeline.instruments, order_prefix, labels)
         self._on_row = getattr(strategy, _ROW_CALLBACKS[timeline.kind])
         self._hears_rows = _ROW_CALLBACKS[timeline.kind] in self.kind.heard
@@ -191,46 +201,61 @@ class PythonStrategy:
         self._place_fills = view.place("fills")
         self._fills = 0
         self._units = engine.read("position_units")
+        hear_row = self._hear_row_of_slice if self._hears_slices else self._hear_row
         calls: dict[str, Callable[[], None]] = {
             "on_start": self._start,
-            "on_bar": self._hear_row,
-            "on_trade": self._hear_row,
+            "on_bar": hear_row,
+            "on_trade": hear_row,
             "on_slice": self._hear_slice,
             "on_stop": self._stop,
             "quiet_rows": self._hear_quiet_rows,
         }
-        self._calls = [_giving_up(calls[each]) for each in CALLS]
+        self._calls = [calls[each] for each in CALLS]
         self._table = np.array([id(each) for each in self._calls], dtype=np.int64)
         self.address: int = self._table.ctypes.data
 
     def _start(self) -> None:
-        self.strategy.on_start(self._context)
+        with _giving_up():
+            self.strategy.on_start(self._context)
         self._hand_over()
 
     def _stop(self) -> None:
         self._look()
-        self.strategy.on_stop(self._context)
-        self._context.queue.clear()  # nothing is sent any more
+        with _giving_up():
+            self.strategy.on_stop(self._context)
+        self._queue.clear()  # nothing is sent any more
 
     def _look(self) -> None:
         """See what has happened since the last call."""
-        words, view = self._view.words, self._view
-        view.market.row = words[self._place_row]
-        fills = words[self._place_fills]
+        self._market.row = self._words[self._place_row]
+        fills = self._words[self._place_fills]
         if fills != self._fills:
             self._fills = fills
-            self._context.units.update(
-                zip(self._context.instruments, self._units.tolist(), strict=True)
-            )
+            context = self._context
+            context.units.update(zip(context.instruments, self._units.tolist(), strict=True))
 
     def _hear_row(self) -> None:
         self._look()
-        event = self._take()
-        if self._hears_slices:
-            self._slice.append(event)
-        self._on_row(event, self._context)
-        if self._context.queue:
+        context = self._context
+        context.features = next(self._features)
+        try:
+            self._on_row(next(self._events), context)
+        except Exception as error:
+            raise _give_up(error) from error
+        if self._queue:
             self._hand_over()
+
+    def _hear_row_of_slice(self) -> None:
+        self._look()
+        self._tell_row()
+        if self._queue:
+            self._hand_over()
+
+    def _tell_row(self) -> None:
+        event = self._take()
+        self._slice.append(event)
+        with _giving_up():
+            self._on_row(event, self._context)
 
     def _take(self) -> Any:
         """The next row."""
@@ -241,8 +266,8 @@ class PythonStrategy:
     def _hear_slice(self) -> None:
         """The slice that ends at this row."""
         self._look()
-        self._tell_slice(self._view.market.row)
-        if self._context.queue:
+        self._tell_slice(self._market.row)
+        if self._queue:
             self._hand_over()
 
     def _tell_slice(self, row: int) -> None:
@@ -250,41 +275,39 @@ class PythonStrategy:
         while self._taken <= row:
             bars.append(self._take())
         self._slice = []
-        self.strategy.on_slice(TimeSlice(bars[-1].ts_known, tuple(bars)), self._context)
+        with _giving_up():
+            self.strategy.on_slice(TimeSlice(bars[-1].ts_known, tuple(bars)), self._context)
 
     def _hear_quiet_rows(self) -> None:
         """Rows at which nothing else happens, until the strategy asks for something."""
         self._look()
-        words = self._view.words
-        market, context = self._view.market, self._context
-        queue, on_row = context.queue, self._on_row
-        rows = range(market.row, words[self._place_stop])
-        if self._hears_rows and not self._hears_slices:
-            for row, event, features in zip(rows, self._events, self._features):  # noqa: B905
-                market.row = row
-                context.features = features
-                on_row(event, context)
+        market, context, queue = self._market, self._context, self._queue
+        rows = range(market.row, self._words[self._place_stop])
+        if self._hears_slices:
+            for market.row in rows:
+                if self._hears_rows:
+                    self._tell_row()
+                if self._slice_end[market.row]:
+                    self._tell_slice(market.row)
                 if queue:
                     break
         else:
-            for row in rows:
-                market.row = row
-                if self._hears_rows:
-                    self._slice.append(self._take())
-                    on_row(self._slice[-1], context)
-                if self._slice_end[row]:
-                    self._tell_slice(row)
-                if queue:
-                    break
-        words[self._place_row] = market.row
+            on_row = self._on_row
+            try:
+                for market.row, event, context.features in zip(rows, self._events, self._features):  # noqa: B905
+                    on_row(event, context)
+                    if queue:
+                        break
+            except Exception as error:
+                raise _give_up(error) from error
+        self._words[self._place_row] = market.row
         if queue:
             self._hand_over()
 
     def _hand_over(self) -> None:
         """Give the engine what the strategy has asked for."""
-        context = self._context
-        self._writer.write(context.queue, context.intent_count)
-        context.queue.clear()
+        self._writer.write(self._queue, self._context.intent_count)
+        self._queue.clear()
 
 
 register_table(PythonStrategy)
@@ -296,15 +319,20 @@ def find_type(strategy: type[Strategy], timeline: Timeline) -> PythonStrategyTyp
     """What the loop calls of a class, in a session on this data.
 
     Raises:
-        GivenUp: The class has a callback that compiled code does not make.
+        ConfigError: The class has a callback that compiled code does not make, or seems to ask for
+            what it does not do. What can be seen only when it is asked for is given up then.
     """
 
     def has(name: str) -> bool:
         return getattr(strategy, name) is not getattr(Strategy, name)
 
-    for each in NOT_CARRIED:
-        if has(each):
-            raise GivenUp(f"{each} is not carried")
+    other = [each for each in _OTHER_CALLBACKS if has(each)]
+    other += [f"ctx.{each}" for each in sorted(_names_of(strategy) & _OTHER_REQUESTS)]
+    if other:
+        raise ConfigError(
+            f"{strategy.__name__} uses {other[0]}, which compiled code does not carry",
+            remedy="run it in the Python host",
+        )
     rows = _ROW_CALLBACKS[timeline.kind]
     slices = ("on_slice",) if timeline.kind == "bars" else ()
     heard = {each for each in ("on_start", rows, *slices, "on_stop") if has(each)}
@@ -313,16 +341,31 @@ def find_type(strategy: type[Strategy], timeline: Timeline) -> PythonStrategyTyp
     return PythonStrategyType(frozenset(heard))
 
 
-def _giving_up(call: Callable[[], None]) -> Callable[[], None]:
-    def called() -> None:
-        try:
-            call()
-        except (GivenUp, MemoryError, InvariantBroken):
-            raise
-        except (Exception, SystemExit) as error:  # the edge to user code
-            raise GivenUp(f"{type(error).__name__}: {error}") from error
+def _names_of(strategy: type[Strategy]) -> set[str]:
+    """Every name that the methods of a class use."""
+    return {
+        name
+        for owner in strategy.__mro__
+        if issubclass(owner, Strategy) and owner is not Strategy
+        for function in vars(owner).values()
+        if isinstance(function, FunctionType)
+        for name in function.__code__.co_names
+    }
 
-    return called
+
+@contextmanager
+def _giving_up() -> Generator[None]:
+    """What user code raises is a `GivenUp`."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise _give_up(error) from error
+
+
+def _give_up(error: BaseException) -> Exception:
+    if isinstance(error, InvariantBroken):
+        return error
+    return GivenUp(f"{type(error).__name__}: {error}")
 
 
 def _list_events(timeline: Timeline) -> Iterator[Any]:
@@ -340,7 +383,7 @@ def _list_features(timeline: Timeline, features: FeatureRows) -> Iterator[Any]:
 
 
 class IntentWriter:
-    """Writes intents as the words of the engine that `queue_intent` writes for compiled callbacks.
+    """Writes intents where compiled code takes them from: the arguments of `queue_intent`.
 
     Args:
         engine: The session.
@@ -359,66 +402,73 @@ class IntentWriter:
         labels: list[str],
     ) -> None:
         self._words = view.words
-        self._queued, self._count = view.place("queued"), view.place("intent_count")
+        self._pack = Struct(f"={ASKED_WIDTH}q").pack_into
+        self._first = 8 * view.first("asked")
+        self._place_count = view.place("asked_count")
         self._slots = engine.read("slots")
-        self._columns = [view.first(f"intent_{each}") for each in _INTENT_FIELDS]
         self._index = {each.id: at for at, each in enumerate(instruments)}
         self._prefix = order_prefix
+        self._prefix_size = len(order_prefix)
         self._labels = labels
         self._numbers = {each: at for at, each in enumerate(labels)}
+        self._written = 0
 
     def write(self, queue: Sequence[Any], count: int) -> None:
         """Put down what a strategy has asked for in this step, whose newest number is `count`.
 
         Raises:
-            GivenUp: An intent is one that compiled code does not carry.
+            GivenUp: Something is not what compiled code carries.
             MemoryError: There are too few slots.
         """
         if len(queue) > self._slots:
             raise MemoryError("too many intents in a step")
-        words = self._words
-        at = words[self._queued]
-        for at, each in enumerate(queue, at):
-            for column, word in zip(self._columns, self._to_words(each), strict=True):
-                words[column + at] = word
-        words[self._queued] = at + 1 if queue else at
-        words[self._count] = count
+        self._written += len(queue)
+        if self._written != count:
+            raise GivenUp("a timer or a signal is not carried")
+        at = self._first
+        words, pack = self._words, self._pack
+        for intent in queue:
+            if type(intent) is OrderIntent:
+                self._check(intent)
+                label = intent.label
+                pack(
+                    words, at, SUBMIT, self._index[intent.instrument], intent.side, intent.basis,
+                    intent.amount, intent.order_type, intent.time_in_force, intent.limit_ticks,
+                    intent.stop_ticks, intent.ts_expire, intent.reduce_only, 0,
+                    self._number_label(label) if label else 0,
+                )  # fmt: skip
+            elif type(intent) is CancelIntent:
+                target = self._number_order(intent.client_order_id)
+                pack(words, at, CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, target, 0)
+            elif type(intent) is ReplaceIntent:
+                target = self._number_order(intent.client_order_id)
+                pack(words, at, REPLACE, 0, 0, 0, intent.lots, 0, 0, intent.limit_ticks,
+                     intent.stop_ticks, 0, 0, target, 0)  # fmt: skip
+            else:
+                raise GivenUp(f"{intent} is not carried")
+            at += 8 * ASKED_WIDTH
+        words[self._place_count] = len(queue)
 
-    def _to_words(self, intent: Any) -> tuple[int, ...]:
-        if type(intent) is OrderIntent:
-            is_plain = intent.basis is _LOTS or (
+    def _check(self, intent: OrderIntent) -> None:
+        """Refuse an order that compiled code does not have."""
+        if intent.basis is _LOTS:
+            is_known = intent.order_type <= _STOP_LIMIT and intent.time_in_force <= _FOK
+        else:
+            is_known = (
                 intent.order_type is _MARKET
                 and intent.time_in_force is _GTC
                 and not intent.reduce_only
             )
-            if (
-                is_plain
-                and intent.conditions is None
-                and intent.order_type <= _STOP_LIMIT
-                and intent.time_in_force <= _FOK
-            ):
-                return (
-                    SUBMIT, intent.intent, self._index[intent.instrument], intent.side,
-                    intent.basis, intent.amount, intent.order_type, intent.time_in_force,
-                    intent.limit_ticks, intent.stop_ticks, intent.ts_expire, intent.reduce_only, 0,
-                    self._number_label(intent.label),
-                )  # fmt: skip
-        elif type(intent) is CancelIntent:
-            target = self._number_order(intent.client_order_id)
-            return CANCEL, intent.intent, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, target, 0
-        elif type(intent) is ReplaceIntent:
-            target = self._number_order(intent.client_order_id)
-            return (REPLACE, intent.intent, 0, 0, 0, intent.lots, 0, 0, intent.limit_ticks,
-                    intent.stop_ticks, 0, 0, target, 0)  # fmt: skip
-        raise GivenUp(f"{intent} is not carried")
+        if not is_known or intent.conditions is not None:
+            raise GivenUp(f"{intent} is not carried")
 
     def _number_order(self, text: str) -> int:
         if not text:
             return 0
-        number = text.removeprefix(self._prefix)
-        if number == text or not number.isdecimal() or str(int(number)) != number:
+        digits = text[self._prefix_size :]
+        if not digits.isdecimal() or f"{self._prefix}{int(digits)}" != text:
             raise GivenUp(f"{text!r} is no order id of this strategy")
-        return int(number)
+        return int(digits)
 
     def _number_label(self, label: str) -> int:
         number = self._numbers.get(label)
@@ -429,9 +479,3 @@ class IntentWriter:
             self._labels.append(label)
             self._numbers[label] = number
         return number
-
-
-_INTENT_FIELDS = (
-    "kind", "number", "instrument", "side", "basis", "amount", "type", "time_in_force", "limit",
-    "stop", "ts_expire", "reduce_only", "target", "label",
-)  # fmt: skip

@@ -276,6 +276,9 @@ def write_steps(writer: Writer) -> int:
     return written
 
 
+_STANDING = ("emitted", "newest", "market_seq", "order_correlation", "order_causation")
+"""What a writer remembers from one log to the next."""
+
 _KINDS: dict[object, Any] = {
     int: "int", Ints: "int_slots", IntColumn: "int_column", ByteColumn: "byte_column",
 }  # fmt: skip
@@ -351,6 +354,16 @@ class _Program:
                 return max(map(len, encoded))
 
 
+def _count_choices(layouts: Mapping[int, Layout | Told]) -> int:
+    return sum(
+        len(each.values)
+        for layout in layouts.values()
+        if isinstance(layout, Layout)
+        for each in layout.fields
+        if isinstance(each, Choice)
+    )
+
+
 class RecordWriter:
     """Writes the steps of one session, a log after the other.
 
@@ -363,31 +376,47 @@ class RecordWriter:
     def __init__(
         self, layouts: Mapping[int, Layout | Told], slots: int, log: npt.NDArray[np.int64]
     ) -> None:
-        program = _Program(layouts)
+        self._layouts = layouts
         self._told = {kind: layout for kind, layout in layouts.items() if isinstance(layout, Told)}
         self._is_told = np.array([kind in self._told for kind in range(LOG_KINDS)])
         rows = len(log) // LOG_WIDTH
+        self._slots = slots
         self._log = log.reshape(rows, LOG_WIDTH)
         self._steps = np.zeros(rows * _STEP_FIELDS, dtype=np.int64)
         self._ends = np.zeros(rows, dtype=np.int64)
+        self._told_bytes = self._out = np.zeros(0, dtype=np.uint8)
+        self._load()
+
+    def _load(self) -> None:
+        """Take the layouts as they are now."""
+        self._choices = _count_choices(self._layouts)
+        program = _Program(self._layouts)
         self._event_bytes = max(program.event_bytes, _STEP_BYTES)
-        zeros = np.zeros(slots, dtype=np.int64)
-        none = np.zeros(0, dtype=np.uint8)
+        zeros = np.zeros(self._slots, dtype=np.int64)
         self._writer = Packed(
             make_writer_type(),
             {
                 "emitted": 0, "newest": -1, "market_seq": 0, "order_correlation": zeros,
                 "order_causation": zeros, "causes": program.causes, "program": program.words,
                 "program_starts": program.starts, "choices": program.choices,
-                "fixed": np.frombuffer(bytes(program.fixed), dtype=np.uint8), "log": log, "rows": 0,
-                "told": none, "told_ends": self._ends, "out": none, "steps": self._steps,
+                "fixed": np.frombuffer(bytes(program.fixed), dtype=np.uint8),
+                "log": self._log.reshape(-1), "rows": 0, "told": self._told_bytes,
+                "told_ends": self._ends, "out": self._out, "steps": self._steps,
             },
         )  # fmt: skip
-        self._told_bytes = self._out = none
-        self._make_room(_TOLD_BYTES)
+        self._make_room(max(_TOLD_BYTES, len(self._told_bytes)))
+
+    def _follow_choices(self) -> None:
+        """Load the layouts again if there is more to choose from, and go on where it stands."""
+        if _count_choices(self._layouts) != self._choices:
+            before = self._writer
+            self._load()
+            for name in _STANDING:
+                self._writer.write(name, before.read(name))
 
     def write(self, rows: int) -> EncodedSteps:
         """The steps of so many rows of the log, as records."""
+        self._follow_choices()
         self._tell(rows)
         self._writer.write("rows", rows)
         count = _write_steps(self._writer)

@@ -163,6 +163,11 @@ class Engine:
     intent_target: Ints
     intent_label: Ints
 
+    # What a strategy in Python has asked for since it was called: rows of `ASKED_WIDTH` words, the
+    # arguments of `queue_intent`.
+    asked: Ints
+    asked_count: int
+
     # Commands under way to the venue: a ring; those of this step are behind `command_sent`.
     command_first: int
     command_sent: int
@@ -256,6 +261,8 @@ class Engine:
 
 
 LOG_WIDTH = 24
+
+ASKED_WIDTH = 13
 
 _KINDS: dict[object, Kind] = {
     int: "int", float: "float", bool: "bool", list[int]: "ints", list[float]: "floats",

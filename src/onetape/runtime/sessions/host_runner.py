@@ -4,9 +4,10 @@
 | -------- | ------------------------------------------------------------------------------------ |
 | auto     | the Python host; after a second of a run that would take it long, compiled code takes |
 |          | over, if it carries the session: it begins anew, and what is on the tape must come    |
-|          | again                                                                                 |
+|          | again. The strategy is compiled too where it can be, else it stays in Python          |
 | python   | the Python host                                                                       |
-| compiled | compiled code from the start; a session that it does not carry is an error            |
+| mixed    | compiled code from the start, which calls the strategy in Python                      |
+| compiled | compiled code from the start, the strategy too; what it does not carry is an error    |
 
 What compiled code can't run to its end goes on in the Python host, in the same way.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter  # taken out of its module: the guard replaces what is in there
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -42,6 +43,10 @@ PATIENCE_SECONDS = 1.0
 
 WORTH_SECONDS = 5.0
 """What it must still need then: loading compiled code takes 1 s, compiling a strategy some 4."""
+
+
+HostName = Literal["mixed", "compiled"]
+"""Where the strategy runs, in a session that compiled code runs: in Python, or compiled too."""
 
 
 class HostedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +106,14 @@ class HostRunner:
             InvariantBroken: A promise of ours does not hold.
             KeyboardInterrupt: It was asked to stop; the tape is sound as far as it goes.
         """
-        if self._config.host == "python":
+        name = self._config.host
+        if name == "python":
             return self._run_python(self._open(self._tape), RunMonitor(), "")
-        if self._config.host == "auto":
+        if name == "auto":
             return self._run_auto(self._open(self._tape))
         header = self._open(self._tape).header()
         self._check_carried()
-        return self._record(self._compile(), header, "")
+        return self._record(self._compile(name), header, "", name)
 
     def _run_auto(self, session: BacktestSession) -> HostedRun:
         """Begin in the Python host; go on in compiled code where that pays."""
@@ -123,12 +129,24 @@ class HostRunner:
         except _Switch:
             note = f"after {perf_counter() - begun:.1f} s in the Python host"
         try:
-            host = self._compile()
+            name, host, why = self._compile_any()
         except FixInput as error:
             return self._run_python(session, monitor, str(error))
         header = session.header()
         del session  # what it holds of the market is not needed twice
-        return self._record(host, header, note)
+        return self._record(host, header, "; ".join(filter(None, (note, why))), name)
+
+    def _compile_any(self) -> tuple[HostName, CompiledHost, str]:
+        """The fastest host that carries the strategy, and why it is not a faster one.
+
+        Raises:
+            FixInput: Only the Python host does.
+        """
+        try:
+            return "compiled", self._compile("compiled"), ""
+        except FixInput as error:
+            why = str(error)
+        return "mixed", self._compile("mixed"), why
 
     def _check_carried(self) -> None:
         """Raise `ConfigError` for what needs no look at the code of the strategy."""
@@ -198,8 +216,8 @@ class HostRunner:
         quarantined = tuple(session.pipeline.quarantined)
         return _tell_run(session.session, "python", note, monitor, quarantined)
 
-    def _compile(self) -> CompiledHost:
-        """The compiled host of the session.
+    def _compile(self, name: HostName) -> CompiledHost:
+        """The host of the session that has this name.
 
         Raises:
             FixInput: It does not carry the session or its strategy.
@@ -207,12 +225,15 @@ class HostRunner:
         from onetape.runtime.compiled.host import CompiledHost
 
         host = CompiledHost(
-            self._timeline, self._specs[0], self._terms, self._limits, self._identity
-        )
+            self._timeline, self._specs[0], self._terms, self._limits, self._identity,
+            in_python=name == "mixed",
+        )  # fmt: skip
         host.check_labels()
         return host
 
-    def _record(self, host: CompiledHost, header: SessionStarted, note: str) -> HostedRun:
+    def _record(
+        self, host: CompiledHost, header: SessionStarted, note: str, name: HostName
+    ) -> HostedRun:
         """Run the session in compiled code, and in the Python host if that gives up."""
         strategy = self._specs[0].strategy
         monitor = RunMonitor()
@@ -225,12 +246,13 @@ class HostRunner:
                 raise KeyboardInterrupt
 
         try:
-            host.record(strategy, lambda: RepeatedTape(self._tape), header, tell)
+            with watching([type(strategy)]):
+                host.record(strategy, lambda: RepeatedTape(self._tape), header, tell)
         except GivenUp as error:
             again = RepeatedTape(self._tape)
             why = f"compiled code gave up: {error}"
             return self._run_python(self._open(again), RunMonitor(), why, None, again)
-        return _tell_run(header.session, "compiled", note, monitor, ())
+        return _tell_run(header.session, name, note, monitor, ())
 
     def _tell(self, now: Progress) -> None:
         """Tell how far it is; a run that began anew says nothing until it is further."""
