@@ -10,7 +10,7 @@ give the same digests however they are cut.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Annotated
 
@@ -82,18 +82,27 @@ def encode_record(step: Step) -> bytes:
         raise _unstorable(step, error) from error
 
 
+Chain = Callable[[bytes, Sequence[bytes]], bytes]
+"""The digests of records, 32 bytes each, from the digest of the record before them."""
+
+
+def chain_records(digest: bytes, records: Sequence[bytes]) -> bytes:
+    """The digests of `records`, one after the other; `digest` is that of the record before."""
+    digests: list[bytes] = []
+    for record in records:
+        digest = sha256(digest + record).digest()
+        digests.append(digest)
+    return b"".join(digests)
+
+
 def make_block(
     number: int, records: Sequence[bytes], seqs: tuple[int, int], times: tuple[int, int],
-    digest: bytes,
+    digest: bytes, chain: Chain = chain_records,
 ) -> Block:  # fmt: skip
     """One block of `records` (at least one), chained to `digest`, the digest of the record before.
 
     `seqs` are those of its first and its last event, `times` those of its first and last record.
     """
-    digests: list[bytes] = []
-    for record in records:
-        digest = sha256(digest + record).digest()
-        digests.append(digest)
     return Block(
         number=number,
         first_seq=seqs[0],
@@ -102,7 +111,7 @@ def make_block(
         ts_last=times[1],
         records=len(records),
         lengths=struct.pack(f"<{len(records)}I", *map(len, records)),
-        digests=b"".join(digests),
+        digests=chain(digest, records),
         payload=b"".join(records),
     )
 

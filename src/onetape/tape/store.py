@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 from onetape.domain.events import Payload
 from onetape.domain.ports import EncodedSteps
 from onetape.tape.audit import Audit
-from onetape.tape.block import GENESIS, Block, digest_at, encode_record, make_block
+from onetape.tape.block import (
+    GENESIS,
+    Block,
+    Chain,
+    chain_records,
+    digest_at,
+    encode_record,
+    make_block,
+)
 from onetape.tape.snapshot import Snapshot, make_snapshot
 
 BLOCK_EVENTS = 2048
@@ -33,6 +41,7 @@ class TapeStore(ABC):
         self._blocks = 0
         self._cut_records = 0
         self._digest = GENESIS
+        self._chain: Chain = chain_records
         self._cut_events = 0
         self._snapshots = 0
         self._unstored: Block | Snapshot | None = None
@@ -61,15 +70,18 @@ class TapeStore(ABC):
 
     def append_encoded(self, steps: EncodedSteps) -> None:
         """Remember steps whose bytes are what `append` would make of them; raises like it."""
-        told = zip(steps.cut_records(), steps.first_seqs, steps.counts, steps.times, strict=True)
-        for record, first_seq, count, ts in told:
-            if not self._records:
-                self._first = (first_seq, ts)
-            self._records.append(record)
-            self._last = (first_seq + count - 1, ts)
-            self._room -= count
-            if self._room <= 0:
-                self.commit()
+        from onetape.tape.native_chain import load_chain  # brings Numba: who encodes steps has it
+
+        self._chain = load_chain()
+        if not steps.ends:
+            return
+        if not self._records:
+            self._first = (steps.first_seqs[0], steps.times[0])
+        self._records += steps.cut_records()
+        self._last = (steps.first_seqs[-1] + steps.counts[-1] - 1, steps.times[-1])
+        self._room -= sum(steps.counts)
+        if self._room <= 0:
+            self.commit()
 
     def commit(self) -> None:
         """Store everything appended so far; raises like `append`, but encodes nothing."""
@@ -128,7 +140,7 @@ class TapeStore(ABC):
     def _cut_block(self) -> Block:
         """The next block, of all records at hand."""
         seqs, times = zip(self._first, self._last, strict=True)
-        block = make_block(self._blocks, self._records, seqs, times, self._digest)
+        block = make_block(self._blocks, self._records, seqs, times, self._digest, self._chain)
         self._cut_events = self.events_written
         self._cut_records = self.records_written
         self._digest = digest_at(block, -1)
