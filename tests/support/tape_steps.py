@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
 from hypothesis import strategies as st
 
 from onetape.domain.events import (
@@ -61,10 +62,11 @@ def append_steps(tape: TapeWriter, session: Sequence[Step]) -> None:
 def encode_steps(session: Sequence[Step]) -> EncodedSteps:
     """Steps as a host gives them that writes its records itself."""
     records = [encode_record(each) for each in session]
-    return EncodedSteps(
-        b"".join(records), [*accumulate(map(len, records))], [each[0] for each in session],
+    columns = (
+        [*accumulate(map(len, records))], [each[0] for each in session],
         [len(each[3]) for each in session], [each[1] for each in session],
     )  # fmt: skip
+    return EncodedSteps(b"".join(records), *(np.array(each, dtype=np.int64) for each in columns))
 
 
 def make_order_step(first_seq: int, number: int) -> Step:

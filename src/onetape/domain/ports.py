@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from onetape.domain.events import OrderReport, Payload, VenueCommand
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import Bar
@@ -146,29 +149,28 @@ class EncodedSteps(NamedTuple):
 
     Attributes:
         payload: Their bytes, one after the other.
-        ends: Where each ends in `payload`.
+        ends: Where each ends in `payload`; int64 of shape (steps,), as all that follow.
         first_seqs: The seq of the first event of each.
         counts: How many events each has; at least one.
         times: Engine time of each, ns UTC.
     """
 
     payload: bytes
-    ends: list[int]
-    first_seqs: list[int]
-    counts: list[int]
-    times: list[int]
+    ends: npt.NDArray[np.int64]
+    first_seqs: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
 
     def cut_records(self) -> list[bytes]:
         """The bytes of each."""
-        return [self.payload[start:end] for start, end in pairwise([0, *self.ends])]
+        return [self.payload[start:end] for start, end in pairwise([0, *self.ends.tolist()])]
 
     def behind(self, count: int) -> EncodedSteps:
         """All but the first `count`."""
-        start = self.ends[count - 1]
-        ends = [each - start for each in self.ends[count:]]
+        start = int(self.ends[count - 1])
         return EncodedSteps(
-            self.payload[start:], ends, self.first_seqs[count:], self.counts[count:],
-            self.times[count:],
+            self.payload[start:], self.ends[count:] - start, self.first_seqs[count:],
+            self.counts[count:], self.times[count:],
         )  # fmt: skip
 
 

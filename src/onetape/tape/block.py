@@ -10,14 +10,16 @@ give the same digests however they are cut.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from onetape.domain.errors import DataError, InvariantBroken
 from onetape.domain.events import Payload
+from onetape.domain.ports import EncodedSteps
 
 FORMAT = "onetape tape"
 FORMAT_VERSION = 1
@@ -82,12 +84,8 @@ def encode_record(step: Step) -> bytes:
         raise _unstorable(step, error) from error
 
 
-Chain = Callable[[bytes, Sequence[bytes]], bytes]
-"""The digests of records, 32 bytes each, from the digest of the record before them."""
-
-
 def chain_records(digest: bytes, records: Sequence[bytes]) -> bytes:
-    """The digests of `records`, one after the other; `digest` is that of the record before."""
+    """The digests of `records`, 32 bytes each; `digest` is that of the record before them."""
     digests: list[bytes] = []
     for record in records:
         digest = sha256(digest + record).digest()
@@ -97,7 +95,7 @@ def chain_records(digest: bytes, records: Sequence[bytes]) -> bytes:
 
 def make_block(
     number: int, records: Sequence[bytes], seqs: tuple[int, int], times: tuple[int, int],
-    digest: bytes, chain: Chain = chain_records,
+    digest: bytes,
 ) -> Block:  # fmt: skip
     """One block of `records` (at least one), chained to `digest`, the digest of the record before.
 
@@ -111,8 +109,23 @@ def make_block(
         ts_last=times[1],
         records=len(records),
         lengths=struct.pack(f"<{len(records)}I", *map(len, records)),
-        digests=chain(digest, records),
+        digests=chain_records(digest, records),
         payload=b"".join(records),
+    )
+
+
+def make_encoded_block(number: int, steps: EncodedSteps, digests: bytes) -> Block:
+    """One block of `steps` (at least one), whose records have these digests."""
+    return Block(
+        number=number,
+        first_seq=int(steps.first_seqs[0]),
+        last_seq=int(steps.first_seqs[-1] + steps.counts[-1]) - 1,
+        ts_first=int(steps.times[0]),
+        ts_last=int(steps.times[-1]),
+        records=len(steps.ends),
+        lengths=np.diff(steps.ends, prepend=0).astype("<u4").tobytes(),
+        digests=digests,
+        payload=steps.payload,
     )
 
 

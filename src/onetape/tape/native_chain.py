@@ -11,9 +11,7 @@ Importing this module imports Numba: import it where it is used.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate
 from typing import Any
 
 import llvmlite.ir as ir
@@ -21,7 +19,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic as _intrinsic
 
-from onetape.tape.block import DIGEST_BYTES, GENESIS, Chain, chain_records
+from onetape.domain.ports import EncodedSteps
+from onetape.tape.block import DIGEST_BYTES, GENESIS, chain_records
 
 intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
 
@@ -30,32 +29,42 @@ _CONTEXT_BYTES = 512
 """Room for a `SHA256_CTX`, which takes 112 bytes."""
 
 
+def chain_steps(digest: bytes, steps: EncodedSteps) -> bytes:
+    """The digests of the records of `steps`, as `chain_records` has them."""
+    functions = _find_functions()
+    if functions is None:
+        return chain_records(digest, steps.cut_records())
+    return _chain_natively(functions, digest, steps)
+
+
 @cache
-def load_chain() -> Chain:
-    """What chains records fastest here; `chain_records` where OpenSSL can't be called."""
+def _find_functions() -> tuple[int, int, int] | None:
+    """Addresses of `_NAMES`; None where OpenSSL can't be called."""
     try:
         import _hashlib  # what `hashlib` is made of
 
         library = ctypes.CDLL(_hashlib.__file__)
         found = [ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in _NAMES]
     except (AttributeError, ImportError, OSError):  # it is built in, or has no such functions
-        return chain_records
-    init, update, final = found
+        return None
+    init, update, final = (each or 0 for each in found)
+    records = [b"", b"onetape", bytes(range(256))]
+    ends = np.cumsum([len(each) for each in records])
+    sample = EncodedSteps(b"".join(records), ends, ends, ends, ends)
+    digests = _chain_natively((init, update, final), GENESIS, sample)
+    return (init, update, final) if digests == chain_records(GENESIS, records) else None
 
-    def chain(digest: bytes, records: Sequence[bytes]) -> bytes:
-        payload = np.frombuffer(b"".join(records), dtype=np.uint8)
-        ends = np.fromiter(accumulate(map(len, records)), np.int64, len(records))
-        digests = np.empty((len(records) + 1) * DIGEST_BYTES, dtype=np.uint8)
-        digests[:DIGEST_BYTES] = np.frombuffer(digest, dtype=np.uint8)
-        context = np.empty(_CONTEXT_BYTES, dtype=np.uint8)
-        _chain(
-            init, update, final, context.ctypes.data, payload.ctypes.data, ends,
-            digests.ctypes.data,
-        )  # fmt: skip
-        return digests[DIGEST_BYTES:].tobytes()
 
-    sample = [b"", b"onetape", bytes(range(256))]
-    return chain if chain(GENESIS, sample) == chain_records(GENESIS, sample) else chain_records
+def _chain_natively(functions: tuple[int, int, int], digest: bytes, steps: EncodedSteps) -> bytes:
+    payload = np.frombuffer(steps.payload, dtype=np.uint8)
+    digests = np.empty((len(steps.ends) + 1) * DIGEST_BYTES, dtype=np.uint8)
+    digests[:DIGEST_BYTES] = np.frombuffer(digest, dtype=np.uint8)
+    context = np.empty(_CONTEXT_BYTES, dtype=np.uint8)
+    _chain(
+        functions, context.ctypes.data, payload.ctypes.data, np.ascontiguousarray(steps.ends),
+        digests.ctypes.data,
+    )  # fmt: skip
+    return digests[DIGEST_BYTES:].tobytes()
 
 
 @intrinsic
@@ -73,10 +82,9 @@ def _call(_typing: Any, function: Any, arguments: Any) -> Any:
 
 
 @njit(cache=True)
-def _chain(
-    init: int, update: int, final: int, context: int, payload: int, ends: Any, digests: int
-) -> None:
+def _chain(functions: Any, context: int, payload: int, ends: Any, digests: int) -> None:
     """Put the digest of each record behind the one before; all but `ends` are addresses."""
+    init, update, final = functions
     start = 0
     for record in range(len(ends)):
         before = digests + 32 * record

@@ -11,11 +11,10 @@ from onetape.tape.audit import Audit
 from onetape.tape.block import (
     GENESIS,
     Block,
-    Chain,
-    chain_records,
     digest_at,
     encode_record,
     make_block,
+    make_encoded_block,
 )
 from onetape.tape.snapshot import Snapshot, make_snapshot
 
@@ -41,7 +40,6 @@ class TapeStore(ABC):
         self._blocks = 0
         self._cut_records = 0
         self._digest = GENESIS
-        self._chain: Chain = chain_records
         self._cut_events = 0
         self._snapshots = 0
         self._unstored: Block | Snapshot | None = None
@@ -69,19 +67,19 @@ class TapeStore(ABC):
             self.commit()
 
     def append_encoded(self, steps: EncodedSteps) -> None:
-        """Remember steps whose bytes are what `append` would make of them; raises like it."""
-        from onetape.tape.native_chain import load_chain  # brings Numba: who encodes steps has it
+        """Store steps whose bytes are what `append` would make of them; raises like it.
 
-        self._chain = load_chain()
-        if not steps.ends:
+        They are a block, behind everything appended so far.
+        """
+        if len(steps.ends) == 0:
             return
-        if not self._records:
-            self._first = (steps.first_seqs[0], steps.times[0])
-        self._records += steps.cut_records()
-        self._last = (steps.first_seqs[-1] + steps.counts[-1] - 1, steps.times[-1])
-        self._room -= sum(steps.counts)
-        if self._room <= 0:
-            self.commit()
+        self.commit()
+        from onetape.tape.native_chain import chain_steps  # brings Numba: who encodes steps has it
+
+        self._room -= int(steps.counts.sum())
+        digests = chain_steps(self._digest, steps)
+        self._unstored = self._cut(make_encoded_block(self._blocks, steps, digests))
+        self._store_waiting()
 
     def commit(self) -> None:
         """Store everything appended so far; raises like `append`, but encodes nothing."""
@@ -140,12 +138,16 @@ class TapeStore(ABC):
     def _cut_block(self) -> Block:
         """The next block, of all records at hand."""
         seqs, times = zip(self._first, self._last, strict=True)
-        block = make_block(self._blocks, self._records, seqs, times, self._digest, self._chain)
+        block = make_block(self._blocks, self._records, seqs, times, self._digest)
+        self._records.clear()
+        return self._cut(block)
+
+    def _cut(self, block: Block) -> Block:
+        """`block` is the next one: all events that were appended are in it or before it."""
         self._cut_events = self.events_written
-        self._cut_records = self.records_written
+        self._cut_records += block.records
         self._digest = digest_at(block, -1)
         self._blocks += 1
-        self._records.clear()
         self._room = BLOCK_EVENTS
         return block
 

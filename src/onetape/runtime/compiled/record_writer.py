@@ -354,16 +354,6 @@ class _Program:
                 return max(map(len, encoded))
 
 
-def _count_choices(layouts: Mapping[int, Layout | Told]) -> int:
-    return sum(
-        len(each.values)
-        for layout in layouts.values()
-        if isinstance(layout, Layout)
-        for each in layout.fields
-        if isinstance(each, Choice)
-    )
-
-
 class RecordWriter:
     """Writes the steps of one session, a log after the other.
 
@@ -377,6 +367,13 @@ class RecordWriter:
         self, layouts: Mapping[int, Layout | Told], slots: int, log: npt.NDArray[np.int64]
     ) -> None:
         self._layouts = layouts
+        self._growing = [
+            each
+            for layout in layouts.values()
+            if isinstance(layout, Layout)
+            for each in layout.fields
+            if isinstance(each, Choice) and isinstance(each.values, list)
+        ]
         self._told = {kind: layout for kind, layout in layouts.items() if isinstance(layout, Told)}
         self._is_told = np.array([kind in self._told for kind in range(LOG_KINDS)])
         rows = len(log) // LOG_WIDTH
@@ -389,7 +386,7 @@ class RecordWriter:
 
     def _load(self) -> None:
         """Take the layouts as they are now."""
-        self._choices = _count_choices(self._layouts)
+        self._choices = self._count_choices()
         program = _Program(self._layouts)
         self._event_bytes = max(program.event_bytes, _STEP_BYTES)
         zeros = np.zeros(self._slots, dtype=np.int64)
@@ -406,9 +403,12 @@ class RecordWriter:
         )  # fmt: skip
         self._make_room(max(_TOLD_BYTES, len(self._told_bytes)))
 
+    def _count_choices(self) -> int:
+        return sum(len(each.values) for each in self._growing)
+
     def _follow_choices(self) -> None:
         """Load the layouts again if there is more to choose from, and go on where it stands."""
-        if _count_choices(self._layouts) != self._choices:
+        if self._count_choices() != self._choices:
             before = self._writer
             self._load()
             for name in _STANDING:
@@ -420,9 +420,8 @@ class RecordWriter:
         self._tell(rows)
         self._writer.write("rows", rows)
         count = _write_steps(self._writer)
-        steps = self._steps[: count * _STEP_FIELDS].reshape(count, _STEP_FIELDS)
-        ends, seqs, counts, times = steps.T.tolist()
-        payload = self._out[: ends[-1] if ends else 0].tobytes()
+        ends, seqs, counts, times = self._steps[: count * _STEP_FIELDS].reshape(count, -1).T.copy()
+        payload = self._out[: ends[-1] if count else 0].tobytes()
         return EncodedSteps(payload, ends, seqs, counts, times)
 
     def _tell(self, rows: int) -> None:
