@@ -16,7 +16,7 @@ from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import LEG_SIDES, leg_of, market_of, names_of
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import E8, INT64_MAX, compute_ticks, to_minor, to_ratio_e8
+from onetape.domain.numbers import E8, INT64_MAX, compute_ticks, count_steps, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 GTC = TimeInForce.GTC
 _AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
+_BUY, _SELL = Side
 _LOTS = QuantityBasis.LOTS
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
 _STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
@@ -343,7 +344,7 @@ class Context:
             instrument = self.leg(instrument, leg)
         return self._order(
             instrument,
-            Side.BUY,
+            _BUY,
             quantity,
             limit,
             stop,
@@ -370,7 +371,7 @@ class Context:
         if leg is not None:
             instrument = self.leg(instrument, leg)
         return self._order(
-            instrument, Side.SELL, quantity, limit, stop, time_in_force, ts_expire, reduce_only,
+            instrument, _SELL, quantity, limit, stop, time_in_force, ts_expire, reduce_only,
             label,
         )  # fmt: skip
 
@@ -435,7 +436,6 @@ class Context:
         reduce_only = self._as(reduce_only, bool, "reduce_only")
         post_only = self._as(post_only, bool, "post_only")
         lots = self._lots(definition, quantity)
-        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         trails = trail is not None or trail_ratio is not None
         triggers = [each for each in (stop, touch, trail, trail_ratio) if each is not None]
         if len(triggers) > 1 or (trails and limit is not None):
@@ -476,8 +476,7 @@ class Context:
         offset_ticks = definition.price_to_ticks(limit_offset or 0, error=StrategyError)
         display_lots = 0
         if display is not None:
-            display_lots = self._lots(definition, display)
-            self._require_positive(display_lots, f"display {display!r} of {instrument}")
+            display_lots = self._lots(definition, display, "display")
         conditions = OrderConditions(
             trail_ticks, trail_ratio_e8, offset_ticks, post_only, parent, group, contingency,
             display_lots,
@@ -574,7 +573,8 @@ class Context:
     ) -> str:
         """Trade at market to hold `quantity` units (signed); nothing when that is held already."""
         instrument = self._choose(instrument, leg)
-        lots = self._lots(self.instrument(instrument), abs(quantity))
+        definition = self.instrument(instrument)
+        lots = definition.quantity_to_lots(abs(quantity), error=StrategyError)
         amount = -lots if quantity < 0 else lots
         return self._market(instrument, Side.BUY, QuantityBasis.TARGET_LOTS, amount, label)
 
@@ -747,7 +747,6 @@ class Context:
         lots = limit_ticks = stop_ticks = 0
         if quantity is not None:
             lots = self._lots(definition, quantity)
-            self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         if limit is not None:
             limit_ticks = self._ticks(definition, limit)
         if stop is not None:
@@ -768,7 +767,6 @@ class Context:
         """Exercise `quantity` of an American option that is held, now instead of at its expiry."""
         definition = self.instrument(instrument)
         lots = self._lots(definition, quantity)
-        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         self.intent_count += 1
         self.queue.append(ExerciseIntent(self._strategy, self.intent_count, definition.id, lots))
 
@@ -867,10 +865,13 @@ class Context:
     ) -> str:
         if self._legs:
             self._choose(instrument, None)
-        definition = self.instrument(instrument)
-        lots = self._lots(definition, quantity)
-        if lots <= 0:
-            self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        try:
+            definition = self._definitions[instrument]
+        except KeyError:
+            raise self._unknown(instrument) from None
+        lots = count_steps(quantity, definition.lots_per_unit)
+        if lots is None or lots <= 0:
+            lots = self._lots(definition, quantity)
         if time_in_force is not GTC:
             time_in_force = self._as(time_in_force, TimeInForce, "time_in_force")
             ts_expire = self._as(ts_expire, int, "ts_expire")
@@ -881,7 +882,8 @@ class Context:
             label = self._as(label, str, "label")
         kind, limit_ticks, stop_ticks = _MARKET, 0, 0
         if limit is not None:
-            kind, limit_ticks = _LIMIT, self._ticks(definition, limit)
+            kind, ticks = _LIMIT, count_steps(limit, definition.ticks_per_unit)
+            limit_ticks = ticks if ticks and ticks > 0 else self._ticks(definition, limit)
         if stop is not None:
             kind = _STOP if limit is None else _STOP_LIMIT
             stop_ticks = self._ticks(definition, stop)
@@ -927,8 +929,10 @@ class Context:
                 remedy="the side says which way: sell is the other side of buy",
             )
 
-    def _lots(self, definition: Instrument, quantity: float) -> int:
-        return definition.quantity_to_lots(quantity, error=StrategyError)
+    def _lots(self, definition: Instrument, quantity: float, what: str = "quantity") -> int:
+        lots = definition.quantity_to_lots(quantity, error=StrategyError)
+        self._require_positive(lots, f"{what} {quantity!r} of {definition.id}")
+        return lots
 
     def _ticks(self, definition: Instrument, price: float) -> int:
         ticks = definition.price_to_ticks(price, error=StrategyError)
