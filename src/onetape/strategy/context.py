@@ -40,7 +40,7 @@ T = TypeVar("T")
 GTC = TimeInForce.GTC
 _AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
 _BUY, _SELL = Side
-_LOTS = QuantityBasis.LOTS
+_LOTS, _TARGET_LOTS, _TARGET_WEIGHT, _NOTIONAL_AT_FILL, _EQUITY_AT_FILL = QuantityBasis
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
 _STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
 
@@ -532,7 +532,7 @@ class Context:
         instrument = self._choose(instrument, leg)
         entry = self.order(instrument, side, quantity, limit=limit, stop=stop, label=label)
         group = f"bracket {self.intent_count}"
-        exit_side = Side.SELL if side is Side.BUY else Side.BUY
+        exit_side = _SELL if side is _BUY else _BUY
         profit = self.order(
             instrument, exit_side, quantity, limit=take_profit, reduce_only=True, parent=entry,
             group=group, contingency=Contingency.OUO, label=label,
@@ -556,7 +556,7 @@ class Context:
         held = [(name, self.position(name)) for name in self._legs.get(instrument, (instrument,))]
         return [
             self.order(
-                name, Side.SELL if units > 0 else Side.BUY, abs(units), reduce_only=True,
+                name, _SELL if units > 0 else _BUY, abs(units), reduce_only=True,
                 label=label,
             )
             for name, units in held
@@ -576,7 +576,7 @@ class Context:
         definition = self.instrument(instrument)
         lots = definition.quantity_to_lots(abs(quantity), error=StrategyError)
         amount = -lots if quantity < 0 else lots
-        return self._market(instrument, Side.BUY, QuantityBasis.TARGET_LOTS, amount, label)
+        return self._market(instrument, _BUY, _TARGET_LOTS, amount, label)
 
     def target_weight(
         self,
@@ -592,13 +592,13 @@ class Context:
         """
         ratio = to_ratio_e8(round(weight, 8), f"{self._strategy} weight", error=StrategyError)
         instrument = self._choose(instrument, leg)
-        return self._market(instrument, Side.BUY, QuantityBasis.TARGET_WEIGHT, ratio, label)
+        return self._market(instrument, _BUY, _TARGET_WEIGHT, ratio, label)
 
     def spend(
         self,
         instrument: InstrumentId,
         amount: float,
-        side: Side = Side.BUY,
+        side: Side = _BUY,
         *,
         leg: PositionSide | None = None,
         label: str = "",
@@ -607,13 +607,13 @@ class Context:
         money = to_minor(round(amount, 8), f"{self._strategy} amount", error=StrategyError)
         self._require_positive(money, f"amount {amount!r} for {instrument}")
         instrument = self._choose(instrument, leg)
-        return self._market(instrument, side, QuantityBasis.NOTIONAL_AT_FILL, money, label)
+        return self._market(instrument, side, _NOTIONAL_AT_FILL, money, label)
 
     def spend_ratio(
         self,
         instrument: InstrumentId,
         ratio: float,
-        side: Side = Side.BUY,
+        side: Side = _BUY,
         *,
         leg: PositionSide | None = None,
         label: str = "",
@@ -622,7 +622,7 @@ class Context:
         part = to_ratio_e8(round(ratio, 8), f"{self._strategy} ratio", error=StrategyError)
         self._require_positive(part, f"ratio {ratio!r} for {instrument}")
         instrument = self._choose(instrument, leg)
-        return self._market(instrument, side, QuantityBasis.EQUITY_AT_FILL, part, label)
+        return self._market(instrument, side, _EQUITY_AT_FILL, part, label)
 
     def submit(self, intent: Callable[[str, int], Intent]) -> str:
         """Queue an intent of your own making: `intent(strategy, number)` builds it."""
@@ -699,7 +699,7 @@ class Context:
                 remedy="name the group and what a fill in it does",
             )
         self._check_expiry(intent.time_in_force, intent.ts_expire)
-        if intent.basis >= QuantityBasis.NOTIONAL_AT_FILL and kind is not _MARKET:
+        if intent.basis >= _NOTIONAL_AT_FILL and kind is not _MARKET:
             raise StrategyError("only a market order is sized at its fill", where=self._strategy)
 
     def _check_expiry(self, time_in_force: TimeInForce, ts_expire: int) -> None:
@@ -837,6 +837,8 @@ class Context:
 
     def _as(self, value: object, kind: type[T], what: str) -> T:
         """`value` as the tape keeps it; numpy's numbers become Python's own."""
+        if type(value) is kind:
+            return value
         if isinstance(value, np.generic):
             value = value.item()
         if kind is float and isinstance(value, int):
