@@ -50,17 +50,17 @@ class OrderType(IntEnum):
     @property
     def has_limit(self) -> bool:
         """Whether a strategy gives a limit price with it; a trailing stop-limit makes its own."""
-        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+        return self in _WITH_LIMIT
 
     @property
     def has_trigger(self) -> bool:
         """Whether it waits for a price (`stop_ticks`)."""
-        return self >= OrderType.STOP
+        return self >= _STOP
 
     @property
     def is_trailing(self) -> bool:
         """Whether its trigger follows the market."""
-        return self >= OrderType.TRAILING_STOP
+        return self >= _TRAILING_STOP
 
     @property
     def triggered(self) -> OrderType:
@@ -72,6 +72,10 @@ class OrderType(IntEnum):
                 return OrderType.LIMIT
             case _:
                 return self
+
+
+_WITH_LIMIT = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+_STOP, _TRAILING_STOP = OrderType.STOP, OrderType.TRAILING_STOP
 
 
 class TimeInForce(IntEnum):

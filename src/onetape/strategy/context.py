@@ -43,6 +43,9 @@ _BUY, _SELL = Side
 _LOTS, _TARGET_LOTS, _TARGET_WEIGHT, _NOTIONAL_AT_FILL, _EQUITY_AT_FILL = QuantityBasis
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
 _STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
+_TRAILING_STOP_LIMIT = OrderType.TRAILING_STOP_LIMIT
+_GTD, _NO_CONTINGENCY = TimeInForce.GTD, Contingency.NONE
+_PLAIN = OrderConditions()
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -393,7 +396,7 @@ class Context:
         post_only: bool = False,
         parent: str = "",
         group: str = "",
-        contingency: Contingency = Contingency.NONE,
+        contingency: Contingency = _NO_CONTINGENCY,
         display: float | None = None,
         leg: PositionSide | None = None,
         label: str = "",
@@ -453,7 +456,7 @@ class Context:
         elif trails:
             kind = OrderType.TRAILING_STOP
             if limit_offset is not None:
-                kind = OrderType.TRAILING_STOP_LIMIT
+                kind = _TRAILING_STOP_LIMIT
         trigger = stop if stop is not None else touch
         stop_ticks = self._ticks(definition, trigger) if trigger is not None else 0
         trail_ticks = trail_ratio_e8 = 0
@@ -473,8 +476,9 @@ class Context:
             stop_ticks = compute_trailing_stop(
                 side, 0, trail_ticks, trail_ratio_e8, mark, mark, definition.tick_float
             )
-        offset_ticks = definition.price_to_ticks(limit_offset or 0, error=StrategyError)
-        display_lots = 0
+        offset_ticks = display_lots = 0
+        if limit_offset:
+            offset_ticks = definition.price_to_ticks(limit_offset, error=StrategyError)
         if display is not None:
             display_lots = self._lots(definition, display, "display")
         conditions = OrderConditions(
@@ -485,7 +489,7 @@ class Context:
             self._strategy, self.intent_count + 1, definition.id, side, _LOTS, lots, kind,
             time_in_force, self._ticks(definition, limit) if limit is not None else 0, stop_ticks,
             ts_expire, reduce_only, label,
-            None if conditions == OrderConditions() else conditions,
+            None if conditions == _PLAIN else conditions,
         )  # fmt: skip
         self.check_intent(intent)
         self.intent_count += 1
@@ -661,7 +665,7 @@ class Context:
             return
         self._choose(self.instrument(intent.instrument).id, None)
         kind = intent.order_type
-        conditions = intent.conditions or OrderConditions()
+        conditions = intent.conditions or _PLAIN
         has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
         is_auction = intent.time_in_force in _AUCTIONS
         is_free = kind.is_trailing and not conditions.parent  # too wide a trail alone is denied
@@ -670,7 +674,7 @@ class Context:
             or ((intent.stop_ticks > 0) != kind.has_trigger and not is_free)
             or has_trail != kind.is_trailing
             or min(conditions.trail_ticks, conditions.trail_ratio_e8) < 0
-            or (conditions.offset_ticks != 0 and kind is not OrderType.TRAILING_STOP_LIMIT)
+            or (conditions.offset_ticks != 0 and kind is not _TRAILING_STOP_LIMIT)
             or (conditions.post_only and kind is not _LIMIT)
             or (is_auction and (kind.has_trigger or conditions.post_only or conditions.parent))
         ):
@@ -692,7 +696,7 @@ class Context:
                 where=self._strategy,
                 remedy="give the parent, sized in units, first, in the same callback",
             )
-        if (conditions.contingency is not Contingency.NONE) != (conditions.group != ""):
+        if (conditions.contingency is not _NO_CONTINGENCY) != (conditions.group != ""):
             raise StrategyError(
                 f"group {conditions.group!r} with contingency {conditions.contingency.name}",
                 where=self._strategy,
@@ -703,7 +707,7 @@ class Context:
             raise StrategyError("only a market order is sized at its fill", where=self._strategy)
 
     def _check_expiry(self, time_in_force: TimeInForce, ts_expire: int) -> None:
-        if (time_in_force is TimeInForce.GTD) != (ts_expire > 0):
+        if (time_in_force is _GTD) != (ts_expire > 0):
             raise StrategyError(
                 f"time in force {time_in_force.name} with ts_expire {ts_expire}",
                 where=self._strategy,
@@ -933,7 +937,8 @@ class Context:
 
     def _lots(self, definition: Instrument, quantity: float, what: str = "quantity") -> int:
         lots = definition.quantity_to_lots(quantity, error=StrategyError)
-        self._require_positive(lots, f"{what} {quantity!r} of {definition.id}")
+        if lots <= 0:
+            self._require_positive(lots, f"{what} {quantity!r} of {definition.id}")
         return lots
 
     def _ticks(self, definition: Instrument, price: float) -> int:
