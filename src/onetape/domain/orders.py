@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import final
 
 import msgspec
 
@@ -177,6 +178,7 @@ class QuantityBasis(IntEnum):
     EQUITY_AT_FILL = 4
 
 
+@final
 class OrderIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.order"):
     """What a strategy wants, before sizing and risk.
 
@@ -200,6 +202,7 @@ class OrderIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i
     conditions: OrderConditions | None = None
 
 
+@final
 class CancelIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.cancel"):
     """A strategy wants an order of its own canceled."""
 
@@ -208,6 +211,7 @@ class CancelIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     client_order_id: str
 
 
+@final
 class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.replace"):
     """A strategy wants an order of its own changed; zero leaves a field as it is.
 
@@ -222,6 +226,7 @@ class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     stop_ticks: int = 0
 
 
+@final
 class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.exercise"):
     """A strategy exercises `lots` of an American option that it holds, before its expiry."""
 
@@ -231,6 +236,7 @@ class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     lots: int
 
 
+@final
 class ConvertIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.convert"):
     """A strategy wants `amount` (minor units of `source`) of its cash converted into `target`."""
 

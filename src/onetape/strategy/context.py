@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, final
 
 import msgspec
 import numpy as np
@@ -82,6 +82,7 @@ class OptionExercise(NamedTuple):
     cash: float
 
 
+@final
 class TimerRequest(msgspec.Struct, frozen=True):
     """A strategy wants `on_timer(name)` at `ts_due` (ns UTC)."""
 
