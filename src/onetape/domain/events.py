@@ -7,6 +7,7 @@ A payload is a frozen struct; its tag is the event type. Payloads stay small: wh
 from __future__ import annotations
 
 from enum import Enum
+from typing import final
 
 import msgspec
 
@@ -116,6 +117,7 @@ class OrderApproved(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     lots: int
 
 
+@final
 class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="risk.denied"):
     """Our risk refused. `actual` broke `limit`, both in the unit that `unit` names."""
 
@@ -145,6 +147,7 @@ class OrderShrunk(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="r
     unit: str
 
 
+@final
 class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.submitted"):
     """The command to the venue, on the tape before it leaves. `lots` 0: sized at the fill."""
 
@@ -249,6 +252,7 @@ class OrderPartiallyFilled(OrderFilled, frozen=True, gc=False, array_like=True,
     """A fill that leaves lots open."""
 
 
+@final
 class StrayFilled(OrderFilled, frozen=True, gc=False, array_like=True,
                   tag="order.filled_stray"):  # fmt: skip
     """A fill of an order that is closed here: the books take it, and the order stays closed."""
@@ -261,6 +265,7 @@ class OrderTriggered(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     stop_ticks: int
 
 
+@final
 class OrderCancelPending(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.cancel_pending"
 ):
@@ -282,6 +287,7 @@ class OrderCanceled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     found: int = 0
 
 
+@final
 class OrderReplacePending(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order.replace_pending"
 ):
@@ -584,6 +590,7 @@ class TransferRefused(
     free: int
 
 
+@final
 class SignalRecorded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="signal"):
     """A number a strategy wants remembered (score, probability, regime)."""
 

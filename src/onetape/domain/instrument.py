@@ -9,7 +9,7 @@ from typing import NewType
 import msgspec
 
 from onetape.domain.errors import ConfigError, FixInput
-from onetape.domain.numbers import Lots, Number, Ticks, to_grid
+from onetape.domain.numbers import Lots, Number, Ticks, count_steps, to_grid
 
 InstrumentId = NewType("InstrumentId", str)
 """`SYMBOL.VENUE`, for example `AAPL.XNAS`."""
@@ -212,21 +212,17 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def price_to_ticks(self, price: Number, *, error: type[FixInput] = FixInput) -> Ticks:
         """Exact ticks of `price`; raises `error` with the nearest prices when off the grid."""
-        steps = self.ticks_per_unit
-        if steps and type(price) is float and abs(price) < 2**53:  # not NaN, not infinite
-            ticks = round(price * steps)
-            if ticks / steps == price:  # the float64 nearest to that tick
-                return Ticks(ticks)
-        return Ticks(to_grid(price, self.tick_size, f"{self.id} price", error=error))
+        ticks = count_steps(price, self.ticks_per_unit)
+        if ticks is None:
+            ticks = to_grid(price, self.tick_size, f"{self.id} price", error=error)
+        return Ticks(ticks)
 
     def quantity_to_lots(self, quantity: Number, *, error: type[FixInput] = FixInput) -> Lots:
         """Exact lots of `quantity`; raises `error` with the nearest valid quantities otherwise."""
-        steps = self.lots_per_unit
-        if steps and type(quantity) is float and abs(quantity) < 2**53:  # not NaN, not infinite
-            lots = round(quantity * steps)
-            if lots / steps == quantity:  # the float64 nearest to that many lots
-                return Lots(lots)
-        return Lots(to_grid(quantity, self.lot_size, f"{self.id} quantity", error=error))
+        lots = count_steps(quantity, self.lots_per_unit)
+        if lots is None:
+            lots = to_grid(quantity, self.lot_size, f"{self.id} quantity", error=error)
+        return Lots(lots)
 
     def ticks_to_price(self, ticks: int) -> Decimal:
         """Exact price of `ticks`."""

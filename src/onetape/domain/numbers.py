@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from math import floor
 from numbers import Real
 from typing import NewType
 
@@ -25,10 +26,15 @@ Minor = NewType("Minor", int)
 E8 = 100_000_000
 """Minor units in one currency unit, and parts in one ratio."""
 
+_E8_STEP = Decimal("1e-8")
+
 INT64_MAX = 9_223_372_036_854_775_807
 
 MAX_LOTS = 2_147_483_647
 """Largest order or position, so that a product of two lots stays inside int64."""
+
+_LEAST, _MOST = -(2.0**52), 2.0**52
+"""Between them no two numbers of steps have the same float64 nearest to them."""
 
 Number = int | float | str | Decimal
 
@@ -46,6 +52,26 @@ def to_decimal(value: Number, what: str, *, error: type[FixInput] = FixInput) ->
     if not number.is_finite():
         raise error(f"{what} {value!r} is not finite")
     return number
+
+
+def count_steps(value: Number, per_unit: int) -> int | None:
+    """How many steps make exactly `value`, where `per_unit` of them make one (0: none do).
+
+    The quick answer to what `to_grid` is asked; None where only that can tell.
+    """
+    if type(value) is float:
+        exact = value * per_unit
+    elif type(value) is int:
+        count = value * per_unit
+        return count if per_unit and abs(count) <= INT64_MAX else None
+    elif isinstance(value, float):
+        return count_steps(float(value), per_unit)  # numpy's
+    else:
+        return None
+    if not _LEAST < exact < _MOST or not per_unit:
+        return None
+    count = floor(exact + 0.5)
+    return count if count / per_unit == value else None
 
 
 def to_grid(value: Number, step: Decimal, what: str, *, error: type[FixInput] = FixInput) -> int:
@@ -71,12 +97,13 @@ def to_grid(value: Number, step: Decimal, what: str, *, error: type[FixInput] = 
 
 def to_minor(value: Number, what: str, *, error: type[FixInput] = FixInput) -> Minor:
     """An amount of currency in minor units; raises `error` when finer than 1e-8."""
-    return Minor(to_grid(value, Decimal("1e-8"), what, error=error))
+    return Minor(to_ratio_e8(value, what, error=error))
 
 
 def to_ratio_e8(value: Number, what: str, *, error: type[FixInput] = FixInput) -> int:
     """A ratio in parts of 1e-8; raises `error` when finer than 1e-8."""
-    return to_grid(value, Decimal("1e-8"), what, error=error)
+    count = count_steps(value, E8)
+    return count if count is not None else to_grid(value, _E8_STEP, what, error=error)
 
 
 def minor_to_decimal(amount: int) -> Decimal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import final
 
 import msgspec
 
@@ -50,17 +51,17 @@ class OrderType(IntEnum):
     @property
     def has_limit(self) -> bool:
         """Whether a strategy gives a limit price with it; a trailing stop-limit makes its own."""
-        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+        return self in _WITH_LIMIT
 
     @property
     def has_trigger(self) -> bool:
         """Whether it waits for a price (`stop_ticks`)."""
-        return self >= OrderType.STOP
+        return self >= _STOP
 
     @property
     def is_trailing(self) -> bool:
         """Whether its trigger follows the market."""
-        return self >= OrderType.TRAILING_STOP
+        return self >= _TRAILING_STOP
 
     @property
     def triggered(self) -> OrderType:
@@ -72,6 +73,10 @@ class OrderType(IntEnum):
                 return OrderType.LIMIT
             case _:
                 return self
+
+
+_WITH_LIMIT = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+_STOP, _TRAILING_STOP = OrderType.STOP, OrderType.TRAILING_STOP
 
 
 class TimeInForce(IntEnum):
@@ -173,6 +178,7 @@ class QuantityBasis(IntEnum):
     EQUITY_AT_FILL = 4
 
 
+@final
 class OrderIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.order"):
     """What a strategy wants, before sizing and risk.
 
@@ -196,6 +202,7 @@ class OrderIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i
     conditions: OrderConditions | None = None
 
 
+@final
 class CancelIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.cancel"):
     """A strategy wants an order of its own canceled."""
 
@@ -204,6 +211,7 @@ class CancelIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     client_order_id: str
 
 
+@final
 class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.replace"):
     """A strategy wants an order of its own changed; zero leaves a field as it is.
 
@@ -218,6 +226,7 @@ class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     stop_ticks: int = 0
 
 
+@final
 class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.exercise"):
     """A strategy exercises `lots` of an American option that it holds, before its expiry."""
 
@@ -227,6 +236,7 @@ class ExerciseIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
     lots: int
 
 
+@final
 class ConvertIntent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="intent.convert"):
     """A strategy wants `amount` (minor units of `source`) of its cash converted into `target`."""
 

@@ -151,6 +151,15 @@ _FIRST_AT_FILL = QuantityBasis.NOTIONAL_AT_FILL
 _EQUITY_AT_FILL = QuantityBasis.EQUITY_AT_FILL
 _FIRST_CLOSED = S.FILLED
 _EMULATED = S.EMULATED
+FILLS = frozenset({OrderFilled, OrderPartiallyFilled})
+"""What fills an order. Looked up, because `isinstance` is slow where it says no."""
+
+_ONLY_MOVES = frozenset({
+    OrderCancelPending, OrderCanceled, OrderCancelRejected, OrderExpired, OrderRejected,
+    OrderUnknown, OrderEmulated,
+})  # fmt: skip
+"""What says nothing of an order but where it stands."""
+
 _OF_A_CHANGE = frozenset({
     OrderReplacePending, OrderReplaced, OrderReplaceRejected, OrderReduced, OrderTriggered,
     OrderReleased,
@@ -288,7 +297,9 @@ class Oms:
                 f"{order.status.name}"
             )
         order.causation_id = seq
-        if isinstance(event, OrderAccepted):
+        if kind in _ONLY_MOVES:
+            pass
+        elif isinstance(event, OrderAccepted):
             order.venue_order_id = event.venue_order_id
         elif isinstance(event, OrderFilled):
             order.filled_lots = filled = order.filled_lots + event.lots

@@ -35,7 +35,7 @@ from onetape.domain.orders import (
     ReplaceIntent,
 )
 from onetape.domain.postings import PostingKind
-from onetape.execution.oms import BEYOND_CANCEL, Oms, Order
+from onetape.execution.oms import BEYOND_CANCEL, FILLS, Oms, Order
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.risk.approval import RiskApproved
 from onetape.risk.kill_switch import KillSwitch
@@ -150,11 +150,11 @@ class OrderDesk:
         self, runner: Runner, intent: OrderIntent | CancelIntent | ReplaceIntent | ConvertIntent
     ) -> OrderDenied | None:
         """Put an intent through sizing and risk; returns the refusal, if it is one."""
-        if isinstance(intent, OrderIntent):
+        if type(intent) is OrderIntent:
             return self._order(runner, intent)
-        if isinstance(intent, CancelIntent):
+        if type(intent) is CancelIntent:
             return self._cancel(runner, intent)
-        if isinstance(intent, ConvertIntent):
+        if type(intent) is ConvertIntent:
             return self.conversions.convert(runner, intent)
         return self._replace(runner, intent)
 
@@ -174,7 +174,7 @@ class OrderDesk:
         events.append((intent, log.origin, log.cause))
         identity = f"{runner.order_prefix}{intent.intent}"
         verdict = check.check(runner, line, intent, identity, side, lots, None)
-        if isinstance(verdict, OrderDenied):
+        if type(verdict) is OrderDenied:
             log.emit(verdict, log.origin, seq)
             return verdict
         self.route.submit(verdict, check.lot_cost, seq)
@@ -302,7 +302,7 @@ class OrderDesk:
             InvariantBroken: The report is for an unknown order or no legal move.
         """
         log = self._log
-        if isinstance(report, StrayFilled):
+        if type(report) is StrayFilled:
             runner = self._runners[report.strategy]
             seq = log.emit(report, log.origin, cause)
             self.books.take_fill(runner, report, log.origin, seq)
@@ -317,7 +317,7 @@ class OrderDesk:
         seq = log.emit(report, origin, cause or order.causation_id)
         self._oms.move(order, report, seq)
         runner = self._runners[order.strategy]
-        if isinstance(report, OrderFilled):
+        if type(report) in FILLS and isinstance(report, OrderFilled):
             is_first = order.filled_lots - order.adopted_lots == report.lots
             self.books.take_fill(runner, report, origin, seq, is_first=is_first)
         return runner

@@ -66,8 +66,6 @@ from onetape.strategy.context import Context, TimerRequest
 OnRow = Callable[[Any, Context], None]
 OnUpdate = Callable[[OrderEvent, Context], None]
 
-_REQUESTS = (TimerRequest, SignalRecorded)
-
 _CANCEL_REASONS = {
     CorporateActionKind.SPLIT: "its instrument splits",
     CorporateActionKind.STOCK_DIVIDEND: "its instrument pays a dividend in shares",
@@ -591,7 +589,7 @@ class Pipeline:
         self._take_queue(runner, waiting)
         while waiting and not runner.quarantined:
             intent, log.origin, log.cause = waiting.popleft()
-            if isinstance(intent, ExerciseIntent):
+            if type(intent) is ExerciseIntent:
                 denied = self._contracts.exercise(runner, intent)
             else:
                 denied = self._desk.decide(runner, intent)
@@ -612,7 +610,7 @@ class Pipeline:
         self._count_round(runner)
         log = self._log
         for each in queue:
-            if isinstance(each, _REQUESTS):
+            if type(each) is TimerRequest or type(each) is SignalRecorded:
                 self._take_request(runner, each)
             else:
                 waiting.append((each, log.origin, log.cause))

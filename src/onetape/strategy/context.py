@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, final
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import LEG_SIDES, leg_of, market_of, names_of
 from onetape.domain.nearest import nearest
-from onetape.domain.numbers import E8, INT64_MAX, compute_ticks, to_minor, to_ratio_e8
+from onetape.domain.numbers import E8, INT64_MAX, compute_ticks, count_steps, to_minor, to_ratio_e8
 from onetape.domain.orders import (
     CancelIntent,
     Contingency,
@@ -39,9 +39,13 @@ T = TypeVar("T")
 
 GTC = TimeInForce.GTC
 _AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
-_LOTS = QuantityBasis.LOTS
+_BUY, _SELL = Side
+_LOTS, _TARGET_LOTS, _TARGET_WEIGHT, _NOTIONAL_AT_FILL, _EQUITY_AT_FILL = QuantityBasis
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
 _STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
+_TRAILING_STOP_LIMIT = OrderType.TRAILING_STOP_LIMIT
+_GTD, _NO_CONTINGENCY = TimeInForce.GTD, Contingency.NONE
+_PLAIN = OrderConditions()
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class OptionExercise(NamedTuple):
     cash: float
 
 
+@final
 class TimerRequest(msgspec.Struct, frozen=True):
     """A strategy wants `on_timer(name)` at `ts_due` (ns UTC)."""
 
@@ -343,7 +348,7 @@ class Context:
             instrument = self.leg(instrument, leg)
         return self._order(
             instrument,
-            Side.BUY,
+            _BUY,
             quantity,
             limit,
             stop,
@@ -370,7 +375,7 @@ class Context:
         if leg is not None:
             instrument = self.leg(instrument, leg)
         return self._order(
-            instrument, Side.SELL, quantity, limit, stop, time_in_force, ts_expire, reduce_only,
+            instrument, _SELL, quantity, limit, stop, time_in_force, ts_expire, reduce_only,
             label,
         )  # fmt: skip
 
@@ -392,7 +397,7 @@ class Context:
         post_only: bool = False,
         parent: str = "",
         group: str = "",
-        contingency: Contingency = Contingency.NONE,
+        contingency: Contingency = _NO_CONTINGENCY,
         display: float | None = None,
         leg: PositionSide | None = None,
         label: str = "",
@@ -435,7 +440,6 @@ class Context:
         reduce_only = self._as(reduce_only, bool, "reduce_only")
         post_only = self._as(post_only, bool, "post_only")
         lots = self._lots(definition, quantity)
-        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         trails = trail is not None or trail_ratio is not None
         triggers = [each for each in (stop, touch, trail, trail_ratio) if each is not None]
         if len(triggers) > 1 or (trails and limit is not None):
@@ -453,7 +457,7 @@ class Context:
         elif trails:
             kind = OrderType.TRAILING_STOP
             if limit_offset is not None:
-                kind = OrderType.TRAILING_STOP_LIMIT
+                kind = _TRAILING_STOP_LIMIT
         trigger = stop if stop is not None else touch
         stop_ticks = self._ticks(definition, trigger) if trigger is not None else 0
         trail_ticks = trail_ratio_e8 = 0
@@ -473,11 +477,11 @@ class Context:
             stop_ticks = compute_trailing_stop(
                 side, 0, trail_ticks, trail_ratio_e8, mark, mark, definition.tick_float
             )
-        offset_ticks = definition.price_to_ticks(limit_offset or 0, error=StrategyError)
-        display_lots = 0
+        offset_ticks = display_lots = 0
+        if limit_offset:
+            offset_ticks = definition.price_to_ticks(limit_offset, error=StrategyError)
         if display is not None:
-            display_lots = self._lots(definition, display)
-            self._require_positive(display_lots, f"display {display!r} of {instrument}")
+            display_lots = self._lots(definition, display, "display")
         conditions = OrderConditions(
             trail_ticks, trail_ratio_e8, offset_ticks, post_only, parent, group, contingency,
             display_lots,
@@ -486,7 +490,7 @@ class Context:
             self._strategy, self.intent_count + 1, definition.id, side, _LOTS, lots, kind,
             time_in_force, self._ticks(definition, limit) if limit is not None else 0, stop_ticks,
             ts_expire, reduce_only, label,
-            None if conditions == OrderConditions() else conditions,
+            None if conditions == _PLAIN else conditions,
         )  # fmt: skip
         self.check_intent(intent)
         self.intent_count += 1
@@ -533,7 +537,7 @@ class Context:
         instrument = self._choose(instrument, leg)
         entry = self.order(instrument, side, quantity, limit=limit, stop=stop, label=label)
         group = f"bracket {self.intent_count}"
-        exit_side = Side.SELL if side is Side.BUY else Side.BUY
+        exit_side = _SELL if side is _BUY else _BUY
         profit = self.order(
             instrument, exit_side, quantity, limit=take_profit, reduce_only=True, parent=entry,
             group=group, contingency=Contingency.OUO, label=label,
@@ -557,7 +561,7 @@ class Context:
         held = [(name, self.position(name)) for name in self._legs.get(instrument, (instrument,))]
         return [
             self.order(
-                name, Side.SELL if units > 0 else Side.BUY, abs(units), reduce_only=True,
+                name, _SELL if units > 0 else _BUY, abs(units), reduce_only=True,
                 label=label,
             )
             for name, units in held
@@ -574,9 +578,10 @@ class Context:
     ) -> str:
         """Trade at market to hold `quantity` units (signed); nothing when that is held already."""
         instrument = self._choose(instrument, leg)
-        lots = self._lots(self.instrument(instrument), abs(quantity))
+        definition = self.instrument(instrument)
+        lots = definition.quantity_to_lots(abs(quantity), error=StrategyError)
         amount = -lots if quantity < 0 else lots
-        return self._market(instrument, Side.BUY, QuantityBasis.TARGET_LOTS, amount, label)
+        return self._market(instrument, _BUY, _TARGET_LOTS, amount, label)
 
     def target_weight(
         self,
@@ -592,13 +597,13 @@ class Context:
         """
         ratio = to_ratio_e8(round(weight, 8), f"{self._strategy} weight", error=StrategyError)
         instrument = self._choose(instrument, leg)
-        return self._market(instrument, Side.BUY, QuantityBasis.TARGET_WEIGHT, ratio, label)
+        return self._market(instrument, _BUY, _TARGET_WEIGHT, ratio, label)
 
     def spend(
         self,
         instrument: InstrumentId,
         amount: float,
-        side: Side = Side.BUY,
+        side: Side = _BUY,
         *,
         leg: PositionSide | None = None,
         label: str = "",
@@ -607,13 +612,13 @@ class Context:
         money = to_minor(round(amount, 8), f"{self._strategy} amount", error=StrategyError)
         self._require_positive(money, f"amount {amount!r} for {instrument}")
         instrument = self._choose(instrument, leg)
-        return self._market(instrument, side, QuantityBasis.NOTIONAL_AT_FILL, money, label)
+        return self._market(instrument, side, _NOTIONAL_AT_FILL, money, label)
 
     def spend_ratio(
         self,
         instrument: InstrumentId,
         ratio: float,
-        side: Side = Side.BUY,
+        side: Side = _BUY,
         *,
         leg: PositionSide | None = None,
         label: str = "",
@@ -622,7 +627,7 @@ class Context:
         part = to_ratio_e8(round(ratio, 8), f"{self._strategy} ratio", error=StrategyError)
         self._require_positive(part, f"ratio {ratio!r} for {instrument}")
         instrument = self._choose(instrument, leg)
-        return self._market(instrument, side, QuantityBasis.EQUITY_AT_FILL, part, label)
+        return self._market(instrument, side, _EQUITY_AT_FILL, part, label)
 
     def submit(self, intent: Callable[[str, int], Intent]) -> str:
         """Queue an intent of your own making: `intent(strategy, number)` builds it."""
@@ -661,7 +666,7 @@ class Context:
             return
         self._choose(self.instrument(intent.instrument).id, None)
         kind = intent.order_type
-        conditions = intent.conditions or OrderConditions()
+        conditions = intent.conditions or _PLAIN
         has_trail = (conditions.trail_ticks > 0) != (conditions.trail_ratio_e8 > 0)
         is_auction = intent.time_in_force in _AUCTIONS
         is_free = kind.is_trailing and not conditions.parent  # too wide a trail alone is denied
@@ -670,7 +675,7 @@ class Context:
             or ((intent.stop_ticks > 0) != kind.has_trigger and not is_free)
             or has_trail != kind.is_trailing
             or min(conditions.trail_ticks, conditions.trail_ratio_e8) < 0
-            or (conditions.offset_ticks != 0 and kind is not OrderType.TRAILING_STOP_LIMIT)
+            or (conditions.offset_ticks != 0 and kind is not _TRAILING_STOP_LIMIT)
             or (conditions.post_only and kind is not _LIMIT)
             or (is_auction and (kind.has_trigger or conditions.post_only or conditions.parent))
         ):
@@ -692,18 +697,18 @@ class Context:
                 where=self._strategy,
                 remedy="give the parent, sized in units, first, in the same callback",
             )
-        if (conditions.contingency is not Contingency.NONE) != (conditions.group != ""):
+        if (conditions.contingency is not _NO_CONTINGENCY) != (conditions.group != ""):
             raise StrategyError(
                 f"group {conditions.group!r} with contingency {conditions.contingency.name}",
                 where=self._strategy,
                 remedy="name the group and what a fill in it does",
             )
         self._check_expiry(intent.time_in_force, intent.ts_expire)
-        if intent.basis >= QuantityBasis.NOTIONAL_AT_FILL and kind is not _MARKET:
+        if intent.basis >= _NOTIONAL_AT_FILL and kind is not _MARKET:
             raise StrategyError("only a market order is sized at its fill", where=self._strategy)
 
     def _check_expiry(self, time_in_force: TimeInForce, ts_expire: int) -> None:
-        if (time_in_force is TimeInForce.GTD) != (ts_expire > 0):
+        if (time_in_force is _GTD) != (ts_expire > 0):
             raise StrategyError(
                 f"time in force {time_in_force.name} with ts_expire {ts_expire}",
                 where=self._strategy,
@@ -747,7 +752,6 @@ class Context:
         lots = limit_ticks = stop_ticks = 0
         if quantity is not None:
             lots = self._lots(definition, quantity)
-            self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         if limit is not None:
             limit_ticks = self._ticks(definition, limit)
         if stop is not None:
@@ -768,7 +772,6 @@ class Context:
         """Exercise `quantity` of an American option that is held, now instead of at its expiry."""
         definition = self.instrument(instrument)
         lots = self._lots(definition, quantity)
-        self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
         self.intent_count += 1
         self.queue.append(ExerciseIntent(self._strategy, self.intent_count, definition.id, lots))
 
@@ -839,6 +842,8 @@ class Context:
 
     def _as(self, value: object, kind: type[T], what: str) -> T:
         """`value` as the tape keeps it; numpy's numbers become Python's own."""
+        if type(value) is kind:
+            return value
         if isinstance(value, np.generic):
             value = value.item()
         if kind is float and isinstance(value, int):
@@ -867,10 +872,13 @@ class Context:
     ) -> str:
         if self._legs:
             self._choose(instrument, None)
-        definition = self.instrument(instrument)
-        lots = self._lots(definition, quantity)
-        if lots <= 0:
-            self._require_positive(lots, f"quantity {quantity!r} of {instrument}")
+        try:
+            definition = self._definitions[instrument]
+        except KeyError:
+            raise self._unknown(instrument) from None
+        lots = count_steps(quantity, definition.lots_per_unit)
+        if lots is None or lots <= 0:
+            lots = self._lots(definition, quantity)
         if time_in_force is not GTC:
             time_in_force = self._as(time_in_force, TimeInForce, "time_in_force")
             ts_expire = self._as(ts_expire, int, "ts_expire")
@@ -881,7 +889,8 @@ class Context:
             label = self._as(label, str, "label")
         kind, limit_ticks, stop_ticks = _MARKET, 0, 0
         if limit is not None:
-            kind, limit_ticks = _LIMIT, self._ticks(definition, limit)
+            kind, ticks = _LIMIT, count_steps(limit, definition.ticks_per_unit)
+            limit_ticks = ticks if ticks and ticks > 0 else self._ticks(definition, limit)
         if stop is not None:
             kind = _STOP if limit is None else _STOP_LIMIT
             stop_ticks = self._ticks(definition, stop)
@@ -927,8 +936,11 @@ class Context:
                 remedy="the side says which way: sell is the other side of buy",
             )
 
-    def _lots(self, definition: Instrument, quantity: float) -> int:
-        return definition.quantity_to_lots(quantity, error=StrategyError)
+    def _lots(self, definition: Instrument, quantity: float, what: str = "quantity") -> int:
+        lots = definition.quantity_to_lots(quantity, error=StrategyError)
+        if lots <= 0:
+            self._require_positive(lots, f"{what} {quantity!r} of {definition.id}")
+        return lots
 
     def _ticks(self, definition: Instrument, price: float) -> int:
         ticks = definition.price_to_ticks(price, error=StrategyError)

@@ -97,7 +97,7 @@ _AUCTIONS = (TimeInForce.AT_THE_OPEN, TimeInForce.AT_THE_CLOSE)
 _AT_ONCE = (*_IMMEDIATE, *_AUCTIONS)
 _OF_A_SESSION = (TimeInForce.DAY, TimeInForce.AT_THE_CLOSE)
 _MARKET, _LIMIT, _STOP = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP
-_GTC, _FOK = TimeInForce.GTC, TimeInForce.FOK
+_GTC, _FOK, _AT_THE_OPEN = TimeInForce.GTC, TimeInForce.FOK, TimeInForce.AT_THE_OPEN
 
 
 def _no_session(_: InstrumentId) -> int:
@@ -350,7 +350,7 @@ class SimulatedVenue:
         while queue and queue[0][0] <= ts:
             arrival, command = queue.popleft()
             identity = command.client_order_id
-            if isinstance(command, OrderSubmitted):
+            if type(command) is OrderSubmitted:
                 reports += self._accept(command, arrival, session_close)
                 continue
             book = self._book_of(identity)
@@ -359,7 +359,7 @@ class SimulatedVenue:
                 order.changes.append((arrival, command))
             else:
                 reports.append(self._change(book, command, arrival))
-                if book is not None:
+                if book is not None and self._ended:
                     reports += self._end_children(book)
         self.next_arrival = queue[0][0] if queue else INT64_MAX
         return reports
@@ -477,12 +477,12 @@ class SimulatedVenue:
         )  # fmt: skip
         self._accepted += 1
         accepted = OrderAccepted(identity, f"sim-{self._accepted}")
-        if command.time_in_force is TimeInForce.AT_THE_OPEN:
+        if command.time_in_force is _AT_THE_OPEN:
             order.session_close = session_close(command.instrument)
         elif command.time_in_force in _OF_A_SESSION:
             order.ts_expire = compute_day_end(arrival, session_close(command.instrument))
-        if order.conditions.parent:
-            parent = book.get(order.conditions.parent)
+        if command.conditions is not None and command.conditions.parent:
+            parent = book.get(command.conditions.parent)
             if parent is None:
                 self._remove(book, identity)
                 return accepted, OrderCanceled(identity, "its parent is not on the book")
