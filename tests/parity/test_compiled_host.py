@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from tests.support.compiled_meanings import Meanings
 from tests.support.parity_worlds import (
     Case,
     Plan,
+    Told,
     build_world,
     compare_events,
     compare_figures,
@@ -53,6 +55,7 @@ from tests.support.parity_worlds import (
     run_compiled,
     run_python,
 )
+from tests.support.python_actor import PythonActor
 from tests.support.strategy_grammar import Scope, Writer, make_strategies, write_strategy
 
 SETS = 2
@@ -96,26 +99,27 @@ def check(strategy: type[Strategy], case: Case, *, must_carry: bool = True) -> N
     """
     world = build_world(case.plan)
     compiled = run_compiled(world, strategy, case.params)
-    mixed = run_compiled(world, strategy, case.params, in_python=True)
-    for params, *others in zip(case.params, compiled, mixed, strict=True):
+    mixed = run_compiled(world, strategy, case.params[:1], in_python=True)
+    for params, *others in zip_longest(case.params, compiled, mixed):
         mine = run_python(world, strategy(**params))
-        may_give_up = not must_carry or mine.outcome.quarantined
-        for other, where in zip(others, ("compiled", "in Python"), strict=True):
-            differences = [
-                compare_events(mine.events, other.events),
-                compare_records(mine.records, other.records),
-                compare_figures(mine.outcome, other.outcome),
-                compare_state(mine.state, other.state),
-                "" if other.is_carried or may_give_up else "compiled code gave it up",
-            ]
-            if any(differences):
-                raise AssertionError(
-                    "\n".join((
-                        f"the hosts disagree on {strategy.__name__} of {strategy.__module__}, "
-                        f"{where}, with", f"  {params}", *filter(None, differences),
-                        f"again: check({strategy.__name__}, {case!r})",
-                    ))
-                )  # fmt: skip
+        for other, name in zip(others, ("compiled", "mixed"), strict=True):
+            if other is not None:
+                compare(mine, other, name, f"{strategy.__name__}, {case!r}", must_carry=must_carry)
+
+
+def compare(mine: Told, other: Told, name: str, case: str, *, must_carry: bool = True) -> None:
+    """A host tells of a run what the Python host tells."""
+    may_give_up = not must_carry or mine.outcome.quarantined
+    differences = [
+        compare_events(mine.events, other.events),
+        compare_records(mine.records, other.records),
+        compare_figures(mine.outcome, other.outcome),
+        compare_state(mine.state, other.state),
+        "" if other.is_carried or may_give_up else "compiled code gave it up",
+    ]
+    if any(differences):
+        told = "\n".join(filter(None, differences))
+        raise AssertionError(f"the {name} host disagrees:\n{told}\nagain: check({case})")
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -126,6 +130,16 @@ def test_hosts_agree(
 ) -> None:
     strategy = load(name)
     check(strategy, make_case(chance, strategy, SETS))
+
+
+@examples(CASES // len(FAMILY))
+@given(chance=chances)
+def test_hosts_agree_on_a_strategy_that_does_not_compile(chance: random.Random) -> None:
+    case = make_case(chance, PythonActor, sets=1)
+    world = build_world(case.plan)
+    (mixed,) = run_compiled(world, PythonActor, case.params, in_python=True)
+    compare(run_python(world, PythonActor(**case.params[0])), mixed, "mixed",
+            f"PythonActor, {case!r}")  # fmt: skip
 
 
 @pytest.mark.skipif(not SOAKED, reason="make soak")

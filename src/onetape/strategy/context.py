@@ -723,8 +723,7 @@ class Context:
         """
         if type(client_order_id) is not str:
             client_order_id = self._id_of(client_order_id)
-        self.intent_count += 1
-        self.queue.append(CancelIntent(self._strategy, self.intent_count, client_order_id))
+        self._put_cancel(client_order_id)
 
     def replace(
         self,
@@ -894,6 +893,25 @@ class Context:
         if stop is not None:
             kind = _STOP if limit is None else _STOP_LIMIT
             stop_ticks = self._ticks(definition, stop)
+        return self._put_order(
+            instrument, side, lots, kind, time_in_force, limit_ticks, stop_ticks, ts_expire,
+            reduce_only, label,
+        )  # fmt: skip
+
+    def _put_order(
+        self,
+        instrument: InstrumentId,
+        side: Side,
+        lots: int,
+        kind: OrderType,
+        time_in_force: TimeInForce,
+        limit_ticks: int,
+        stop_ticks: int,
+        ts_expire: int,
+        reduce_only: bool,
+        label: str,
+    ) -> str:
+        """Queue an order that has been checked; returns its client order id."""
         self.intent_count = number = self.intent_count + 1
         intent = OrderIntent(
             self._strategy, number, instrument, side, _LOTS, lots, kind, time_in_force,
@@ -901,6 +919,11 @@ class Context:
         )  # fmt: skip
         self.queue.append(intent)
         return f"{self._order_prefix}{number}"
+
+    def _put_cancel(self, client_order_id: str) -> None:
+        """Queue a cancel."""
+        self.intent_count += 1
+        self.queue.append(CancelIntent(self._strategy, self.intent_count, client_order_id))
 
     def _market(
         self, instrument: InstrumentId, side: Side, basis: QuantityBasis, amount: int, label: str

@@ -6,10 +6,11 @@ what they ask for is put there as words, where the loop finds it as if compiled 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
-from struct import Struct
+from itertools import chain, repeat
+from operator import length_hint
 from types import FunctionType
 from typing import Any
 
@@ -17,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from onetape.domain.errors import ConfigError, InvariantBroken
-from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import TimeSlice
+from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import (
     CancelIntent,
+    Intent,
     OrderIntent,
     OrderStatus,
     OrderType,
@@ -43,6 +46,8 @@ from onetape.strategy.sdk import Strategy
 
 _BLOCK_ROWS = 8_192
 _LABELS_MAX = 4_096
+_WORD_BYTES = 8
+_ASKED_BYTES = _WORD_BYTES * ASKED_WIDTH
 _LOTS, _MARKET, _GTC = QuantityBasis.LOTS, OrderType.MARKET, TimeInForce.GTC
 _STOP_LIMIT, _FOK = OrderType.STOP_LIMIT, TimeInForce.FOK
 
@@ -54,22 +59,39 @@ _OTHER_REQUESTS = frozenset(("signal", "set_timer", "bracket", "exercise", "conv
 
 
 class EngineView:
-    """Implements the `Surroundings` of a `Context` over the record of a compiled session."""
+    """Implements the `Surroundings` of a `Context` over the record of a compiled session.
+
+    Attributes:
+        market: The market; where it stands is right after `follow`.
+        words: The engine's record.
+        quiet_left: Counts the rows before `quiet_stop` that the strategy has still to hear, of a
+            stretch in which nothing else happens; None: there is no such stretch.
+    """
 
     def __init__(
         self, engine: Packed, timeline: Timeline, features: FeatureRows, order_prefix: str
     ) -> None:
         self.market = MarketState(timeline)
+        self.quiet_stop = 0
+        self.quiet_left: Iterator[None] | None = None
         self.words = memoryview(engine.words).cast("B").cast("q")
         self._engine = engine
         self._features = features
         self._order_prefix = order_prefix
+        self.slots: int = engine.read("slots")
         self._instruments = timeline.instruments
         self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
         self._ts_known = timeline.columns["ts_known"]
         self._factor = timeline.instruments[0].minor_per_tick_lot
         self._cash, self._net, self._now = map(self.place, ("cash", "net", "now"))
         self._lots = self.first("position_lots")
+
+    def follow(self) -> MarketState:
+        """The market at the row that the strategy hears."""
+        market = self.market
+        if self.quiet_left is not None:
+            market.row = self.quiet_stop - 1 - length_hint(self.quiet_left)
+        return market
 
     def place(self, field: str) -> int:
         """The word of a number."""
@@ -81,13 +103,13 @@ class EngineView:
 
     def now(self) -> int:
         """Engine time, ns UTC."""
-        row = self.market.row
+        row = self.follow().row
         now = self.words[self._now]
         return now if row < 0 else max(now, self._ts_known.item(row))
 
     def mark(self, instrument: InstrumentId) -> float:
         """Newest close; NaN before the first bar."""
-        return self.market.close(self._index[instrument])
+        return self.follow().close(self._index[instrument])
 
     def cash(self, _strategy: str) -> int:
         """Cash in minor units."""
@@ -108,7 +130,7 @@ class EngineView:
         if len(self._instruments) > 1:
             return words[self._cash] + words[self._net]
         lots = words[self._lots]
-        held = lots * self._factor * self.market.mark_ticks(0) if lots else 0
+        held = lots * self._factor * self.follow().mark_ticks(0) if lots else 0
         return words[self._cash] + held
 
     def contract(self, _option: InstrumentId) -> OptionExercise | None:
@@ -121,12 +143,12 @@ class EngineView:
 
     def features_of(self, _strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""
-        row = self.market.last_row(self._index[instrument])
+        row = self.follow().last_row(self._index[instrument])
         return self._features.at(row) if row >= 0 else None
 
     def history(self, instrument: InstrumentId, column: str, count: int) -> npt.NDArray[np.float64]:
         """The newest `count` values of a bar column, oldest first."""
-        return self.market.history(instrument, column, count)
+        return self.follow().history(instrument, column, count)
 
     def members(self) -> Container[InstrumentId] | None:
         """None: there is no universe."""
@@ -147,6 +169,184 @@ class EngineView:
             for number, instrument, side, kind, status, lots, estimated, filled, limit, stop
             in zip(*columns, strict=True)
         ]  # fmt: skip
+
+
+class _Unusual(Exception):
+    """An order that waits in the queue as an intent."""
+
+
+class EngineContext(Context):
+    """A `Context` whose intents go where compiled code takes them from.
+
+    An order or a cancel of the usual kind becomes the arguments of `queue_intent` at once, and its
+    number stands for it in the queue. Whatever else is asked for waits there until `hand_over`,
+    which is outside of the strategy's own code and so can raise.
+
+    Args:
+        name: Of the strategy.
+        timeline: The market data.
+        view: The session.
+        order_prefix: What client order ids begin with.
+        labels: What orders are called, by number; grows.
+    """
+
+    __slots__ = (
+        "_asked", "_first", "_handed_over", "_index", "_label_numbers", "_labels", "_newest",
+        "_newest_id", "_pack", "_packed", "_prefix_size", "_room", "_words",
+    )  # fmt: skip
+
+    def __init__(
+        self, name: str, timeline: Timeline, view: EngineView, order_prefix: str, labels: list[str]
+    ) -> None:
+        super().__init__(name, timeline.instruments, view, order_prefix)
+        self._words = view.words
+        self._asked = view.place("asked_count")
+        self._first = _WORD_BYTES * view.first("asked")
+        self._room = view.slots
+        self._pack = struct.Struct(f"={ASKED_WIDTH}q").pack_into
+        self._index = {each.id: at for at, each in enumerate(timeline.instruments)}
+        self._prefix_size = len(order_prefix)
+        self._labels = labels
+        self._label_numbers = {each: at for at, each in enumerate(labels)}
+        self._handed_over = self._packed = 0
+        self._newest, self._newest_id = 0, ""
+
+    def hand_over(self) -> None:
+        """Give the engine what the strategy has asked for since the last time.
+
+        Raises:
+            GivenUp: Something is not what compiled code carries.
+            MemoryError: There are too few slots.
+        """
+        queue: list[Any] = self.queue
+        count = len(queue)
+        if self._packed != count:
+            self._pack_others(queue)
+        self._packed = 0
+        self._handed_over = self.intent_count
+        self._words[self._asked] = count
+        queue.clear()
+
+    def _pack_others(self, queue: list[Any]) -> None:
+        if len(queue) > self._room:
+            raise MemoryError("too many intents in a step")
+        if len(queue) != self.intent_count - self._handed_over:
+            raise GivenUp("a timer or a signal is not carried")
+        for at, intent in enumerate(queue):
+            if type(intent) is not int:
+                self._write(at, intent)
+
+    def _write(self, at: int, intent: Intent) -> None:
+        place = self._first + at * _ASKED_BYTES
+        try:
+            self._pack(self._words, place, *self._to_words(intent))
+        except struct.error as too_large:
+            raise GivenUp(f"{intent} has a number beyond int64") from too_large
+
+    def _to_words(self, intent: Intent) -> tuple[int, ...]:
+        """The arguments of `queue_intent`.
+
+        Raises:
+            GivenUp: Compiled code does not carry it.
+        """
+        match intent:
+            case OrderIntent(conditions=None) if self._is_carried(intent):
+                return (
+                    SUBMIT, self._index[intent.instrument], intent.side, intent.basis,
+                    intent.amount, intent.order_type, intent.time_in_force, intent.limit_ticks,
+                    intent.stop_ticks, intent.ts_expire, intent.reduce_only, 0,
+                    self._number_label(intent.label),
+                )  # fmt: skip
+            case CancelIntent():
+                target = self._number_order(intent.client_order_id)
+                if target >= 0:
+                    return CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, target, 0
+            case ReplaceIntent():
+                target = self._number_order(intent.client_order_id)
+                if target >= 0:
+                    return (REPLACE, 0, 0, 0, intent.lots, 0, 0, intent.limit_ticks,
+                            intent.stop_ticks, 0, 0, target, 0)  # fmt: skip
+            case _:
+                pass
+        raise GivenUp(f"{intent} is not carried")
+
+    @staticmethod
+    def _is_carried(order: OrderIntent) -> bool:
+        if order.basis is _LOTS:
+            return order.order_type <= _STOP_LIMIT and order.time_in_force <= _FOK
+        return order.order_type is _MARKET and order.time_in_force is _GTC and not order.reduce_only
+
+    def _put_order(
+        self,
+        instrument: InstrumentId,
+        side: Side,
+        lots: int,
+        kind: OrderType,
+        time_in_force: TimeInForce,
+        limit_ticks: int,
+        stop_ticks: int,
+        ts_expire: int,
+        reduce_only: bool,
+        label: str,
+    ) -> str:
+        queue: list[Any] = self.queue
+        at = len(queue)
+        called = self._label_numbers.get(label, -1) if label else 0
+        try:
+            if at >= self._room or called < 0 or time_in_force > _FOK:
+                raise _Unusual
+            self._pack(
+                self._words, self._first + at * _ASKED_BYTES, SUBMIT, self._index[instrument], side,
+                0, lots, kind, time_in_force, limit_ticks, stop_ticks, ts_expire, reduce_only, 0,
+                called,
+            )  # fmt: skip
+        except (_Unusual, struct.error):  # or a number beyond int64
+            return super()._put_order(
+                instrument, side, lots, kind, time_in_force, limit_ticks, stop_ticks, ts_expire,
+                reduce_only, label,
+            )  # fmt: skip
+        self._packed += 1
+        self.intent_count = self._newest = number = self.intent_count + 1
+        queue.append(number)
+        self._newest_id = text = f"{self._order_prefix}{number}"
+        return text
+
+    def _put_cancel(self, client_order_id: str) -> None:
+        queue: list[Any] = self.queue
+        at = len(queue)
+        target = self._newest
+        if client_order_id != self._newest_id:
+            target = self._number_order(client_order_id)
+        if at >= self._room or target < 0:
+            super()._put_cancel(client_order_id)
+            return
+        self._pack(
+            self._words, self._first + at * _ASKED_BYTES, CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            target, 0,
+        )  # fmt: skip
+        self._packed += 1
+        self.intent_count = number = self.intent_count + 1
+        queue.append(number)
+
+    def _number_order(self, text: str) -> int:
+        """The number of an order of this strategy; 0 for no text, -1 for any other text."""
+        if not text:
+            return 0
+        digits = text[self._prefix_size :]
+        if not digits.isdecimal() or f"{self._order_prefix}{int(digits)}" != text:
+            return -1
+        number = int(digits)
+        return number if number <= INT64_MAX else -1
+
+    def _number_label(self, label: str) -> int:
+        number = self._label_numbers.get(label)
+        if number is None:
+            number = len(self._labels)
+            if number >= _LABELS_MAX:
+                raise GivenUp(f"its orders have more than {_LABELS_MAX} labels")
+            self._labels.append(label)
+            self._label_numbers[label] = number
+        return number
 
 
 class PythonStrategy:
@@ -185,9 +385,8 @@ class PythonStrategy:
         self._view = view = EngineView(engine, timeline, features, order_prefix)
         self._market = view.market
         self._words = view.words
-        self._context = Context(name, timeline.instruments, view, order_prefix)
+        self._context = EngineContext(name, timeline, view, order_prefix, labels)
         self._queue = self._context.queue
-        self._writer = IntentWriter(engine, view, timeline.instruments, order_prefix, labels)
         self._on_row = getattr(strategy, _ROW_CALLBACKS[timeline.kind])
         self._hears_rows = _ROW_CALLBACKS[timeline.kind] in self.kind.heard
         self._hears_slices = "on_slice" in self.kind.heard
@@ -217,7 +416,7 @@ class PythonStrategy:
     def _start(self) -> None:
         with _giving_up():
             self.strategy.on_start(self._context)
-        self._hand_over()
+        self._context.hand_over()
 
     def _stop(self) -> None:
         self._look()
@@ -228,14 +427,16 @@ class PythonStrategy:
     def _look(self) -> None:
         """See what has happened since the last call."""
         self._market.row = self._words[self._place_row]
-        fills = self._words[self._place_fills]
-        if fills != self._fills:
-            self._fills = fills
+        if self._words[self._place_fills] != self._fills:
+            self._fills = self._words[self._place_fills]
             context = self._context
             context.units.update(zip(context.instruments, self._units.tolist(), strict=True))
 
     def _hear_row(self) -> None:
-        self._look()
+        words = self._words
+        if words[self._place_fills] != self._fills:
+            self._look()
+        self._market.row = words[self._place_row]
         context = self._context
         context.features = next(self._features)
         try:
@@ -243,13 +444,13 @@ class PythonStrategy:
         except Exception as error:
             raise _give_up(error) from error
         if self._queue:
-            self._hand_over()
+            self._context.hand_over()
 
     def _hear_row_of_slice(self) -> None:
         self._look()
         self._tell_row()
         if self._queue:
-            self._hand_over()
+            self._context.hand_over()
 
     def _tell_row(self) -> None:
         event = self._take()
@@ -268,7 +469,7 @@ class PythonStrategy:
         self._look()
         self._tell_slice(self._market.row)
         if self._queue:
-            self._hand_over()
+            self._context.hand_over()
 
     def _tell_slice(self, row: int) -> None:
         bars = self._slice
@@ -281,33 +482,34 @@ class PythonStrategy:
     def _hear_quiet_rows(self) -> None:
         """Rows at which nothing else happens, until the strategy asks for something."""
         self._look()
-        market, context, queue = self._market, self._context, self._queue
-        rows = range(market.row, self._words[self._place_stop])
+        first, stop = self._market.row, self._words[self._place_stop]
         if self._hears_slices:
-            for market.row in rows:
-                if self._hears_rows:
-                    self._tell_row()
-                if self._slice_end[market.row]:
-                    self._tell_slice(market.row)
-                if queue:
-                    break
+            self._hear_quiet_slices(first, stop)
         else:
-            on_row = self._on_row
+            context, queue, on_row = self._context, self._queue, self._on_row
+            self._view.quiet_stop = stop
+            self._view.quiet_left = left = repeat(None, stop - first)  # counted in C
             try:
-                for market.row, event, context.features in zip(rows, self._events, self._features):  # noqa: B905
+                for _, event, context.features in zip(left, self._events, self._features):  # noqa: B905
                     on_row(event, context)
                     if queue:
                         break
-            except Exception as error:
-                raise _give_up(error) from error
-        self._words[self._place_row] = market.row
-        if queue:
-            self._hand_over()
+            except Exception as failure:
+                raise _give_up(failure) from failure
+            self._view.follow()
+            self._view.quiet_left = None
+        self._words[self._place_row] = self._market.row
+        if self._queue:
+            self._context.hand_over()
 
-    def _hand_over(self) -> None:
-        """Give the engine what the strategy has asked for."""
-        self._writer.write(self._queue, self._context.intent_count)
-        self._queue.clear()
+    def _hear_quiet_slices(self, first: int, stop: int) -> None:
+        for self._market.row in range(first, stop):
+            if self._hears_rows:
+                self._tell_row()
+            if self._slice_end[self._market.row]:
+                self._tell_slice(self._market.row)
+            if self._queue:
+                break
 
 
 register_table(PythonStrategy)
@@ -380,102 +582,3 @@ def _list_features(timeline: Timeline, features: FeatureRows) -> Iterator[Any]:
         features.between(start, min(start + _BLOCK_ROWS, rows))
         for start in range(0, rows, _BLOCK_ROWS)
     )
-
-
-class IntentWriter:
-    """Writes intents where compiled code takes them from: the arguments of `queue_intent`.
-
-    Args:
-        engine: The session.
-        view: Its words.
-        instruments: In the order of the timeline.
-        order_prefix: What client order ids begin with.
-        labels: What orders are called, by number; grows.
-    """
-
-    def __init__(
-        self,
-        engine: Packed,
-        view: EngineView,
-        instruments: Sequence[Instrument],
-        order_prefix: str,
-        labels: list[str],
-    ) -> None:
-        self._words = view.words
-        self._pack = Struct(f"={ASKED_WIDTH}q").pack_into
-        self._first = 8 * view.first("asked")
-        self._place_count = view.place("asked_count")
-        self._slots = engine.read("slots")
-        self._index = {each.id: at for at, each in enumerate(instruments)}
-        self._prefix = order_prefix
-        self._prefix_size = len(order_prefix)
-        self._labels = labels
-        self._numbers = {each: at for at, each in enumerate(labels)}
-        self._written = 0
-
-    def write(self, queue: Sequence[Any], count: int) -> None:
-        """Put down what a strategy has asked for in this step, whose newest number is `count`.
-
-        Raises:
-            GivenUp: Something is not what compiled code carries.
-            MemoryError: There are too few slots.
-        """
-        if len(queue) > self._slots:
-            raise MemoryError("too many intents in a step")
-        self._written += len(queue)
-        if self._written != count:
-            raise GivenUp("a timer or a signal is not carried")
-        at = self._first
-        words, pack = self._words, self._pack
-        for intent in queue:
-            if type(intent) is OrderIntent:
-                self._check(intent)
-                label = intent.label
-                pack(
-                    words, at, SUBMIT, self._index[intent.instrument], intent.side, intent.basis,
-                    intent.amount, intent.order_type, intent.time_in_force, intent.limit_ticks,
-                    intent.stop_ticks, intent.ts_expire, intent.reduce_only, 0,
-                    self._number_label(label) if label else 0,
-                )  # fmt: skip
-            elif type(intent) is CancelIntent:
-                target = self._number_order(intent.client_order_id)
-                pack(words, at, CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, target, 0)
-            elif type(intent) is ReplaceIntent:
-                target = self._number_order(intent.client_order_id)
-                pack(words, at, REPLACE, 0, 0, 0, intent.lots, 0, 0, intent.limit_ticks,
-                     intent.stop_ticks, 0, 0, target, 0)  # fmt: skip
-            else:
-                raise GivenUp(f"{intent} is not carried")
-            at += 8 * ASKED_WIDTH
-        words[self._place_count] = len(queue)
-
-    def _check(self, intent: OrderIntent) -> None:
-        """Refuse an order that compiled code does not have."""
-        if intent.basis is _LOTS:
-            is_known = intent.order_type <= _STOP_LIMIT and intent.time_in_force <= _FOK
-        else:
-            is_known = (
-                intent.order_type is _MARKET
-                and intent.time_in_force is _GTC
-                and not intent.reduce_only
-            )
-        if not is_known or intent.conditions is not None:
-            raise GivenUp(f"{intent} is not carried")
-
-    def _number_order(self, text: str) -> int:
-        if not text:
-            return 0
-        digits = text[self._prefix_size :]
-        if not digits.isdecimal() or f"{self._prefix}{int(digits)}" != text:
-            raise GivenUp(f"{text!r} is no order id of this strategy")
-        return int(digits)
-
-    def _number_label(self, label: str) -> int:
-        number = self._numbers.get(label)
-        if number is None:
-            number = len(self._labels)
-            if number >= _LABELS_MAX:
-                raise GivenUp(f"its orders have more than {_LABELS_MAX} labels")
-            self._labels.append(label)
-            self._numbers[label] = number
-        return number
