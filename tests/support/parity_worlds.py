@@ -564,7 +564,10 @@ def summarize_python(timeline: Timeline, events: Sequence[Event]) -> SetOutcome:
         returns=compute_returns(compute_growth(curve)[period_ends(curve.ts, clock)]),
         orders=projection.counts["risk.approved"],
         denied=projection.counts["risk.denied"],
-        quarantined="".join(f"{each.callback}: {each.error} ({each.where})" for each in failures),
+        quarantined="".join(
+            f"{each.callback}: {each.error}" + (f" ({each.where})" if each.where else "")
+            for each in failures
+        ),
     )
 
 

@@ -25,7 +25,7 @@ class PythonActor(Actor):
 
     def on_bar(self, bar: Bar, ctx: Context) -> None:
         super().on_bar(bar, ctx)
-        closes = ctx.history(bar.instrument, "close", 3)
+        closes = ctx.history(bar.instrument, 3)
         seen = {"rising": bool(closes[-1] > closes[0]), "now": ctx.now % 7 == 0}
         choice = self.roll(8)
         if choice == 0:
