@@ -31,14 +31,14 @@ _CONTEXT_BYTES = 512
 
 def chain_steps(digest: bytes, steps: EncodedSteps) -> bytes:
     """The digests of the records of `steps`, as `chain_records` has them."""
-    functions = _find_functions()
+    functions = find_functions()
     if functions is None:
         return chain_records(digest, steps.cut_records())
     return _chain_natively(functions, digest, steps)
 
 
 @cache
-def _find_functions() -> tuple[int, int, int] | None:
+def find_functions() -> tuple[int, int, int] | None:
     """Addresses of `_NAMES`; None where OpenSSL can't be called."""
     try:
         import _hashlib  # what `hashlib` is made of

@@ -128,7 +128,7 @@ def _listens_to(callback: str) -> Callable[..., Any]:
     return listens
 
 
-overload_attribute(StrategyType, "is_python")(lambda _self: lambda _self: False)
+overload_attribute(StrategyType, "is_python")(lambda strategy: lambda strategy: False)
 overload_method(StrategyType, "quiet_rows")(lambda _self, ctx: lambda _self, ctx: None)
 overload_attribute(StrategyType, "listens_to_bars")(_listens_to("on_bar"))
 overload_attribute(StrategyType, "listens_to_slices")(_listens_to("on_slice"))

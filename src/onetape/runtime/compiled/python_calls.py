@@ -5,6 +5,8 @@ leaves compiled code for a Python callable, which finds in the engine's record w
 (`python_strategy.py`). What raises there goes up through the loop.
 """
 
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,25 +15,21 @@ from typing import Any, Protocol
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import (
-    NativeValue,
-    models,
-    overload_attribute,
-    overload_method,
-    register_model,
-    typeof_impl,
-    unbox,
-)
-from numba.extending import intrinsic as _intrinsic
+from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
 
 from onetape.domain.checked import NAMES
-from onetape.runtime.compiled.callbacks import CALLBACKS, engine_of, queue_intent
+from onetape.runtime.compiled.callbacks import (
+    CALLBACKS,
+    engine_of,
+    intrinsic,
+    overload_attribute,
+    overload_method,
+    queue_intent,
+)
 from onetape.runtime.compiled.compiling import compiled
 from onetape.runtime.compiled.state import ASKED_WIDTH, Engine
 
 globals().update(NAMES)
-
-intrinsic: Any = _intrinsic  # what it makes takes one argument less than it says
 
 CALLS = (*CALLBACKS, "quiet_rows")
 """What compiled code may call in Python, in the order of the table of callables."""
@@ -134,20 +132,15 @@ def _make_call(name: str) -> Callable[..., Any]:
 
 
 for _name in CALLS:
-    overload_method(PythonStrategyType, _name, strict=False)(_make_call(_name))
+    overload_method(PythonStrategyType, _name)(_make_call(_name))
 
 
-@overload_attribute(PythonStrategyType, "is_python", strict=False)
-def _is_python(_strategy: Any) -> Any:
-    return lambda _strategy: True
-
-
-@overload_attribute(PythonStrategyType, "listens_to_bars", strict=False)
-def _listens_to_bars(_strategy: Any) -> Any:
-    return lambda _strategy: False  # it reads its features in Python
-
-
-@overload_attribute(PythonStrategyType, "listens_to_slices", strict=False)
 def _listens_to_slices(strategy: Any) -> Any:
     hears = "on_slice" in strategy.heard
     return lambda strategy: hears
+
+
+overload_attribute(PythonStrategyType, "is_python")(lambda strategy: lambda strategy: True)
+overload_attribute(PythonStrategyType, "listens_to_slices")(_listens_to_slices)
+# It reads its features in Python.
+overload_attribute(PythonStrategyType, "listens_to_bars")(lambda strategy: lambda strategy: False)

@@ -74,7 +74,7 @@ class EngineView:
         self.market = MarketState(timeline)
         self.quiet_stop = 0
         self.quiet_left: Iterator[None] | None = None
-        self.words = memoryview(engine.words).cast("B").cast("q")
+        self.words = memoryview(engine.words.data).cast("B").cast("q")
         self._engine = engine
         self._features = features
         self._order_prefix = order_prefix
@@ -111,20 +111,20 @@ class EngineView:
         """Newest close; NaN before the first bar."""
         return self.follow().close(self._index[instrument])
 
-    def cash(self, _strategy: str) -> int:
+    def cash(self, strategy: str) -> int:
         """Cash in minor units."""
         return self.words[self._cash]
 
-    def cash_in(self, _strategy: str, currency: str) -> int:
+    def cash_in(self, strategy: str, currency: str) -> int:
         """Cash of the one currency there is."""
         is_own = currency == self._instruments[0].settlement_currency
         return self.words[self._cash] if is_own else 0
 
-    def settled_cash(self, _strategy: str) -> int:
+    def settled_cash(self, strategy: str) -> int:
         """Cash: everything settles at once."""
         return self.words[self._cash]
 
-    def equity(self, _strategy: str) -> int:
+    def equity(self, strategy: str) -> int:
         """Equity at the marks, in minor units."""
         words = self.words
         if len(self._instruments) > 1:
@@ -133,15 +133,15 @@ class EngineView:
         held = lots * self._factor * self.follow().mark_ticks(0) if lots else 0
         return words[self._cash] + held
 
-    def contract(self, _option: InstrumentId) -> OptionExercise | None:
+    def contract(self, option: InstrumentId) -> OptionExercise | None:
         """None: no instrument is an option."""
         return None
 
-    def is_halted(self, _instrument: InstrumentId) -> bool:
+    def is_halted(self, instrument: InstrumentId) -> bool:
         """Never."""
         return False
 
-    def features_of(self, _strategy: str, instrument: InstrumentId) -> Any:
+    def features_of(self, strategy: str, instrument: InstrumentId) -> Any:
         """Features of the instrument's newest bar; None before its first."""
         row = self.follow().last_row(self._index[instrument])
         return self._features.at(row) if row >= 0 else None
@@ -154,7 +154,7 @@ class EngineView:
         """None: there is no universe."""
         return None
 
-    def open_orders(self, _strategy: str) -> list[OpenOrder]:
+    def open_orders(self, strategy: str) -> list[OpenOrder]:
         """Open orders, oldest first."""
         read = self._engine.read
         slots = read("open_slots")[: read("open_count")]

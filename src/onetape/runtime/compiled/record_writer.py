@@ -420,7 +420,8 @@ class RecordWriter:
         self._tell(rows)
         self._writer.write("rows", rows)
         count = _write_steps(self._writer)
-        ends, seqs, counts, times = self._steps[: count * _STEP_FIELDS].reshape(count, -1).T.copy()
+        steps = self._steps[: count * _STEP_FIELDS].reshape(count, _STEP_FIELDS)
+        ends, seqs, counts, times = steps.T.copy()
         payload = self._out[: ends[-1] if count else 0].tobytes()
         return EncodedSteps(payload, ends, seqs, counts, times)
 
