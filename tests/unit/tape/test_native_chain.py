@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.domain.ports import EncodedSteps
@@ -14,6 +14,7 @@ from onetape.tape.native_chain import chain_steps
 from tests.support.tape_steps import encode_steps, make_session
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     records=st.lists(st.binary(max_size=300), min_size=1, max_size=20),
     digest=st.binary(min_size=32, max_size=32),
