@@ -180,8 +180,10 @@ _KIND_FILLS = {
 
 def tell_fills(config: Mapping[str, Any], columns: Container[str]) -> Iterator[Alarm]:
     """Fill models of a configuration that choose for us; `columns` are those of the data."""
-    fill = config.get("execution", {}).get("fill", {})
-    chosen = [fill, *fill.get("overrides", ())]
+    execution = config.get("execution", {})
+    fill = execution.get("fill", {})
+    others = [each.get("fill") or {} for each in execution.get("overrides", ())]
+    chosen = [fill, *fill.get("overrides", ()), *others]  # in the fill: those of older runs
     used = {each.get(key) for each in chosen for key in ("market", "path")}
     for name, (word, story) in _KIND_FILLS.items():
         if name in used:

@@ -31,3 +31,6 @@ def test_fills_that_choose_for_us_are_alarms() -> None:
     told = tell_fills({"execution": {"fill": fill}}, ("open", "close"))
     assert [each.word for each in told] == ["SAME CLOSE", "OPTIMISTIC FILLS", "NO VWAP"]
     assert not list(tell_fills({"execution": {"fill": {"market": "vwap"}}}, ("vwap",)))
+    execution = {"fill": {}, "overrides": [{"fill": None}, *({"fill": each} for each in others)]}
+    told = tell_fills({"execution": execution}, ())
+    assert [each.word for each in told] == ["SAME CLOSE", "OPTIMISTIC FILLS"]
