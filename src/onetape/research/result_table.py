@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from onetape.domain.events import BreakerTripped, MarginStatus
+from onetape.domain.events import BreakerTripped, MarginStatus, SettlementKind
 from onetape.domain.numbers import minor_to_decimal
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research import report_format as text
@@ -149,6 +149,7 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         for ts, each in summary.projection.margin
         if each.status in (MarginStatus.LIQUIDATION, MarginStatus.BANKRUPT)
     )
+    found.extend(_tell_lapsed(summary))
     trips = summary.projection.breakers
     found.extend(
         Alarm("BREAKER TRIPPED", f"{text.minute(ts)} UTC: {_tell_trip(each)}")
@@ -158,6 +159,20 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         found.append(Alarm("BREAKER TRIPPED", f"and {len(trips) - MAX_TRIPS:,} times more"))
     found.extend(tell_fills(summary.config, summary.timeline.columns))
     return found
+
+
+def _tell_lapsed(summary: RunSummary) -> Iterator[Alarm]:
+    """Options that ended in the money for nothing."""
+    lapsed = [
+        each for *_, each in summary.projection.settlements if each.kind is SettlementKind.LAPSED
+    ]
+    if lapsed:
+        names = ", ".join(dict.fromkeys(each.instrument for each in lapsed))
+        yield Alarm(
+            "LAPSED",
+            f"{names} expired in the money, and the shares or the cash to exercise with were not "
+            f"there: {_minor(sum(each.realized for each in lapsed), summary)} were booked",
+        )
 
 
 def _minor(amount: int, summary: RunSummary) -> str:

@@ -290,7 +290,8 @@ class BacktestSession:
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.tradable, terms.fees, self.runners,
             controls=controls, audit=self.audit,
-            is_cash_account=limits.max_leverage is None and terms.margin is None,
+            is_cash_account=limits.is_cash_account and terms.margin is None,
+            allows_short=limits.allow_short,
         )  # fmt: skip
         leverage = limits.max_leverage
         self.desk.conversions = ConversionDesk(
