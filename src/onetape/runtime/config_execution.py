@@ -192,9 +192,10 @@ class TransferConfig(Section):
 
 
 class Chosen(NamedTuple):
-    """What one instrument is charged, and how it fills."""
+    """What one instrument is charged, and how it fills; `fees_at` is the key of its fees."""
 
     fees: Fees
+    fees_at: str
     slippage: Slippage
     max_volume_ratio: Decimal | None
     fill: FillConfig
@@ -285,12 +286,14 @@ class ExecutionConfig(Section):
         """What an instrument is charged and how it fills, by the overrides that are for it."""
         fitting = list_fitting(self.overrides, instrument)
         fees, slippage, ratio = self.fees, self.slippage, self.max_volume_ratio
+        fees_at = "execution.fees"
         for each in fitting:
-            fees = each.fees or fees
             slippage = each.slippage or slippage
+            if each.fees is not None:
+                fees, fees_at = each.fees, f"execution.overrides.{self.overrides.index(each)}.fees"
             if each.max_volume_ratio is not None:
                 ratio = None if each.max_volume_ratio == "none" else each.max_volume_ratio
         return Chosen(
-            fees=fees, slippage=slippage, max_volume_ratio=ratio,
+            fees=fees, fees_at=fees_at, slippage=slippage, max_volume_ratio=ratio,
             fill=self.fill.chosen(each.fill for each in fitting if each.fill is not None),
         )  # fmt: skip

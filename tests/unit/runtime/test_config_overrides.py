@@ -208,3 +208,13 @@ def test_slippage_and_participation_reach_the_venue_and_every_leg() -> None:
         assert terms.month_of("s0", each) == "s0/1"
     assert terms.slippage_of(IBM.id) == SlippageTerms()
     assert terms.month_of("s0", IBM.id) == "s0"
+
+
+def test_a_fee_that_can_not_be_exact_is_told_at_its_entry() -> None:
+    fees = {"model": "per_share", "rate": "0.00001"}
+    given = {"overrides": [{"kinds": ["equity"], "slippage": {"model": "none"}},
+                           {"venues": ["VENUE"], "fees": fees}]}  # fmt: skip
+    coin = make_spot("BTC-USD.VENUE", base="BTC", quote="USD", tick_size="1", lot_size="0.0001")
+    with pytest.raises(ConfigError, match=r"not a whole number") as refused:
+        build_terms(ExecutionConfig.model_validate(given), 0, [AAPL, coin])
+    assert refused.value.where == "execution.overrides.1.fees.rate"

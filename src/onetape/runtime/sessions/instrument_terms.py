@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.legs import spread_to_legs
 from onetape.execution.simulated.fee_rules import FeeSchedule
 from onetape.execution.simulated.fees import build_fee_schedule
 from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.slippage import SlippageTerms, build_slippage
-from onetape.runtime.config_execution import ExecutionConfig
+from onetape.runtime.config_execution import Chosen, ExecutionConfig
 from onetape.runtime.config_fees import build_fee_model
 from onetape.runtime.config_overrides import check_overrides
 from onetape.runtime.config_slippage import build_slippage_model
@@ -46,7 +47,7 @@ def build_instrument_terms(
     for each in instruments:
         chosen, name = config.chosen_for(each), each.id
         ratio = chosen.max_volume_ratio
-        fees[name] = build_fee_schedule(build_fee_model(chosen.fees), each)
+        fees[name] = _build_fees(chosen, each)
         slippages[name] = build_slippage(build_slippage_model(chosen.slippage))
         ratios[name] = None if ratio is None else float(ratio)
         fills[name] = chosen.fill.terms(each, config.limit_fill)
@@ -59,3 +60,11 @@ def build_instrument_terms(
         fills=spread_to_legs(fills, legs),
         fee_groups=spread_to_legs(fee_groups, legs),
     )
+
+
+def _build_fees(chosen: Chosen, instrument: Instrument) -> FeeSchedule:
+    try:
+        return build_fee_schedule(build_fee_model(chosen.fees), instrument)
+    except ConfigError as error:  # at the key that gave them
+        where = str(error.where).replace("execution.fees", chosen.fees_at, 1)
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
