@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from onetape.domain.instrument import make_spot
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.config import load_config
@@ -112,12 +114,22 @@ def test_an_override_that_says_what_holds_anyway_changes_no_byte(tmp_path: Path)
     assert len(runs[0].fills) == 4
 
 
-def test_participation_is_that_of_the_instrument(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("of_all", "override"),
+    [
+        ("0.1", "{instruments: [MSFT.XNAS], max_volume_ratio: none}"),
+        ("null", "{instruments: [AAPL.XNAS], max_volume_ratio: 0.1}"),
+        ("1", "{kinds: [equity], max_volume_ratio: 0.1}, {instruments: [MSFT.XNAS], "
+              "max_volume_ratio: 0.5}"),
+    ],
+)  # fmt: skip
+def test_participation_is_that_of_the_instrument(
+    of_all: str, override: str, tmp_path: Path
+) -> None:
     """A tenth of 300 shares a bar for AAPL; MSFT takes what it wants."""
     text = EXECUTION.replace("ESH4.XCME, BTC-USD.BINANCE", "MSFT.XNAS")
     text = text[: text.index("  overrides")] + (
-        "  max_volume_ratio: 0.1\n"
-        "  overrides: [{instruments: [MSFT.XNAS], max_volume_ratio: none}]\n"
+        f"  max_volume_ratio: {of_all}\n  overrides: [{override}]\n"
         "strategies: [{name: sma_cross, capital: 1000000}]\n"
     )
     rows = [(10.0, 10.0, 10.0, 10.0, 300.0)] * 4
@@ -144,7 +156,7 @@ execution:
     model: tiered
     tiers:
       - {from_notional: 0, maker_bps: 10, taker_bps: 10}
-      - {from_notional: 400, maker_bps: 5, taker_bps: 5}
+      - {from_notional: 150, maker_bps: 5, taker_bps: 5}
   overrides:
     - kinds: [equity]
       fees: &shares
