@@ -35,7 +35,7 @@ from onetape.runtime.config_document import (
 from onetape.runtime.config_drift import DriftConfig
 from onetape.runtime.config_execution import ExecutionConfig
 from onetape.runtime.config_live import Connection, LiveConfig
-from onetape.runtime.config_overrides import list_unmatched
+from onetape.runtime.config_overrides import list_unmatched, tell_no_overrides
 from onetape.runtime.config_problems import explain
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import (
@@ -639,10 +639,7 @@ def decision_json(config: SessionConfig) -> str:
         place = values[section] if section else values
         if place is not None and place[key] is None:
             del place[key]  # as in sessions from before there was any
-    execution = values["execution"]
-    if not execution["overrides"]:
-        del execution["overrides"]
-        execution["fill"]["overrides"] = []  # where they stood before
+    tell_no_overrides(values["execution"])
     return _canonical(values)
 
 

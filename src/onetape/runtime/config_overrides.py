@@ -146,6 +146,14 @@ def read_fill_overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "fill": fill, "overrides": [*overrides, *given.get("overrides", ())]}
 
 
+def tell_no_overrides(execution: dict[str, Any]) -> None:
+    """Where there are none, say so where they stood before: the hash of a configuration stays."""
+    fill = execution.get("fill")
+    if execution.get("overrides") == [] and isinstance(fill, dict):
+        del execution["overrides"]
+        fill["overrides"] = []
+
+
 def _is_like(identity: InstrumentId, pattern: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), identity) is not None
 
