@@ -89,8 +89,14 @@ def render_config_keys() -> str:
     """Every key of a configuration, section by section."""
     schema = SessionConfig.model_json_schema()
     parts = [_section("", schema, schema["$defs"], "the root")]
-    parts += dict.fromkeys(_sections(schema, schema["$defs"], ""))  # some models share a section
-    return "\n\n".join(parts)
+    told = set[str]()
+    for each in _sections(schema, schema["$defs"], ""):
+        heading, _, body = each.partition("\n")
+        if ".overrides.N." in heading and body in told:
+            continue  # a model that stands where it is for all
+        told.add(body)
+        parts.append(each)
+    return "\n\n".join(dict.fromkeys(parts))  # some models share a section
 
 
 def _sections(node: dict[str, Any], known: dict[str, Any], path: str) -> Iterator[str]:

@@ -10,6 +10,12 @@ import pytest
 from onetape.domain.market import MarketEvent, TimeSlice
 from onetape.domain.orders import Side, TimeInForce
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED
+from onetape.execution.simulated.fees import (
+    FeeTier,
+    PerShareTieredFees,
+    ShareTier,
+    TieredFees,
+)
 from onetape.execution.simulated.fill_terms import (
     BarPath,
     FillTerms,
@@ -19,6 +25,7 @@ from onetape.execution.simulated.fill_terms import (
     Trigger,
 )
 from onetape.execution.simulated.latency import LatencyModel
+from onetape.execution.simulated.slippage import FixedSlippage
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.tick_timeline import build_quote_timeline
 from onetape.marketdata.timeline import Timeline
@@ -30,6 +37,7 @@ from onetape.strategy.sdk import Strategy, param, state
 from onetape.tape.reader import MemoryTapeReader
 from onetape.tape.store import MemoryTape
 from tests.support.halts import make_random_halts, with_halts
+from tests.support.parity_worlds import Costs, override_costs
 from tests.support.session_runs import make_terms
 from tests.support.ticks import make_book_timeline, make_deltas, make_quotes
 from tests.support.timelines import (
@@ -157,29 +165,62 @@ def test_session_in_parts_equals_the_whole_one(world: int, halted: bool) -> None
             timeline, holds_in_halts=bool(seed % 2), fill=fill, max_volume_ratio=ratio, seed=seed,
             latency=LatencyModel(mean_ms=chance.choice((0, 400)), std_ms=chance.choice((0, 200))),
         )  # fmt: skip
-
-        def open_session(
-            tape: MemoryTape,
-            timeline: Timeline = timeline,
-            seed: int = seed,
-            terms: VenueTerms = terms,
-        ) -> BacktestSession:
-            spec = StrategySpec(name="s0", strategy=Restless(seed=seed), capital=10**15)
-            limits = RiskLimits(max_leverage=4)
-            return BacktestSession(timeline, [spec], terms, limits, tape, SessionIdentity())
-
-        tape = MemoryTape()
-        whole = open_session(tape)
-        whole.run()
-        assert not whole.pipeline.quarantined
-        expected = records_of(tape)
-        fills += sum(b"order.filled" in each for each in expected)
-        ends = [stop for _, stop in open_session(MemoryTape()).cut_blocks(1)]
-        stops = sorted(chance.sample(ends, min(len(ends), 5)))
-        records, ended = run_in_parts(open_session, stops)
-        assert records == expected, f"seed {seed}, stops {stops}"
-        assert encode_state(ended) == encode_state(whole.save())
+        fills += check_in_parts(timeline, terms, seed, chance)
     assert fills > (10 if halted else 20)
+
+
+def test_session_of_several_costs_in_parts_equals_the_whole_one() -> None:
+    """Each of both shares has tiers of its own: what was traded in a month is kept apart."""
+    fills = 0
+    for seed in range(4):
+        chance = random.Random(seed)
+        timeline = make_two_bars(chance)
+        shares = PerShareTieredFees(
+            tiers=(ShareTier(from_quantity=0, rate="0.01"), ShareTier(from_quantity=40, rate=0))
+        )
+        terms = override_costs(
+            make_terms(timeline, fees=make_notional_tiers(), seed=seed),
+            timeline.instruments[1:],
+            [Costs(fees=shares, slippage=FixedSlippage(ticks=2), max_volume_ratio=0.1)],
+        )
+        fills += check_in_parts(timeline, terms, seed, chance)
+    assert fills > 20
+
+
+def make_two_bars(chance: random.Random) -> Timeline:
+    one, other = ([(100 + chance.randint(-6, 6) / 2,) * 4 + (100.0,) for _ in range(40)]
+                  for _ in range(2))  # fmt: skip
+    return make_timeline(one, other)
+
+
+def make_notional_tiers() -> TieredFees:
+    return TieredFees(
+        tiers=(
+            FeeTier(from_notional=0, maker_bps=10, taker_bps=10),
+            FeeTier(from_notional=4_000, maker_bps=5, taker_bps=5),
+        )
+    )
+
+
+def check_in_parts(timeline: Timeline, terms: VenueTerms, seed: int, chance: random.Random) -> int:
+    """A session that is cut at random says what the whole one says; returns its fills."""
+
+    def open_session(tape: MemoryTape) -> BacktestSession:
+        spec = StrategySpec(name="s0", strategy=Restless(seed=seed), capital=10**15)
+        limits = RiskLimits(max_leverage=4)
+        return BacktestSession(timeline, [spec], terms, limits, tape, SessionIdentity())
+
+    tape = MemoryTape()
+    whole = open_session(tape)
+    whole.run()
+    assert not whole.pipeline.quarantined
+    expected = records_of(tape)
+    ends = [stop for _, stop in open_session(MemoryTape()).cut_blocks(1)]
+    stops = sorted(chance.sample(ends, min(len(ends), 5)))
+    records, ended = run_in_parts(open_session, stops)
+    assert records == expected, f"seed {seed}, stops {stops}"
+    assert encode_state(ended) == encode_state(whole.save())
+    return sum(b"order.filled" in each for each in expected)
 
 
 def run_in_parts(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -43,7 +43,9 @@ from onetape.execution.simulated.fees import (
     PerShareTieredFees,
     ShareTier,
     TieredFees,
+    build_fee_schedule,
 )
+from onetape.execution.simulated.fill_terms import FillTerms
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.execution.simulated.slippage import (
     FixedSlippage,
@@ -51,6 +53,7 @@ from onetape.execution.simulated.slippage import (
     SlippageModel,
     SquareRootSlippage,
     VolumeSlippage,
+    build_slippage,
 )
 from onetape.execution.simulated.terms import VenueTerms
 from onetape.marketdata.tick_timeline import build_trade_timeline
@@ -140,6 +143,16 @@ LATENCY = (
 NO_LIMITS = RiskLimits()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What an instrument is charged, and how it fills."""
+
+    fees: FeeModel = FEES[0]
+    slippage: SlippageModel = SLIPPAGE[0]
+    is_touched: bool = False
+    max_volume_ratio: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Plan:
     """What a world is made of.
@@ -155,6 +168,7 @@ class Plan:
         gap_ratio: Share of the bars that are dropped.
         controls: (row, ns behind it, whether the kill switch is set from then on).
         venue_seed: Of latency.
+        overrides: Of the instruments behind the first, other costs than those of the plan.
     """
 
     seed: int = 0
@@ -174,6 +188,7 @@ class Plan:
     limits: RiskLimits = NO_LIMITS
     controls: tuple[tuple[int, int, bool], ...] = ()
     venue_seed: int = 0
+    overrides: tuple[Costs, ...] = ()
 
     def __repr__(self) -> str:
         """Only what is not the default, so that a small world looks small."""
@@ -233,7 +248,7 @@ def make_plan(chance: random.Random, kinds: Sequence[TimelineKind] = ("bars",)) 
     instruments = chance.choice((
         (0,), (0,), (2,), (1,), (3,), (4,), (0, 1), (2, 0), (0, 3), (0, 1, 2), (4, 2, 1), (3, 0, 1),
     ))  # fmt: skip
-    return Plan(
+    plan = Plan(
         seed=chance.randint(0, 2**31),
         rows=chance.choice((chance.randint(1, 12), chance.randint(12, 60), chance.randint(12, 60),
                             chance.randint(60, 150))),
@@ -253,6 +268,18 @@ def make_plan(chance: random.Random, kinds: Sequence[TimelineKind] = ("bars",)) 
         controls=make_controls(chance),
         venue_seed=chance.randint(0, 1_000),
     )  # fmt: skip
+    others = () if chance.random() < 0.5 else instruments[1:]
+    return replace(plan, overrides=tuple(make_costs(chance) for _ in others))
+
+
+def make_costs(chance: random.Random) -> Costs:
+    """Any costs, but none that go by the volume of a month: compiled code counts one."""
+    return Costs(
+        fees=chance.choice([each for each in FEES if not hasattr(each, "tiers")]),
+        slippage=chance.choice(SLIPPAGE),
+        is_touched=chance.random() < 0.5,
+        max_volume_ratio=chance.choice((None, 0.1, 0.01)),
+    )
 
 
 def make_limits(chance: random.Random) -> RiskLimits:
@@ -341,10 +368,29 @@ def build_world(plan: Plan) -> World:
         max_volume_ratio=plan.max_volume_ratio,
         seed=plan.venue_seed,
     )
+    terms = override_costs(terms, traded[1:], plan.overrides)
     known = timeline.columns["ts_known"].tolist()
     timed = [(known[row % len(known)] + off, active) for row, off, active in plan.controls]
     controls = tuple(sorted(each for each in timed if each[0] <= known[-1]))
     return World(plan, timeline, terms, controls)
+
+
+def override_costs(
+    terms: VenueTerms, instruments: Sequence[Instrument], overrides: Sequence[Costs]
+) -> VenueTerms:
+    """The terms with other costs of some instruments; of as many as there are overrides."""
+    pairs = list(zip(instruments, overrides, strict=False))
+    return msgspec.structs.replace(
+        terms,
+        fees={**terms.fees, **{each.id: build_fee_schedule(by.fees, each) for each, by in pairs}},
+        slippages={each.id: build_slippage(by.slippage) for each, by in pairs},
+        max_volume_ratios={each.id: by.max_volume_ratio for each, by in pairs},
+        fills={
+            each.id: FillTerms(limit_reach=LIMIT_TOUCHED if by.is_touched else LIMIT_TRADED_THROUGH)
+            for each, by in pairs
+        },
+        fee_groups={each.id: str(at) for at, (each, _) in enumerate(pairs, 1)},
+    )
 
 
 def make_bars(

@@ -425,6 +425,7 @@ class SettlementKind(Enum):
     | `exercise`    | a long option is exercised                                             |
     | `assignment`  | a short option is exercised by its holder                              |
     | `worthless`   | an option expires out of the money                                     |
+    | `lapsed`      | a long option expires in the money, and nothing covers its exercise    |
     | `delivery`    | the other leg of an exercise: the underlying is bought or sold         |
     | `liquidation` | the broker closes lots for want of margin                              |
     | `base_fee`    | a venue took its fee in lots: they are sold, and the fee is the price  |
@@ -435,6 +436,7 @@ class SettlementKind(Enum):
     EXERCISE = "exercise"
     ASSIGNMENT = "assignment"
     WORTHLESS = "worthless"
+    LAPSED = "lapsed"
     DELIVERY = "delivery"
     LIQUIDATION = "liquidation"
     BASE_FEE = "base_fee"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from onetape.domain.events import BreakerTripped, MarginStatus
+from pydantic import ValidationError
+
+from onetape.domain.events import BreakerTripped, MarginStatus, SettlementKind
+from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import minor_to_decimal
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research import report_format as text
 from onetape.research.run_summary import RunSummary
+from onetape.runtime.config_execution import ExecutionConfig
+from onetape.runtime.config_fees import describe_misfit
 
 MAX_TRIPS = 8
 """Trips of breakers that are told one by one."""
@@ -149,6 +154,7 @@ def alarms(summary: RunSummary) -> list[Alarm]:
         for ts, each in summary.projection.margin
         if each.status in (MarginStatus.LIQUIDATION, MarginStatus.BANKRUPT)
     )
+    found.extend(_tell_lapsed(summary))
     trips = summary.projection.breakers
     found.extend(
         Alarm("BREAKER TRIPPED", f"{text.minute(ts)} UTC: {_tell_trip(each)}")
@@ -157,7 +163,22 @@ def alarms(summary: RunSummary) -> list[Alarm]:
     if len(trips) > MAX_TRIPS:
         found.append(Alarm("BREAKER TRIPPED", f"and {len(trips) - MAX_TRIPS:,} times more"))
     found.extend(tell_fills(summary.config, summary.timeline.columns))
+    found.extend(tell_fees(summary.config, summary.timeline.instruments))
     return found
+
+
+def _tell_lapsed(summary: RunSummary) -> Iterator[Alarm]:
+    """Options that ended in the money for nothing."""
+    lapsed = [
+        each for *_, each in summary.projection.settlements if each.kind is SettlementKind.LAPSED
+    ]
+    if lapsed:
+        names = ", ".join(dict.fromkeys(each.instrument for each in lapsed))
+        yield Alarm(
+            "LAPSED",
+            f"{names} expired in the money, and the shares or the cash to exercise with were not "
+            f"there: {_minor(sum(each.realized for each in lapsed), summary)} were booked",
+        )
 
 
 def _minor(amount: int, summary: RunSummary) -> str:
@@ -180,8 +201,10 @@ _KIND_FILLS = {
 
 def tell_fills(config: Mapping[str, Any], columns: Container[str]) -> Iterator[Alarm]:
     """Fill models of a configuration that choose for us; `columns` are those of the data."""
-    fill = config.get("execution", {}).get("fill", {})
-    chosen = [fill, *fill.get("overrides", ())]
+    execution = config.get("execution", {})
+    fill = execution.get("fill", {})
+    others = [each.get("fill") or {} for each in execution.get("overrides", ())]
+    chosen = [fill, *fill.get("overrides", ()), *others]  # in the fill: those of older runs
     used = {each.get(key) for each in chosen for key in ("market", "path")}
     for name, (word, story) in _KIND_FILLS.items():
         if name in used:
@@ -191,6 +214,28 @@ def tell_fills(config: Mapping[str, Any], columns: Container[str]) -> Iterator[A
             "NO VWAP",
             "the bars have no volume-weighted price: market orders filled at the typical price "
             "(execution.fill.market: vwap)",
+        )
+
+
+def tell_fees(config: Mapping[str, Any], instruments: Iterable[Instrument]) -> Iterator[Alarm]:
+    """Fee models that are those of other instruments than they are used for."""
+    given = config.get("execution", {})
+    charges_of = {key: given[key] for key in ("fees", "overrides") if key in given}
+    try:
+        charged = ExecutionConfig.model_validate(charges_of)
+    except ValidationError:  # of a tape whose keys are no longer known: its figures still stand
+        return
+    charges: dict[tuple[str, str], list[str]] = {}
+    for each in instruments:
+        fees = charged.chosen_for(each).fees
+        whose = describe_misfit(fees, each)
+        if whose:
+            charges.setdefault((whose, fees.model), []).append(each.id)
+    for (whose, model), names in charges.items():
+        yield Alarm(
+            "FEES",
+            f"{', '.join(names)} paid the fees of {whose} (execution.fees.model: {model}); "
+            "execution.overrides gives instruments their own",
         )
 
 

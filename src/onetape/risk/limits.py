@@ -138,6 +138,11 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
         return self.max_daily_loss_pct is not None or self.max_drawdown_pct is not None
 
     @property
+    def is_cash_account(self) -> bool:
+        """Whether what is bought is paid from cash, unless there is margin."""
+        return (_ratio_e8(self, "max_leverage", 1) or E8) <= E8
+
+    @property
     def beyond_gates(self) -> str:
         """The first key that asks for more than the gates that every host has; empty: none does."""
         asked = {

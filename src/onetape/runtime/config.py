@@ -18,7 +18,7 @@ from onetape.domain.breakers import BreakerAction, BreakerKind
 from onetape.domain.errors import ConfigError
 from onetape.domain.instrument import InstrumentId
 from onetape.domain.market import BOOK, QUOTES
-from onetape.domain.nearest import did_you_mean
+from onetape.domain.nearest import did_you_mean, nearest
 from onetape.domain.timestamps import has_length
 from onetape.marketdata.loading import TICK_DATA
 from onetape.marketdata.membership import Filters, UniverseChoice
@@ -35,6 +35,7 @@ from onetape.runtime.config_document import (
 from onetape.runtime.config_drift import DriftConfig
 from onetape.runtime.config_execution import ExecutionConfig
 from onetape.runtime.config_live import Connection, LiveConfig
+from onetape.runtime.config_overrides import list_unmatched, tell_no_overrides
 from onetape.runtime.config_problems import explain
 from onetape.runtime.config_section import Section
 from onetape.runtime.config_values import (
@@ -453,14 +454,12 @@ class SessionConfig(Section):
                         did_you_mean(instrument, self.data.instruments),
                         ("strategies", index, "instruments", place),
                     )
-        unknown = self.execution.fill.unknown(self.data.instruments)
-        if unknown is not None and self.data.instruments:
-            number, place, instrument = unknown
+        unmatched = list_unmatched(self.execution.overrides, self.data.instruments)
+        for at, name, known in unmatched if self.data.instruments else ():
             raise RefusedError(
-                f"is {instrument!r}, which data.instruments does not list",
-                did_you_mean(instrument, self.data.instruments),
-                ("execution", "fill", "overrides", number, "instruments", place),
-            )
+                f"is {name!r}, and data.instruments lists none such", nearest(name, known),
+                ("execution", "overrides", *at),
+            )  # fmt: skip
         enabled = [each.name for each in self.enabled_strategies]
         for index, transfer in enumerate(self.execution.transfers):
             for key, name in (("from", transfer.source), ("to", transfer.target)):
@@ -640,6 +639,7 @@ def decision_json(config: SessionConfig) -> str:
         place = values[section] if section else values
         if place is not None and place[key] is None:
             del place[key]  # as in sessions from before there was any
+    tell_no_overrides(values["execution"])
     return _canonical(values)
 
 

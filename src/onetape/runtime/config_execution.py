@@ -1,29 +1,36 @@
-"""The `execution` section: which venue, and with what slippage, latency and fees.
+"""The `execution` section: which venue, and with what latency, and what else there is to agree.
 
 Each model has the keys of the model of the same name in `onetape.execution.simulated`, which says
-what it assumes.
+what it assumes. Fees, slippage, fills and overrides have files of their own.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from onetape.execution.simulated import fees, routes, slippage
+from onetape.domain.instrument import Instrument
+from onetape.execution.simulated import routes
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.runtime.config_carrying import CarryingConfig
-from onetape.runtime.config_fees import Fees, NoFees, build_fee_model
+from onetape.runtime.config_fees import Fees, NoFees
 from onetape.runtime.config_fills import FillConfig
 from onetape.runtime.config_live import Connection
 from onetape.runtime.config_margin import Margin
+from onetape.runtime.config_overrides import (
+    ExecutionOverride,
+    VolumeShare,
+    list_fitting,
+    read_fill_overrides,
+)
 from onetape.runtime.config_section import Section
+from onetape.runtime.config_slippage import NoSlippage, Slippage
 from onetape.runtime.config_values import (
     Bps,
     Exact,
-    Factor,
     Limit,
     Moment,
     Money,
@@ -34,42 +41,6 @@ from onetape.runtime.config_values import (
 _ZERO = Decimal(0)
 
 Milliseconds = Annotated[Exact, Field(ge=0, le=3_600_000, decimal_places=6)]
-
-
-class NoSlippage(Section):
-    """Fills at the price of the data."""
-
-    model: Literal["none"] = "none"
-
-
-class FixedSlippage(Section):
-    """The same share of the price, or number of ticks, on every fill."""
-
-    model: Literal["fixed"]
-    bps: Bps = _ZERO
-    ticks: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
-
-
-class VolumeSlippage(Section):
-    """Grows in proportion to our share of the bar's volume."""
-
-    model: Literal["volume"]
-    base_bps: Bps = _ZERO
-    volume_factor: Factor = _ZERO
-    """Fraction of the price at a share of 1."""
-
-
-class SquareRootSlippage(Section):
-    """Grows with the square root of our share of the bar's volume."""
-
-    model: Literal["square_root"]
-    coefficient: Factor
-    """Fraction of the price at a share of 1."""
-
-
-Slippage = Annotated[
-    NoSlippage | FixedSlippage | VolumeSlippage | SquareRootSlippage, Field(discriminator="model")
-]
 
 
 class Latency(Section):
@@ -220,6 +191,16 @@ class TransferConfig(Section):
     """How much; refused where it is more than free cash."""
 
 
+class Chosen(NamedTuple):
+    """What one instrument is charged, and how it fills; `fees_at` is the key of its fees."""
+
+    fees: Fees
+    fees_at: str
+    slippage: Slippage
+    max_volume_ratio: Decimal | None
+    fill: FillConfig
+
+
 class ExecutionConfig(Section):
     """How orders become fills."""
 
@@ -235,7 +216,7 @@ class ExecutionConfig(Section):
     limit_fill: Literal["touch", "through"] = "through"
     """Whether a limit order fills when a bar touches its price, or only when it trades through."""
     fill: FillConfig = FillConfig()
-    max_volume_ratio: Annotated[Factor, Field(gt=0, le=1)] | None = None
+    max_volume_ratio: VolumeShare | None = None
     """Largest share of a bar's volume that our fills may take (0.1 is a tenth); null: no cap."""
     while_halted: Literal["reject", "hold"] = "reject"
     """What the venue does with orders while their instrument is halted: reject them, or hold them
@@ -262,6 +243,18 @@ class ExecutionConfig(Section):
     capabilities: Literal["alpaca", "binance", "ibkr"] | None = None
     """Whose abilities the simulated venue has: what that venue lacks is emulated, as in live; null:
     it can everything."""
+    overrides: tuple[ExecutionOverride, ...] = ()
+    """Other fees, slippage, participation and fills of some instruments; the most specific that
+    gives a key counts, of equally specific ones the last."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, given: Any) -> Any:
+        fill = given.get("fill") if isinstance(given, dict) else None
+        older = fill.get("overrides") if isinstance(fill, dict) else None
+        if isinstance(older, list) and all(isinstance(each, dict) for each in older):
+            return read_fill_overrides(given)
+        return given
 
     @model_validator(mode="after")
     def _has_its_own(self) -> ExecutionConfig:
@@ -271,18 +264,6 @@ class ExecutionConfig(Section):
                 "leave it out: a real venue has its own", ("capabilities",),
             )  # fmt: skip
         return self
-
-    def slippage_model(self) -> slippage.SlippageModel:
-        """The venue's slippage model."""
-        match self.slippage:
-            case NoSlippage():
-                return slippage.NoSlippage()
-            case FixedSlippage(bps=bps, ticks=ticks):
-                return slippage.FixedSlippage(bps=bps, ticks=ticks)
-            case VolumeSlippage(base_bps=base_bps, volume_factor=volume_factor):
-                return slippage.VolumeSlippage(base_bps=base_bps, volume_factor=volume_factor)
-            case SquareRootSlippage(coefficient=coefficient):
-                return slippage.SquareRootSlippage(coefficient=coefficient)
 
     def latency_model(self) -> LatencyModel:
         """The venue's latency model; none under `route_terms`."""
@@ -301,6 +282,18 @@ class ExecutionConfig(Section):
             case single:
                 return routes.build_routes(seed, single.delay())
 
-    def fee_model(self) -> fees.FeeModel:
-        """The venue's fee model."""
-        return build_fee_model(self.fees)
+    def chosen_for(self, instrument: Instrument) -> Chosen:
+        """What an instrument is charged and how it fills, by the overrides that are for it."""
+        fitting = list_fitting(self.overrides, instrument)
+        fees, slippage, ratio = self.fees, self.slippage, self.max_volume_ratio
+        fees_at = "execution.fees"
+        for each in fitting:
+            slippage = each.slippage or slippage
+            if each.fees is not None:
+                fees, fees_at = each.fees, f"execution.overrides.{self.overrides.index(each)}.fees"
+            if each.max_volume_ratio is not None:
+                ratio = None if each.max_volume_ratio == "none" else each.max_volume_ratio
+        return Chosen(
+            fees=fees, fees_at=fees_at, slippage=slippage, max_volume_ratio=ratio,
+            fill=self.fill.chosen(each.fill for each in fitting if each.fill is not None),
+        )  # fmt: skip

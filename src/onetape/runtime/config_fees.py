@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from onetape.domain.instrument import Instrument, InstrumentKind
 from onetape.execution.simulated import fee_presets, fees
 from onetape.execution.simulated.fee_rates import US_EQUITY_SALES
 from onetape.runtime.config_section import Section
@@ -203,6 +204,24 @@ Fees = Annotated[
     | BinanceSpot,
     Field(discriminator="model"),
 ]
+
+
+def describe_misfit(section: Fees, instrument: Instrument) -> str:
+    """Whose fees these are, where an instrument is not such; empty where they are not told to be.
+
+    Models that only count (`per_share`, `bps` and the like) are what their configuration says.
+    """
+    match section:
+        case BinanceSpot():
+            return "" if instrument.kind is InstrumentKind.SPOT else "Binance spot"
+        case IbkrUsFixed() | IbkrUsTiered() | AlpacaUs():
+            of_shares = True
+        case PerShareFees() | PerShareTieredFees() | PerOrderFees():
+            of_shares = section.sales is not None
+        case _:
+            of_shares = False
+    is_share = instrument.kind is InstrumentKind.EQUITY and instrument.quote_currency == "USD"
+    return "US shares" if of_shares and not is_share else ""
 
 
 def build_fee_model(section: Fees) -> fees.FeeModel:

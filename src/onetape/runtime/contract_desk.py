@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -169,7 +170,7 @@ class ContractDesk:
         """Exercise an American option before its expiry, at once; returns the refusal, if it is.
 
         Refused are: more lots than are held and not yet for sale, another style, an option out of
-        the money or without a mark, and a call that a cash account can't pay for.
+        the money or without a mark, and what nothing covers (see `_find_shortfall`).
         """
         log = self._log
         seq = log.emit(intent, log.origin, log.cause)
@@ -200,17 +201,48 @@ class ContractDesk:
         if not option.lot_intrinsic(ticks):
             mark = float(option.underlying.ticks_to_price(ticks))
             return deny(DenialCode.NOT_EXERCISABLE, mark, option.strike / E8, "strike")
-        cost = intent.lots * option.lot_cost
+        shortfall = self._find_shortfall(runner, option, intent.lots)
+        return None if shortfall is None else deny(DenialCode.BUYING_POWER, *shortfall)
+
+    def _find_shortfall(
+        self, runner: Runner, option: OptionContract, lots: int
+    ) -> tuple[float, float, str] | None:
+        """What the exercise of `lots` needs and what there is, with the unit, if that is less.
+
+        A cash account pays for a call from settled cash that no open buy has bound, and hands over
+        shares for a put that it holds and that are not for sale, for it can borrow neither. Where
+        positions may not go below zero, every account needs the shares.
+
+        Source: Interactive Brokers, knowledge base 1767, "Expiration & Corporate Action Related
+            Liquidations": it may prohibit an exercise that the account can't carry. That a short
+            position needs a margin account: 12 CFR 220.8 and 220.12.
+        """
+        claims = self._desk.claims
+        shares = lots * option.lot_shares
+        if shares and not self._desk.allows_short:
+            free = claims.free_lots(runner, option.underlying.id)
+            if shares > free:
+                size = option.underlying.lot_float
+                return shares * size, free * size, "units"
+        cost = lots * option.lot_cost
         unit = option.instrument.quote_currency
         exchange = runner.exchange
         if exchange is not None and unit != exchange.home and not exchange.holds:
             cost = -exchange.to_home(unit, -cost)
             cost, unit = cost + exchange.compute_cost(cost), exchange.home
         if cost and self._desk.is_cash_account:
-            free = self._desk.claims.free_cash(runner, unit)
+            free = claims.free_cash(runner, unit)
             if cost > free:
-                return deny(DenialCode.BUYING_POWER, cost / E8, free / E8, unit)
+                return cost / E8, free / E8, unit
         return None
+
+    def _count_covered(self, runner: Runner, option: OptionContract, lots: int) -> int:
+        """How many of `lots` can be exercised."""
+
+        def lacks(count: int) -> bool:
+            return self._find_shortfall(runner, option, count) is not None
+
+        return bisect_left(range(1, lots + 1), x=True, key=lacks)
 
     def _holders(self, instrument: InstrumentId) -> list[tuple[Runner, InstrumentId]]:
         """Who holds an instrument, and under which id."""
@@ -255,11 +287,20 @@ class ContractDesk:
             self._settle(runner, instrument, SettlementKind.FINAL, -lots, cause)
             return
         ticks = self._market.mark_ticks(self._index[option.underlying.id])
-        if ticks and option.lot_intrinsic(ticks):
-            self._exercise(runner, option, lots, cause)
+        if not ticks or not option.lot_intrinsic(ticks):
+            self._let_go(runner, instrument, SettlementKind.WORTHLESS, lots, cause)
             return
-        settled = runner.settle_contract(instrument, SettlementKind.WORTHLESS, -lots, 0, 0)
-        self._tell(runner, settled, cause)
+        exercised = self._count_covered(runner, option, lots) if lots > 0 else lots
+        if exercised:
+            self._exercise(runner, option, exercised, cause)
+        if lots != exercised:
+            self._let_go(runner, instrument, SettlementKind.LAPSED, lots - exercised, cause)
+
+    def _let_go(
+        self, runner: Runner, instrument: InstrumentId, kind: SettlementKind, lots: int, cause: int
+    ) -> None:
+        """Options that end for nothing."""
+        self._tell(runner, runner.settle_contract(instrument, kind, -lots, 0, 0), cause)
 
     def _settle(
         self,

@@ -96,6 +96,13 @@ class OptionContract(msgspec.Struct, frozen=True, kw_only=True):
             return 0
         return self.lot_strike
 
+    @property
+    def lot_shares(self) -> int:
+        """Lots of the underlying that the exercise of a lot hands over: those of a put."""
+        if self.terms.cash_settled or self.right_sign > 0 or self.underlying.is_margined:
+            return 0
+        return self.underlying_lots
+
     def delivered_lots(self, lots: int) -> int:
         """Signed lots of the underlying that an exercise of `lots` brings."""
         return lots * self.underlying_lots * self.right_sign

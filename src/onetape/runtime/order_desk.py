@@ -80,14 +80,15 @@ class OrderDesk:
         closing: Takes strategies out of the market.
         route: The way to the venue.
         is_cash_account: Whether what is bought must be paid from cash.
+        allows_short: Whether an exercise may hand over shares that are not held.
         conversions: Converts held cash where a strategy asks for it; without a multiple of equity
             it borrows nothing.
     """
 
     __slots__ = (
         "_controls", "_fees", "_index", "_instruments", "_kill_switch", "_log", "_market", "_oms",
-        "_runners", "books", "check", "claims", "closing", "conversions", "is_cash_account",
-        "route",
+        "_runners", "allows_short", "books", "check", "claims", "closing", "conversions",
+        "is_cash_account", "route",
     )  # fmt: skip
 
     def __init__(
@@ -102,8 +103,10 @@ class OrderDesk:
         controls: RiskControls | None = None,
         audit: RiskAudit | None = None,
         is_cash_account: bool = True,
+        allows_short: bool = False,
     ) -> None:
         self.is_cash_account = is_cash_account
+        self.allows_short = allows_short and not is_cash_account
         self._log = log
         self._controls = controls
         self._market = market

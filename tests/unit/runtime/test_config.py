@@ -23,8 +23,8 @@ from onetape.runtime.config import (
     resolved_json,
     validate_document,
 )
-from onetape.runtime.config_execution import VolumeSlippage
 from onetape.runtime.config_fees import PerShareFees
+from onetape.runtime.config_slippage import VolumeSlippage
 
 GOOD = """\
 mode: backtest
@@ -107,7 +107,7 @@ BAD_LINES = [
     ("  venue: simulated", "  colour: red",
      "run.yaml:5: execution.colour is not a known key "
      "(known: venue, connection, slippage, limit_slippage, latency, fees, limit_fill, fill, "
-     "max_volume_ratio, while_halted and 8 more)"),
+     "max_volume_ratio, while_halted and 9 more)"),
     ("model: volume", "model: volum",
      "run.yaml:6: execution.slippage.model is 'volum', "
      "expected one of none, fixed, volume, square_root (did you mean 'volume'?)"),

@@ -20,6 +20,8 @@ from onetape.execution.simulated.routes import (
     build_routes,
 )
 from onetape.runtime.config_execution import ExecutionConfig
+from onetape.runtime.config_fees import build_fee_model
+from onetape.runtime.config_slippage import build_slippage_model
 
 D = Decimal
 
@@ -129,12 +131,13 @@ PRESETS = [
 @pytest.mark.parametrize(("given", "expected"), SLIPPAGES)
 def test_slippage_section_becomes_the_venue_model(given: dict[str, Any], expected: object) -> None:
     config = ExecutionConfig.model_validate({"slippage": given})
-    assert config.slippage_model() == expected
+    assert build_slippage_model(config.slippage) == expected
 
 
 @pytest.mark.parametrize(("given", "expected"), FEES + PRESETS)
 def test_fee_section_becomes_the_venue_model(given: dict[str, Any], expected: object) -> None:
-    assert ExecutionConfig.model_validate({"fees": given}).fee_model() == expected
+    config = ExecutionConfig.model_validate({"fees": given})
+    assert build_fee_model(config.fees) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from onetape.domain.market import ContractExpiry, FundingRate, MarkPrice
 from onetape.domain.numbers import E8
 from onetape.domain.orders import DenialCode
 from onetape.marketdata.timeline import build_timeline
+from onetape.research.result_table import alarms
+from onetape.research.run_summary import summarize_run
 from onetape.risk.limits import RiskLimits
 from onetape.runtime.sessions.backtest import BacktestSession, SessionIdentity, StrategySpec
 from onetape.runtime.sessions.session_state import decode_state, encode_state
@@ -297,6 +299,92 @@ def test_an_exercise_is_not_paid_from_sales_that_have_not_settled() -> None:
     ]
 
 
+# 2 puts on 100 shares each, strike 100, and 100 shares held; the stock stands at 92.50. A contract
+# is covered, the other would sell 100 shares that nobody has.
+#
+#                        shares  covered  exercised  lapsed
+#   cash account            100        1          1       1
+#   100 for sale            100        0          0       2
+#   for sale, reduce-only   100        1          1       1
+#   none                      0        0          0       2
+@pytest.mark.parametrize(
+    ("shares", "for_sale", "limits", "traded"),
+    [
+        (100, None, RiskLimits(), [("exercise", -1), ("delivery", -100), ("lapsed", -1)]),
+        (100, False, RiskLimits(), [("lapsed", -2)]),
+        (100, True, RiskLimits(), [("exercise", -1), ("delivery", -100), ("lapsed", -1)]),
+        (0, None, RiskLimits(), [("lapsed", -2)]),
+        (0, None, RiskLimits(max_leverage=1), [("lapsed", -2)]),
+        (0, None, RiskLimits(max_leverage=4, allow_short=False), [("lapsed", -2)]),
+        (200, None, RiskLimits(), [("exercise", -2), ("delivery", -200)]),
+        (0, None, RiskLimits(max_leverage=4), [("exercise", -2), ("delivery", -200)]),
+    ],
+)  # fmt: skip
+def test_a_put_that_expires_in_the_money_sells_no_shares_that_a_cash_account_lacks(
+    shares: int, *, for_sale: bool | None, limits: RiskLimits, traded: list[tuple[str, int]]
+) -> None:
+    option = make_option(closes(3), right=PUT)
+    timeline = make_contract_timeline((EQUITY, flat(*[92.5] * 6)), (option, flat(4, 4, 4, 4)))
+
+    def buy(ctx: Context) -> None:
+        ctx.buy(option.id, 2)
+        if shares:
+            ctx.buy(AAPL, shares)
+
+    def offer(ctx: Context) -> None:
+        if for_sale is not None:
+            ctx.sell(AAPL, shares, limit=120, reduce_only=for_sale)
+
+    strategy = at_rows({0: buy, 1: offer}, instrument=option.id)
+    run = run_session(timeline, strategy, capital=100_000, limits=limits)
+    found = run.of_type(PositionSettled)
+    assert [(each.kind.value, each.traded) for each in found] == traded
+    sold = -sum(lots for kind, lots in traded if kind == "delivery")
+    assert run.ledger().positions[AAPL].lots == shares - sold
+    cash = 100_000 - 800 - shares * 92.5 + sold * 100
+    assert run.ledger().cash == round(cash * E8)
+    check_whole(run, timeline)
+
+
+# 15,000 less 800 for 2 calls at 4.00: 14,200 pay for one contract of 100 shares at 100.
+def test_a_call_that_expires_in_the_money_buys_no_more_than_a_cash_account_pays_for() -> None:
+    option = make_option(closes(3))
+    timeline = make_contract_timeline((EQUITY, flat(*[107.5] * 6)), (option, flat(4, 4, 4, 4)))
+    strategy = at_rows({0: lambda ctx: ctx.buy(option.id, 2)}, instrument=option.id)
+    run = run_session(timeline, strategy, capital=15_000, limits=RiskLimits())
+    assert [(each.kind.value, each.traded) for each in run.of_type(PositionSettled)] == [
+        ("exercise", -1), ("delivery", 100), ("lapsed", -1),
+    ]  # fmt: skip
+    assert run.ledger().cash == 4_200 * E8
+    check_whole(run, timeline)
+
+
+@pytest.mark.parametrize(
+    ("limits", "denied"),
+    [
+        (RiskLimits(), (200, 100, "units")),
+        (RiskLimits(max_leverage=1), (200, 100, "units")),
+        (RiskLimits(max_leverage=4, allow_short=False), (200, 100, "units")),
+        (RiskLimits(max_leverage=4), None),
+    ],
+)
+def test_an_exercise_that_would_make_a_cash_account_short_is_denied(
+    limits: RiskLimits, denied: tuple[float, float, str] | None
+) -> None:
+    option = make_option(closes(3), right=PUT)
+    timeline = make_contract_timeline((EQUITY, flat(*[92.5] * 6)), (option, flat(4, 4, 4, 4)))
+    strategy = at_rows(
+        {0: lambda ctx: (ctx.buy(option.id, 2), ctx.buy(AAPL, 100)),
+         2: lambda ctx: ctx.exercise(option.id, 2)},
+        instrument=option.id,
+    )  # fmt: skip
+    run = run_session(timeline, strategy, limits=limits)
+    told = [(each.actual, each.limit, each.unit) for each in run.denied]
+    assert told == ([] if denied is None else [denied])
+    assert all(each.code is DenialCode.BUYING_POWER for each in run.denied)
+    assert (run.ledger().positions[AAPL].lots < 0) == (denied is None)
+
+
 def test_a_short_call_needs_margin_at_the_money_where_its_underlying_has_no_mark() -> None:
     """1 contract: its premium of 400 and a fifth of 10,000."""
     option = make_option(closes(5))
@@ -364,3 +452,14 @@ def test_a_mark_of_the_venue_is_still_the_mark_after_a_restart() -> None:
     valuation = other.runners["s0"].valuation
     valuation.refresh()
     assert valuation.equity == 98_000 * E8
+
+
+def test_an_option_that_lapses_in_the_money_stands_above_the_figures() -> None:
+    option = make_option(closes(3), right=PUT)
+    timeline = make_contract_timeline((EQUITY, flat(*[92.5] * 6)), (option, flat(4, 4, 4, 4)))
+    strategy = at_rows({0: lambda ctx: ctx.buy(option.id, 2)}, instrument=option.id)
+    run = run_session(timeline, strategy)
+    (alarm,) = alarms(summarize_run(timeline, run.events, digest=""))
+    assert alarm.word == "LAPSED"
+    assert alarm.story.startswith("AAPL-OPT.OPRA expired in the money")
+    assert "800.00 USD were booked" in alarm.story

@@ -50,7 +50,8 @@ class PerShareFees(msgspec.Struct, frozen=True, kw_only=True, tag="per_share", t
     """`min(max(rate * quantity, minimum), maximum, maximum_ratio * notional)` an order.
 
     Fills when: every fill; maker and taker pay alike. The maximum wins over the minimum.
-    Ignores: exchange and clearing fees; volume discounts.
+    Ignores: exchange and clearing fees; volume discounts; that a broker may count an order anew
+        that was changed, or that fills on another day.
     Units: `rate` currency per unit of quantity, `minimum` and `maximum` currency per order,
         `maximum_ratio` fraction of the order's notional (absent: no maximum).
     Source: Interactive Brokers, fixed pricing for US stocks ("the maximum per order will be
@@ -83,7 +84,8 @@ class PerShareTieredFees(
     commission.
 
     Fills when: every fill, at the tiers in which the month of the strategy stands.
-    Ignores: that each exchange has its own fees; volume of other accounts.
+    Ignores: that each exchange has its own fees; volume of other accounts; that a broker may count
+        an order anew, as `PerShareFees`.
     Units: `from_quantity` units of quantity, ascending from 0; rates currency per unit.
     Source: Interactive Brokers, tiered pricing for US stocks.
     """
@@ -125,7 +127,7 @@ class PerOrderFees(msgspec.Struct, frozen=True, kw_only=True, tag="per_order", t
     """A fixed amount an order, paid by its first fill.
 
     Fills when: the first fill of an order.
-    Ignores: size, price, maker or taker.
+    Ignores: size, price, maker or taker; that a broker may count an order anew, as `PerShareFees`.
     Units: `amount` currency per order.
     Source: ours (flat-rate brokers).
     """

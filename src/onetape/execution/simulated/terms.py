@@ -31,7 +31,10 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     `limit_reach` is `LIMIT_TOUCHED` or `LIMIT_TRADED_THROUGH`; `max_volume_ratio` the share of a
     bar's volume that all orders together may fill, None without a bound. `fills` are the terms of
-    instruments that have other fills than market orders at the next open, limits by `limit_reach`.
+    instruments that have other fills than market orders at the next open, limits by `limit_reach`;
+    `slippages` and `max_volume_ratios` those of instruments that have others than `slippage` and
+    `max_volume_ratio`. `fee_groups` names instruments whose fees count the volume of a month apart
+    from others': those of a group count theirs together, those without a name too.
     `carrying` is what holding costs, None when nothing; `conversion_e8` what converting foreign
     cash costs, as a share (1e-8), None where there is only one currency; under `holds_currencies`
     foreign cash stays until a strategy converts it, for `conversion_minimum` (minor units of the
@@ -65,7 +68,23 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: Capabilities | None = None
     has_legs: bool = False
     marks_closing_side: bool = False
+    slippages: Mapping[InstrumentId, SlippageTerms] = msgspec.field(default_factory=dict)
+    max_volume_ratios: Mapping[InstrumentId, float | None] = msgspec.field(default_factory=dict)
+    fee_groups: Mapping[InstrumentId, str] = msgspec.field(default_factory=dict)
 
     def fill_of(self, instrument: InstrumentId) -> FillTerms:
         """How orders of an instrument fill."""
         return self.fills.get(instrument) or FillTerms(limit_reach=self.limit_reach)
+
+    def slippage_of(self, instrument: InstrumentId) -> SlippageTerms:
+        """How far from the market's price orders of an instrument fill."""
+        return self.slippages.get(instrument, self.slippage)
+
+    def max_volume_ratio_of(self, instrument: InstrumentId) -> float | None:
+        """The share of a bar's volume that orders of an instrument may fill; None: no bound."""
+        return self.max_volume_ratios.get(instrument, self.max_volume_ratio)
+
+    def month_of(self, strategy: str, instrument: InstrumentId) -> str:
+        """Whose volume of a month the fees of an instrument go by."""
+        group = self.fee_groups.get(instrument)
+        return f"{strategy}/{group}" if group else strategy

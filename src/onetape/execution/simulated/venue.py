@@ -162,6 +162,7 @@ class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     `factor` is its `minor_per_tick_lot`, `inverse_factor` its own, `ratios_e8` the `flat_ratio_e8`
     of each `LiquiditySide`, `plain_types` the order types that `_meet_alone` can meet.
+    `max_volume_ratio` is the share of a bar that fills may take, None without a bound.
     """
 
     factor: int
@@ -169,6 +170,8 @@ class _FillTerms(msgspec.Struct, frozen=True, kw_only=True):
     tick_size: float
     ratios_e8: tuple[int | None, ...]
     fill: FillTerms
+    slippage: SlippageTerms
+    max_volume_ratio: float | None
     plain_types: tuple[OrderType, ...]
 
 
@@ -222,7 +225,7 @@ class SimulatedVenue:
         self._is_instant = (
             terms.latency.mean_ns == terms.latency.std_ns == 0 and terms.routes is None
         )
-        self._slips = terms.slippage != SlippageTerms()
+        self._slips = any(terms.slippage_of(each.id) != SlippageTerms() for each in instruments)
         self._fill_terms = {
             each.id: _FillTerms(
                 factor=each.minor_per_tick_lot,
@@ -230,7 +233,9 @@ class SimulatedVenue:
                 tick_size=each.tick_float,
                 ratios_e8=tuple(flat_ratio_e8(terms.fees[each.id], side) for side in _LIQUIDITY),
                 fill=terms.fill_of(each.id),
-                plain_types=self._find_plain_types(terms.fill_of(each.id)),
+                slippage=terms.slippage_of(each.id),
+                max_volume_ratio=terms.max_volume_ratio_of(each.id),
+                plain_types=self._find_plain_types(each.id),
             )
             for each in instruments
         }
@@ -245,12 +250,14 @@ class SimulatedVenue:
         self.active = 0
         self.next_arrival = INT64_MAX
 
-    def _find_plain_types(self, fill: FillTerms) -> tuple[OrderType, ...]:
-        if self._terms.max_volume_ratio is not None or fill.path in STRAIGHT:
+    def _find_plain_types(self, instrument: InstrumentId) -> tuple[OrderType, ...]:
+        terms, fill = self._terms, self._terms.fill_of(instrument)
+        slips = terms.slippage_of(instrument) != SlippageTerms()
+        if terms.max_volume_ratio_of(instrument) is not None or fill.path in STRAIGHT:
             return ()
-        if self._slips and self._terms.limit_slippage:
+        if slips and terms.limit_slippage:
             return ()
-        if self._slips or fill.market is not MarketPrice.NEXT_OPEN:
+        if slips or fill.market is not MarketPrice.NEXT_OPEN:
             return (_LIMIT,)
         return (_MARKET, _LIMIT)
 
@@ -413,12 +420,11 @@ class SimulatedVenue:
 
     def _capacity_of(self, bar: Bar) -> int:
         """Lots that all our orders together may fill in a bar."""
-        if self._terms.max_volume_ratio is None:
+        ratio = self._fill_terms[bar.instrument].max_volume_ratio
+        if ratio is None:
             return INT64_MAX
-        instrument = self._instruments[bar.instrument]
-        return compute_bar_capacity_lots(
-            bar.volume, instrument.lot_float, self._terms.max_volume_ratio
-        )
+        lot = self._instruments[bar.instrument].lot_float
+        return compute_bar_capacity_lots(bar.volume, lot, ratio)
 
     def cancel_all(
         self, instrument: InstrumentId, reason: str, strategy: str = ""
@@ -673,7 +679,7 @@ class SimulatedVenue:
         for order in changed:
             over = order.identity not in book
             yield from self._answer_changes(book, order, INT64_MAX if over else bar.ts_close)
-        if self._fills_at_close and self._terms.max_volume_ratio is not None:
+        if self._fills_at_close and terms.max_volume_ratio is not None:
             self._left[bar.instrument] = (bar.ts_close, self._capacity)
 
     def _pass_halted(self, book: Book, bar: Bar) -> Iterator[OrderReport]:
@@ -928,9 +934,8 @@ class SimulatedVenue:
 
     def _slip(self, order: RestingOrder, ticks: int, lots: int, bar: Bar) -> int:
         quantity = lots * self._instruments[bar.instrument].lot_float
-        return compute_slipped_ticks(
-            self._terms.slippage, ticks, order.command.side, quantity, bar.volume
-        )
+        slippage = self._fill_terms[bar.instrument].slippage
+        return compute_slipped_ticks(slippage, ticks, order.command.side, quantity, bar.volume)
 
     def _affordable(self, order: RestingOrder, ticks: int, account: AccountView) -> int:
         command = order.command
@@ -988,7 +993,8 @@ class SimulatedVenue:
         schedule = self._terms.fees[command.instrument]
         month = 0
         if schedule.tiers > 1:
-            record = self._months.setdefault(command.strategy, MonthVolume())
+            whose = self._terms.month_of(command.strategy, command.instrument)
+            record = self._months.setdefault(whose, MonthVolume())
             month = add_month_volume(record, ts_fill, compute_volume(schedule, lots, notional))
         return compute_fill_fee(
             schedule, command.side, liquidity, order.filled_lots, order.filled_notional, lots,

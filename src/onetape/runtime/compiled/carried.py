@@ -69,8 +69,13 @@ def _list_missing(
             f"give mean_ms and std_ms without a model, or {_IN_PYTHON}",
         ),
         _Missing(
-            terms.limit_slippage and terms.slippage != SlippageTerms(),
+            terms.limit_slippage
+            and any(terms.slippage_of(each.id) != SlippageTerms() for each in timeline.instruments),
             f"{has} slippage of limit orders", "execution.limit_slippage",
+        ),
+        _Missing(
+            len(_list_counting(timeline, terms)) > 1,
+            f"{has} several fee models that count the volume of a month", "execution.overrides",
         ),
         _Missing(
             bool(limits.beyond_gates), f"{has} risk.{limits.beyond_gates}",
@@ -91,7 +96,7 @@ def _list_missing(
         ),
     )  # fmt: skip
     for name, fill in terms.fills.items():
-        told = _describe_fill(fill, FillTerms(limit_reach=terms.limit_reach))
+        told = _describe_fill(fill, FillTerms(limit_reach=fill.limit_reach))
         yield _Missing(bool(told), f"{name} fills with {told}", "execution.fill")
     yield from (
         _Missing(
@@ -119,6 +124,12 @@ def _list_missing(
             "the session trades in several currencies", "execution.currencies",
         ),
     )  # fmt: skip
+
+
+def _list_counting(timeline: Timeline, terms: VenueTerms) -> list[str]:
+    """The fee groups that count what was traded in a month."""
+    counting = (each.id for each in timeline.instruments if terms.fees[each.id].tiers > 1)
+    return list(dict.fromkeys(terms.fee_groups.get(each, "") for each in counting))
 
 
 def _describe_fill(fill: FillTerms, plain: FillTerms) -> str:

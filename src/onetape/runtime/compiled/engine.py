@@ -826,7 +826,7 @@ def match_row(engine: Engine, row: int) -> None:
     high = engine.high[row]
     low = engine.low[row]
     close = engine.close[row]
-    reach = engine.limit_reach
+    reach = engine.limit_reach[instrument]
     met = 0
     changed = 0
     at = 0
@@ -887,10 +887,11 @@ def match_row(engine: Engine, row: int) -> None:
     if met == 0 and changed == 0:
         return
     capacity = INT64_MAX
-    if engine.is_capped:
+    if engine.is_capped[instrument]:
         capacity = compute_bar_capacity_lots(
-            engine.volume[row], engine.instrument_lot[instrument], engine.max_volume_ratio
-        )
+            engine.volume[row], engine.instrument_lot[instrument],
+            engine.max_volume_ratio[instrument],
+        )  # fmt: skip
     with_changes = changed > 0
     if with_changes:
         changed = _remember_changed(engine, instrument)
@@ -972,7 +973,8 @@ def _execute(
             held = engine.position_lots[engine.order_instrument[slot]]
             reducible = max(0, -held * engine.order_side[slot])
             capacity = min(capacity, reducible)
-        if at_fill or (engine.slips and (kind == _MARKET or kind == _STOP)):
+        slips = engine.slips[engine.order_instrument[slot]] != 0
+        if at_fill or (slips and (kind == _MARKET or kind == _STOP)):
             ticks, wanted = _price(engine, slot, ticks, capacity, row)
             if wanted == 0:
                 leave_book(engine, slot)
@@ -1020,9 +1022,11 @@ def _price(engine: Engine, slot: int, ticks: int, capacity: int, row: int) -> tu
 
 @compiled
 def _slip(engine: Engine, slot: int, ticks: int, lots: int, row: int) -> int:
-    quantity = lots * engine.instrument_lot[engine.order_instrument[slot]]
+    instrument = engine.order_instrument[slot]
+    quantity = lots * engine.instrument_lot[instrument]
+    slippage = record_at(engine.slippages, instrument)
     return compute_slipped_ticks(
-        engine.slippage, ticks, engine.order_side[slot], quantity, engine.volume[row]
+        slippage, ticks, engine.order_side[slot], quantity, engine.volume[row]
     )
 
 

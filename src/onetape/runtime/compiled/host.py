@@ -295,7 +295,8 @@ class CompiledHost:
         capital = self._spec.capital
         ids = self._layouts.instrument_ids
         gates = self._gates
-        ratio = terms.max_volume_ratio
+        slippages = [terms.slippage_of(each) for each in ids]
+        ratios = [terms.max_volume_ratio_of(each) for each in ids]
         zeros = [0] * count
         values: dict[str, Any] = {
             name: 0 if kind in ("int", "bool") else 0.0
@@ -308,13 +309,13 @@ class CompiledHost:
             | market
             | {
                 "schedules": [_pack(parts["FeeSchedule"], terms.fees[each]) for each in ids],
-                "slippage": _pack(parts["SlippageTerms"], terms.slippage),
-                "slips": terms.slippage != SlippageTerms(),
+                "slippages": [_pack(parts["SlippageTerms"], each) for each in slippages],
+                "slips": [int(each != SlippageTerms()) for each in slippages],
                 "latency": _pack(parts["LatencyTerms"], terms.latency),
                 "is_instant": terms.latency.mean_ns == terms.latency.std_ns == 0,
-                "limit_reach": terms.limit_reach,
-                "is_capped": ratio is not None,
-                "max_volume_ratio": ratio or 0.0,
+                "limit_reach": [terms.fill_of(each).limit_reach for each in ids],
+                "is_capped": [int(each is not None) for each in ratios],
+                "max_volume_ratio": [each or 0.0 for each in ratios],
                 "moves": _list_moves(),
                 "gate_is_on": gates.is_on,
                 "gate_limit": gates.limit,

@@ -66,13 +66,13 @@ class Engine:
     instrument_is_picky: Ints
     instrument_min_notional: Ints
     schedules: tuple[FeeSchedule, ...]
-    slippage: SlippageTerms
-    slips: bool
+    slippages: tuple[SlippageTerms, ...]
+    slips: Ints
     latency: LatencyTerms
     is_instant: bool
-    limit_reach: float
-    is_capped: bool
-    max_volume_ratio: float
+    limit_reach: Floats
+    is_capped: Ints
+    max_volume_ratio: Floats
     moves: Ints
     gate_is_on: Ints
     gate_limit: Ints
@@ -288,5 +288,6 @@ def make_engine_type(definition: str) -> tuple[RecordType, dict[str, RecordType]
         part = RecordType(f"{struct.__name__}({definition})", fields)
         kinds[struct] = parts[struct.__name__] = part
     kinds[tuple[FeeSchedule, ...]] = ("records", parts["FeeSchedule"])
+    kinds[tuple[SlippageTerms, ...]] = ("records", parts["SlippageTerms"])
     fields: Fields = get_fields(Engine, kinds)
     return RecordType(f"Engine({definition})", fields), parts

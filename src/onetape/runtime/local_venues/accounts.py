@@ -102,7 +102,7 @@ class Account:
         by_client_id: Number of the newest order of a client's id.
         executions: In order.
         fees: Paid so far, by currency.
-        months: What was traded in a month, for fees that depend on it.
+        months: What was traded in a month, for fees that depend on it, by `VenueTerms.month_of`.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Account:
         self.by_client_id: dict[str, int] = {}
         self.executions: list[Execution] = []
         self.fees: dict[str, int] = {}
-        self.months = MonthVolume()
+        self.months: dict[str, MonthVolume] = {}
         self._instruments = instruments
         self._rules = rules
         self._mark = mark

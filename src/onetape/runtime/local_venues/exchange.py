@@ -38,6 +38,7 @@ from onetape.domain.numbers import INT64_MAX
 from onetape.domain.orders import LiquiditySide, Side
 from onetape.execution.simulated.fee_rules import (
     FeeSchedule,
+    MonthVolume,
     add_month_volume,
     compute_affordable_lots,
     compute_fill_fee,
@@ -128,6 +129,7 @@ class LocalExchange:
                 )  # fmt: skip
         check_fills(timeline, terms)
         self._timeline = timeline
+        self._terms = terms
         self._fees = terms.fees
         self._rules = rules
         self._market = MarketState(timeline)
@@ -704,7 +706,9 @@ class LocalExchange:
         month = 0
         if schedule.tiers > 1:
             volume = compute_volume(schedule, lots, notional)
-            month = add_month_volume(owner.months, report.ts_fill, volume)
+            whose = self._terms.month_of(owner.name, instrument.id)
+            record = owner.months.setdefault(whose, MonthVolume())
+            month = add_month_volume(record, report.ts_fill, volume)
         fee = compute_fill_fee(
             schedule, order.side, report.liquidity, before_lots, before, lots, notional, month,
             report.ts_fill,

@@ -21,13 +21,11 @@ from onetape.domain.events import (
 from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.legs import index_of, make_legs, spread_to_legs
 from onetape.domain.market import CorporateActionKind
-from onetape.domain.nearest import nearest
 from onetape.domain.numbers import to_minor, to_ratio_e8
 from onetape.domain.ports import SnapshotKeeper, TapeWriter
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.bar_matching import LIMIT_TOUCHED, LIMIT_TRADED_THROUGH
 from onetape.execution.simulated.carrying import build_carrying
-from onetape.execution.simulated.fees import build_fee_schedule
 from onetape.execution.simulated.latency import build_latency
 from onetape.execution.simulated.slippage import build_slippage
 from onetape.execution.simulated.terms import Transfer, VenueTerms
@@ -51,6 +49,7 @@ from onetape.runtime.config import (
     StrategyConfig,
 )
 from onetape.runtime.config_margin import build_agreement
+from onetape.runtime.config_slippage import build_slippage_model
 from onetape.runtime.contract_desk import ContractDesk
 from onetape.runtime.conversion_desk import ConversionDesk
 from onetape.runtime.currency_exchange import CurrencyExchange
@@ -75,6 +74,7 @@ from onetape.runtime.session_spec import (
 )
 from onetape.runtime.session_view import SessionView
 from onetape.runtime.sessions.drift_alerts import Alert, find_alerts
+from onetape.runtime.sessions.instrument_terms import build_instrument_terms
 from onetape.runtime.sessions.laid_features import compute_laid_features
 from onetape.runtime.sessions.schedule import Agenda, Schedule
 from onetape.runtime.sessions.session_state import STATE_VERSION, SessionState, encode_state
@@ -152,34 +152,25 @@ def build_terms(
     """What the simulated venue does with the orders of a session on these instruments.
 
     Raises:
-        ConfigError: A fee can't be exact for an instrument, or is of one that is not there, or
-            margin does not fit them.
+        ConfigError: A fee can't be exact for an instrument, an override is for none, or margin
+            does not fit them.
     """
-    ids = tuple(each.id for each in instruments)
-    unknown = config.fill.unknown(ids)
-    if unknown is not None:  # of instruments that no configuration names
-        raise ConfigError(
-            f"{unknown[2]!r} is no instrument of the session",
-            where=f"execution.fill.overrides.{unknown[0]}", remedy=nearest(unknown[2], ids),
-        )  # fmt: skip
-    ratio = config.max_volume_ratio
-    fees = config.fee_model()
     has_legs = config.position_mode == "hedging"
     legs = make_legs(instruments) if has_legs else ()
     margin = build_agreement(config.margin, instruments)
     if margin is not None:
         margin = msgspec.structs.replace(margin, schedules=spread_to_legs(margin.schedules, legs))
-    schedules = {each.id: build_fee_schedule(fees, each) for each in instruments}
-    fills = {each.id: config.fill.terms(each, config.limit_fill) for each in instruments}
+    terms = build_instrument_terms(config, instruments, legs)
+    ratio = config.max_volume_ratio
     return VenueTerms(
-        fees=spread_to_legs(schedules, legs),
-        slippage=build_slippage(config.slippage_model()),
+        fees=terms.fees,
+        slippage=build_slippage(build_slippage_model(config.slippage)),
         latency=build_latency(config.latency_model(), seed),
         limit_reach=LIMIT_TOUCHED if config.limit_fill == "touch" else LIMIT_TRADED_THROUGH,
         max_volume_ratio=None if ratio is None else float(ratio),
         routes=config.route_terms(seed),
         limit_slippage=config.limit_slippage,
-        fills=spread_to_legs(fills, legs),
+        fills=terms.fills,
         carrying=(
             build_carrying(config.carrying.model(), instruments)
             if config.carrying is not None
@@ -209,6 +200,9 @@ def build_terms(
         capabilities=capabilities_of(config.capabilities or config.venue),
         has_legs=has_legs,
         marks_closing_side=config.marks == "closing_side",
+        slippages=terms.slippages,
+        max_volume_ratios=terms.max_volume_ratios,
+        fee_groups=terms.fee_groups,
     )
 
 
@@ -296,7 +290,8 @@ class BacktestSession:
         self.desk = OrderDesk(
             self._log, self._market, self._oms, timeline.tradable, terms.fees, self.runners,
             controls=controls, audit=self.audit,
-            is_cash_account=limits.max_leverage is None and terms.margin is None,
+            is_cash_account=limits.is_cash_account and terms.margin is None,
+            allows_short=limits.allow_short,
         )  # fmt: skip
         leverage = limits.max_leverage
         self.desk.conversions = ConversionDesk(

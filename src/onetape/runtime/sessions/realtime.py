@@ -195,7 +195,8 @@ class RealtimeSession:
         )
         self.desk = OrderDesk(
             self._log, self._market, self._oms, tradable, terms.fees, self.runners,
-            controls=controls, is_cash_account=limits.max_leverage is None,
+            controls=controls, is_cash_account=limits.is_cash_account,
+            allows_short=limits.allow_short,
         )  # fmt: skip
         self.outbox = VenueOutbox()
         self._simulated: SimulatedVenue | None = None

@@ -55,6 +55,7 @@ from onetape.runtime.config import (
     SessionConfig,
     StrategyConfig,
 )
+from onetape.runtime.config_overrides import tell_no_overrides
 from onetape.runtime.live_pipeline import FEATURE
 from onetape.runtime.sessions.backtest import (
     BacktestSession,
@@ -343,6 +344,8 @@ def compare_config(header: SessionStarted, path: Path) -> list[Change]:
         values = json.loads(text)
     except ValueError as error:
         return [_change(InputKind.CONFIG, f"{path} can't be read any more: {error}")]
+    if isinstance(values, dict) and isinstance(values.get("execution"), dict):
+        tell_no_overrides(values["execution"])  # as the tape does
     recorded, found = _flatten(json.loads(header.config)), _flatten(values)
     return [
         _change(

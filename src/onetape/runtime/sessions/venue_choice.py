@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onetape.domain.instrument import Instrument, OptionTerms
+from onetape.domain.instrument import Instrument, InstrumentId, OptionTerms
 from onetape.domain.market import MarkPrice, TradingStatus
 from onetape.domain.ports import AccountView, SimulatedExchange
 from onetape.execution.emulation import OrderEmulator
@@ -14,7 +14,6 @@ from onetape.execution.gateway import Capabilities
 from onetape.execution.oms import Oms
 from onetape.execution.simulated.fill_terms import (
     BarPath,
-    FillTerms,
     MarketPrice,
     QueueModel,
     RestOfOrder,
@@ -89,7 +88,7 @@ def build_emulator(
 
 def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
     """The fills are such as the rows of the timeline can give; raises `ConfigError`."""
-    kind, slippage = timeline.kind, terms.slippage
+    kind = timeline.kind
     refuse_first(
         [
             Refusal(
@@ -98,24 +97,24 @@ def check_fills(timeline: SessionRows, terms: VenueTerms) -> None:
                 "execution.capabilities",
                 "leave it out, or hold one position of each instrument",
             ),
-            Refusal(
-                kind in ("quotes", "book") and bool(slippage.linear_e8 or slippage.root_e8),
-                f"slippage by our share of the volume, and the session runs on {kind}",
-                "execution.slippage",
-                "use fixed or none: orders take the sizes that stand",
-            ),
         ]
     )
     for each in timeline.instruments:
-        refuse_first(_list_misfits(each, terms.fill_of(each.id), kind))
+        refuse_first(_list_misfits(each.id, terms, kind))
 
 
-def _list_misfits(instrument: Instrument, fill: FillTerms, kind: TimelineKind) -> list[Refusal]:
+def _list_misfits(name: InstrumentId, terms: VenueTerms, kind: TimelineKind) -> list[Refusal]:
     """How the fills of one instrument may not fit to rows of a kind."""
-    name = instrument.id
+    fill, slippage = terms.fill_of(name), terms.slippage_of(name)
     has_queue = fill.queue is not QueueModel.NONE
     is_plain = fill.market is MarketPrice.NEXT_OPEN and fill.path is BarPath.PESSIMISTIC
     return [
+        Refusal(
+            kind in ("quotes", "book") and bool(slippage.linear_e8 or slippage.root_e8),
+            f"{name} has slippage by our share of the volume, and the session runs on {kind}",
+            "execution.slippage",
+            "use fixed or none: orders take the sizes that stand",
+        ),
         Refusal(
             kind == "trades" and has_queue and fill.queue_ahead is None,
             f"{name} has a queue on trade prints, which don't tell its size",

@@ -28,7 +28,6 @@ BARS = make_timeline(flat(100.0, 101.0))
         (BARS, ALPACA, "the session emulates orders that its venue lacks"),
         (BARS, FillTerms(market=MarketPrice.SAME_CLOSE), "AAPL.XNAS fills with market same_close"),
         (BARS, FillTerms(path=BarPath.OPTIMISTIC), "AAPL.XNAS fills with path optimistic"),
-        (BARS, FillTerms(limit_reach=1e-6), "AAPL.XNAS fills with limit_reach 1e-06"),
         (with_halts(BARS, [make_status(closes(0))]), None, "the session has trading halts"),
         (make_quote_timeline([(99.0, 101.0)]), None, "the session runs on quotes"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from onetape.domain.errors import ConfigError, DataError
@@ -12,7 +13,13 @@ from onetape.domain.instrument import Instrument, make_equity, make_spot
 from onetape.domain.market import CorporateActionKind
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderType, Side, TimeInForce
-from onetape.execution.simulated.fees import BpsFees, NoFees, PerOrderFees
+from onetape.execution.simulated.fees import (
+    BpsFees,
+    FeeTier,
+    NoFees,
+    PerOrderFees,
+    TieredFees,
+)
 from onetape.execution.simulated.latency import LatencyModel
 from onetape.marketdata.timeline import Timeline, build_timeline
 from onetape.runtime.local_venues.accounts import ExchangeRules
@@ -39,6 +46,7 @@ from tests.support.local_venues import (
     refused,
     updates,
 )
+from tests.support.session_runs import make_terms
 from tests.support.ticks import make_quote_timeline
 from tests.support.timelines import MINUTE, SECOND, T0, Prices, closes, flat, make_columns, opens
 
@@ -92,6 +100,32 @@ def test_buy_of_a_pair_pays_its_fee_in_what_it_buys_and_a_sale_in_what_it_gets()
         "USDT": Balance(total=79_500 * E8 + 20_958_021 * E8 // 1000),
     }
     assert [each.fee_asset for each in books.executions] == ["BTC", "USDT"]
+
+
+@pytest.mark.parametrize(("group", "second"), [("", "0.50"), ("1", "1")])
+def test_fees_by_volume_count_what_was_traded_under_the_same_fees(group: str, second: str) -> None:
+    """1,000 of one share, then of another: 10 bps of each, or then 5 where both count together."""
+    other = make_equity("MSFT.ALPACA")
+    timeline = build_timeline(
+        [(each, make_columns(flat(10, 10, 10, 10))) for each in (SHARE, other)],
+        source="test", timeframe="1m",
+    )  # fmt: skip
+    tiers = TieredFees(
+        tiers=(
+            FeeTier(from_notional=0, maker_bps=10, taker_bps=10),
+            FeeTier(from_notional=900, maker_bps=5, taker_bps=5),
+        )
+    )
+    terms = make_terms(timeline, fees=tiers)
+    terms = msgspec.structs.replace(terms, fee_groups={other.id: group})
+    exchange = LocalExchange(timeline, terms, SHARES, {ME: {"USD": 100_000 * E8}})
+    exchange.step()
+    exchange.step()
+    for symbol in ("AAPL", "MSFT"):
+        placed(exchange.submit(ME, order(Side.BUY, "100", symbol=symbol, client_order_id=symbol)))
+    for _ in range(6):
+        exchange.step()
+    assert [each.fee for each in exchange.books(ME).executions] == [1 * E8, Decimal(second) * E8]
 
 
 def test_open_orders_hold_what_they_would_cost_until_they_end() -> None:
