@@ -571,7 +571,7 @@ class SimulatedVenue:
 
         `tests/parity/test_short_cuts.py` shows that the reports are those of `_meet`.
         """
-        ts_open, ts_close, _, open_, high, low, _, _ = bar.values()
+        ts_open, open_, high, low = bar.reach()
         if ts_open < order.arrival:  # it may not use the whole bar
             return self._meet(bar, account)
         command = order.command
@@ -587,7 +587,7 @@ class SimulatedVenue:
             if code == NO_FILL:
                 order.bars_waited += 1
                 return ()
-        ts_fill = compute_fill_time(code, ts_open, ts_close)
+        ts_fill = compute_fill_time(code, ts_open, bar.read("ts_close"))
         return (self._fill(book, order, kind, code, ticks, ts_fill, order.leaves, 0),)
 
     def _meet(
