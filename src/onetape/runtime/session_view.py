@@ -122,10 +122,9 @@ class SessionView:
             ordered = order.lots or order.estimated_lots
             view = OpenOrder(
                 order.client_order_id, order.instrument, order.side, order.order_type, order.status,
-                float(instrument.lots_to_quantity(ordered)),
-                float(instrument.lots_to_quantity(order.filled_lots)),
-                float(instrument.ticks_to_price(order.limit_ticks)),
-                float(instrument.ticks_to_price(order.stop_ticks)),
+                instrument.lots_to_float(ordered), instrument.lots_to_float(order.filled_lots),
+                instrument.ticks_to_float(order.limit_ticks),
+                instrument.ticks_to_float(order.stop_ticks),
             )  # fmt: skip
             found.append(view)
         return found
