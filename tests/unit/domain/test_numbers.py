@@ -28,7 +28,7 @@ def test_count_steps_of_any_number_says_what_to_grid_says_or_nothing(value, per_
     assert count_steps(value, per_unit) in (None, count_exactly(value, per_unit))
 
 
-@given(st.integers(-(2**52) + 1, 2**52 - 1), PER_UNIT)
+@given(st.integers(-(2**51), 2**51), PER_UNIT)
 def test_count_steps_of_the_float_nearest_to_a_step_finds_it(count, per_unit):
     value = count / per_unit
     assert count_steps(value, per_unit) == count == count_exactly(value, per_unit)
