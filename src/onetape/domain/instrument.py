@@ -228,6 +228,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """Exact price of `ticks`."""
         return self.tick_size * ticks
 
+    def ticks_to_float(self, ticks: int) -> float:
+        """The float64 nearest to the price of `ticks`; `price_to_ticks` gives `ticks` again."""
+        if self.ticks_per_unit:
+            return ticks / self.ticks_per_unit
+        return float(self.tick_size * ticks)
+
     def lots_to_float(self, lots: int) -> float:
         """The float64 nearest to the quantity of `lots`; `quantity_to_lots` gives `lots` again."""
         if self.lots_per_unit:

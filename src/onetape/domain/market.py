@@ -346,6 +346,14 @@ class Bar(msgspec.Struct, frozen=True, gc=False, eq=False):
             columns["volume"].item(row),
         )  # fmt: skip
 
+    def reach(self) -> tuple[int, float, float, float]:
+        """(ts_open, open, high, low), as `values`: all that tells whether a limit is reached."""
+        columns, row = self._block.columns, self._row
+        return (
+            columns["ts_open"].item(row), columns["open"].item(row), columns["high"].item(row),
+            columns["low"].item(row),
+        )  # fmt: skip
+
     def read(self, column: str) -> Any:
         """One value of a further column of its block, as a Python number."""
         return self._block.columns[column].item(self._row)

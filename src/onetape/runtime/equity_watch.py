@@ -239,7 +239,8 @@ class EquityWatch:
         if start >= 0:
             self.session_start = cash if start > self._row + 1 else self._equity
         self._equity = cash
-        self.peak = max(self.peak, cash)
+        if cash > self.peak:
+            self.peak = cash
 
     def _advance_one(self, row: int) -> None:
         ticks = self._market.close_ticks

@@ -254,8 +254,9 @@ class Valuation:
             return
         self.row = market.row
         gross = net = promised = 0
-        is_sided = market.marks_closing_side
-        for identity, position in self._ledger.held.items():
+        held = self._ledger.held
+        is_sided = bool(held) and market.marks_closing_side
+        for identity, position in held.items():
             mark = market.mark_ticks(self._index[identity])
             if is_sided:
                 mark = market.value_ticks(self._index[identity], position.lots)

@@ -154,7 +154,8 @@ class OrderClaims:
             else:
                 sells += leaves
         free = to_cover if side_sign > 0 else to_close
-        return buys, sells, bound, free + bound_together + max(0, -coming * side_sign)
+        brought = -coming * side_sign
+        return buys, sells, bound, free + bound_together + (brought if brought > 0 else 0)
 
     def coming_lots(self, parent: str) -> int:
         """Signed lots that an order which leaves in this step can still bring; 0 without one."""

@@ -12,7 +12,6 @@ reports, corporate actions, contract steps, market, timers; the end of a day com
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress, islice
 from typing import Any, Protocol
@@ -479,8 +478,8 @@ class Pipeline:
         while True:
             arrival, due = venue.next_arrival, timers.next_due
             if arrival <= ts and arrival <= due:
-                log.begin(max(arrival, log.now), self._market.row)
-                market = self._market
+                market, now = self._market, log.now
+                log.begin(arrival if arrival > now else now, market.row)
                 for report in venue.arrive(arrival, market.last_close, market.session_close):
                     self._settle(report, 0)
             elif due <= timers_ts:
@@ -585,10 +584,12 @@ class Pipeline:
         """
         log = self._log
         origin, cause = log.origin, log.cause
-        waiting: deque[tuple[Intent, int, int]] = deque()
+        waiting: list[tuple[Intent, int, int]] = []
         self._take_queue(runner, waiting)
-        while waiting and not runner.quarantined:
-            intent, log.origin, log.cause = waiting.popleft()
+        for intent, began, asked in waiting:  # it grows meanwhile
+            if runner.quarantined:
+                break
+            log.origin, log.cause = began, asked
             if type(intent) is ExerciseIntent:
                 denied = self._contracts.exercise(runner, intent)
             else:
@@ -602,7 +603,7 @@ class Pipeline:
                 self._take_queue(runner, waiting)
         log.origin, log.cause = origin, cause
 
-    def _take_queue(self, runner: Runner, waiting: deque[tuple[Intent, int, int]]) -> None:
+    def _take_queue(self, runner: Runner, waiting: list[tuple[Intent, int, int]]) -> None:
         """Carry out the requests that are queued; the intents wait for their turn."""
         queue = runner.context.queue
         if not queue:

@@ -143,6 +143,6 @@ def view_order(
     """An order as its strategy sees it, in units and currency."""
     return OpenOrder(
         client_order_id, instrument.id, side, order_type, status,
-        float(instrument.lots_to_quantity(lots)), float(instrument.lots_to_quantity(filled_lots)),
-        float(instrument.ticks_to_price(limit_ticks)), float(instrument.ticks_to_price(stop_ticks)),
+        instrument.lots_to_float(lots), instrument.lots_to_float(filled_lots),
+        instrument.ticks_to_float(limit_ticks), instrument.ticks_to_float(stop_ticks),
     )  # fmt: skip

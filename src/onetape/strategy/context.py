@@ -14,7 +14,7 @@ from msgspec.msgpack import decode, encode
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import SignalRecorded
 from onetape.domain.instrument import Instrument, InstrumentId
-from onetape.domain.legs import LEG_SIDES, leg_of, market_of, names_of
+from onetape.domain.legs import LEG_SIDES, leg_of, names_of
 from onetape.domain.nearest import nearest
 from onetape.domain.numbers import E8, INT64_MAX, compute_ticks, count_steps, to_minor, to_ratio_e8
 from onetape.domain.orders import (
@@ -315,11 +315,10 @@ class Context:
     def open_orders(self, instrument: InstrumentId | None = None) -> list[OpenOrder]:
         """Orders of this strategy that are not closed, oldest first; those of legs are of both."""
         orders = self._around.open_orders(self._strategy)
-        return [
-            each
-            for each in orders
-            if instrument is None or instrument in (each.instrument, market_of(each.instrument))
-        ]
+        if instrument is None:
+            return list(orders)
+        names = (instrument, *self._legs.get(instrument, ()))
+        return [each for each in orders if each.instrument in names]
 
     # What should happen. Each call queues an intent and returns the id its order will have.
 
@@ -800,13 +799,13 @@ class Context:
         """The nearest tradable quantity toward zero."""
         definition = self.instrument(instrument)
         lots = int(abs(quantity) / definition.lot_float + 1e-9)
-        units = float(definition.lots_to_quantity(lots))
+        units = definition.lots_to_float(lots)
         return -units if quantity < 0 else units
 
     def round_price(self, instrument: InstrumentId, price: float, side: Side) -> float:
         """The nearest price on the tick grid that is not worse for us: down to buy, up to sell."""
         definition = self.instrument(instrument)
-        return float(definition.ticks_to_price(compute_ticks(price, definition.tick_float, -side)))
+        return definition.ticks_to_float(compute_ticks(price, definition.tick_float, -side))
 
     def set_timer(self, name: str, ts: int) -> None:
         """Have `on_timer(name)` called once at engine time `ts` (ns UTC), or next if it is past.

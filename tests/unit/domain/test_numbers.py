@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.domain.errors import FixInput
+from onetape.domain.instrument import make_equity
 from onetape.domain.numbers import INT64_MAX, count_steps, to_grid, to_minor
 
 PER_UNIT = st.integers(0, 8).map(lambda digits: 10**digits)
@@ -27,7 +28,7 @@ def test_count_steps_of_any_number_says_what_to_grid_says_or_nothing(value, per_
     assert count_steps(value, per_unit) in (None, count_exactly(value, per_unit))
 
 
-@given(st.integers(-(2**52) + 1, 2**52 - 1), PER_UNIT)
+@given(st.integers(-(2**51), 2**51), PER_UNIT)
 def test_count_steps_of_the_float_nearest_to_a_step_finds_it(count, per_unit):
     value = count / per_unit
     assert count_steps(value, per_unit) == count == count_exactly(value, per_unit)
@@ -62,3 +63,10 @@ def test_amount_finer_than_a_minor_unit_is_refused():
     assert to_minor(1234.5, "cash") == 123_450_000_000
     with pytest.raises(FixInput, match="cash 1e-09 is off the grid"):
         to_minor(1e-9, "cash")
+
+
+@given(st.integers(0, 2**52 - 1))
+def test_ticks_as_float_are_the_float_nearest_to_the_price(ticks):
+    for tick_size in ("0.01", "0.00000001", "0.3"):
+        instrument = make_equity("AAPL.XNAS", tick_size=tick_size, lot_size="100000000")
+        assert instrument.ticks_to_float(ticks) == float(instrument.ticks_to_price(ticks))

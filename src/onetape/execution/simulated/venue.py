@@ -196,10 +196,10 @@ class SimulatedVenue:
     """
 
     __slots__ = (
-        "_accepted", "_account", "_books", "_capacity", "_ended", "_fill_terms", "_fills_at_close",
-        "_halts", "_instruments", "_is_instant", "_last_arrival", "_last_arrivals", "_left",
-        "_months", "_newest_bar", "_queue", "_received", "_slips", "_terms", "active",
-        "next_arrival",
+        "_accepted", "_account", "_book_of", "_books", "_capacity", "_ended", "_fill_terms",
+        "_fills_at_close", "_halts", "_instruments", "_is_instant", "_last_arrival",
+        "_last_arrivals", "_left", "_months", "_newest_bar", "_queue", "_received", "_slips",
+        "_terms", "active", "next_arrival",
     )  # fmt: skip
 
     def __init__(
@@ -216,6 +216,7 @@ class SimulatedVenue:
         self._books: dict[InstrumentId, Book] = {}
         for each in instruments:  # legs share the book of their instrument, which comes before them
             self._books[each.id] = self._books.get(market_of(each.id), {})
+        self._book_of: dict[str, Book] = {}
         self._months: dict[str, MonthVolume] = {}
         self._queue: deque[tuple[int, VenueCommand]] = deque()
         self._last_arrival = 0
@@ -282,7 +283,8 @@ class SimulatedVenue:
     def restore(self, state: VenueState) -> None:
         """Go on where `state` was saved."""
         for order in state.orders:
-            self._books[order.command.instrument][order.command.client_order_id] = order
+            book = self._book_of[order.identity] = self._books[order.command.instrument]
+            book[order.identity] = order
         self._months = state.months
         self._queue = deque(state.queue)
         self._last_arrival = state.last_arrival
@@ -360,7 +362,7 @@ class SimulatedVenue:
             if type(command) is OrderSubmitted:
                 reports += self._accept(command, arrival, session_close)
                 continue
-            book = self._book_of(identity)
+            book = self._book_of.get(identity)
             order = book[identity] if book is not None else None
             if order is not None and arrival > last_close(order.command.instrument):
                 order.changes.append((arrival, command))
@@ -379,7 +381,7 @@ class SimulatedVenue:
         accepted = [each.client_order_id for each in reports if isinstance(each, OrderAccepted)]
         yield from reports
         for identity in accepted:
-            book = self._book_of(identity)
+            book = self._book_of.get(identity)
             if book is None:
                 continue
             order = book[identity]
@@ -476,7 +478,7 @@ class SimulatedVenue:
             and not command.reduce_only
             and command.conditions is None
         )
-        book = self._books[command.instrument]
+        book = self._book_of[identity] = self._books[command.instrument]
         order = book[identity] = RestingOrder(
             command, kind, arrival, lots, command.limit_ticks, command.stop_ticks,
             command.ts_expire, is_plain,
@@ -540,14 +542,9 @@ class SimulatedVenue:
         order.bars_waited = 0
         return OrderReplaced(identity, command.lots, command.limit_ticks, command.stop_ticks)
 
-    def _book_of(self, client_order_id: str) -> Book | None:
-        for book in self._books.values():
-            if client_order_id in book:
-                return book
-        return None
-
     def _remove(self, book: Book, client_order_id: str) -> None:
         order = book.pop(client_order_id)
+        del self._book_of[client_order_id]
         self.active -= 1
         if order.is_parent:
             self._ended.append(order)
@@ -577,7 +574,7 @@ class SimulatedVenue:
 
         `tests/parity/test_short_cuts.py` shows that the reports are those of `_meet`.
         """
-        ts_open, ts_close, _, open_, high, low, _, _ = bar.values()
+        ts_open, open_, high, low = bar.reach()
         if ts_open < order.arrival:  # it may not use the whole bar
             return self._meet(bar, account)
         command = order.command
@@ -593,7 +590,7 @@ class SimulatedVenue:
             if code == NO_FILL:
                 order.bars_waited += 1
                 return ()
-        ts_fill = compute_fill_time(code, ts_open, ts_close)
+        ts_fill = compute_fill_time(code, ts_open, bar.read("ts_close"))
         return (self._fill(book, order, kind, code, ticks, ts_fill, order.leaves, 0),)
 
     def _meet(

@@ -44,7 +44,8 @@ from onetape.runtime.set_outcome import GivenUp
 from onetape.strategy.context import Context, OpenOrder, OptionExercise
 from onetape.strategy.sdk import Strategy
 
-_BLOCK_ROWS = 8_192
+_BLOCK_ROWS = 4_096
+"""Few enough that what is made of them stays in the processor's cache."""
 _LABELS_MAX = 4_096
 _WORD_BYTES = 8
 _ASKED_BYTES = _WORD_BYTES * ASKED_WIDTH
