@@ -90,10 +90,7 @@ def make_block(
 
     `seqs` are those of its first and its last event, `times` those of its first and last record.
     """
-    digests: list[bytes] = []
-    for record in records:
-        digest = sha256(digest + record).digest()
-        digests.append(digest)
+    digests = [digest := sha256(digest + record).digest() for record in records]
     return Block(
         number=number,
         first_seq=seqs[0],

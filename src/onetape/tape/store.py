@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from onetape.domain.events import Payload
 from onetape.domain.ports import EncodedSteps
@@ -61,15 +63,21 @@ class TapeStore(ABC):
 
     def append_encoded(self, steps: EncodedSteps) -> None:
         """Remember steps whose bytes are what `append` would make of them; raises like it."""
-        told = zip(steps.cut_records(), steps.first_seqs, steps.counts, steps.times, strict=True)
-        for record, first_seq, count, ts in told:
+        records = steps.cut_records()
+        events = list(accumulate(steps.counts))
+        at = 0
+        while at < len(records):
+            before = events[at] - steps.counts[at]
+            end = min(bisect_left(events, before + self._room) + 1, len(records))
             if not self._records:
-                self._first = (first_seq, ts)
-            self._records.append(record)
-            self._last = (first_seq + count - 1, ts)
-            self._room -= count
+                self._first = (steps.first_seqs[at], steps.times[at])
+            self._records += records[at:end]
+            self._last = (steps.first_seqs[end - 1] + steps.counts[end - 1] - 1,
+                          steps.times[end - 1])  # fmt: skip
+            self._room -= events[end - 1] - before
             if self._room <= 0:
                 self.commit()
+            at = end
 
     def commit(self) -> None:
         """Store everything appended so far; raises like `append`, but encodes nothing."""
