@@ -239,14 +239,27 @@ def test_encoded_steps_make_the_same_blocks(case: Case, cut: int) -> None:
     one, other = case.create(), case.create()
     for step in session:
         one.append(*step)
+    digest = GENESIS
     for start in range(0, len(session), cut):
-        other.append_encoded(encode_steps(session[start : start + cut]))
+        steps = encode_steps(session[start : start + cut], digest)
+        other.append_encoded(steps)
+        digest = steps.digests[-len(digest) :]
     assert other.events_written == one.events_written > BLOCK_EVENTS
     assert other.records_written == one.records_written == len(session)
     assert other.digest == one.digest
     blocks = [[*case.read(each).blocks()] for each in (one, other)]
     assert blocks[0] == blocks[1]
     assert len(blocks[0]) > 1
+
+
+def test_encoded_steps_of_another_chain_are_refused(case: Case) -> None:
+    session = make_session(3)
+    tape = case.create()
+    tape.append(*session[0])
+    with pytest.raises(InvariantBroken, match="not chained to its tape"):
+        tape.append_encoded(encode_steps(session[1:], GENESIS))
+    tape.append_encoded(encode_steps(session[1:], bytes.fromhex(tape.digest)))
+    assert tape.records_written == len(session)
 
 
 def test_append_without_commit_stores_full_blocks_only(case: Case) -> None:

@@ -29,7 +29,7 @@ from onetape.domain.orders import (
     TimeInForce,
 )
 from onetape.domain.ports import EncodedSteps, TapeWriter
-from onetape.tape.block import Block, Step, encode_record, make_block
+from onetape.tape.block import GENESIS, Block, Step, encode_record, make_block, make_part
 
 AAPL = InstrumentId("AAPL.XNAS")
 INSTRUMENTS = [
@@ -58,11 +58,12 @@ def append_steps(tape: TapeWriter, session: Sequence[Step]) -> None:
         tape.append(*step)
 
 
-def encode_steps(session: Sequence[Step]) -> EncodedSteps:
-    """Steps as a host gives them that writes its records itself."""
+def encode_steps(session: Sequence[Step], before: bytes = GENESIS) -> EncodedSteps:
+    """Steps as a host gives them that writes its records itself, behind those up to `before`."""
     records = [encode_record(each) for each in session]
+    payload, lengths, digests = make_part(before, records)
     return EncodedSteps(
-        b"".join(records), [*accumulate(map(len, records))], [each[0] for each in session],
+        payload, [*accumulate(map(len, records))], lengths, digests, [each[0] for each in session],
         [len(each[3]) for each in session], [each[1] for each in session],
     )  # fmt: skip
 
@@ -141,8 +142,8 @@ def block_of(number: int, steps: Sequence[Step], digest: bytes) -> Block:
     """One block of `steps`, chained to `digest`."""
     first, last = steps[0], steps[-1]
     seqs = (first[0], last[0] + len(last[3]) - 1)
-    return make_block(number, [encode_record(each) for each in steps], seqs,
-                      (first[1], last[1]), digest)  # fmt: skip
+    part = make_part(digest, [encode_record(each) for each in steps])
+    return make_block(number, [part], seqs, (first[1], last[1]))
 
 
 def steps() -> st.SearchStrategy[list[Step]]:

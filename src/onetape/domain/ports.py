@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from onetape.domain.events import OrderReport, Payload, VenueCommand
@@ -142,11 +141,13 @@ class TapeWriter(Protocol):
 
 
 class EncodedSteps(NamedTuple):
-    """Engine steps that are records already, in order.
+    """Engine steps that are records already, in order, with their chain.
 
     Attributes:
         payload: Their bytes, one after the other.
         ends: Where each ends in `payload`.
+        lengths: The length of each, as a little-endian uint32.
+        digests: The digest of each, 32 bytes; that of the first follows what is on the tape.
         first_seqs: The seq of the first event of each.
         counts: How many events each has; at least one.
         times: Engine time of each, ns UTC.
@@ -154,21 +155,28 @@ class EncodedSteps(NamedTuple):
 
     payload: bytes
     ends: list[int]
+    lengths: bytes
+    digests: bytes
     first_seqs: list[int]
     counts: list[int]
     times: list[int]
 
-    def cut_records(self) -> list[bytes]:
-        """The bytes of each."""
-        return [self.payload[start:end] for start, end in pairwise([0, *self.ends])]
+    def cut(self, start: int, end: int) -> tuple[bytes, bytes, bytes]:
+        """Bytes, lengths and digests of the records from the `start`-th to before the `end`-th."""
+        first = self.ends[start - 1] if start else 0
+        return (
+            self.payload[first : self.ends[end - 1]],
+            self.lengths[4 * start : 4 * end],
+            self.digests[32 * start : 32 * end],
+        )
 
     def behind(self, count: int) -> EncodedSteps:
         """All but the first `count`."""
         start = self.ends[count - 1]
-        ends = [each - start for each in self.ends[count:]]
         return EncodedSteps(
-            self.payload[start:], ends, self.first_seqs[count:], self.counts[count:],
-            self.times[count:],
+            self.payload[start:], [each - start for each in self.ends[count:]],
+            self.lengths[4 * count :], self.digests[32 * count :], self.first_seqs[count:],
+            self.counts[count:], self.times[count:],
         )  # fmt: skip
 
 

@@ -82,25 +82,39 @@ def encode_record(step: Step) -> bytes:
         raise _unstorable(step, error) from error
 
 
+def chain_records(digest: bytes, records: Sequence[bytes]) -> list[bytes]:
+    """The digest of each record, chained to `digest`, that of the record before."""
+    return [digest := sha256(digest + record).digest() for record in records]
+
+
+Part = tuple[bytes, bytes, bytes]
+"""Of consecutive records: their bytes, lengths and digests, as a `Block` has them."""
+
+
+def make_part(digest: bytes, records: Sequence[bytes]) -> Part:
+    """Records as a part of a block, chained to `digest`, that of the record before."""
+    lengths = struct.pack(f"<{len(records)}I", *map(len, records))
+    return b"".join(records), lengths, b"".join(chain_records(digest, records))
+
+
 def make_block(
-    number: int, records: Sequence[bytes], seqs: tuple[int, int], times: tuple[int, int],
-    digest: bytes,
-) -> Block:  # fmt: skip
-    """One block of `records` (at least one), chained to `digest`, the digest of the record before.
+    number: int, parts: Sequence[Part], seqs: tuple[int, int], times: tuple[int, int]
+) -> Block:
+    """One block of parts that follow each other, and have a record at least.
 
     `seqs` are those of its first and its last event, `times` those of its first and last record.
     """
-    digests = [digest := sha256(digest + record).digest() for record in records]
+    payload, lengths, digests = (b"".join(each) for each in zip(*parts, strict=True))
     return Block(
         number=number,
         first_seq=seqs[0],
         last_seq=seqs[1],
         ts_first=times[0],
         ts_last=times[1],
-        records=len(records),
-        lengths=struct.pack(f"<{len(records)}I", *map(len, records)),
-        digests=b"".join(digests),
-        payload=b"".join(records),
+        records=len(digests) // DIGEST_BYTES,
+        lengths=lengths,
+        digests=digests,
+        payload=payload,
     )
 
 

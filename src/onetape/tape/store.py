@@ -7,10 +7,20 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import Payload
 from onetape.domain.ports import EncodedSteps
 from onetape.tape.audit import Audit
-from onetape.tape.block import GENESIS, Block, digest_at, encode_record, make_block
+from onetape.tape.block import (
+    DIGEST_BYTES,
+    GENESIS,
+    Block,
+    Part,
+    chain_records,
+    encode_record,
+    make_block,
+    make_part,
+)
 from onetape.tape.snapshot import Snapshot, make_snapshot
 
 BLOCK_EVENTS = 2048
@@ -29,7 +39,9 @@ class TapeStore(ABC):
     """
 
     def __init__(self) -> None:
-        self._records: list[bytes] = []
+        self._parts: list[Part] = []
+        self._part_records = 0
+        self._records: list[bytes] = []  # behind the parts
         self._first = self._last = (0, 0)  # seq and time
         self._room = BLOCK_EVENTS
         self._blocks = 0
@@ -53,7 +65,7 @@ class TapeStore(ABC):
             return
         record = encode_record((first_seq, ts, market_index, events))
         records = self._records
-        if not records:
+        if not records and not self._parts:
             self._first = (first_seq, ts)
         records.append(record)
         self._last = (first_seq + len(events) - 1, ts)
@@ -62,16 +74,24 @@ class TapeStore(ABC):
             self.commit()
 
     def append_encoded(self, steps: EncodedSteps) -> None:
-        """Remember steps whose bytes are what `append` would make of them; raises like it."""
-        records = steps.cut_records()
+        """Remember steps whose bytes and digests are what `append` would make of them.
+
+        Raises like it, and `InvariantBroken` where their chain is not that of this tape.
+        """
+        if not steps.ends:
+            return
+        self._end_part()
+        record, _, digest = steps.cut(0, 1)
+        if chain_records(self._digest, [record]) != [digest]:
+            raise InvariantBroken("the records of a session are not chained to its tape")
         events = list(accumulate(steps.counts))
         at = 0
-        while at < len(records):
+        while at < len(events):
             before = events[at] - steps.counts[at]
-            end = min(bisect_left(events, before + self._room) + 1, len(records))
-            if not self._records:
+            end = min(bisect_left(events, before + self._room) + 1, len(events))
+            if not self._parts:
                 self._first = (steps.first_seqs[at], steps.times[at])
-            self._records += records[at:end]
+            self._add_part(steps.cut(at, end), end - at)
             self._last = (steps.first_seqs[end - 1] + steps.counts[end - 1] - 1,
                           steps.times[end - 1])  # fmt: skip
             self._room -= events[end - 1] - before
@@ -83,7 +103,7 @@ class TapeStore(ABC):
         """Store everything appended so far; raises like `append`, but encodes nothing."""
         if self._unstored is not None:
             self._store_waiting()
-        if self._records:
+        if self._records or self._parts:
             self._unstored = self._cut_block()
             self._store_waiting()
 
@@ -123,7 +143,7 @@ class TapeStore(ABC):
     @property
     def records_written(self) -> int:
         """In how many records they are."""
-        return self._cut_records + len(self._records)
+        return self._cut_records + self._part_records + len(self._records)
 
     def _continue_behind(self, sound: Audit, snapshots: int) -> None:
         """Take up where an audited tape with so many snapshots ends."""
@@ -133,15 +153,26 @@ class TapeStore(ABC):
         self._cut_records = sound.records
         self._snapshots = snapshots
 
+    def _end_part(self) -> None:
+        if self._records:
+            self._add_part(make_part(self._digest, self._records), len(self._records))
+            self._records.clear()
+
+    def _add_part(self, part: Part, records: int) -> None:
+        self._parts.append(part)
+        self._part_records += records
+        self._digest = part[2][-DIGEST_BYTES:]
+
     def _cut_block(self) -> Block:
         """The next block, of all records at hand."""
+        self._end_part()
         seqs, times = zip(self._first, self._last, strict=True)
-        block = make_block(self._blocks, self._records, seqs, times, self._digest)
+        block = make_block(self._blocks, self._parts, seqs, times)
         self._cut_events = self.events_written
         self._cut_records = self.records_written
-        self._digest = digest_at(block, -1)
         self._blocks += 1
-        self._records.clear()
+        self._parts.clear()
+        self._part_records = 0
         self._room = BLOCK_EVENTS
         return block
 

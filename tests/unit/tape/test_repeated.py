@@ -5,6 +5,7 @@ import pytest
 
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.events import SessionStopped
+from onetape.tape.block import GENESIS
 from onetape.tape.repeated import RepeatedTape
 from onetape.tape.store import MemoryTape
 from tests.support.tape_steps import append_steps, encode_steps, make_session
@@ -26,10 +27,13 @@ def test_what_is_there_must_come_again_and_the_rest_is_added(done: int, cut: int
     for is_encoded in (False, True):
         tape = write(done)
         again = RepeatedTape(tape)
+        digest = GENESIS
         for start in range(0, len(SESSION), cut):
             part = SESSION[start : start + cut]
             if is_encoded:
-                again.append_encoded(encode_steps(part))
+                steps = encode_steps(part, digest)
+                again.append_encoded(steps)
+                digest = steps.digests[-len(digest) :]
             else:
                 for step in part:
                     again.append(*step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -35,7 +36,16 @@ from onetape.runtime.compiled.event_layout import (
     Told,
     Word,
 )
+from onetape.runtime.compiled.record_chain import (
+    DIGEST_BYTES,
+    STATE_BYTES,
+    add_to_digest,
+    begin_digest,
+    end_digest,
+    find_sha256,
+)
 from onetape.runtime.compiled.state import LOG_WIDTH
+from onetape.tape.block import GENESIS, chain_records
 
 globals().update(NAMES)
 
@@ -43,6 +53,7 @@ _ALONE, _DECIDED, _SUBMITS, _CHANGES, _REPORTED, _BOOKED = (
     ALONE, DECIDED, SUBMITS, CHANGES, REPORTED, BOOKED,
 )  # fmt: skip
 _STEP = LOG_STEP
+_DIGEST = DIGEST_BYTES
 _FIXED, _NUMBER, _NUMBERED, _CHOICE, _TOLD = range(5)
 _OP_WORDS = 4
 _FIELDS = 3
@@ -67,6 +78,7 @@ class Writer:
     `order_*` have an item an order slot of the engine. `program` has `_OP_WORDS` an operation and
     `program_starts` where each kind's begin; `choices` are (start, length) in `fixed`, where all
     fixed bytes are. `told` are the payloads that Python has made, `told_ends` where each ends.
+    `digests` begins with that of the record before; `sha256_*` are those of `Sha256`.
     """
 
     emitted: int
@@ -85,6 +97,11 @@ class Writer:
     told_ends: IntColumn
     out: ByteColumn
     steps: IntColumn
+    sha256_begin: int
+    sha256_add: int
+    sha256_end: int
+    sha256_state: ByteColumn
+    digests: ByteColumn
 
 
 @compiled
@@ -236,6 +253,17 @@ def begin_numbers(writer: Writer, row: int, newest: int) -> int:
     return writer.emitted + newest + 1
 
 
+@compiled
+def chain_record(writer: Writer, number: int, start: int, stop: int) -> None:
+    """The digest of a record: of the digest before it, and its bytes."""
+    state = writer.sha256_state
+    before = number * _DIGEST
+    begin_digest(writer.sha256_begin, state)
+    add_to_digest(writer.sha256_add, state, writer.digests, before, _DIGEST)
+    add_to_digest(writer.sha256_add, state, writer.out, start, stop - start)
+    end_digest(writer.sha256_end, state, writer.digests, before + _DIGEST)
+
+
 @entry_point
 def write_steps(writer: Writer) -> int:
     """Write every step of the log; returns how many there are."""
@@ -253,6 +281,7 @@ def write_steps(writer: Writer) -> int:
         ts = log[begun + 1]
         row = log[begun + 2]
         seq = begin_numbers(writer, row, log[begun + 3])
+        start = at
         writer.out[at] = 0x94
         at = put_number(writer, at + 1, seq)
         at = put_number(writer, at, ts)
@@ -272,6 +301,8 @@ def write_steps(writer: Writer) -> int:
             at = put_ids(writer, at, writer.causes[kind], log[event + 2], seq, row)
             seq += 1
         writer.steps[step] = at
+        if writer.sha256_begin != 0:
+            chain_record(writer, written, start, at)
         writer.emitted += count
         written += 1
         begun += (count + 1) * LOG_WIDTH
@@ -375,6 +406,11 @@ class RecordWriter:
         self._event_bytes = max(program.event_bytes, _STEP_BYTES)
         zeros = np.zeros(slots, dtype=np.int64)
         none = np.zeros(0, dtype=np.uint8)
+        sha256 = find_sha256()
+        self._chains = sha256.begin != 0
+        self._digests = np.zeros((rows + 1) * DIGEST_BYTES, dtype=np.uint8)
+        self._digests[:DIGEST_BYTES] = np.frombuffer(GENESIS, dtype=np.uint8)
+        state = np.zeros(STATE_BYTES, dtype=np.uint8)
         fixed = np.frombuffer(bytes(program.fixed) + bytes(SLACK), dtype=np.uint8)
         self._writer = Packed(
             make_writer_type(),
@@ -384,6 +420,8 @@ class RecordWriter:
                 "program_starts": program.starts, "choices": program.choices,
                 "fixed": fixed, "log": log, "rows": 0,
                 "told": none, "told_ends": self._ends, "out": none, "steps": self._steps,
+                "sha256_begin": sha256.begin, "sha256_add": sha256.add, "sha256_end": sha256.end,
+                "sha256_state": state, "digests": self._digests,
             },
         )  # fmt: skip
         self._told_bytes = self._out = none
@@ -397,7 +435,21 @@ class RecordWriter:
         steps = self._steps[: count * _STEP_FIELDS].reshape(count, _STEP_FIELDS)
         ends, seqs, counts, times = steps.T.tolist()
         payload = self._out[: ends[-1] if ends else 0].tobytes()
-        return EncodedSteps(payload, ends, seqs, counts, times)
+        lengths = np.diff(steps[:, 0], prepend=0).astype("<u4").tobytes()
+        digests = self._chain(count, payload, ends)
+        return EncodedSteps(payload, ends, lengths, digests, seqs, counts, times)
+
+    def _chain(self, count: int, payload: bytes, ends: list[int]) -> bytes:
+        """The digests of so many records; the next ones follow the last of them."""
+        stop = (count + 1) * DIGEST_BYTES
+        if not self._chains:
+            before = self._digests[:DIGEST_BYTES].tobytes()
+            records = [payload[start:end] for start, end in pairwise([0, *ends])]
+            found = b"".join(chain_records(before, records))
+            self._digests[DIGEST_BYTES:stop] = np.frombuffer(found, dtype=np.uint8)
+        digests = self._digests[DIGEST_BYTES:stop].tobytes()
+        self._digests[:DIGEST_BYTES] = self._digests[stop - DIGEST_BYTES : stop]
+        return digests
 
     def _tell(self, rows: int) -> None:
         """The payloads that Python makes, one after the other."""
