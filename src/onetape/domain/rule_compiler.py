@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import llvmlite.ir as ir
 import numpy as np
 import numpy.typing as npt
 from numba import types
@@ -171,6 +172,27 @@ def _set_slot(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
     return context.get_dummy_value()
 
 
+@intrinsic
+def prefetch(_typing: Any, slots: Any, at: Any) -> Any:
+    """In compiled code: have the item at `at`, which is soon read, fetched; it need not exist."""
+    if not isinstance(slots, SlotsType) or not isinstance(at, types.Integer):
+        return None
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        hint = ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, hint, hint, hint]),
+            "llvm.prefetch.p0i8",
+        )
+        address = builder.bitcast(builder.gep(values[0], [values[1]]), byte)
+        builder.call(function, [address, hint(0), hint(3), hint(1)])
+        return context.get_dummy_value()
+
+    return types.none(slots, types.int64), generate
+
+
 _INTS = types.Array(types.int64, 1, "C")
 _FLOATS = types.Array(types.float64, 1, "C")
 _INT_SLOTS = SlotsType(types.int64)
@@ -239,6 +261,10 @@ class RecordsType(types.Type):
         super().__init__(name=f"Records({record.name})")
 
 
+_GAP = 8
+"""Words between arrays: without, arrays of 2**n items would begin in the same lines of a cache."""
+
+
 register_model(RecordType)(models.OpaqueModel)
 register_model(RecordsType)(models.OpaqueModel)
 
@@ -268,7 +294,7 @@ class Packed:
         own = [
             values[name] for name, kind in record.fields if kind in _OWN or isinstance(kind, tuple)
         ]
-        self.words = np.zeros(head + sum(len(each) for each in own))
+        self.words = np.zeros(head + sum(len(each) + _GAP for each in own))
         self.address = self.words.ctypes.data
         ints = self.ints
         end = head
@@ -291,7 +317,7 @@ class Packed:
                     ints[end : end + len(value)] = value
                 else:
                     ints[end : end + len(value)] = [each.address for each in value]
-                end += len(value)
+                end += len(value) + _GAP
 
     def copy(self) -> Packed:
         """Another block of the same values; what it points to is shared."""

@@ -70,6 +70,12 @@ def list_arguments(update: Callable[..., float]) -> tuple[str, ...]:
     return tuple(inspect.signature(update).parameters)[1:]
 
 
+@cache
+def _list_fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    """Name and type of each field of a class. Read once: msgspec evaluates annotations anew."""
+    return tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
+
+
 class Estimator(msgspec.Struct, frozen=True, kw_only=True):
     """A number known at each bar: parameters, initial state, and the rule that moves it on.
 
@@ -91,14 +97,14 @@ class Estimator(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for field in msgspec.structs.fields(type(self)):
-            value = getattr(self, field.name)
+        for field, kind in _list_fields(type(self)):
+            value = getattr(self, field)
             try:  # an int for a float becomes one, so that equal parameters are one version
-                msgspec.structs.force_setattr(self, field.name, msgspec.convert(value, field.type))
+                msgspec.structs.force_setattr(self, field, msgspec.convert(value, kind))
             except msgspec.ValidationError as error:
-                choices = [repr(each) for each in get_args(field.type) if isinstance(each, str)]
+                choices = [repr(each) for each in get_args(kind) if isinstance(each, str)]
                 raise StrategyError(
-                    f"{field.name} {value!r} is not valid",
+                    f"{field} {value!r} is not valid",
                     where=name,
                     remedy=f"one of {', '.join(choices)}" if choices else str(error),
                 ) from None

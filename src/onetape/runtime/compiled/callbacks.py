@@ -117,7 +117,7 @@ def _hear(name: str) -> Callable[..., Any]:
 
 
 for _name in CALLBACKS:
-    overload_method(StrategyType, _name)(_hear(_name))
+    overload_method(StrategyType, _name, jit_options={"forceinline": True})(_hear(_name))
 
 
 def _listens_to(callback: str) -> Callable[..., Any]:

@@ -27,7 +27,7 @@ from onetape.domain.numbers import (
     compute_ratio_floor,
 )
 from onetape.domain.orders import DenialCode, OrderStatus
-from onetape.domain.rule_compiler import make_compilable, record_at
+from onetape.domain.rule_compiler import make_compilable, prefetch, record_at
 from onetape.execution.simulated.bar_matching import (
     FILL_AT_OPEN,
     FILL_INSIDE,
@@ -63,7 +63,7 @@ from onetape.risk.gates.order_rate import check_order_rate
 from onetape.risk.gates.position_quantity import check_position_quantity
 from onetape.risk.gates.position_ratio import check_position_ratio
 from onetape.risk.input import apply_worst_case, compute_worst_lots
-from onetape.runtime.compiled.compiling import compiled
+from onetape.runtime.compiled.compiling import compiled, inlined
 from onetape.runtime.compiled.state import LOG_WIDTH, Engine
 
 globals().update(NAMES)  # what the checked twins of the functions below call
@@ -274,6 +274,13 @@ def follow_drawdown(
             engine.is_deep_open = True
 
 
+@inlined
+def _take_low(engine: Engine, low: int) -> None:
+    """Take the lowest equity of slices that were no high into the deepest drawdown."""
+    if low < engine.low_equity:
+        follow_drawdown(engine, 0, 0, 0, 1, low)
+
+
 @compiled
 def account_slice(engine: Engine, row: int, gross: int, equity: int) -> None:
     """Take the books at the end of a slice, whose last row is `row`, into the figures."""
@@ -370,7 +377,7 @@ def _account_held(engine: Engine, first: int, last: int, each: int) -> None:
     exposure = engine.exposure_sum
     high_from = engine.high_from
     low = engine.low_equity
-    solvent = 0
+    insolvent = 0
     total = 0
     for row in range(first, last + 1):
         mark = ticks[row]
@@ -381,17 +388,21 @@ def _account_held(engine: Engine, first: int, last: int, each: int) -> None:
             continue
         total += mark
         if equity > 0:
-            solvent += 1
-            exposure += abs(notional) / equity
-        if equity >= high_from or equity < low:
+            exposure += abs(notional / equity)
+        else:
+            insolvent += 1
+        if equity >= high_from:
+            _take_low(engine, low)
             follow_drawdown(engine, row, row, number, 1, equity)
             high_from = engine.high_from
             low = engine.low_equity
+        low = min(low, equity)
         number += 1
+    _take_low(engine, low)
     count = number - engine.slices
     engine.slices = number
     engine.slices_held += count
-    engine.slices_solvent += solvent
+    engine.slices_solvent += count - insolvent
     engine.exposure_sum = exposure
     engine.peak = peak
     add_equity(engine, cash, count)
@@ -638,7 +649,7 @@ def _add_to_trip(
 # The venue.
 
 
-@compiled
+@inlined
 def send_commands(engine: Engine) -> None:
     """What this step wants sent leaves now, and arrives after its latency."""
     size = 2 * engine.slots
@@ -681,7 +692,7 @@ def deliver(engine: Engine, ts: int) -> None:
         _arrive(engine, until)
 
 
-@compiled
+@inlined
 def _arrive(engine: Engine, ts: int) -> None:
     size = 2 * engine.slots
     while engine.command_first < engine.command_sent:
@@ -929,7 +940,7 @@ def _finish_changed(engine: Engine, changed: int, ts_close: int) -> None:
         answer_changes(engine, number, slot, ts_close if is_open else INT64_MAX)
 
 
-@compiled
+@inlined
 def _meet(engine: Engine, entry: int, capacity: int, row: int) -> int:
     """One order that may use the bar; returns what is left of the capacity."""
     slot = engine.met_slot[entry]
@@ -1045,7 +1056,7 @@ def _affordable_at(engine: Engine, slot: int, ticks: int) -> int:
     return compute_affordable_lots(schedule, _TAKER, budget, ticks, factor, 0)
 
 
-@compiled
+@inlined
 def _fill(
     engine: Engine, slot: int, kind: int, code: int, ticks: int, ts_fill: int, lots: int,
     leaves: int,
@@ -1102,7 +1113,7 @@ def _deny(engine: Engine, number: int, code: int, instrument: int, actual: int, 
     return _DENIED
 
 
-@compiled
+@inlined
 def _decide_order(engine: Engine, at: int) -> None:
     side = engine.intent_side[at]
     lots = engine.intent_amount[at]
@@ -1283,7 +1294,7 @@ def check_risk(
     return _APPROVED
 
 
-@compiled
+@inlined
 def _log_gate_denial(engine: Engine, number: int, instrument: int, gate: int) -> None:
     at = begin_log(engine, LOG_GATE_DENIED, -1)
     order = engine.order
@@ -1471,7 +1482,7 @@ def _refuse(
     return _APPROVED
 
 
-@compiled
+@inlined
 def _decide_cancel(engine: Engine, at: int) -> None:
     number = engine.intent_number[at]
     target = engine.intent_target[at]
@@ -1495,7 +1506,7 @@ def _refuse_change(engine: Engine, number: int, target: int, slot: int) -> None:
     _deny(engine, number, code, -1, target, 0)
 
 
-@compiled
+@inlined
 def _decide_replace(engine: Engine, at: int) -> None:
     number = engine.intent_number[at]
     target = engine.intent_target[at]
@@ -1554,7 +1565,7 @@ def _decide_replace(engine: Engine, at: int) -> None:
 # Steps.
 
 
-@compiled
+@inlined
 def begin_row(engine: Engine, row: int) -> None:
     """Before the strategy sees a row: operators, what is due, then the venue."""
     ts = engine.ts_known[row]
@@ -1587,10 +1598,24 @@ def begin_row(engine: Engine, row: int) -> None:
         mark_row(engine, row)
 
 
-@compiled
+@inlined
+def _expect_row(engine: Engine, row: int) -> None:
+    """Orders of this step meet a row soon: its numbers are fetched while they are decided."""
+    prefetch(engine.ts_open, row)
+    prefetch(engine.ts_close, row)
+    prefetch(engine.ts_known, row)
+    prefetch(engine.open, row)
+    prefetch(engine.high, row)
+    prefetch(engine.low, row)
+    prefetch(engine.close, row)
+    prefetch(engine.ticks, row)
+
+
+@inlined
 def end_row(engine: Engine, row: int) -> None:
     """After the strategy has seen a row: its decisions, then what they make due at once."""
     if engine.queued > 0:
+        _expect_row(engine, row + 1)
         engine.now = engine.ts_known[row]
         decide(engine)
     if engine.next_arrival <= engine.now:

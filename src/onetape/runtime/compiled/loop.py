@@ -54,16 +54,14 @@ def _call_while_quiet(engine: Engine, strategy: Any, ctx: Any, row: int, stop: i
     One call for all of them: leaving compiled code costs as much as many rows.
 
     Returns:
-        The row at which it asked; `stop` if it did not.
+        The row behind the last that it heard.
     """
-    if row < stop:
-        engine.row = row
-        engine.quiet_stop = stop
-        strategy.quiet_rows(ctx)
-        if engine.queued > 0:
-            return engine.row
+    engine.row = row
+    engine.quiet_stop = stop
+    strategy.quiet_rows(ctx)
+    if engine.queued == 0:
         engine.row = stop - 1
-    return stop
+    return engine.row + 1
 
 
 @compiled
@@ -93,36 +91,27 @@ def run_bars(engine: Engine, strategy: Any, ctx: Any) -> None:
     features = strategy.listens_to_bars
     slices = strategy.listens_to_slices
     while row < engine.stop_row and engine.log_count < engine.log_pause:
-        if engine.is_single and engine.active == 0:
-            stop = _quiet_until(engine)
-            if strategy.is_python:
-                row = _call_while_quiet(engine, strategy, ctx, row, stop)
-            else:
-                while row < stop:
-                    engine.row = row
-                    if features:
-                        engine.feature_row = row
-                    strategy.on_bar(bar_at(ctx, row), ctx)
-                    if slices and ends_slice(engine, row):
-                        strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
-                    if engine.queued > 0:
-                        break
-                    row += 1
-            if row < stop:
-                begin_step(engine, row)
-                end_row(engine, row)
-                row += 1
-                continue
-            if row >= engine.stop_row:
+        stop = _quiet_until(engine) if engine.is_single and engine.active == 0 else row
+        is_met = row >= stop
+        if is_met:
+            begin_row(engine, row)
+            stop = row + 1
+        elif strategy.is_python:
+            row = _call_while_quiet(engine, strategy, ctx, row, stop)
+            stop = row
+        while row < stop:  # the one place that calls the strategy, which is inlined here
+            engine.row = row
+            if features:
+                engine.feature_row = row
+            strategy.on_bar(bar_at(ctx, row), ctx)
+            if slices and ends_slice(engine, row):
+                strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
+            row += 1
+            if engine.queued > 0:
                 break
-        begin_row(engine, row)
-        if features:
-            engine.feature_row = row
-        strategy.on_bar(bar_at(ctx, row), ctx)
-        if slices and ends_slice(engine, row):
-            strategy.on_slice(slice_at(ctx, first_of_slice(engine, row), row + 1), ctx)
-        end_row(engine, row)
-        row += 1
+        if engine.queued > 0 and not is_met:
+            begin_step(engine, row - 1)
+        end_row(engine, row - 1)
     _end(engine, strategy, ctx)
 
 
@@ -132,28 +121,22 @@ def run_trades(engine: Engine, strategy: Any, ctx: Any) -> None:
     _start(engine, strategy, ctx)
     row = engine.row + 1
     while row < engine.stop_row and engine.log_count < engine.log_pause:
-        if engine.is_single and engine.active == 0:
-            stop = _quiet_until(engine)
-            if strategy.is_python:
-                row = _call_while_quiet(engine, strategy, ctx, row, stop)
-            else:
-                while row < stop:
-                    engine.row = row
-                    engine.feature_row = row
-                    strategy.on_trade(trade_at(ctx, row), ctx)
-                    if engine.queued > 0:
-                        break
-                    row += 1
-            if row < stop:
-                begin_step(engine, row)
-                end_row(engine, row)
-                row += 1
-                continue
-            if row >= engine.stop_row:
+        stop = _quiet_until(engine) if engine.is_single and engine.active == 0 else row
+        is_met = row >= stop
+        if is_met:
+            begin_row(engine, row)
+            stop = row + 1
+        elif strategy.is_python:
+            row = _call_while_quiet(engine, strategy, ctx, row, stop)
+            stop = row
+        while row < stop:
+            engine.row = row
+            engine.feature_row = row
+            strategy.on_trade(trade_at(ctx, row), ctx)
+            row += 1
+            if engine.queued > 0:
                 break
-        begin_row(engine, row)
-        engine.feature_row = row
-        strategy.on_trade(trade_at(ctx, row), ctx)
-        end_row(engine, row)
-        row += 1
+        if engine.queued > 0 and not is_met:
+            begin_step(engine, row - 1)
+        end_row(engine, row - 1)
     _end(engine, strategy, ctx)

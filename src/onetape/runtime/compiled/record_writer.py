@@ -18,6 +18,7 @@ from onetape.domain.checked import NAMES
 from onetape.domain.errors import InvariantBroken
 from onetape.domain.ports import EncodedSteps
 from onetape.domain.rule_compiler import Packed, RecordType, get_fields
+from onetape.runtime.compiled.byte_columns import SLACK, copy_slack, put_big_endian
 from onetape.runtime.compiled.compiling import compiled, compute_code_hash, entry_point
 from onetape.runtime.compiled.engine import LOG_KINDS, LOG_STEP
 from onetape.runtime.compiled.event_layout import (
@@ -89,10 +90,8 @@ class Writer:
 @compiled
 def put_head(writer: Writer, at: int, code: int, value: int, size: int) -> int:
     """A format byte and a number of `size` bytes, the highest first."""
-    out = writer.out
-    out[at] = code
-    for place in range(size):
-        out[at + size - place] = (value >> (8 * place)) & 0xFF
+    writer.out[at] = code
+    put_big_endian(writer.out, at + 1, value, size)
     return at + size + 1
 
 
@@ -133,10 +132,10 @@ def put_array_head(writer: Writer, at: int, count: int) -> int:
 @compiled
 def put_fixed(writer: Writer, at: int, start: int, size: int) -> int:
     """Bytes of `fixed`."""
-    out = writer.out
-    fixed = writer.fixed
-    for place in range(size):
-        out[at + place] = fixed[start + place]
+    place = 0
+    while place < size:
+        copy_slack(writer.out, at + place, writer.fixed, start + place)
+        place += SLACK
     return at + size
 
 
@@ -189,9 +188,12 @@ def put_payload(writer: Writer, at: int, kind: int, event: int, told: int) -> in
             at = put_fixed(writer, at, writer.choices[choice], writer.choices[choice + 1])
         else:
             start = writer.told_ends[told - 1] if told > 0 else 0
-            for place in range(start, writer.told_ends[told]):
-                writer.out[at] = writer.told[place]
-                at += 1
+            size = writer.told_ends[told] - start
+            place = 0
+            while place < size:
+                copy_slack(writer.out, at + place, writer.told, start + place)
+                place += SLACK
+            at += size
         op += _OP_WORDS
     return at
 
@@ -396,7 +398,7 @@ class RecordWriter:
                 "emitted": 0, "newest": -1, "market_seq": 0, "order_correlation": zeros,
                 "order_causation": zeros, "causes": program.causes, "program": program.words,
                 "program_starts": program.starts, "choices": program.choices,
-                "fixed": np.frombuffer(bytes(program.fixed), dtype=np.uint8),
+                "fixed": np.frombuffer(bytes(program.fixed) + bytes(SLACK), dtype=np.uint8),
                 "log": self._log.reshape(-1), "rows": 0, "told": self._told_bytes,
                 "told_ends": self._ends, "out": self._out, "steps": self._steps,
             },
@@ -431,7 +433,7 @@ class RecordWriter:
         end = 0
         for at, event in enumerate(self._log[found].tolist()):
             data = _encode(self._told[event[0]].tell(event[_FIELDS:]))
-            if end + len(data) > len(self._told_bytes):
+            if end + len(data) > len(self._told_bytes) - SLACK:
                 self._make_room(2 * (end + len(data)))
             self._told_bytes[end : end + len(data)] = np.frombuffer(data, dtype=np.uint8)
             end += len(data)
@@ -440,9 +442,10 @@ class RecordWriter:
     def _make_room(self, told: int) -> None:
         """Have room for so many bytes that Python tells, and for what is written with them."""
         before = self._told_bytes
-        self._told_bytes = np.zeros(told, dtype=np.uint8)
+        self._told_bytes = np.zeros(told + SLACK, dtype=np.uint8)
         self._told_bytes[: len(before)] = before
-        self._out = np.zeros(len(self._log) * self._event_bytes + told, dtype=np.uint8)
+        written = len(self._log) * self._event_bytes + told
+        self._out = np.zeros(written + SLACK, dtype=np.uint8)
         self._writer.write("told", self._told_bytes)
         self._writer.write("out", self._out)
 
