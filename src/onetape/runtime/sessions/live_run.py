@@ -451,6 +451,11 @@ class _Run:
     # What is told.
 
     def _tell_status(self) -> None:
+        ts, why = self._shell.passed.take_news()
+        if why:
+            news = self._news.tell_passed(ts, why, is_first=not self._session.rows)
+            if self._on_news is not None:
+                self._on_news(news)
         now = time.monotonic()
         if self._on_status is not None and now - self._told >= 1.0:
             self._told = now
@@ -466,6 +471,7 @@ class _Run:
             run_dir=self._run_dir,
             seconds=time.monotonic() - self._begun,
             dropped=self._shell.dropped,
+            passed_over=self._shell.passed.describe(),
             has_begun=self._has_begun,
         )
 
