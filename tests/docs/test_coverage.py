@@ -31,7 +31,14 @@ def words(page: str) -> set[str]:
 def operator_words() -> set[str]:
     """What `status` says of a pause, and the commands that an operator has."""
     said = {f"paused: {each}" for each in session_status.PAUSES.values()}
-    return said | {"STUCK", "KILL SWITCH is set", "quarantined", "connecting"}
+    return said | {
+        "BUSY",
+        "STUCK",
+        "PASSED OVER",
+        "KILL SWITCH is set",
+        "quarantined",
+        "connecting",
+    }
 
 
 def public(kind: type) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -28,9 +29,10 @@ class FakeVenue:
         now: The venue's clock, ns UTC.
         cash: Of the account, minor units.
         ticks: Price of every fill.
+        kept: So many of the newest commands and closed orders it remembers; None: all.
 
     Attributes:
-        sent: Every command that came, in order.
+        sent: The commands that came, in order.
     """
 
     name = "FAKE"
@@ -41,7 +43,7 @@ class FakeVenue:
 
     def __init__(
         self, instruments: Sequence[Instrument], now: Callable[[], int], cash: int,
-        ticks: int = 10_000,
+        ticks: int = 10_000, kept: int | None = None,
     ) -> None:  # fmt: skip
         self._instruments = {each.id: each for each in instruments}
         self._now = now
@@ -49,7 +51,9 @@ class FakeVenue:
         self.ticks = ticks
         self.lots: dict[InstrumentId, int] = {}
         self.open_orders: dict[str, OrderSubmitted] = {}
-        self.sent: list[tuple[str, str]] = []
+        self.sent: deque[tuple[str, str]] = deque(maxlen=kept)
+        self._commands = 0
+        self._kept = kept
         self._newest: dict[str, VenueReport] = {}
 
     async def define(self, instruments: Sequence[InstrumentId]) -> tuple[Instrument, ...]:
@@ -59,9 +63,9 @@ class FakeVenue:
         self._hear = hear
 
     async def submit(self, order: OrderSubmitted) -> None:
-        self.sent.append(("submit", order.client_order_id))
+        self._take("submit", order.client_order_id)
         await self._hear(self.report(ReportKind.ACCEPTED, order))
-        if order.order_type is OrderType.MARKET or len(self.sent) % 2:
+        if order.order_type is OrderType.MARKET or self._commands % 2:
             await self.fill(order)
         else:
             self.open_orders[order.client_order_id] = order
@@ -76,20 +80,30 @@ class FakeVenue:
             self.report(ReportKind.FILLED, order), execution_id=f"x-{order.client_order_id}",
             lots=order.lots, ticks=self.ticks, filled_lots=order.lots,
         )  # fmt: skip
-        self._newest[order.client_order_id] = report
+        self._remember(report)
         await self._hear(report)
         await self._hear(report)
 
     async def cancel(self, command: OrderCancelPending, order: OrderSubmitted) -> None:
-        self.sent.append(("cancel", command.client_order_id))
+        self._take("cancel", command.client_order_id)
         if self.open_orders.pop(command.client_order_id, None) is not None:
             report = msgspec.structs.replace(self.report(ReportKind.CANCELED, order), filled_lots=0)
-            self._newest[order.client_order_id] = report
+            self._remember(report)
             await self._hear(report)
 
     async def replace(self, command: OrderReplacePending, order: OrderSubmitted) -> None:
-        self.sent.append(("replace", command.client_order_id))
+        self._take("replace", command.client_order_id)
         await self._hear(self.report(ReportKind.REPLACE_REJECTED, order))
+
+    def _take(self, what: str, client_order_id: str) -> None:
+        self._commands += 1
+        self.sent.append((what, client_order_id))
+
+    def _remember(self, report: VenueReport) -> None:
+        """How an order ended, for the next looks."""
+        self._newest[report.client_order_id] = report
+        if self._kept is not None and len(self._newest) > self._kept:
+            del self._newest[next(iter(self._newest))]
 
     def report(self, kind: ReportKind, order: OrderSubmitted) -> VenueReport:
         """What it says of an order."""

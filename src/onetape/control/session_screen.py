@@ -12,18 +12,19 @@ _ORDERS = 10
 
 def print_status(now: Mapping[str, Any]) -> None:
     """What `status` answered."""
+    if now["state"] == "busy":
+        print(f"BUSY: process {now['pid']} does not answer yet, and no strategy is why; ask again")
+        return
     if now["state"] == "stuck":
         print(f"STUCK for {now['busy_seconds']} s (process {now['pid']}); "
               "onetape kill takes the strategy out")  # fmt: skip
         return
     print(f"{now['name']} ({now['mode']}, {now['session']}): {now['state']}, process {now['pid']} "
           f"for {tell_seconds(now['seconds'])}")  # fmt: skip
-    what = "bars" if "bars" in now else "ticks"
-    when = f"{now['now'][:19]}Z" if now[what] else f"no {what} yet"
     ages = f"the feed spoke {tell_seconds(now['heard_seconds'])} ago"
     if now["looked_seconds"] is not None:
         ages += f", the venue's books were seen {tell_seconds(now['looked_seconds'])} ago"
-    print(f"{when}, {now[what]:,} {what}; {ages}")
+    print(f"{tell_progress(now)}; {ages}")
     for line in _list_trouble(now):
         print(line)
     print_table(
@@ -39,6 +40,13 @@ def print_status(now: Mapping[str, Any]) -> None:
         print("newest trouble:")
         for each in now["troubles"]:
             print(f"  {each}")
+
+
+def tell_progress(now: Mapping[str, Any]) -> str:
+    """The time of the session, and how much it has taken."""
+    what = "bars" if "bars" in now else "ticks"
+    when = f"{now['now'][:19]}Z" if now["now"] else "-"
+    return f"{when}, {now[what]:,} {what}" if now[what] else f"{when}, no market data yet"
 
 
 def tell_short(now: Mapping[str, Any]) -> str:
@@ -75,6 +83,8 @@ def _list_trouble(now: Mapping[str, Any]) -> list[str]:
         since = f" since {each['since'][:19]}Z" if each["since"] else ""
         lines.append(f"DOWN{since}: {each['part']} {each['name']}: {each['reason']}")
     lines += [f"DIFFERS: {each}" for each in now["differences"]]
+    if now["passed_over"]["why"]:
+        lines.append(f"PASSED OVER {now['passed_over']['bars']:,}: {now['passed_over']['why']}")
     lines += list_missed(now["actions"])
     if now["to_send"]:
         lines.append(f"WAITING for the venue's rate limit: {now['to_send']:,} commands")

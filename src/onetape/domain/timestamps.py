@@ -24,6 +24,11 @@ def to_iso(ts: int) -> str:
     return f"{text}{fraction}Z"
 
 
+def has_time(ts: int) -> bool:
+    """Whether `ts` is a time: a session on its feed's clock counts from 1 on until it hears one."""
+    return ts >= NS_PER_SECOND
+
+
 def from_iso(text: str | date, what: str = "time", *, error: type[FixInput] = FixInput) -> int:
     """Nanoseconds UTC of an ISO date or time; without an offset it is taken as UTC.
 

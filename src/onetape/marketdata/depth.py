@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from onetape.domain.instrument import Instrument
 from onetape.domain.market import TickKind
 from onetape.domain.numbers import compute_ticks
-from onetape.marketdata.order_book import OrderBook
+from onetape.marketdata.order_book import OrderBook, to_level
 
 _DELTA = TickKind.DELTA.value
 
@@ -76,8 +76,7 @@ class Depth(ABC):
         if self.what != _DELTA or self._book is None:
             return
         one, size = self._instrument, self._tell("size")
-        ticks = round(self._tell("price") / one.tick_float)
-        lots = compute_ticks(size, one.lot_float, -1)
+        ticks, lots = to_level(self._tell("price"), size, one.tick_float, one.lot_float)
         rest = compute_ticks(size, one.lot_float, 1) - lots
         self._set_level(self._book, (self._tell("side") > 0, ticks), lots, rest, self.row)
 

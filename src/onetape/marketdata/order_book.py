@@ -10,9 +10,19 @@ import msgspec
 
 from onetape.domain.errors import DataError
 from onetape.domain.market import BookDelta
+from onetape.domain.numbers import compute_ticks
 
 Levels = Iterable[tuple[int, int]]
 """(price in ticks, size in lots) each; size 0 removes the level."""
+
+
+def to_level(price: float, size: float, tick_size: float, lot_size: float) -> tuple[int, int]:
+    """(ticks, lots) of a level as it came: the nearest tick, and the whole lots of its size.
+
+    What is below a lot nobody can take. At Binance there is none of it: what an order leaves is
+    whole steps, as its `LOT_SIZE` filter has it; data may be finer than its instrument's lot.
+    """
+    return round(price / tick_size), compute_ticks(size, lot_size, -1)
 
 
 class OrderBook:
@@ -48,8 +58,8 @@ class OrderBook:
 
     def apply(self, delta: BookDelta, tick_size: float, lot_size: float) -> None:
         """Follow a market event; raises like `set_level`."""
-        ticks = round(delta.price / tick_size)
-        self.set_level(is_bid=delta.is_bid, ticks=ticks, lots=round(delta.size / lot_size))
+        ticks, lots = to_level(delta.price, delta.size, tick_size, lot_size)
+        self.set_level(is_bid=delta.is_bid, ticks=ticks, lots=lots)
         self.update_id = max(self.update_id, delta.update_id)
 
     def replace(self, bids: Levels, asks: Levels, update_id: int) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from onetape.domain.instrument import Instrument
-from onetape.domain.numbers import compute_ticks
-from onetape.marketdata.order_book import OrderBook
+from onetape.marketdata.order_book import OrderBook, to_level
 
 StandingLevel = tuple[bool, int, int, float]
 """A level: (is_bid, ticks, lots, price as it came)."""
 
 
 class StandingBook:
-    """Levels of one instrument, changed by price (currency) and size (units).
-
-    A level of less than a lot is none: nobody can take it.
-    """
+    """Levels of one instrument, changed by price (currency) and size (units)."""
 
     __slots__ = ("_book", "_fed", "_lot", "_tick")
 
@@ -37,8 +33,8 @@ class StandingBook:
         Raises:
             DataError: The size is negative.
         """
-        book, ticks = self._book, round(price / self._tick)
-        lots = compute_ticks(size, self._lot, -1)
+        book = self._book
+        ticks, lots = to_level(price, size, self._tick, self._lot)
         book.set_level(is_bid=is_bid, ticks=ticks, lots=lots)
         if lots or book.lots_at(ticks, is_bid=not is_bid):
             self._fed[ticks] = price

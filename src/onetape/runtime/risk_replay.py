@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from onetape.domain.errors import ConfigError, DataError
 from onetape.runtime.config import RiskConfig
 from onetape.runtime.config_document import read_document
+from onetape.runtime.config_limits import tell_idle
 from onetape.runtime.config_values import RefusedError
 from onetape.runtime.risk_audit import AuditedOrder
 from onetape.runtime.sessions.backtest import OnProgress
@@ -35,12 +36,14 @@ CAVEAT = (
 class RiskReplay(msgspec.Struct, frozen=True, kw_only=True):
     """What came out: every order that came to the gates, under both limits.
 
-    `changes` are inputs of the run that are not what they were, one sentence each.
+    `changes` are inputs of the run that are not what they were, one sentence each, and `idle` what
+    the limits name and the run does not have.
     """
 
     session: str
     orders: tuple[AuditedOrder, ...]
     changes: tuple[str, ...]
+    idle: tuple[str, ...] = ()
 
     @property
     def differing(self) -> tuple[AuditedOrder, ...]:
@@ -132,6 +135,7 @@ def replay_risk(
             session=reader.header.session,
             orders=tuple(found),
             changes=tuple(each.what for each in changes),
+            idle=tuple(tell_idle(limits, session.config.data.instruments)),
         )
     finally:
         reader.close()

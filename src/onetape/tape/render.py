@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from onetape.domain.events import Event
-from onetape.domain.timestamps import to_iso
+from onetape.domain.timestamps import has_time, to_iso
 
 _PLAIN = frozenset({bool, float, int, str})
 
@@ -20,11 +20,9 @@ def event_to_line(event: Event) -> str:
     `<- 12 of 10` reads: caused by seq 12, in the chain that seq 10 started.
     """
     fields = " ".join(f"{name}={_to_text(value)}" for name, value in fields_of(event).items())
+    when = to_iso(event.ts_event) if has_time(event.ts_event) else "-"
     chain = f" <- {event.causation_id} of {event.correlation_id}" if event.causation_id else ""
-    return (
-        f"{event.seq:>9}  {to_iso(event.ts_event)}  {event.type:<24} {_to_text(event.source):<16} "
-        f"{fields}{chain}"
-    )
+    return f"{event.seq:>9}  {when}  {event.type:<24} {_to_text(event.source):<16} {fields}{chain}"
 
 
 def event_to_json(event: Event) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from onetape.domain.events import (
 )
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import show_minor
-from onetape.domain.timestamps import to_iso
+from onetape.domain.timestamps import has_time, to_iso
 from onetape.domain.venue import (
     ConnectionChanged,
     Discrepancy,
@@ -54,17 +54,18 @@ class Level(Enum):
 
 
 class News(NamedTuple):
-    """One line: when (ns UTC), which event of the tape, and what it says."""
+    """One line: when (ns UTC), which event of the tape (None: it is on none), and what it says."""
 
     ts: int
-    seq: int
+    seq: int | None
     level: Level
     kind: str
     text: str
 
     def __str__(self) -> str:
-        when = to_iso(self.ts)[:19]
-        return f"{when}Z {self.level.value:7} {self.kind} {self.text} (event {self.seq})"
+        when = f"{to_iso(self.ts)[:19]}Z" if has_time(self.ts) else "-"
+        event = f" (event {self.seq})" if self.seq is not None else ""
+        return f"{when:20} {self.level.value:7} {self.kind} {self.text}{event}"
 
 
 class SessionNews:
@@ -102,6 +103,14 @@ class SessionNews:
             text += f", {count:,} times so far" if count > 1 else ""
         news = News(ts, seq, level, str(payload.__struct_config__.tag), _one_line(text))
         if level is not Level.INFO:
+            self.troubles.append(news)
+        return news
+
+    def tell_passed(self, ts: int, why: str, *, is_first: bool) -> News:
+        """The feed passes bars over; `is_first`: none has been taken yet, so that is trouble."""
+        level = Level.WARNING if is_first else Level.INFO
+        news = News(ts, None, level, "feed.passed_over", why)
+        if is_first:
             self.troubles.append(news)
         return news
 

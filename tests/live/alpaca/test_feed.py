@@ -19,7 +19,7 @@ from onetape.domain.timestamps import from_iso
 from onetape.domain.venue import BarClosed, ConnectionChanged
 from onetape.marketdata.feeds.alpaca import AlpacaFeed
 from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
-from onetape.marketdata.feeds.port import FeedEvent
+from onetape.marketdata.feeds.port import FeedEvent, PassedOver
 from tests.support.alpaca_venue import (
     AAPL,
     KEY,
@@ -215,7 +215,7 @@ def test_corrected_bar_is_not_told_again_and_a_lost_one_is_told_late() -> None:
 
 
 def test_bars_outside_of_the_session_are_left_out_unless_asked_for() -> None:
-    async def run(session_only: bool) -> int:
+    async def run(session_only: bool) -> tuple[int, list[PassedOver]]:
         async with (
             local_alpaca(rows=4, is_open=False) as world,
             running(world, session_only=session_only) as (_, heard),
@@ -225,10 +225,12 @@ def test_bars_outside_of_the_session_are_left_out_unless_asked_for() -> None:
                 world.server.tell_market("b", "AAPL", bar | {"t": from_iso(text)})
             await world.until(lambda: bool(heard.bars))
             await asyncio.sleep(0.05)
-            return len(heard.bars)
+            passed = [each for each in heard if isinstance(each, PassedOver)]
+            return len(heard.bars), passed
 
-    assert asyncio.run(run(session_only=True)) == 1
-    assert asyncio.run(run(session_only=False)) == 2
+    closed = PassedOver(InstrumentId("AAPL.ALPACA"), from_iso("2024-03-11T20:01:00Z"))
+    assert asyncio.run(run(session_only=True)) == (1, [closed])
+    assert asyncio.run(run(session_only=False)) == (2, [])
 
 
 def test_quotes_and_trades_keep_order_and_nanoseconds() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from onetape.domain.errors import DataError, SourceUnavailable
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.market import Quality, QuoteTick, TradeTick
+from onetape.domain.market import BookDelta, Quality, QuoteTick, TradeTick
 from onetape.domain.venue import BarClosed, ConnectionChanged, ConnectionPart
 from onetape.marketdata.feeds.binance import BinanceFeed
 from onetape.marketdata.tick_timeline import build_trade_timeline
@@ -268,6 +268,26 @@ def test_quotes_behind_a_lost_connection_are_behind_a_gap() -> None:
             await listener.until(lambda: len(listener.heard) == 6)
         told = [each for each in listener.heard if isinstance(each, QuoteTick)]
         assert [each.quality for each in told] == [0, 0, int(Quality.GAP_BEFORE), 0]
+
+    start(test)
+
+
+def test_size_finer_than_a_lot_is_told_as_what_can_be_taken() -> None:
+    """By the snapshot and by the stream, as the venue's matching counts it."""
+    lot = COIN.lot_float
+
+    def levels(listener: Listener) -> list[BookDelta]:
+        return [each for told in listener.heard if isinstance(told, tuple) for each in told]
+
+    async def test() -> None:
+        rows = [(0.0, 1, 99.0, 1.6 * lot), (0.0, 0, 101.0, 0.6 * lot), (0.0, 0, 102.0, 3 * lot),
+                (1.0, 1, 99.5, 2.9 * lot)]  # fmt: skip
+        world = World(timeline=make_book_timeline(make_deltas(rows), instrument=COIN))
+        async with listening(world, "book", before=3) as listener:
+            await world.player.play_slice()
+            await listener.until(lambda: len(levels(listener)) == 3)
+        told = [(each.is_bid, each.price, round(each.size / lot, 3)) for each in levels(listener)]
+        assert told == [(True, 99.0, 1), (True, 99.5, 2), (False, 102.0, 3)]
 
     start(test)
 

@@ -30,7 +30,7 @@ def make_status(**changes: Any) -> dict[str, Any]:
         "looked_seconds": 130.0, "killed": None, "open_orders": 0, "to_send": 0, "orders": [],
         "strategies": {"s": strategy}, "outages": [], "differences": [], "troubles": [],
         "actions": {"ahead": [], "missed": [], "problem": ""},
-        "inbox": {"waiting": 0},
+        "passed_over": {"bars": 0, "why": ""}, "inbox": {"waiting": 0},
     }  # fmt: skip
     return now | changes
 
@@ -43,7 +43,8 @@ def test_status_of_a_sound_session_says_its_ages_and_no_trouble(
     assert shown.startswith("n (live, 3f2a9c1d00000000): running, process 7 for 65 s\n")
     assert "the feed spoke 3 s ago, the venue's books were seen 2 min ago" in shown
     assert "+10 A.FAKE" in shown
-    assert not any(each in shown for each in ("KILL", "DOWN", "DIFFERS", "WAITING", "BEHIND"))
+    assert not any(each in shown for each in ("KILL", "DOWN", "DIFFERS", "WAITING", "BEHIND",
+                                             "PASSED"))  # fmt: skip
 
 
 def test_status_says_everything_that_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +55,7 @@ def test_status_says_everything_that_is_wrong(capsys: pytest.CaptureFixture[str]
             outages=[outage],
             differences=["cash USD: -5.00 at the venue"],
             to_send=31,
+            passed_over={"bars": 1_200, "why": "bars of A.FAKE come from outside of its hours"},
             inbox={"waiting": 500},
             orders=[ORDER] * 12,
             open_orders=12,
@@ -67,11 +69,24 @@ def test_status_says_everything_that_is_wrong(capsys: pytest.CaptureFixture[str]
         "DIFFERS: cash USD: -5.00 at the venue",
         "WAITING for the venue's rate limit: 31 commands",
         "BEHIND: 500 inputs wait",
+        "PASSED OVER 1,200: bars of A.FAKE come from outside of its hours",
         "and 2 more open orders",
         "unknown",
         "error   x (event 3)",
     ):
         assert each in shown
+
+
+def test_status_before_the_first_row_has_a_dash_for_the_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_status(make_status(now=None, bars=0))
+    assert "\n-, no market data yet; the feed spoke 3 s ago" in capsys.readouterr().out
+
+
+def test_status_of_a_busy_session_blames_no_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status({"state": "busy", "busy_seconds": 0.0, "pid": 7})
+    assert capsys.readouterr().out.startswith("BUSY: process 7 does not answer yet")
 
 
 def test_short_line_names_states_orders_and_positions() -> None:

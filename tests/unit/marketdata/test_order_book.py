@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.domain.errors import DataError
-from onetape.domain.instrument import InstrumentId
+from onetape.domain.instrument import InstrumentId, make_spot
 from onetape.domain.market import BookDelta
 from onetape.marketdata.order_book import BookSync, NumberedUpdate, OrderBook
+from onetape.marketdata.standing_book import StandingBook
 
 CHANGES = st.lists(st.tuples(st.booleans(), st.integers(1, 12), st.integers(0, 3)), max_size=60)
 
@@ -34,6 +35,21 @@ def test_book_equals_a_plain_mapping_of_levels(changes: list[tuple[bool, int, in
         is_crossed = bool(left[True] and left[False]) and max(left[True]) >= min(left[False])
         assert book.is_crossed == is_crossed
         assert book.update_id == number
+
+
+@pytest.mark.parametrize(
+    ("size", "lots"), [(0.0004, 0), (0.0006, 0), (0.0019, 1), (0.3, 300), (0.3 - 1e-12, 300)]
+)
+def test_size_between_lots_counts_its_whole_lots_in_every_book(size: float, lots: int) -> None:
+    """Nobody can take the rest; what float64 makes of a whole size is whole."""
+    coin = make_spot("BTC-USD.TEST", base="BTC", quote="USD", tick_size="0.1", lot_size="0.001")
+    book, standing = OrderBook(), StandingBook(coin)
+    delta = BookDelta(instrument=coin.id, ts_event=0, ts_known=0, is_bid=True, price=10.0,
+                      size=size)  # fmt: skip
+    book.apply(delta, coin.tick_float, coin.lot_float)
+    standing.change(10.0, size, is_bid=True)
+    assert book.levels(is_bid=True, count=1) == ([(100, lots)] if lots else [])
+    assert list(standing.levels()) == ([(True, 100, lots, 10.0)] if lots else [])
 
 
 def test_level_of_negative_size_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,15 +23,22 @@ ConfigArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A YAML or 
 def check(file: ConfigArgument, *, set_: SetOption = None, _debug: DebugOption = False) -> None:
     """List everything that is wrong with a configuration and the strategies it names."""
     from onetape.runtime.config import compose_document, config_hash, validate_document
+    from onetape.runtime.config_limits import check_limits, tell_idle
     from onetape.runtime.config_strategies import check_strategies
 
     document = compose_document(file, set_ or [], os.environ)
     config, invalid = validate_document(document)
-    problems = check_strategies(config, document) if config else invalid
+    problems = (
+        [*check_strategies(config, document), *check_limits(config, document)]
+        if config is not None
+        else invalid
+    )
     for problem in problems:
         print_error(str(problem))
     if problems or config is None:
         raise typer.Exit(ConfigError.exit_code)
+    for each in tell_idle(config.risk, config.data.instruments):
+        print(f"warning: {each}", file=sys.stderr)
     print(f"{file}: ok (session {config.name}, hash {config_hash(config)[:8]})")
 
 

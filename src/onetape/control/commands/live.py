@@ -16,7 +16,7 @@ import typer
 from onetape.control.boundary import QUARANTINED
 from onetape.control.options import DebugOption, SetOption
 from onetape.control.run_output import print_quarantined, print_result
-from onetape.control.session_screen import tell_left
+from onetape.control.session_screen import tell_left, tell_progress
 from onetape.control.settings import load_session
 from onetape.control.terminal import console
 from onetape.domain.errors import CallAPerson, ConfigError, OnetapeError
@@ -215,13 +215,13 @@ def _screen(*, quiet: bool) -> Generator[tuple[OnStatus | None, OnNews | None]]:
 
         def show(now: Mapping[str, Any]) -> None:
             equity = sum(each["equity"] for each in now["strategies"].values())
-            what = "bars" if "bars" in now else "ticks"
             killed = ", KILL SWITCH" if now["killed"] is not None else ""
             down = f", DOWN: {', '.join(now['down'])}" if now["down"] else ""
             differs = ", THE VENUE'S BOOKS DIFFER" if now["differences"] else ""
+            passed = ", BARS PASSED OVER" if now["passed_over"]["why"] else ""
             line.update(
-                f"{now['state']} {now['now'][:19]}Z  {now[what]:,} {what}  "
-                f"{now['open_orders']} open orders  equity {equity:,.2f}{killed}{down}{differs}"
+                f"{now['state']} {tell_progress(now)}  {now['open_orders']} open orders  "
+                f"equity {equity:,.2f}{killed}{down}{differs}{passed}"
             )
 
         def tell(news: News) -> None:

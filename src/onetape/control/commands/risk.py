@@ -50,8 +50,8 @@ def replay(
     asked = read_limits(limits, os.environ)
     with live_progress(quiet=as_json) as on_progress:
         found = replay_risk(tape_of(target), asked, catalog, on_progress)
-    for change in found.changes:
-        print(f"warning: {change}", file=sys.stderr)
+    for each in (*found.changes, *found.idle):
+        print(f"warning: {each}", file=sys.stderr)
     if html is not None:
         from onetape.research.risk_page import write_risk_page
 
@@ -77,6 +77,7 @@ def _describe(found: RiskReplay) -> dict[str, Any]:
         ],
         "differing": [_describe_order(each) for each in found.differing],
         "changes": found.changes,
+        "idle": found.idle,
     }
 
 

@@ -24,7 +24,7 @@ from onetape.marketdata.feeds.alpaca_connection import (
 )
 from onetape.marketdata.feeds.alpaca_ticks import ReadTrades, TickTeller, ToldPrints
 from onetape.marketdata.feeds.backoff import Backoff
-from onetape.marketdata.feeds.port import Take
+from onetape.marketdata.feeds.port import PassedOver, Take
 from onetape.marketdata.session_times import SessionTimes
 
 MINUTE = "1m"
@@ -312,6 +312,7 @@ class Line:
         if self._access.session_only and not (
             times.is_open(bar.ts_open) or times.is_open(bar.ts_close - 1)
         ):
+            await self._take(PassedOver(instrument.id, bar.ts_close))
             return
         await self._take(bar)
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.market import BookDelta, QuoteTick, TradeTick
 from onetape.domain.venue import BarClosed, ConnectionChanged
 
-FeedEvent = BarClosed | QuoteTick | TradeTick | tuple[BookDelta, ...] | ConnectionChanged
-"""What a feed says. Events of one instrument come in the order of their `ts_event`.
+FeedInput = BarClosed | QuoteTick | TradeTick | tuple[BookDelta, ...] | ConnectionChanged
+"""What a session takes of a feed. Events of one instrument come in the order of their `ts_event`.
 
 Changes of the depth that belong to one update come together.
 """
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """A bar came that is not told: it lies outside of its instrument's sessions (ns UTC)."""
+
+    instrument: InstrumentId
+    ts_close: int
+
+
+FeedEvent = FeedInput | PassedOver
+"""What a feed says."""
 
 History = Sequence[BarClosed] | Sequence[TradeTick]
 """What was before."""

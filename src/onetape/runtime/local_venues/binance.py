@@ -18,7 +18,7 @@ from aiohttp import web
 
 from onetape.domain.market import Bar, BookDelta, QuoteTick, TradeTick
 from onetape.domain.timestamps import NS_PER_MS
-from onetape.marketdata.order_book import OrderBook
+from onetape.marketdata.order_book import OrderBook, to_level
 from onetape.runtime.local_venues.binance_orders import BinanceOrders
 from onetape.runtime.local_venues.binance_requests import (
     ApiError,
@@ -229,9 +229,9 @@ class BinanceServer:
             one, ts = self._exchange.instruments[each], deltas[-1].ts_event
             sides = {True: [], False: []}
             for change in deltas:
-                price = one.tick_size * round(change.price / one.tick_float)
-                size = one.lot_size * round(change.size / one.lot_float)
-                sides[change.is_bid].append([show(price), show(size)])
+                ticks, lots = to_level(change.price, change.size, one.tick_float, one.lot_float)
+                level = [show(one.ticks_to_price(ticks)), show(one.lots_to_quantity(lots))]
+                sides[change.is_bid].append(level)
             data = {"e": "depthUpdate", "E": ts // NS_PER_MS, "s": each, "U": first,
                     "u": self._numbers[each], "b": sides[True], "a": sides[False]}  # fmt: skip
             self._publish(f"{each.lower()}@depth@100ms", data, ts)

@@ -161,8 +161,8 @@ class ControlSocket:
         try:
             return future.result(_ANSWER_SECONDS)
         except TimeoutError:
-            return {"state": "stuck", "busy_seconds": round(self._watchdog.busy_seconds, 1),
-                    "pid": os.getpid()}  # fmt: skip
+            busy = round(self._watchdog.busy_seconds, 1)
+            return {"state": "stuck" if busy else "busy", "busy_seconds": busy, "pid": os.getpid()}
 
 
 def read_session_id(run_dir: Path) -> str:

@@ -37,13 +37,14 @@ from onetape.domain.venue import (
 from onetape.execution.gateway import VenueGateway
 from onetape.execution.outbox import VenueOutbox
 from onetape.marketdata.announced_actions import AnnouncedAction, Announcements
-from onetape.marketdata.feeds.port import Feed, FeedEvent
+from onetape.marketdata.feeds.port import Feed, FeedEvent, FeedInput, PassedOver
 from onetape.runtime.live_pipeline import LiveInput
 from onetape.runtime.realtime.action_agenda import ActionAgenda
 from onetape.runtime.realtime.clock import Clock
 from onetape.runtime.realtime.dispatch import Dispatcher
 from onetape.runtime.realtime.inbox import Inbox
 from onetape.runtime.realtime.market_hours import MarketHours
+from onetape.runtime.realtime.passed_bars import PassedBars
 from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.ticks import TickGate
 from onetape.runtime.realtime.watchdog import Watchdog
@@ -217,7 +218,7 @@ class Announced(NamedTuple):
     on_done: Callable[[], None] | None
 
 
-Item = FeedEvent | VenueReport | VenueSnapshot | Told | Announced
+Item = FeedInput | VenueReport | VenueSnapshot | Told | Announced
 
 
 class RealtimeShell:
@@ -234,10 +235,12 @@ class RealtimeShell:
         terms: How it behaves.
         announcements: Where corporate actions are read; None: the session has none.
         watchdog: Who notices a strategy that does not come back; None: nobody.
-        on_step: Called after each commit, for who shows what happens.
+        on_step: Called after each commit and each bar that is passed over, for who shows what
+            happens.
 
     Attributes:
         agenda: The corporate actions that are to come.
+        passed: Bars from outside of the exchange's hours.
     """
 
     def __init__(
@@ -268,6 +271,7 @@ class RealtimeShell:
         self._slices = BarSlices(instruments, terms.grace_ms * NS_PER_MS if len(instruments) > 1
                                  else 0)  # fmt: skip
         self.ticks = TickGate(instruments)
+        self.passed = PassedBars(instruments)
         self.agenda = ActionAgenda(terms.grace_ms * NS_PER_MS)
         self._announcements = announcements
         self._order_times = Durations()
@@ -360,7 +364,16 @@ class RealtimeShell:
             self._heard_at = perf_counter_ns()
             if self._is_silent:
                 await self._tell_silence(is_silent=False, what="heard again")
+            if isinstance(event, PassedOver):
+                self._pass_over(event)
+                return
+            self.passed.end()
         await self.inbox.put(event)
+
+    def _pass_over(self, bar: PassedOver) -> None:
+        self.passed.add(bar)
+        if self._on_step is not None:
+            self._on_step()
 
     async def hear_venue(self, heard: VenueReport | ConnectionChanged) -> None:
         """What a gateway says."""

@@ -13,6 +13,7 @@ from onetape.marketdata.feeds.port import Feed
 from onetape.runtime.config import LiveClock, SessionConfig
 from onetape.runtime.config_live import Connection
 from onetape.runtime.realtime.clock import Clock, FeedClock, MachineClock, outside
+from onetape.runtime.sessions.adoption_lock import name_account
 from onetape.runtime.sessions.live_run import LiveParts
 
 if TYPE_CHECKING:
@@ -33,7 +34,17 @@ def build_parts(config: SessionConfig, environ: Mapping[str, str]) -> LiveParts:
     clock: Clock = FeedClock() if is_told else MachineClock()
     feed = _build_feed(config, environ, clock)
     gateway = _build_gateway(config, environ, clock)
-    return LiveParts(feed=feed, clock=clock, gateway=gateway)
+    account = _name_account(config, environ) if gateway is not None else ""
+    return LiveParts(feed=feed, clock=clock, gateway=gateway, account=account)
+
+
+def _name_account(config: SessionConfig, environ: Mapping[str, str]) -> str:
+    reached = config.execution.connection or Connection()
+    key = reached.key.resolve(environ).get_secret_value() if reached.key is not None else ""
+    return name_account(
+        config.execution.venue, reached.endpoint, reached.url, key, reached.host, reached.port,
+        reached.client_id, reached.account,
+    )  # fmt: skip
 
 
 def _build_feed(config: SessionConfig, environ: Mapping[str, str], clock: Clock) -> Feed:

@@ -43,6 +43,7 @@ from onetape.runtime.realtime.slices import BarSlices
 from onetape.runtime.realtime.watchdog import Watchdog, list_feature_modules, list_modules
 from onetape.runtime.run_files import write_whole
 from onetape.runtime.sessions import run_features
+from onetape.runtime.sessions.adoption_lock import adopting_alone
 from onetape.runtime.sessions.backtest import StrategySpec, build_spec, build_terms
 from onetape.runtime.sessions.backtest_run import encode_versions
 from onetape.runtime.sessions.live_inputs import give, read_inputs
@@ -75,11 +76,19 @@ _GRACE_MS = 2_000
 
 
 class LiveParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What connects a session with the world. `gateway` is None in paper."""
+    """What connects a session with the world.
+
+    Attributes:
+        feed: Market data.
+        clock: Time.
+        gateway: The venue; None in paper.
+        account: Tells its account from others; empty: nobody can say.
+    """
 
     feed: Feed
     clock: Clock
     gateway: VenueGateway | None = None
+    account: str = ""
 
 
 class LiveResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -310,6 +319,9 @@ class _Run:
         strategies = [each.strategy for each in self._specs]
         with ExitStack() as stack:
             stack.callback(store.close)
+            if parts.account:
+                adopted = config.adopters()
+                stack.enter_context(adopting_alone(self._run_dir, parts.account, adopted))
             stack.enter_context(watching([type(each) for each in strategies]))
             features = [one for each in self._specs for one in _list_features(each)]
             modules = [*list_modules(strategies), *list_feature_modules(features)]
@@ -451,6 +463,11 @@ class _Run:
     # What is told.
 
     def _tell_status(self) -> None:
+        ts, why = self._shell.passed.take_news()
+        if why:
+            news = self._news.tell_passed(ts, why, is_first=not self._session.rows)
+            if self._on_news is not None:
+                self._on_news(news)
         now = time.monotonic()
         if self._on_status is not None and now - self._told >= 1.0:
             self._told = now
@@ -466,6 +483,7 @@ class _Run:
             run_dir=self._run_dir,
             seconds=time.monotonic() - self._begun,
             dropped=self._shell.dropped,
+            passed_over=self._shell.passed.describe(),
             has_begun=self._has_begun,
         )
 

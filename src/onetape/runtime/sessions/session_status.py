@@ -8,7 +8,7 @@ from typing import Any
 
 from onetape.domain.instrument import Instrument
 from onetape.domain.numbers import minor_to_float
-from onetape.domain.timestamps import has_length, to_iso
+from onetape.domain.timestamps import has_length, has_time, to_iso
 from onetape.execution.oms import Order
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.live_pipeline import OPERATOR, OUTAGE
@@ -42,6 +42,7 @@ def describe_session(
     run_dir: Path,
     seconds: float,
     dropped: int,
+    passed_over: dict[str, Any],
     has_begun: bool = True,
 ) -> dict[str, Any]:
     """The session as one JSON object; amounts in the currency of the capital.
@@ -55,6 +56,7 @@ def describe_session(
         run_dir: Where it runs.
         seconds: How long this process has run it.
         dropped: Rows that were not taken.
+        passed_over: Bars that the feed has passed over, and why.
         has_begun: Whether it has begun, or gone on, in this process; else it connects.
     """
     down = session.pipeline.down
@@ -70,12 +72,13 @@ def describe_session(
         "run_dir": str(run_dir),
         "pid": os.getpid(),
         "seconds": round(seconds, 1),
-        "now": to_iso(session.now),
+        "now": to_iso(session.now) if has_time(session.now) else None,
         "bars" if has_length(config.data.timeframe) else "ticks": session.rows,
         "heard_seconds": round(figures.heard_seconds, 1),
         "looked_seconds": None if figures.looked_seconds != figures.looked_seconds
         else round(figures.looked_seconds, 1),
         "dropped": dropped,
+        "passed_over": passed_over,
         "events": session.events,
         "killed": news.kill_reason or "earlier" if session.desk.is_killed else None,
         "open_orders": session.open_orders,
@@ -131,7 +134,8 @@ def _describe_strategy(
 
 def _describe_outage(news: SessionNews, part: str, name: str) -> dict[str, str]:
     ts, reason = news.outages.get((part, name), (0, ""))
-    return {"part": part, "name": name, "since": to_iso(ts) if ts else "", "reason": reason}
+    since = to_iso(ts) if has_time(ts) else ""
+    return {"part": part, "name": name, "since": since, "reason": reason}
 
 
 def _describe_order(order: Order, instrument: Instrument) -> dict[str, Any]:
