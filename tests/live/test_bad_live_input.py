@@ -69,6 +69,18 @@ BEFORE_IT_BEGINS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown symbol": (
         {"data.instruments": ["AAPLE.ALPACA"]}, ("AAPLE", "AAPL"),
     ),
+    "bars that no stream tells": (
+        {"data.timeframe": "1d"},
+        ("data.timeframe", "Alpaca's stream has no live bars of 1d", "choose one of 1m"),
+    ),
+    "unknown feed": (
+        {"data.connection.feed": "otc"},
+        ("data.connection.feed", "Alpaca has no feed 'otc'", "choose iex or sip"),
+    ),
+    "no address": (
+        {"data.connection.url": "localhost"},
+        ("data.connection.url is 'localhost'", "no address", "http://"),
+    ),
     "no limit on sizes": (
         {"risk": {"max_daily_loss_pct": 5}},
         ("live has no limit on the size", "risk", "max_order_quantity"),
