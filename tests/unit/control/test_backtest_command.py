@@ -72,6 +72,12 @@ def test_backtest_prints_figures_and_leaves_a_whole_run() -> None:
     assert f"Report: {run_dir}/report.html" in result.stdout
 
 
+def test_backtest_says_why_risk_denied_its_orders() -> None:
+    result = run("backtest", "run.yaml", "--set", "risk.max_order_quantity=1")
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^Denied: \d+ by order_quantity, from \S+ \S+ UTC on", result.stdout, re.M)
+
+
 def test_backtest_json_is_one_document_with_exact_figures() -> None:
     result = run("backtest", "run.yaml", "--json")
     assert result.exit_code == 0
