@@ -18,7 +18,6 @@ import onetape.runtime.sessions.backtest_run
 import onetape.strategy.library.sma_cross
 from onetape.control.cli import app
 from onetape.runtime.config import SessionConfig
-from tests.support.cli_data import import_wave
 
 RAISES = '''\
 from onetape.domain.market import Bar
@@ -41,18 +40,7 @@ FILES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+pytestmark = pytest.mark.usefixtures("in_wave")
 
 
 def run(*arguments: str) -> Result:
