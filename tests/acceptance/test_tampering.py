@@ -365,8 +365,8 @@ TABLE: list[tuple[Callable[[], None], str, int, str, int]] = [
     (swap_blocks,                    "reordered",  4,              "tape",        4),
     (swap_records,                   "reordered",  4,              "tape",        4),
     (truncate,                       "missing",    4,              "tape",        4),
-    (cut_file,                       "error",      2,              "error",       2),
-    (cut_last_page,                  "error",      2,              "error",       2),
+    (cut_file,                       "error",      4,              "error",       4),
+    (cut_last_page,                  "error",      4,              "error",       4),
     (flip_file_header,               "error",      2,              "error",       2),
     (flip_snapshot_state,            "snapshot",   4,              "tape",        4),
     (flip_snapshot_digest,           "snapshot",   4,              "tape",        4),
@@ -462,7 +462,7 @@ def test_damaged_snapshot_is_named_and_nothing_goes_on_from_it(
     change(truncated, "DELETE FROM snapshot WHERE blocks > (SELECT count(*) FROM block)")
     before = contents()
     result = run("backtest", "--resume", "run", "--quiet")
-    assert result.exit_code == 2
+    assert result.exit_code == 4
     assert "the tape is damaged: snapshot at record " in result.stderr
     assert "snapshot 1 does not match its digest or its place" in result.stderr
     assert len(result.stderr.splitlines()) == 1

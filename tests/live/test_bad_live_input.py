@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from onetape.control.cli import app
-from onetape.domain.errors import TryAgain
+from onetape.domain.errors import TapeDamaged, TryAgain
 from onetape.domain.events import OrderFilled, OrderRejected
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderType, RejectCode, Side
@@ -68,6 +69,18 @@ BEFORE_IT_BEGINS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "unknown symbol": (
         {"data.instruments": ["AAPLE.ALPACA"]}, ("AAPLE", "AAPL"),
+    ),
+    "bars that no stream tells": (
+        {"data.timeframe": "1d"},
+        ("data.timeframe", "Alpaca's stream has no live bars of 1d", "choose one of 1m"),
+    ),
+    "unknown feed": (
+        {"data.connection.feed": "otc"},
+        ("data.connection.feed", "Alpaca has no feed 'otc'", "choose iex or sip"),
+    ),
+    "no address": (
+        {"data.connection.url": "localhost"},
+        ("data.connection.url is 'localhost'", "no address", "http://"),
     ),
     "no limit on sizes": (
         {"risk": {"max_daily_loss_pct": 5}},
@@ -143,6 +156,7 @@ class Patient(Strategy):
             ctx.buy(bar.instrument, 3, limit=ctx.round_price(bar.instrument, bar.close * 0.8, 1))
 """
 CASH = 200_000
+_SET_DIGESTS = "UPDATE block SET digests = ? WHERE number = 1"
 Trouble = Callable[[LocalAlpaca, MortalSession], Any]
 
 
@@ -262,6 +276,31 @@ def test_tape_of_a_running_session_is_locked_for_others(tmp_path: Path) -> None:
         await play(world, session, 2)
 
     run_to_end(run_troubled(tmp_path, intrude))
+
+
+@pytest.mark.usefixtures("running")
+def test_damaged_tape_goes_on_only_when_it_is_whole_again(tmp_path: Path) -> None:
+    async def damage(world: LocalAlpaca, session: MortalSession) -> None:
+        session.life.kill()
+        await session.bury()
+        tape = session.run_dir / "tape.db"
+        with closing(sqlite3.connect(tape)) as file:
+            (digests,) = file.execute("SELECT digests FROM block WHERE number = 1").fetchone()
+            file.execute(_SET_DIGESTS, (bytes(len(digests)),))
+            file.commit()
+        parts = make_parts(world, "live")
+        with pytest.raises(TapeDamaged, match="the tape is damaged: altered at record") as refused:
+            await drive_live(make_config(world, "live"), session.run_dir, parts)
+        assert refused.value.exit_code == 4
+        assert str(tape) in str(refused.value)
+        with closing(sqlite3.connect(tape)) as file:
+            file.execute(_SET_DIGESTS, (digests,))
+            file.commit()
+        session.begin()
+        await session.until_quiet(1)
+        await play(world, session, 2)
+
+    run_to_end(run_troubled(tmp_path, damage))
 
 
 @pytest.mark.usefixtures("running")

@@ -31,7 +31,9 @@ class FakeTime:
 def make_requester(pace: Pace | None = None, time: FakeTime | None = None) -> Requester:
     time = time or FakeTime()
     pace = pace or Pace(per_minute=1e9, burst=1000, attempts=4)
-    return Requester(pace, clock=time.clock, sleep=time.sleep, chance=lambda: 0.0)
+    return Requester(
+        pace, clock=time.clock, sleep=time.sleep, chance=lambda: 0.0, remedy="try later"
+    )
 
 
 def make_access(base_url: str = "", requester: Requester | None = None, **more) -> SourceAccess:

@@ -17,19 +17,20 @@ from onetape.control.commands.statement import statement
 from onetape.control.commands.sweep import sweep
 from onetape.control.commands.venue import venue
 from onetape.control.commands.verify import verify
-from onetape.control.commands.version import version
+from onetape.control.commands.version import options, version
 from onetape.control.commands.warmup import warmup
 from onetape.control.commands.why import why
 from onetape.control.terminal import make_streams_safe
 
 app = typer.Typer(
     cls=ErrorBoundary,
-    help="One strategy codebase in research, backtest, paper and live, on one replayable tape.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
+app.callback()(options)
 app.command()(backtest)
 app.command()(paper)
 app.command()(live)

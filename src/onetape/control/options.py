@@ -40,11 +40,11 @@ DEFAULT_CATALOG = Path("data/catalog")
 
 
 def parse_pairs(text: str, option: str) -> dict[str, str]:
-    """`A=x,B=y` as a mapping; a column name may hold `=` but no comma."""
+    """`A=x,B=y` as a mapping; a column may have no name, or hold `=`, but no comma."""
     pairs: dict[str, str] = {}
     for part in filter(None, text.split(",")):
         column, sign, value = part.rpartition("=")
-        if not sign or not column or not value:
+        if not sign or not value:
             raise ConfigError(f"{option} {part!r} is not COLUMN=VALUE",
                               remedy='write it like "Date=ts,Adj Close=-"')  # fmt: skip
         pairs[column] = value

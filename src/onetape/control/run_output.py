@@ -10,9 +10,10 @@ from onetape.control.terminal import console, plain
 
 if TYPE_CHECKING:
     from onetape.domain.events import StrategyQuarantined
-    from onetape.research.run_summary import RunSummary
+    from onetape.research.run_summary import DenialGroup, RunSummary
     from onetape.runtime.run_monitor import Measurements
 
+_REASONS_MAX = 4
 _STYLES = {-1: "red", 0: "", 1: "green"}
 
 
@@ -35,6 +36,8 @@ def print_result(summary: RunSummary, run_dir: Path, report: Path) -> None:
         style = _STYLES[row.tone]
         table.add_row(row.label, Text(plain(row.value), style))
     screen.print(table)
+    if summary.denials:
+        print(f"Denied: {describe_denials(summary.denials)}")
     print(f"Run:    {run_dir}")
     print(f"Report: {report}")
 
@@ -50,6 +53,17 @@ def describe_result(summary: RunSummary, run_dir: Path, report: Path) -> dict[st
         "report": str(report),
         "metrics": msgspec.Raw(encode_metrics(summary.metrics())),
     }
+
+
+def describe_denials(denials: Sequence[DenialGroup]) -> str:
+    """Why risk refused orders and since when, the most frequent reason first; in one line."""
+    from onetape.research.report_format import minute
+
+    since = minute(min(each.ts_first for each in denials))
+    reasons = [f"{each.count:,} by {each.code}" for each in denials[:_REASONS_MAX]]
+    rest = sum(each.count for each in denials[_REASONS_MAX:])
+    others = [f"{rest:,} by others"] if rest else []
+    return f"{', '.join([*reasons, *others])}, from {since} UTC on; the report has the numbers"
 
 
 def describe_speed(measured: Measurements) -> str:

@@ -4,6 +4,7 @@
     |-- FixInput                 fix what you gave us
     |   |-- ConfigError          a configuration file, environment value or --set
     |   |-- DataError            a data file, a catalog table or a row
+    |   |   `-- TapeDamaged      a tape is not what was written; exits as CallAPerson does
     |   `-- StrategyError        strategy code or its parameters
     |-- TryAgain                 the world was not ready
     |   |-- SourceUnavailable    a provider of data can't be reached or refuses service
@@ -55,6 +56,12 @@ class ConfigError(FixInput):
 
 class DataError(FixInput):
     """A data file, a catalog table or a row is wrong."""
+
+
+class TapeDamaged(DataError):
+    """A tape is not what was written; only a person can decide how to go on."""
+
+    exit_code = 4
 
 
 class StrategyError(FixInput):

@@ -12,7 +12,7 @@ from onetape.domain.timestamps import NS_PER_DAY, timeframe_ns
 from onetape.marketdata.bars import IntArray
 from onetape.marketdata.calendars import AroundTheClock, SessionBounds, SessionCalendar
 from onetape.marketdata.quality import RowFaults
-from onetape.marketdata.time_column import TimeColumn
+from onetape.marketdata.time_column import TIME_FORMS, TimeColumn
 from onetape.marketdata.timezones import utc_to_local, utc_to_local_days
 
 
@@ -64,7 +64,7 @@ def compute_bar_times(
         DataError: The file has dates but the timeframe needs times, or the calendar has sessions
             and the timeframe is days but not one.
     """
-    faults.add("time is unreadable or not like the others", times.unreadable)
+    faults.add("time is unreadable or not like the others", times.unreadable, remedy=TIME_FORMS)
     faults.add(f"time is skipped or repeated by a clock change in {timezone}", times.unreal)
     faults.refuse_when_all_bad()
     usable = np.where(faults.bad, times.values[np.argmin(faults.bad)], times.values)

@@ -102,9 +102,10 @@ def assign_columns(
         found = [name for name, mapped_role in mapped.items() if mapped_role == role]
         found = found or [name for name in free if _plain(name) in usual]
         if len(found) > 1:
+            join = "; a date and its time of day must be one column" if role == "ts" else ""
             raise DataError(
                 f"columns {', '.join(map(repr, found))} all look like {role!r}", where=where,
-                remedy=f"map all but one to '-', like \"{found[1]}=-\"",
+                remedy=f"leave all but one out, like --map \"{found[1]}=-\"{join}",
             )  # fmt: skip
         if found:
             column[role] = found[0]
@@ -115,7 +116,7 @@ def assign_columns(
             likely = [name for name in spare if any(each in _plain(name) for each in words)]
             raise DataError(
                 f"no column for {role!r} in the header {', '.join(map(repr, names))}", where=where,
-                remedy=f"map one of them, like \"{[*likely, *spare, names[-1]][0]}={role}\"",
+                remedy=f"say which one, like --map \"{[*likely, *spare, names[-1]][0]}={role}\"",
             )  # fmt: skip
     return column
 

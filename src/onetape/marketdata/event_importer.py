@@ -77,7 +77,7 @@ def import_events(
     if not roles.keys() & {"ts", "ex_date"}:
         raise DataError(
             "no column for 'ex_date' or 'ts' in the header", where=table.path,
-            remedy=f'map one of them, like "{table.frame.columns[-1]}=ex_date"',
+            remedy=f'say which one, like --map "{table.frame.columns[-1]}=ex_date"',
         )  # fmt: skip
     texts = [_read_texts(table.frame[column]) for column in roles.values()]
     faults: dict[str, list[int]] = {}

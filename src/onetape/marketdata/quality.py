@@ -25,6 +25,8 @@ ROUNDING_RATIO = 1e-9
 _GRID_RATIO = 1e-3
 """Prices that rounding to ticks moves further than this are worth a word, as a fraction of them."""
 
+_FINER = "define the instrument with a finer --tick"
+
 
 class Repair(Enum):
     """A change of the data that the caller must ask for. They run in this order.
@@ -53,11 +55,15 @@ def to_repair(name: str) -> Repair:
 
 
 class Fault(msgspec.Struct, frozen=True, eq=False):
-    """One kind of fault, the rows (positions in the file) that have it, its repair."""
+    """One kind of fault, the rows (positions in the file) that have it, its repair.
+
+    `remedy` is what to do where leaving the rows out is not what anyone wants.
+    """
 
     what: str
     rows: IntArray
     repair: Repair
+    remedy: str = ""
 
 
 class RowFaults:
@@ -76,12 +82,14 @@ class RowFaults:
         self.bad: BoolArray = np.zeros(len(lines), dtype=np.bool_)
         self.found: list[Fault] = []
 
-    def add(self, what: str, rows: BoolArray, repair: Repair = Repair.DROP_BAD) -> None:
+    def add(
+        self, what: str, rows: BoolArray, repair: Repair = Repair.DROP_BAD, remedy: str = ""
+    ) -> None:
         """These records have this fault, unless one was found before."""
         fresh = rows & ~self.bad
         if fresh.any():
             self.bad = self.bad | fresh
-            self.found.append(Fault(what, np.flatnonzero(fresh), repair))
+            self.found.append(Fault(what, np.flatnonzero(fresh), repair, remedy))
 
     def places(self, rows: IntArray) -> str:
         """Text such as `lines 4, 9 and 12 more`."""
@@ -115,16 +123,19 @@ class RowFaults:
     def refuse_when_all_bad(self) -> None:
         """Raises `DataError` listing every fault when no record is left to use."""
         if self.bad.all():
-            raise self._refusal(self.found, "no row can be used: is it the right file?")
+            is_told = any(fault.remedy for fault in self.found)
+            what = "" if is_told else ": is it the right file?"
+            raise self._refusal(self.found, f"no row can be used{what}")
 
     def _refusal(self, faults: list[Fault], remedy: str) -> DataError:
         count = sum(len(fault.rows) for fault in faults)
         listed = "; ".join(f"{fault.what} ({self.places(fault.rows)})" for fault in faults)
         rows = f"{count} bad row{'s' if count > 1 else ''}"
         first = min(int(fault.rows[0]) for fault in faults)
+        own = dict.fromkeys(fault.remedy for fault in faults if fault.remedy)
         return DataError(
             f"{rows}, nothing imported: {listed}{self._show(first)}",
-            where=self._where, remedy=remedy,
+            where=self._where, remedy="; ".join((*own, remedy)),
         )  # fmt: skip
 
     def _show(self, row: int) -> str:
@@ -152,9 +163,12 @@ def find_price_faults(faults: RowFaults, prices: dict[str, FloatArray], volume: 
 
 
 def find_grid_faults(faults: RowFaults, name: str, price: FloatArray, tick: float) -> None:
-    """Adds prices that are more ticks than can be counted."""
+    """Adds prices that are more ticks than can be counted, or that round to none."""
     with np.errstate(all="ignore"):  # infinities are faults already
-        faults.add(f"{name} is too many ticks of {tick}", price / tick >= INT64_MAX)
+        ticks = price / tick
+        faults.add(f"{name} is too many ticks of {tick}", ticks >= INT64_MAX)
+        faults.add(f"{name} rounds to no tick of {tick}", (price > 0) & (np.rint(ticks) == 0),
+                   remedy=_FINER)  # fmt: skip
 
 
 def warn_off_grid(prices: Iterable[FloatArray], tick: float) -> list[str]:
@@ -163,8 +177,8 @@ def warn_off_grid(prices: Iterable[FloatArray], tick: float) -> list[str]:
     if worst <= _GRID_RATIO:
         return []
     return [
-        f"prices are up to {worst:.3g} of themselves away from ticks of {tick}, to which orders, "
-        "fills and marks are rounded (define the instrument with a finer --tick)"
+        f"prices are up to {100 * worst:.3g} % away from ticks of {tick}, to which orders, fills "
+        f"and marks are rounded ({_FINER})"
     ]
 
 

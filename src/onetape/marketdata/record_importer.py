@@ -35,7 +35,7 @@ from onetape.marketdata.quality import RowFaults
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind
 from onetape.marketdata.source_file import SourceTable, read_source
 from onetape.marketdata.stored_events import EVENT_KINDS
-from onetape.marketdata.time_column import parse_times
+from onetape.marketdata.time_column import TIME_FORMS, parse_times
 
 if TYPE_CHECKING:
     import polars as pl
@@ -162,7 +162,7 @@ def _read_times(
             np.where(own, ns, values),
             np.where(own, written.unreadable, unreadable),
         )
-    faults.add(f"{name} can't be read as a time", unreadable)
+    faults.add(f"{name} can't be read as a time", unreadable, remedy=TIME_FORMS)
     return values
 
 

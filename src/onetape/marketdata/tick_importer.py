@@ -42,7 +42,7 @@ from onetape.marketdata.importer import (
 from onetape.marketdata.quality import Repair, RowFaults, find_grid_faults, warn_off_grid
 from onetape.marketdata.record_kinds import RecordColumns, RecordKind, complete_records
 from onetape.marketdata.source_file import SourceTable, read_source
-from onetape.marketdata.time_column import parse_times
+from onetape.marketdata.time_column import TIME_FORMS, parse_times
 from onetape.marketdata.timezones import check_timezone
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _read_times(table: SourceTable, name: str, timezone: str, faults: RowFaults)
     if written.is_date and not written.unreadable.all():
         raise DataError(f"column {name!r} has dates, and ticks need times", where=table.path,
                         remedy="name a column with times: --map COLUMN=ts")  # fmt: skip
-    faults.add(f"{name} can't be read as a time", written.unreadable)
+    faults.add(f"{name} can't be read as a time", written.unreadable, remedy=TIME_FORMS)
     faults.add(f"{name} is a local time that a clock change skips or repeats", written.unreal)
     return written.values
 

@@ -33,6 +33,11 @@ _EPOCH = {
 Seconds may have a fraction, as Kraken and `time.time()` write them.
 """
 
+TIME_FORMS = (
+    "write times like 2024-01-31, 2024-01-31T09:30:00 or 1706693400 (s, ms, us or ns since 1970)"
+)
+"""What `parse_times` takes, for people."""
+
 
 class TimeColumn(msgspec.Struct, frozen=True, eq=False):
     """When each row is, without what its timeframe and calendar make of it.

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from onetape.runtime.config_section import Section
-from onetape.runtime.config_values import SecretRef
+from onetape.runtime.config_values import RefusedError, SecretRef
 
+
+def _check_address(url: str) -> str:
+    """Refuses what no client could ask; what it shows is without a password."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in _SCHEMES and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        shown = url.rpartition("@")[2]
+        raise RefusedError(
+            f"is {shown!r}, which is no address",
+            "write it like http://127.0.0.1:8765, a stream's like wss://...",
+        )
+    return url
+
+
+_SCHEMES = ("http", "https", "ws", "wss")
 _Secret = Annotated[SecretRef, WithJsonSchema({"type": "string", "title": "reference"})]
 _Text = Annotated[str, Field(min_length=1)]
+_Address = Annotated[_Text, AfterValidator(_check_address)]
 
 
 class Connection(Section):
@@ -18,9 +38,9 @@ class Connection(Section):
 
     endpoint: Literal["paper", "live"] = "paper"
     """Which of the provider's endpoints; `live` is real money."""
-    url: _Text | None = None
+    url: _Address | None = None
     """Another address for requests, such as that of a local venue; null: the provider's."""
-    stream_url: _Text | None = None
+    stream_url: _Address | None = None
     """Another address for streams; null: the provider's, or by `url`."""
     key: _Secret | None = None
     """Where the key is: env:NAME, file:PATH or keyring:SERVICE/USER."""

@@ -229,8 +229,17 @@ class SecretRef:
         else:
             value = self._ask_keyring()
         if not value:
-            raise ConfigError(f"the secret {self} is not set or empty")
+            raise ConfigError(f"the secret {self} is not set or empty", remedy=self._remedy())
         return SecretStr(value)
+
+    def _remedy(self) -> str:
+        match self.kind:
+            case "env":
+                return f"set the environment variable {self.locator}"
+            case "file":
+                return "write it into the file"
+            case _:
+                return f"keyring set {self.locator.replace('/', ' ')}"
 
     def _read_file(self) -> str:
         try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from onetape.domain.errors import DataError, TryAgain
+from onetape.domain.errors import DataError, TapeDamaged, TryAgain
 
 SCHEMA = """
 CREATE TABLE meta (format TEXT NOT NULL, version INTEGER NOT NULL);
@@ -86,8 +86,9 @@ def _to_ours(code: int, path: Path, words: SqliteWords, error: Exception) -> Dat
             return DataError(f"not a {words.name} (no SQLite file)",
                              where=where, remedy=words.wrong)  # fmt: skip
         case sqlite3.SQLITE_CORRUPT:
-            return DataError(f"the {words.name} is damaged or cut short",
-                             where=where, remedy=words.damaged)  # fmt: skip
+            damaged = TapeDamaged if words is TAPE_WORDS else DataError
+            return damaged(f"the {words.name} is damaged or cut short",
+                           where=where, remedy=words.damaged)  # fmt: skip
         case _:
             return DataError(f"the {words.name} can't be used: {error}", where=where,
                              remedy="check the folder's permissions and the disk")  # fmt: skip

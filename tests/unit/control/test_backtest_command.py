@@ -18,7 +18,6 @@ import onetape.runtime.sessions.backtest_run
 import onetape.strategy.library.sma_cross
 from onetape.control.cli import app
 from onetape.runtime.config import SessionConfig
-from tests.support.cli_data import import_wave
 
 RAISES = '''\
 from onetape.domain.market import Bar
@@ -41,18 +40,7 @@ FILES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+pytestmark = pytest.mark.usefixtures("in_wave")
 
 
 def run(*arguments: str) -> Result:
@@ -70,6 +58,12 @@ def test_backtest_prints_figures_and_leaves_a_whole_run() -> None:
     (run_dir,) = Path("runs").iterdir()
     assert {each.name for each in run_dir.iterdir()} == FILES
     assert f"Report: {run_dir}/report.html" in result.stdout
+
+
+def test_backtest_says_why_risk_denied_its_orders() -> None:
+    result = run("backtest", "run.yaml", "--set", "risk.max_order_quantity=1")
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^Denied: \d+ by order_quantity, from \S+ \S+ UTC on", result.stdout, re.M)
 
 
 def test_backtest_json_is_one_document_with_exact_figures() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from onetape.runtime.config import SessionConfig
 from onetape.runtime.sessions import host_runner
 from onetape.runtime.sessions.backtest_run import run_backtest
 from onetape.tape.opening import open_tape
-from tests.support.cli_data import import_wave
 
 TABLES = ("equity", "orders", "executions", "exposures", "fills", "round_trips")
 
@@ -46,18 +44,7 @@ class Mine(Strategy):
 '''
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+pytestmark = pytest.mark.usefixtures("in_wave")
 
 
 def run(*arguments: str) -> Result:

@@ -34,7 +34,8 @@ def run(
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
-    done = run("--help", cwd=tmp_path)
+    done = run("-h", cwd=tmp_path)
+    assert done.stdout == run("--help", cwd=tmp_path).stdout
     assert done.returncode == 0
     for command in ("backtest", "data", "strategy", "report", "tape", "config", "version"):
         assert f"\n  {command} " in done.stdout
@@ -54,8 +55,9 @@ def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> Non
     assert done.returncode == 0, done.stderr
 
 
-def test_version_prints_one_line(tmp_path: Path) -> None:
-    done = run("version", cwd=tmp_path)
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version_prints_one_line(tmp_path: Path, asked: str) -> None:
+    done = run(asked, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("onetape 0.")
 

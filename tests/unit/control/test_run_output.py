@@ -1,11 +1,13 @@
-"""How fast a run was, in one line."""
+"""How fast a run was, and why orders were denied: a line each."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from onetape.control.run_output import describe_speed
+from onetape.control.run_output import describe_denials, describe_speed
+from onetape.domain.timestamps import NS_PER_DAY
+from onetape.research.run_summary import DenialGroup
 from onetape.runtime.run_monitor import Measurements
 
 WHOLE = Measurements(
@@ -27,3 +29,18 @@ LINES = [
 @pytest.mark.parametrize(("changes", "line"), LINES)
 def test_speed_is_told_in_one_line(changes: dict[str, float], line: str) -> None:
     assert describe_speed(msgspec.structs.replace(WHOLE, **changes)) == line
+
+
+def make_group(code: str, count: int, day: int) -> DenialGroup:
+    return DenialGroup(
+        code=code, unit="bars", count=count, actual_min=0, actual_max=0, limit_min=1, limit_max=1,
+        ts_first=day * NS_PER_DAY, ts_last=9 * NS_PER_DAY,
+    )  # fmt: skip
+
+
+def test_denials_are_told_by_reason_in_one_line() -> None:
+    assert describe_denials([make_group("no_mark", 1_300, day=2), make_group("paused", 4, 1)]) == (
+        "1,300 by no_mark, 4 by paused, from 1970-01-02 00:00 UTC on; the report has the numbers"
+    )
+    many = [make_group(f"reason_{number}", 1, number) for number in range(7)]
+    assert "1 by reason_3, 3 by others, from" in describe_denials(many)

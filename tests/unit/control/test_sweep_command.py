@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from onetape.domain.errors import ConfigError
 from onetape.portfolio.performance_summary import PerformanceSummary
 from onetape.research.sweep import sweep
 from onetape.runtime.config import load_config
-from tests.support.cli_data import import_wave
 
 COMMAND = str(Path(sys.executable).with_name("onetape"))
 
@@ -52,19 +50,9 @@ class Sleepy(Strategy):
 SLOW = ["--set", "strategies.0={name: sleepy, path: sleepy.py, capital: 1000000}"]
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-        Path("sleepy.py").write_text(SLEEPY)
-    return directory
-
-
 @pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+def _in_folder(in_wave: None) -> None:
+    Path("sleepy.py").write_text(SLEEPY)
 
 
 def run(*arguments: str) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,19 @@ def test_state_as_a_table(run_dir: Path) -> None:
     assert "behind event 0 (" in result.stdout
     assert "the session goes on behind" in result.stdout
     assert result.stdout.count("no ") == 3
+
+
+def test_state_on_a_narrow_screen_keeps_every_digit(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    (balance,) = json.loads(run("tape", "state", str(run_dir), "--json").stdout)["balances"]
+    result = run("tape", "state", str(run_dir))
+    assert result.exit_code == 0, result.stderr
+    assert "\u2026" not in result.stdout  # nothing is cut
+    assert f"{Decimal(balance['cash']).normalize():,f}" in result.stdout
+    assert "10,000.00" in result.stdout  # the capital
+    assert "exchanged" not in result.stdout  # a balance that was never used
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,13 @@ def test_resolve_roles_adjusted_close_is_never_the_close() -> None:
         (["date", *OHLCV], {"dat": "ts"}, None, r"no column 'dat' .*did you mean 'date'"),
         (["date", *OHLCV], {"date": "tss"}, None, r"'date' is mapped to 'tss' .*did you mean 'ts'"),
         (["date", *OHLCV], {}, "Adj Close", r"no column 'Adj Close'"),
-        (["date", "time", *OHLCV], {}, None, r"'date', 'time' all look like 'ts' .*\"time=-\""),
+        (["date", "time", *OHLCV], {}, None, r"all look like 'ts' .*--map \"time=-\""),
         (["date", *OHLCV, "x"], {"x": "open", "close": "open"}, None, "all look like 'open'"),
-        (["d", "o", "h", "l"], {"d": "ts"}, None, r"no column for 'close' .* 'l' .*\"l=close\""),
+        (["d", "o", "h", "l"], {"d": "ts"}, None, r"for 'close' .* 'l' .*--map \"l=close\""),
         (["2024-01-01", "1", "2"], {}, None, "no column for 'ts'"),
         (["bar_date", *OHLCV, "x"], {}, None, r"no column for 'ts' .*\"bar_date=ts\""),
         (["start_et", *OHLCV], {}, None, r"no column for 'ts' .*\"start_et=ts\""),
+        (["", *OHLCV], {}, None, r"no column for 'ts' .*--map \"=ts\""),
     ],
 )
 def test_resolve_roles_wrong_columns_are_refused_with_the_remedy(

@@ -140,12 +140,28 @@ def test_import_bars_prices_that_ticks_come_near_to_have_no_warning(tmp_path: Pa
 
 def test_import_bars_prices_between_coarse_ticks_are_told(tmp_path: Path) -> None:
     between = write_csv(tmp_path, "2024-01-01,0.125,0.125,0.1,0.12,100")
-    below = write_csv(tmp_path, "2024-01-01,0.001,0.002,0.001,0.001,100", name="below.csv")
 
     (word,) = import_csv(between).warnings
-    assert word.startswith("prices are up to 0.04 of themselves away from ticks of 0.01,")
-    (word,) = import_csv(below).warnings
-    assert word.startswith("prices are up to 1 of themselves away from ticks of 0.01,")
+    assert word.startswith("prices are up to 4 % away from ticks of 0.01,")
+
+
+def test_import_bars_price_that_no_tick_is_near_to_is_a_fault(tmp_path: Path) -> None:
+    """It would be worth nothing: a strategy could never buy it, or buy it for nothing."""
+    path = write_csv(tmp_path, "2024-01-01,0.02,0.02,0.005,0.01,1", "2024-01-02,0.004,1,0.004,1,1")
+    with pytest.raises(DataError) as refused:
+        import_csv(path)
+    assert "open rounds to no tick of 0.01 (line 3); low rounds to no tick of 0.01 (line 2)" in str(
+        refused.value
+    )
+    assert "define the instrument with a finer --tick" in str(refused.value)
+
+
+@pytest.mark.parametrize("day", ["31.01.2024", "01/31/2024", "45322"])
+def test_import_bars_times_of_another_form_are_told_the_forms(tmp_path: Path, day: str) -> None:
+    with pytest.raises(DataError) as refused:
+        import_csv(write_csv(tmp_path, f"{day},10,12,9,11,1"))
+    assert "write times like 2024-01-31, 2024-01-31T09:30:00 or " in str(refused.value)
+    assert "right file" not in str(refused.value)
 
 
 def test_import_bars_price_of_more_ticks_than_can_be_counted_is_a_fault(tmp_path: Path) -> None:

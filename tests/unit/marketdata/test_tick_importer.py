@@ -87,7 +87,7 @@ def test_ticks_between_coarse_steps_of_the_price_are_told(tmp_path: Path) -> Non
     quotes = write_csv(tmp_path, "2024-01-02T09:00:00Z,0.125,0.13,1,1", header=QUOTES, name="q.csv")
     for found in (read(prints), read(quotes, RecordKind.QUOTES)):
         (word,) = found.warnings
-        assert "up to 0.04 of themselves away from ticks of 0.01" in word
+        assert "up to 4 % away from ticks of 0.01" in word
 
 
 def test_crossed_quote_and_a_missing_price_are_told(tmp_path: Path) -> None:

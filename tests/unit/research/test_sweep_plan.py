@@ -16,22 +16,9 @@ from onetape.research.sweep_plan import SweepPlan, make_plan
 from onetape.runtime.config import SessionConfig, load_config
 from onetape.runtime.config_document import ConfigDocument, apply_overrides
 from onetape.strategy.library.sma_cross import SmaCross
-from tests.support.cli_data import import_wave
 from tests.support.sweep_fakes import plan_wave
 
-
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _in_directory(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(imported)
+pytestmark = pytest.mark.usefixtures("in_wave")
 
 
 def test_sets_are_the_combinations_that_condition_and_strategy_let_through() -> None:

@@ -6,10 +6,8 @@ import html
 import itertools
 import json
 import re
-import shutil
 import statistics
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -24,25 +22,13 @@ from onetape.research.sweep_neighbors import find_neighborhoods
 from onetape.research.sweep_report import write_sweep_report
 from onetape.research.sweep_run import SweepResult
 from onetape.runtime.set_outcome import SetOutcome
-from tests.support.cli_data import import_wave
 from tests.support.sweep_fakes import FakeHost, make_outcome, plan_wave, run_fake
 
 SHARPE = find_metric("sharpe")
 VOLATILITY = find_metric("volatility")
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+pytestmark = pytest.mark.usefixtures("in_wave")
 
 
 def frame_of(axes: list[Axis], values: list[float | None], metric: str) -> pl.DataFrame:

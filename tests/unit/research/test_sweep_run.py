@@ -26,7 +26,6 @@ from onetape.research.sweep_store import SweepStore
 from onetape.research.trials import TrialLedger
 from onetape.runtime import run_files
 from onetape.runtime.set_outcome import SetOutcome
-from tests.support.cli_data import import_wave
 from tests.support.sweep_fakes import (
     NOW,
     FakeHost,
@@ -44,18 +43,7 @@ FEW = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+pytestmark = pytest.mark.usefixtures("in_wave")
 
 
 def tables(directory: Path) -> tuple[bytes, bytes]:

@@ -23,7 +23,7 @@ from onetape.runtime.config import HistoricalClock, resolved_json
 from onetape.runtime.sessions.backtest import build_terms
 from onetape.runtime.sessions.python_host import PythonHost
 from onetape.runtime.set_outcome import SetOutcome
-from tests.support.cli_data import import_wave, make_rows, write_csv
+from tests.support.cli_data import make_rows, write_csv
 from tests.support.sweep_fakes import plan_wave
 
 SLOW = '''\
@@ -44,19 +44,9 @@ class Slow(Strategy):
 '''
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("imported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        import_wave()
-        Path("slow.py").write_text(SLOW)
-    return directory
-
-
 @pytest.fixture(autouse=True)
-def _in_directory(imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(shutil.copytree(imported, tmp_path / "here"))
+def _in_folder(in_wave: None) -> None:
+    Path("slow.py").write_text(SLOW)
 
 
 def load(plan: SweepPlan) -> Timeline:

@@ -60,7 +60,8 @@ def test_secret_written_as_value_is_refused_without_being_shown(
 
 def test_secret_that_is_absent_names_its_reference(tmp_path: Path) -> None:
     for text, message in (
-        ("env:NONE", "the secret env:NONE is not set or empty"),
+        ("env:NONE", "the secret env:NONE is not set or empty "
+                     "(set the environment variable NONE)"),
         (f"file:{tmp_path}/none", f"the secret file:{tmp_path}/none can't be read: "
                                   "No such file or directory"),
     ):  # fmt: skip

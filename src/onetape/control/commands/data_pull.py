@@ -242,6 +242,7 @@ def _build_access(
             clock=time.monotonic,
             sleep=time.sleep,
             chance=random.random,
+            remedy="what came before is in the catalog; run it again, and it goes on from there",
         ),
         symbol=symbol,
         base_url=base_url,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onetape.control.options import DebugOption, JsonOption
 from onetape.control.tape_target import TapeArgument, tape_of
-from onetape.control.terminal import console, plain, print_json
+from onetape.control.terminal import plain, print_json, print_table
 from onetape.domain.numbers import INT64_MAX, minor_to_decimal
 from onetape.domain.timestamps import to_iso
 
@@ -21,8 +22,8 @@ def state(
     target: TapeArgument,
     *,
     until: Annotated[
-        int, typer.Option(metavar="SEQ", min=0, help="Behind this event; the last by default.")
-    ] = INT64_MAX,
+        int | None, typer.Option(metavar="SEQ", min=0, help="Behind this event, not the last one.")
+    ] = None,
     as_json: JsonOption = False,
     _debug: DebugOption = False,
 ) -> None:
@@ -32,7 +33,7 @@ def state(
 
     reader = open_tape(tape_of(target))
     try:
-        folded = fold_tape(reader, until)
+        folded = fold_tape(reader, INT64_MAX if until is None else until)
     finally:
         reader.close()
     described = _describe(folded)
@@ -127,9 +128,6 @@ def _price(folded: FoldedState, instrument: str, ticks: int) -> str | None:
 
 
 def _print(described: dict[str, Any]) -> None:
-    from rich import box
-    from rich.table import Table
-
     end = "the session has stopped" if described["complete"] else "the session goes on behind"
     print(f"session {described['session']} behind event {described['seq']} "
           f"({described['time']}); {end}")  # fmt: skip
@@ -140,7 +138,6 @@ def _print(described: dict[str, Any]) -> None:
     for each in described["halted"]:
         reason = f" ({plain(each['reason'])})" if each["reason"] else ""
         print(f"HALTED: {plain(each['instrument'])} since {each['since']}{reason}")
-    screen = console()
     for title in ("balances", "unsettled", "positions", "orders"):
         rows = described[title]
         if title == "unsettled" and not rows:
@@ -148,10 +145,29 @@ def _print(described: dict[str, Any]) -> None:
         if not rows:
             print(f"no {title}")
             continue
-        table = Table(title=title, title_justify="left", box=box.SIMPLE)
-        for column, value in rows[0].items():
-            is_number = isinstance(value, str) and value.lstrip("-")[:1].isdecimal()
-            table.add_column(column, justify="right" if is_number else "left")
-        for row in rows:
-            table.add_row(*("" if each is None else plain(each) for each in row.values()))
-        screen.print(table)
+        print(f"\n{title}")
+        shown = [name for name in rows[0] if name not in _OFTEN_ZERO or _is_used(rows, name)]
+        print_table(
+            [f">{name}" if _is_number(rows[0][name]) else name for name in shown],
+            [[_to_text(name, row[name]) for name in shown] for row in rows],
+        )
+
+
+_OFTEN_ZERO = {*_BALANCES} - {"cash", "capital"}
+_MONEY = {*_BALANCES, "proceeds", "cost"}
+
+
+def _is_used(rows: list[dict[str, Any]], name: str) -> bool:
+    return any(Decimal(row[name]) for row in rows)
+
+
+def _is_number(value: str | None) -> bool:
+    return value is not None and value.lstrip("-")[:1].isdecimal()
+
+
+def _to_text(name: str, value: str | None) -> str:
+    from onetape.research.report_format import money
+
+    if value is None:
+        return ""
+    return plain(money(Decimal(value)) if name in _MONEY else value)

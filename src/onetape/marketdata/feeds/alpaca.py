@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from onetape.domain.errors import DataError
+from onetape.domain.errors import ConfigError, DataError
 from onetape.domain.instrument import Instrument, InstrumentId, InstrumentKind
 from onetape.domain.market import BOOK, TRADES, TradeTick
 from onetape.domain.timestamps import NS_PER_DAY, has_length
 from onetape.domain.venue import BarClosed
 from onetape.marketdata.feeds.alpaca_assets import WireAsset, refuse_unknown, to_instrument
-from onetape.marketdata.feeds.alpaca_connection import AlpacaDataAccess
+from onetape.marketdata.feeds.alpaca_connection import FEEDS, AlpacaDataAccess
 from onetape.marketdata.feeds.alpaca_history import AlpacaHistory
 from onetape.marketdata.feeds.alpaca_line import CHANNELS_OF, MINUTE, Line, Told, run_together
 from onetape.marketdata.feeds.alpaca_ticks import MISSED_MAX, read_rows
@@ -41,10 +41,14 @@ class AlpacaFeed:
         clock: Ours, ns UTC.
 
     Raises:
-        ConfigError: alpaca-py is not installed.
+        ConfigError: alpaca-py is not installed, or Alpaca streams no such feed of equities.
     """
 
     def __init__(self, access: AlpacaDataAccess, clock: Callable[[], int]) -> None:
+        if access.feed not in FEEDS:
+            raise ConfigError(f"Alpaca has no feed {access.feed!r} of equities",
+                              where="data.connection.feed",
+                              remedy=f"choose {' or '.join(FEEDS)}")  # fmt: skip
         self._access = access
         self._clock = clock
         self.name = f"alpaca/{access.feed}"
@@ -69,6 +73,7 @@ class AlpacaFeed:
         self, instruments: Sequence[Instrument], timeframe: str, bars: int
     ) -> History:
         """The newest closed bars or prints of each; see the port."""
+        self._check_told(timeframe)
         if timeframe == TRADES:
             return await self._read_newest_prints(instruments, bars)
         if not has_length(timeframe):
@@ -99,10 +104,7 @@ class AlpacaFeed:
 
     async def run(self, instruments: Sequence[Instrument], timeframe: str, take: Take) -> None:
         """Connect, subscribe and tell, until canceled; see the port."""
-        if timeframe not in CHANNELS_OF:
-            what = "depth" if timeframe.startswith(BOOK) else f"live bars of {timeframe}"
-            raise DataError(f"Alpaca's stream has no {what}",
-                            remedy=f"choose one of {', '.join(CHANNELS_OF)}")  # fmt: skip
+        self._check_told(timeframe)
         pairs = [each for each in instruments if each.kind is InstrumentKind.SPOT]
         others = [each for each in instruments if each.kind is not InstrumentKind.SPOT]
         groups = [group for group in (others, pairs) if group]
@@ -112,6 +114,13 @@ class AlpacaFeed:
             for group in groups
         ]  # fmt: skip
         await run_together(*(each.run() for each in lines))
+
+    def _check_told(self, timeframe: str) -> None:
+        """What the stream never tells is refused before a session begins, and waits for it."""
+        if timeframe not in CHANNELS_OF:
+            what = "depth" if timeframe.startswith(BOOK) else f"live bars of {timeframe}"
+            raise DataError(f"Alpaca's stream has no {what}", where="data.timeframe",
+                            remedy=f"choose one of {', '.join(CHANNELS_OF)}")  # fmt: skip
 
     @property
     def corrected(self) -> int:

@@ -27,6 +27,7 @@ logging.getLogger("alpaca").addHandler(logging.NullHandler())
 KEYS_REFUSED = "Alpaca refuses the keys: they are wrong or revoked"
 _KEY_WORDS = ("auth failed", "not authenticated", "failed to authenticate")
 _PLAN_WORDS = ("insufficient subscription", "v2 not enabled")
+FEEDS = ("iex", "sip")
 CHANNELS = ("bars", "updatedBars", "trades", "quotes")
 
 OnMessage = Callable[[dict[str, Any]], Awaitable[None]]
@@ -123,7 +124,7 @@ def open_connection(
         is_pairs: Of crypto pairs instead of equities.
 
     Raises:
-        ConfigError: alpaca-py is not installed, or it knows no such feed.
+        ConfigError: alpaca-py is not installed.
     """
     with needs_extra("alpaca", "alpaca"), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of websockets' older client
@@ -145,9 +146,6 @@ def open_connection(
         return _drive(CryptoDataStream, access, channels, symbols, on_message, on_subscribed)(
             key, secret, url_override=access.pair_stream_url or None, **settings
         )
-    if access.feed not in ("iex", "sip"):
-        raise ConfigError(f"Alpaca has no feed {access.feed!r} of equities",
-                          remedy="choose iex or sip")  # fmt: skip
     return _drive(StockDataStream, access, channels, symbols, on_message, on_subscribed)(
         key, secret, feed=DataFeed(access.feed), url_override=access.stream_url or None, **settings
     )

@@ -16,9 +16,10 @@ from onetape.marketdata.session_times import SessionTimes
 from onetape.marketdata.sources.alpaca import AlpacaSource
 from onetape.marketdata.sources.extras import needs_extra
 from onetape.marketdata.sources.port import SourceAccess, SourcePage
-from onetape.marketdata.sources.requester import Pace, Requester
+from onetape.marketdata.sources.requester import Pace, Requester, host_of
 
 _PAPER_URL = "https://paper-api.alpaca.markets"
+_UNREACHED = "look at the network, and at data.connection.url where it is set"
 _SPANS_MAX = 12
 """The span that is searched for bars doubles so often at most."""
 
@@ -47,7 +48,9 @@ class AlpacaHistory:
         self._access = access
         self._source = AlpacaSource(
             SourceAccess(
-                requester=Requester(pace, clock=monotonic, sleep=sleep, chance=chance),
+                requester=Requester(
+                    pace, clock=monotonic, sleep=sleep, chance=chance, remedy=_UNREACHED
+                ),
                 base_url=access.base_url, key=access.key, secret=access.secret,
                 options={"feed": access.feed},
             )
@@ -124,9 +127,10 @@ class AlpacaHistory:
             from alpaca.common.exceptions import APIError
             from alpaca.trading.client import TradingClient
         access = self._access
+        address = access.assets_url.rstrip("/") or _PAPER_URL
         client = TradingClient(
             access.key.get_secret_value(), access.secret.get_secret_value(), raw_data=True,
-            url_override=access.assets_url.rstrip("/") or _PAPER_URL,
+            url_override=address,
         )  # fmt: skip
         try:
             return client.get(path)
@@ -139,8 +143,10 @@ class AlpacaHistory:
                                   remedy="look at key and secret") from None  # fmt: skip
             raise SourceUnavailable(f"alpaca does not serve: {status}", where=path) from None
         except (requests.RequestException, ValueError) as error:
-            what = f"alpaca can't be reached or read: {type(error).__name__}"
-            raise SourceUnavailable(what, where=path) from None
+            raise SourceUnavailable(
+                f"alpaca can't be reached or read at {host_of(address)}: {type(error).__name__}",
+                where=path, remedy=_UNREACHED,
+            ) from None  # fmt: skip
 
     def _to_bars(
         self, page: SourcePage, instrument: Instrument, timeframe: str, ts_ingest: int

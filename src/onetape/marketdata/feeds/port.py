@@ -66,6 +66,7 @@ class Feed(Protocol):
         Of `trades` the newest prints of each, in time order. Of quotes and depth there is none.
 
         Raises:
+            DataError: `run` would never tell such a timeframe.
             SourceUnavailable: It can't be reached.
         """
         ...

@@ -27,7 +27,7 @@ from onetape.marketdata.sources.port import (
     find_timeframe,
     to_floats,
 )
-from onetape.marketdata.sources.requester import read_retry_after, read_server_time
+from onetape.marketdata.sources.requester import host_of, read_retry_after, read_server_time
 from onetape.marketdata.timezones import utc_to_local_days
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class AlpacaSource:
         self._ask.suggest(_PER_MINUTE)
         self._symbol = access.symbol
         self.ts_server: int | None = None
+        self._host = host_of(access.base_url or _HOME)
         self._client = _open_client(access, self._remember)
 
     def define(self, instrument_id: InstrumentId) -> Instrument | None:
@@ -221,7 +222,7 @@ class AlpacaSource:
         except APIError as error:
             raise self._refusal(cast("Response", error.response), symbol) from None
         except (requests.RequestException, ValueError) as error:  # also JSON that is cut off
-            what = f"alpaca can't be reached or read: {type(error).__name__}"
+            what = f"alpaca can't be reached or read at {self._host}: {type(error).__name__}"
             raise SourceUnavailable(what, where=symbol) from None
         except (LookupError, TypeError, AttributeError):
             what = f"alpaca gave an answer that is no {path.rpartition('/')[2].replace('-', ' ')}"

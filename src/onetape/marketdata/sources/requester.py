@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,6 +64,7 @@ class Requester:
         clock: Seconds that never run backwards.
         sleep: Waits so many seconds.
         chance: A number from 0 to 1, for the part of a wait that is left to chance.
+        remedy: What to do when the last attempt has failed.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class Requester:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         chance: Callable[[], float],
+        remedy: str = "",
     ) -> None:
         self.pace = pace
+        self._remedy = remedy
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -118,10 +122,14 @@ class Requester:
         wait = f", and asks to wait {failure.retry_after_s:,.0f} s" if failure.retry_after_s else ""
         times = f" (asked {attempts} times{wait})" if attempts > 1 or wait else ""
         return SourceUnavailable(
-            f"{failure.what}{times}", where=failure.where,
-            remedy="what came before is in the catalog; run it again, and it goes on from there",
+            f"{failure.what}{times}", where=failure.where, remedy=self._remedy,
             retry_after_s=failure.retry_after_s,
         )  # fmt: skip
+
+
+def host_of(url: str) -> str:
+    """Host and port of an address, without the user and password that it may hold."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def read_retry_after(headers: Mapping[str, str], ts_now: int | None = None) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 import onetape
-from onetape.domain.errors import ConfigError, DataError, OnetapeError
+from onetape.domain.errors import ConfigError, DataError, OnetapeError, TapeDamaged
 from onetape.domain.events import Payload, SessionStarted, StrategyQuarantined
 from onetape.domain.instrument import Instrument
 from onetape.domain.legs import markets_among
@@ -207,8 +207,8 @@ class _Run:
                 raise DataError("the session has ended", where=str(self._run_dir),
                                 remedy="start a new one")  # fmt: skip
             if audit.damage is not None:
-                raise DataError(f"the tape is damaged: {audit.damage}", where=str(file),
-                                remedy="restore it from a copy")  # fmt: skip
+                raise TapeDamaged(f"the tape is damaged: {audit.damage}", where=str(file),
+                                  remedy="restore it from a copy")  # fmt: skip
             header = reader.header
             self._check_same(header)
             store = reopen_tape(file, audit, durability)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from onetape.domain.errors import ConfigError, DataError, StrategyError
+from onetape.domain.errors import ConfigError, DataError, StrategyError, TapeDamaged
 from onetape.domain.events import StrategyQuarantined
 from onetape.runtime.config import HistoricalClock, SessionConfig
 from onetape.runtime.pacing import Pacer
@@ -116,8 +116,11 @@ def _go_on(
     try:
         audit = reader.audit()
         if audit.damage is not None:
-            raise DataError(f"the tape is damaged: {audit.damage}", where=str(file),
-                            remedy="restore it from a copy, or run the session again")  # fmt: skip
+            raise TapeDamaged(
+                f"the tape is damaged: {audit.damage}",
+                where=str(file),
+                remedy="restore it from a copy, or run the session again",
+            )
         recorded = _load(reader, catalog, file)
         if audit.complete:
             return recorded

@@ -76,9 +76,9 @@ def test_requester_waits_twice_as_long_after_each_failure_up_to_the_longest() ->
     assert time.slept == [1, 2, 4, 5, 5]
 
 
-def test_requester_gives_up_after_its_attempts_and_says_how_to_go_on() -> None:
+def test_requester_gives_up_after_its_attempts_and_says_what_to_do() -> None:
     time = FakeTime()
-    with pytest.raises(SourceUnavailable, match=r"away \(asked 3 times\).*goes on from there"):
+    with pytest.raises(SourceUnavailable, match=r"^away \(asked 3 times\) \(try later\)$"):
         make_requester(Pace(per_minute=1e9, attempts=3), time)(fail(99))
     assert len(time.slept) == 2
 
