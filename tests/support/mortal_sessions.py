@@ -34,6 +34,7 @@ from onetape.marketdata.feeds.port import Feed, FeedEvent, Take
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.replay import Player
+from onetape.runtime.realtime.dispatch import TAKEN_BACK
 from onetape.runtime.realtime.shell import RealtimeShell
 from onetape.runtime.sessions import live_run
 from onetape.runtime.sessions.live_run import LiveParts, LiveResult, drive_live
@@ -187,7 +188,16 @@ class _Shell(RealtimeShell):
         terms = msgspec.structs.replace(args[7], look_pause_seconds=LOOK_PAUSE_SECONDS)
         given: list[Any] = [*args[:7], terms, *args[8:]]
         super().__init__(*given, **settings)
-        Life.current.shell = self
+        self._life = Life.current
+        self._life.shell = self
+
+    async def hear_venue(self, heard: Heard) -> None:
+        is_taken_back = isinstance(heard, VenueReport) and heard.reason == TAKEN_BACK
+        if is_taken_back:
+            self._life.visit("taken back, before")
+        await super().hear_venue(heard)
+        if is_taken_back:
+            self._life.visit("taken back, after")
 
 
 def install(patch: pytest.MonkeyPatch) -> None:

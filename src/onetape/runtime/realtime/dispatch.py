@@ -15,6 +15,9 @@ _SIDE_BY_SIDE = 16
 """Orders and changes in the gateway at a time. A venue's rate limit holds those back; the others
 wait here, where cancels overtake them, and where they can be taken back."""
 
+TAKEN_BACK = "canceled before it was sent"
+"""The reason in a report of what never left."""
+
 Waiting = tuple[VenueCommand, int]
 """A command, and when its cause came (`perf_counter_ns`)."""
 
@@ -94,7 +97,7 @@ class Dispatcher:
         del self._others[identity]
         report = VenueReport(
             kind=ReportKind.CANCELED, client_order_id=identity, instrument=order.instrument,
-            side=order.side, filled_lots=0, reason="canceled before it was sent",
+            side=order.side, filled_lots=0, reason=TAKEN_BACK,
         )  # fmt: skip
         telling = asyncio.ensure_future(self._hear(report))
         self._told.add(telling)
