@@ -135,9 +135,9 @@ class LocalAlpaca:
     def changes(self) -> list[ConnectionChanged]:
         return [each for each in self.heard if isinstance(each, ConnectionChanged)]
 
-    async def until(self, happened: Callable[[], bool], what: str = "", limit_s: float = 3) -> None:
-        """Waits for it."""
-        for _ in range(int(limit_s / 0.005)):
+    async def until(self, happened: Callable[[], bool], what: str = "") -> None:
+        """Waits for it; for long, because the machine may be busy."""
+        for _ in range(6_000):
             if happened():
                 return
             await asyncio.sleep(0.005)

@@ -101,7 +101,7 @@ class World:
         ours = f"{SESSION}-{STRATEGY}-{number}"
         return [each.kind for each in self.reports if each.client_order_id == ours]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 self._came.clear()

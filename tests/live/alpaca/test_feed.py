@@ -388,6 +388,6 @@ def test_session_that_raises_ends_the_feed_with_its_error() -> None:
             await asyncio.sleep(0.05)
             await world.play(1)
             with pytest.raises(KeyError, match="the session is broken"):
-                await asyncio.wait_for(task, 2)
+                await asyncio.wait_for(task, 30)
 
     asyncio.run(run())

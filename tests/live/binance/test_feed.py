@@ -45,7 +45,7 @@ class Listener:
         return [each for each in self.heard if isinstance(each, ConnectionChanged)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -62,7 +62,7 @@ async def listening(world: World, timeframe: str = "1m", *, history: int = 0, be
             listener.heard += told
         task = asyncio.create_task(listener.feed.run(instruments, timeframe, listener.take))
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while not any(each.streams for each in world.server._sockets):
                     await asyncio.sleep(0.01)
             yield listener

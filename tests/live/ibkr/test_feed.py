@@ -20,7 +20,7 @@ from onetape.marketdata.feeds.port import FeedEvent
 from onetape.runtime.local_venues.ibkr_wire import show_error
 from tests.live.ibkr.test_commands import run_with
 from tests.support.alpaca_venue import MINUTE
-from tests.support.ibkr_venue import AAPL, MSFT, LocalTws, make_minutes
+from tests.support.ibkr_venue import AAPL, MSFT, LocalTws, haunt, make_minutes
 
 
 class Heard(list[FeedEvent]):
@@ -233,6 +233,33 @@ def test_feed_refuses_what_it_can_not_give() -> None:
     run_with(test)
 
 
+@pytest.mark.parametrize("logins", [4, 1_000])
+def test_client_id_of_the_connection_before_is_waited_for_and_told_when_it_stays(
+    logins: int,
+) -> None:
+    """Between the history and the first bar the connection was lost, and TWS has it still."""
+
+    async def test(world: LocalTws) -> None:
+        feed, heard = world.make_feed(), Heard()
+        await feed.read_history(world.instruments, "1m", 3)
+        ghosts = haunt(world, 2, logins)
+        await world.server.restart(0.0)
+        await world.until(lambda: not feed._link.is_up)  # pyright: ignore[reportPrivateUsage]
+        task = asyncio.create_task(feed.run(world.instruments, "1m", heard.take))
+        await world.until(lambda: bool(heard.changes) or task.done())
+        if logins > 100:
+            assert "a client 2 already" in heard.changes[0].reason
+            ghosts.logins = 0
+        await world.until(lambda: heard.changes[-1].is_up or task.done())
+        assert not task.done()
+        assert len(heard.changes) == (2 if logins > 100 else 1)
+        assert ghosts.logins == 0
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_with(test, is_open=False, first_wait_s=0.001, longest_wait_s=0.002)
+
+
 def test_account_without_market_data_is_one_config_error() -> None:
     async def test(world: LocalTws) -> None:
         feed = world.make_feed()
@@ -243,7 +270,7 @@ def test_account_without_market_data_is_one_config_error() -> None:
         words = "Requested market data is not subscribed."
         connection.tell(show_error(number, 354, words))
         with pytest.raises(ConfigError, match="no market data for this account"):
-            await asyncio.wait_for(task, 3)
+            await asyncio.wait_for(task, 30)
 
     run_with(test, is_open=False)
 
