@@ -1,4 +1,4 @@
-"""An order whose cancel comes before it has left never leaves; what looks for losses knows it."""
+"""What has not left when its cancel comes never leaves; what looks for losses knows it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from onetape.domain.events import Event, OrderCanceled, OrderRejected, OrderSubmitted
+from onetape.domain.events import (
+    Event,
+    OrderCanceled,
+    OrderRejected,
+    OrderReplaceRejected,
+    OrderSubmitted,
+)
 from onetape.domain.numbers import E8
-from onetape.domain.orders import OrderType, Side
+from onetape.domain.orders import OrderType, RejectCode, Side
 from onetape.domain.venue import SessionResumed
 from onetape.runtime.local_venues.messages import NewOrder
 from tests.support.alpaca_venue import AAPL, ACCOUNT, LocalAlpaca, local_alpaca, make_minutes
@@ -27,10 +33,13 @@ from onetape.strategy.sdk import Strategy
 
 
 class Fickle(Strategy):
-    """Gives two orders at each bar, and takes one of them back at once."""
+    """Gives two orders at each bar, one of which it cancels at once; the other it changes first."""
 
     def on_bar(self, bar: Bar, ctx: Context) -> None:
-        ctx.buy(bar.instrument, 1)
+        for each in ctx.open_orders(bar.instrument):
+            ctx.replace(each, bar.instrument, quantity=3)
+            ctx.cancel(each)
+        ctx.buy(bar.instrument, 1, limit=ctx.round_price(bar.instrument, bar.close / 2, 1))
         ctx.cancel(ctx.buy(bar.instrument, 2))
 '''
 
@@ -87,19 +96,25 @@ def test_order_that_is_canceled_as_it_is_given_never_leaves(tmp_path: Path) -> N
             fickle = find_fickle(events)
             assert len(fickle) == BARS
             assert list_taken_back(events) == fickle <= find_ended(events, OrderCanceled)
+            refused = [each.payload for each in events
+                       if isinstance(each.payload, OrderReplaceRejected)]  # fmt: skip
+            assert {each.code for each in refused} == {RejectCode.NOT_RECEIVED}
+            assert len(refused) == BARS - 1
+            # A change at Alpaca is another order.
             assert len(world.exchange.orders(ACCOUNT)) == BARS
 
     run_to_end(run())
 
 
+@pytest.mark.parametrize("visit", [1, 2, 3], ids=["order", "change", "order behind a change"])
 @pytest.mark.parametrize("place", ["taken back, before", "taken back, after"])
 def test_kill_before_the_tape_has_what_was_taken_back_loses_nothing(
-    tmp_path: Path, place: str
+    tmp_path: Path, place: str, visit: int
 ) -> None:
-    """The next process does not know whether the order has left; the venue says that it has not."""
+    """The next process does not know whether it has left; the venue says that it has not."""
 
     async def run() -> None:
-        async with run_fickle(tmp_path, (place, 2)) as (world, session):
+        async with run_fickle(tmp_path, (place, visit)) as (world, session):
             check_session(world.exchange, ACCOUNT, CASH * E8, session.run_dir)
             events = read_tape(session.run_dir)
             assert sum(isinstance(each.payload, SessionResumed) for each in events) == 1

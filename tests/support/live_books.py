@@ -20,6 +20,7 @@ from onetape.domain.events import (
     SessionStarted,
     StrayFilled,
 )
+from onetape.domain.orders import RejectCode
 from onetape.domain.venue import (
     ConnectionChanged,
     ConnectionPart,
@@ -33,7 +34,6 @@ from onetape.domain.venue import (
 from onetape.runtime.local_venues.accounts import is_pair, units_per_lot
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.messages import Execution, PlacedOrder
-from onetape.runtime.realtime.dispatch import TAKEN_BACK
 from onetape.runtime.sessions.recovery import FoldedState, fold_tape
 from onetape.runtime.verification import Verdict, verify_tape
 from onetape.tape.reader import SqliteTapeReader
@@ -125,7 +125,7 @@ def list_taken_back(events: Sequence[Event]) -> set[str]:
         for each in events
         if isinstance(each.payload, VenueReport)
         and each.payload.kind is ReportKind.CANCELED
-        and each.payload.reason == TAKEN_BACK
+        and each.payload.code is RejectCode.NOT_RECEIVED
     }
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.orders import RejectCode
 from onetape.domain.venue import (
     OperatorAction,
     OperatorCommand,
@@ -34,7 +35,6 @@ from onetape.marketdata.feeds.port import Feed, FeedEvent, Take
 from onetape.runtime.config import SessionConfig
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.replay import Player
-from onetape.runtime.realtime.dispatch import TAKEN_BACK
 from onetape.runtime.realtime.shell import RealtimeShell
 from onetape.runtime.sessions import live_run
 from onetape.runtime.sessions.live_run import LiveParts, LiveResult, drive_live
@@ -192,7 +192,7 @@ class _Shell(RealtimeShell):
         self._life.shell = self
 
     async def hear_venue(self, heard: Heard) -> None:
-        is_taken_back = isinstance(heard, VenueReport) and heard.reason == TAKEN_BACK
+        is_taken_back = isinstance(heard, VenueReport) and heard.code is RejectCode.NOT_RECEIVED
         if is_taken_back:
             self._life.visit("taken back, before")
         await super().hear_venue(heard)
