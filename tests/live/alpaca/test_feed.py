@@ -289,11 +289,10 @@ def test_silence_while_the_market_is_open_is_told_and_ends_with_data() -> None:
         ):
             await world.until(lambda: len(heard.changes) == 2, "silence")
             assert "no market data for 0.2 s" in heard.changes[1].reason
-            await world.until(lambda: world.server.clients == 1)
-            await asyncio.sleep(0.05)
-            await world.play(1)
-            await world.until(lambda: len(heard.changes) == 3, "data again")
-            assert [each.is_up for each in heard.changes] == [True, False, True]
+            while len(heard.changes) == 2:  # it connects again and again, and may miss a bar
+                await world.play(1)
+                await asyncio.sleep(0.05)
+            assert [each.is_up for each in heard.changes][:3] == [True, False, True]
 
     asyncio.run(run())
 

@@ -93,7 +93,7 @@ def test_key_revoked_in_mid_session_is_told_once_and_orders_are_rejected() -> No
         await world.until(lambda: len(world.changes()) == 3, "down, and why")
         order = world.order(10)
         await world.submit(order)
-        await asyncio.sleep(0.3)
+        await world.until(lambda: bool(world.reports(order)), "an answer")
         assert [each.is_up for each in world.changes()] == [True, False, False]
         assert "wrong, revoked" in world.changes()[2].reason
         assert world.kinds(order) == [ReportKind.REJECTED]
@@ -408,15 +408,18 @@ def test_price_between_two_ticks_is_rounded_against_us() -> None:
 
 def test_session_that_raises_is_heard_of_by_the_next_command() -> None:
     async def test(world: LocalAlpaca) -> None:
+        came = asyncio.Event()
+
         async def broken(heard: object) -> None:
             if getattr(heard, "kind", None) is F:
+                came.set()
                 raise RuntimeError("the session is broken")
 
         gateway = world.make_gateway()
         await gateway.open(world.instruments, broken)
         await gateway.submit(world.order(10))
         await world.play()
-        await asyncio.sleep(0.1)
+        await came.wait()
         with pytest.raises(RuntimeError, match="the session is broken"):
             await gateway.submit(world.order(10))
         await gateway.close()
