@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from onetape.domain.errors import StrategyError
 from onetape.domain.events import MarginStatusChanged, OrderEvent
@@ -80,6 +80,10 @@ class Strategy:
         if type(value) not in _PLAIN:
             value = to_state(value, f"{type(self).__name__}.{name}")
         object.__setattr__(self, name, value)
+
+    def renew(self) -> Self:
+        """Another object of the class: the same params, and the state as it is at first."""
+        return type(self)(**{name: getattr(self, name) for name in self.declared_params})
 
     def check_params(self) -> None:
         """Override to refuse combinations of params: raise `StrategyError` with the remedy."""

@@ -161,10 +161,14 @@ def switch_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(host_runner, "WORTH_SECONDS", -1.0)
 
 
-def test_a_long_run_is_taken_over_by_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    python = backtest("host=python")
+@pytest.mark.parametrize("is_shipped", [True, False])
+def test_a_long_run_is_taken_over_by_compiled_code(
+    monkeypatch: pytest.MonkeyPatch, *, is_shipped: bool
+) -> None:
+    settings = () if is_shipped else write_strategy("pass")
+    python = backtest("host=python", *settings)
     switch_at_once(monkeypatch)
-    taken_over = backtest()
+    taken_over = backtest(*settings)
     host, note = host_of(taken_over)
     assert host == "compiled"
     assert note.endswith(" s in the Python host")

@@ -146,9 +146,13 @@ class HostRunner:
         check_carried(self._timeline, self._specs[0], self._terms, self._limits)
 
     def _open(self, tape: TapeStore | RepeatedTape) -> BacktestSession:
+        """The session from its start: no strategy remembers an earlier one."""
         drift = self._config.drift.settings() if self._config.drift else None
+        specs = [
+            msgspec.structs.replace(each, strategy=each.strategy.renew()) for each in self._specs
+        ]
         return BacktestSession(
-            self._timeline, self._specs, self._terms, self._limits, tape, self._identity, drift
+            self._timeline, specs, self._terms, self._limits, tape, self._identity, drift
         )
 
     def _is_long(self, begun: float) -> OnProgress:
