@@ -75,7 +75,7 @@ class LocalAlpaca:
         """Fast and impatient."""
         usual = AlpacaAccess(
             key=SecretStr(KEY), secret=SecretStr(SECRET), base_url=self.server.rest_url,
-            per_minute=1_000_000, burst=1_000, answer_s=1.0, settle_s=0.1, first_wait_s=0.01,
+            per_minute=1_000_000, burst=1_000, answer_s=5.0, settle_s=0.1, first_wait_s=0.01,
             longest_wait_s=0.1,
         )  # fmt: skip
         return msgspec.structs.replace(usual, **(self.settings | changes))

@@ -47,8 +47,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 def make_settings(server: BinanceServer, **fields: Any) -> BinanceSettings:
     usual = {"base_url": server.rest_url, "key": SecretStr(KEY), "secret": SecretStr(SECRET),
-             "recv_window_ms": 400, "timeout_s": 2.0, "backoff_s": 0.01, "backoff_max_s": 0.1,
-             "silent_s": 5.0}  # fmt: skip
+             "recv_window_ms": 400, "timeout_s": 5.0, "backoff_s": 0.01, "backoff_max_s": 0.1,
+             "silent_s": 15.0}  # fmt: skip
     return BinanceSettings(**(usual | fields))
 
 

@@ -75,7 +75,7 @@ class LocalTws:
     def access(self, **changes: Any) -> TwsAccess:
         """Fast and impatient."""
         usual = TwsAccess(
-            port=self.server.port, answer_s=1.0, settle_s=0.1, fee_wait_s=0.1, first_wait_s=0.01,
+            port=self.server.port, answer_s=5.0, settle_s=0.1, fee_wait_s=0.1, first_wait_s=0.01,
             longest_wait_s=0.1, per_second=0, history_requests=1_000_000,
         )  # fmt: skip
         return msgspec.structs.replace(usual, **(self.settings | changes))

@@ -55,7 +55,7 @@ def access(world: LocalAlpaca, **changes: Any) -> AlpacaDataAccess:
         key=SecretStr(KEY), secret=SecretStr(SECRET), base_url=server.rest_url,
         assets_url=server.rest_url,
         stream_url=server.data_stream_url, pair_stream_url=server.crypto_stream_url,
-        first_wait_s=0.01, longest_wait_s=0.05, answer_s=1.0, attempts=2, per_minute=1e6,
+        first_wait_s=0.01, longest_wait_s=0.05, answer_s=5.0, attempts=2, per_minute=1e6,
     )  # fmt: skip
     return msgspec.structs.replace(usual, **changes)
 
