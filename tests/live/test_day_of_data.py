@@ -193,7 +193,7 @@ async def play_day(session: DaySession, bars: int) -> None:
     await session.ask("stop")
     while not session.task.done() and await session.venue.world.player.play_rows(1):
         await asyncio.sleep(0.05)  # cancels are answered by bars
-    assert (await asyncio.wait_for(session.task, 10)).reason == "stopped by an operator"
+    assert (await asyncio.wait_for(session.task, 30)).reason == "stopped by an operator"
 
 
 def run_alpaca(mode: str, run_dir: Path, strategy: Path) -> None:

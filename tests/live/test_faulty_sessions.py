@@ -316,11 +316,14 @@ def is_settled(shell: RealtimeShell, world: PlayedVenue, *, flattens: bool = Fal
 
 async def begin(session: MortalSession) -> None:
     """A session that can't begin because the venue does not answer leaves nothing behind."""
+    world = session.world
     for _ in range(30):
         session.begin()
         try:
             await session.until(lambda shell: shell.session.rows >= 1)
         except TryAgain:
+            if isinstance(world, ibkr_venue.LocalTws):  # or the client id is in use still
+                await world.until(lambda: not world.server.clients)
             continue
         return
     raise AssertionError("it never began")

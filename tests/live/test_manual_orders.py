@@ -31,7 +31,7 @@ class Heard(list[VenueReport]):
     """What a gateway says of orders."""
 
     async def until(self, kind: ReportKind) -> VenueReport:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 for each in self:
                     if each.kind is kind:

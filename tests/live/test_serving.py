@@ -47,14 +47,14 @@ def make_timeline(name: VenueName, rows: int = 20) -> Timeline:
 def get(url: str) -> Any:
     """What an open question is answered; of Alpaca with the keys."""
     headers = {"APCA-API-KEY-ID": "local-key", "APCA-API-SECRET-KEY": "local-secret"}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as got:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as got:
         return json.load(got)
 
 
 def shake_hands(url: str) -> int:
     """The server version that a TWS tells whoever begins to speak its protocol."""
     port = int(url.rpartition(":")[2])
-    with socket.create_connection((LOOPBACK, port), timeout=10) as wire:
+    with socket.create_connection((LOOPBACK, port), timeout=30) as wire:
         wire.sendall(b"API\0" + struct.pack(">I", 9) + b"v157..178")
         length = struct.unpack(">I", wire.recv(4))[0]
         return int(wire.recv(length).split(b"\0")[0])

@@ -51,20 +51,20 @@ async def run_session(mode: str, run_dir: Path, strategy: Path) -> None:
         )  # fmt: skip
         session = RunningSession(world, config, run_dir)
         await session.until(0, **({"paused": []} if mode == "live" else {}))
-        await world.until(lambda: is_heard(world), "the feed", limit_s=20)
+        await world.until(lambda: is_heard(world), "the feed")
         for played in range(1, len(timeline) - LEFT):
             if played == 101:  # what is told while nobody listens can be had again, but not quotes
                 await world.server.restart(0.05)
             await world.player.play_rows(1)
             if played == 103:
-                await world.until(lambda: is_heard(world), "the feed again", limit_s=20)
+                await world.until(lambda: is_heard(world), "the feed again")
             if session.is_live and not 101 <= played < 103:
                 await session.agree()
         await session.until(len(timeline) - LEFT - 8)
         await session.ask("stop")
         while not session.task.done() and await world.player.play_rows(1):
             await asyncio.sleep(0.05)  # a cancel is answered by the next row
-        assert (await asyncio.wait_for(session.task, 10)).reason == "stopped by an operator"
+        assert (await asyncio.wait_for(session.task, 30)).reason == "stopped by an operator"
         if mode == "live":
             lots = sum(side * lots for side, lots, _ in read_fills(run_dir))
             held = world.exchange.books(ACCOUNT).positions.get(AAPL.id)

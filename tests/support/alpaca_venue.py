@@ -26,7 +26,7 @@ from onetape.runtime.local_venues.alpaca import RULES, AlpacaServer
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.faults import FaultSchedule
 from onetape.runtime.local_venues.replay import Player
-from tests.support.local_venues import make_exchange
+from tests.support.local_venues import make_exchange, open_patiently
 from tests.support.runs import make_walks
 
 KEY, SECRET, ACCOUNT = "AKLOCAL", "very-secret", "me"
@@ -75,7 +75,7 @@ class LocalAlpaca:
         """Fast and impatient."""
         usual = AlpacaAccess(
             key=SecretStr(KEY), secret=SecretStr(SECRET), base_url=self.server.rest_url,
-            per_minute=1_000_000, burst=1_000, answer_s=1.0, settle_s=0.1, first_wait_s=0.01,
+            per_minute=1_000_000, burst=1_000, answer_s=5.0, settle_s=0.1, first_wait_s=0.01,
             longest_wait_s=0.1,
         )  # fmt: skip
         return msgspec.structs.replace(usual, **(self.settings | changes))
@@ -135,9 +135,9 @@ class LocalAlpaca:
     def changes(self) -> list[ConnectionChanged]:
         return [each for each in self.heard if isinstance(each, ConnectionChanged)]
 
-    async def until(self, happened: Callable[[], bool], what: str = "", limit_s: float = 3) -> None:
-        """Waits for it."""
-        for _ in range(int(limit_s / 0.005)):
+    async def until(self, happened: Callable[[], bool], what: str = "") -> None:
+        """Waits for it; for long, because the machine may be busy."""
+        for _ in range(6_000):
             if happened():
                 return
             await asyncio.sleep(0.005)
@@ -162,8 +162,7 @@ async def local_alpaca(
     await world.play(rows)
     try:
         if is_open:
-            world.gateway = world.make_gateway()
-            await world.gateway.open(world.instruments, world.hear)
+            world.gateway = await open_patiently(world.make_gateway, world.instruments, world.hear)
         yield world
     finally:
         if world.gateway is not None:

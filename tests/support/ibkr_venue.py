@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from onetape.runtime.local_venues.replay import Player
 from onetape.runtime.sessions.live_run import LiveParts
 from tests.support.alpaca_venue import CLOSE, HOURS, MINUTE, OPEN
 from tests.support.live_sessions import VenueClock
-from tests.support.local_venues import make_exchange
+from tests.support.local_venues import make_exchange, open_patiently
 from tests.support.runs import make_walks
 
 ACCOUNT = "me"
@@ -75,7 +75,7 @@ class LocalTws:
     def access(self, **changes: Any) -> TwsAccess:
         """Fast and impatient."""
         usual = TwsAccess(
-            port=self.server.port, answer_s=1.0, settle_s=0.1, fee_wait_s=0.1, first_wait_s=0.01,
+            port=self.server.port, answer_s=5.0, settle_s=0.1, fee_wait_s=0.1, first_wait_s=0.01,
             longest_wait_s=0.1, per_second=0, history_requests=1_000_000,
         )  # fmt: skip
         return msgspec.structs.replace(usual, **(self.settings | changes))
@@ -147,9 +147,9 @@ class LocalTws:
     def changes(self) -> list[ConnectionChanged]:
         return [each for each in self.heard if isinstance(each, ConnectionChanged)]
 
-    async def until(self, happened: Callable[[], bool], what: str = "", limit_s: float = 3) -> None:
-        """Waits for it."""
-        for _ in range(int(limit_s / 0.005)):
+    async def until(self, happened: Callable[[], bool], what: str = "") -> None:
+        """Waits for it; for long, because the machine may be busy."""
+        for _ in range(6_000):
             if happened():
                 return
             await asyncio.sleep(0.005)
@@ -160,6 +160,32 @@ class LocalTws:
 
     async def play(self, rows: int = 1) -> None:
         await self.player.play_rows(rows)
+
+
+class Ghosts(dict[int, Any]):
+    """The clients of a TWS that has not noticed that some have gone.
+
+    Attributes:
+        logins: So many more of them it refuses.
+    """
+
+    def __init__(self, clients: dict[int, Any], gone: Collection[int], logins: int) -> None:
+        super().__init__(clients)
+        self._gone = gone
+        self.logins = logins
+
+    def __contains__(self, client_id: object) -> bool:
+        if client_id in self._gone and self.logins > 0:
+            self.logins -= 1
+            return True
+        return super().__contains__(client_id)
+
+
+def haunt(world: LocalTws, client_id: int, logins: int) -> Ghosts:
+    """TWS takes a client for connected, for so many logins more, and does not tell it anything."""
+    server: Any = world.server
+    server._connections = ghosts = Ghosts(server._connections, (client_id,), logins)
+    return ghosts
 
 
 @asynccontextmanager
@@ -177,8 +203,7 @@ async def local_tws(
     await world.play(rows)
     try:
         if is_open:
-            world.gateway = world.make_gateway()
-            await world.gateway.open(world.instruments, world.hear)
+            world.gateway = await open_patiently(world.make_gateway, world.instruments, world.hear)
         yield world
     finally:
         if world.gateway is not None:

@@ -20,10 +20,13 @@ from onetape.domain.events import (
     SessionStarted,
     StrayFilled,
 )
+from onetape.domain.orders import RejectCode
 from onetape.domain.venue import (
     ConnectionChanged,
     ConnectionPart,
+    ReportKind,
     SessionResumed,
+    VenueReport,
     VenueSnapshot,
     find_manual,
     is_of_a_session,
@@ -115,6 +118,26 @@ def name_order(order: PlacedOrder, name_manual: NameManual | None) -> str:
     return "@" + successor if successor != name else name_manual(order)
 
 
+def list_taken_back(events: Sequence[Event]) -> set[str]:
+    """Orders whose cancel came before they had left: they are told as canceled, and never leave."""
+    return {
+        each.payload.client_order_id
+        for each in events
+        if isinstance(each.payload, VenueReport)
+        and each.payload.kind is ReportKind.CANCELED
+        and each.payload.code is RejectCode.NOT_RECEIVED
+    }
+
+
+def tell_orders(what: str, orders: set[str], events: Sequence[Event]) -> str:
+    """What is wrong with orders, and what the tape says of each."""
+    lines = [f"{what}: {sorted(orders)}"]
+    for name in sorted(orders):
+        lines += [f"  {each.seq} {each.payload}" for each in events
+                  if getattr(each.payload, "client_order_id", "") == name]  # fmt: skip
+    return "\n".join(lines)
+
+
 def list_nobodys(
     exchange: LocalExchange, account: str, events: list[Event], name_manual: NameManual | None
 ) -> list[Execution]:
@@ -152,7 +175,7 @@ def check_orders(
     there = set(placed.values())
     unknown = {each for each in there - set(submitted) if name_manual is None
                or not find_manual(each)}  # fmt: skip
-    assert not unknown, "an order that the tape does not know"
+    assert not unknown, tell_orders("the tape does not know", unknown, events)
     ended = [each.payload for each in events
              if isinstance(each.payload, OrderRejected | OrderCanceled)]  # fmt: skip
     lost = {each.client_order_id for each in ended
@@ -161,9 +184,10 @@ def check_orders(
             if isinstance(each.payload, OrderEmulated)}  # fmt: skip
     released = {each.payload.client_order_id for each in events
                 if isinstance(each.payload, OrderReleased)}  # fmt: skip
-    assert not there & (held - released), "an order that was held is at the venue"
-    sent = set(submitted) - (held - released)
-    assert sent - there <= lost, "an order that the venue does not know"
+    unsent = (held - released) | list_taken_back(events)
+    assert not there & unsent, tell_orders("never sent, and at the venue", there & unsent, events)
+    missing = set(submitted) - unsent - there - lost
+    assert not missing, tell_orders("the venue does not know", missing, events)
     at_venue = Counter[tuple[str, int]]()
     nobodys = {each.number for each in list_nobodys(exchange, account, events, name_manual)}
     for each in books.executions:

@@ -20,6 +20,7 @@ import pytest
 
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import Instrument, InstrumentId
+from onetape.domain.orders import RejectCode
 from onetape.domain.venue import (
     OperatorAction,
     OperatorCommand,
@@ -187,7 +188,16 @@ class _Shell(RealtimeShell):
         terms = msgspec.structs.replace(args[7], look_pause_seconds=LOOK_PAUSE_SECONDS)
         given: list[Any] = [*args[:7], terms, *args[8:]]
         super().__init__(*given, **settings)
-        Life.current.shell = self
+        self._life = Life.current
+        self._life.shell = self
+
+    async def hear_venue(self, heard: Heard) -> None:
+        is_taken_back = isinstance(heard, VenueReport) and heard.code is RejectCode.NOT_RECEIVED
+        if is_taken_back:
+            self._life.visit("taken back, before")
+        await super().hear_venue(heard)
+        if is_taken_back:
+            self._life.visit("taken back, after")
 
 
 def install(patch: pytest.MonkeyPatch) -> None:

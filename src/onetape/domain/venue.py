@@ -199,7 +199,7 @@ class VenueReport(
         liquidity: Of an execution.
         limit_ticks: Of a replace.
         stop_ticks: Of a replace.
-        code: Of a refusal.
+        code: Of a refusal; of a cancel `not_received`: the order was canceled before it had left.
         reason: For people, as the venue says it.
     """
 

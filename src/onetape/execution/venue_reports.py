@@ -59,6 +59,9 @@ S = OrderStatus
 K = ReportKind
 _WAITING = (S.SUBMITTED, S.CANCEL_PENDING, S.REPLACE_PENDING)
 _GONE = (RejectCode.ORDER_CLOSED, RejectCode.UNKNOWN_ORDER)
+_VAGUE = (*_GONE, RejectCode.NOT_RECEIVED)
+"""Refusals of a change that do not say that the order is there: venues say one word of closed and
+of unheard of, and what was not received did not come to the venue."""
 
 
 class BaseFee(msgspec.Struct, frozen=True):
@@ -211,7 +214,7 @@ class VenueReports:
                 if is_newer and track.is_filled_unless_replaced:
                     self.finish(shadow)
                 elif is_newer and order.asked_lots:
-                    if report.code not in _GONE:  # venues say one word of closed and of unheard of
+                    if report.code not in _VAGUE:
                         _arrive(report, track, shadow)
                     shadow.emit(OrderReplaceRejected(identity, report.code, report.reason))
                 else:

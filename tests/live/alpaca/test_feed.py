@@ -55,7 +55,7 @@ def access(world: LocalAlpaca, **changes: Any) -> AlpacaDataAccess:
         key=SecretStr(KEY), secret=SecretStr(SECRET), base_url=server.rest_url,
         assets_url=server.rest_url,
         stream_url=server.data_stream_url, pair_stream_url=server.crypto_stream_url,
-        first_wait_s=0.01, longest_wait_s=0.05, answer_s=1.0, attempts=2, per_minute=1e6,
+        first_wait_s=0.01, longest_wait_s=0.05, answer_s=5.0, attempts=2, per_minute=1e6,
     )  # fmt: skip
     return msgspec.structs.replace(usual, **changes)
 
@@ -291,11 +291,10 @@ def test_silence_while_the_market_is_open_is_told_and_ends_with_data() -> None:
         ):
             await world.until(lambda: len(heard.changes) == 2, "silence")
             assert "no market data for 0.2 s" in heard.changes[1].reason
-            await world.until(lambda: world.server.clients == 1)
-            await asyncio.sleep(0.05)
-            await world.play(1)
-            await world.until(lambda: len(heard.changes) == 3, "data again")
-            assert [each.is_up for each in heard.changes] == [True, False, True]
+            while len(heard.changes) == 2:  # it connects again and again, and may miss a bar
+                await world.play(1)
+                await asyncio.sleep(0.05)
+            assert [each.is_up for each in heard.changes][:3] == [True, False, True]
 
     asyncio.run(run())
 
@@ -390,6 +389,6 @@ def test_session_that_raises_ends_the_feed_with_its_error() -> None:
             await asyncio.sleep(0.05)
             await world.play(1)
             with pytest.raises(KeyError, match="the session is broken"):
-                await asyncio.wait_for(task, 2)
+                await asyncio.wait_for(task, 30)
 
     asyncio.run(run())

@@ -49,7 +49,7 @@ def agree(ours: Any, example: Any, *, without: frozenset[str] = frozenset()) -> 
 async def ask(world: LocalAlpaca, path: str, **settings: Any) -> Any:
     def get() -> Any:
         return requests.get(
-            world.server.rest_url + path, headers=HEADERS, timeout=2, **settings
+            world.server.rest_url + path, headers=HEADERS, timeout=30, **settings
         ).json()
 
     return await asyncio.to_thread(get)
@@ -103,7 +103,7 @@ def test_reports_have_the_shapes_and_come_in_binary_frames(shapes: dict[str, Any
             await world.cancel(limit)
             heard: dict[str, Any] = {}
             while "canceled" not in heard:
-                frame = await asyncio.wait_for(socket.recv(), 2)
+                frame = await asyncio.wait_for(socket.recv(), 30)
                 assert isinstance(frame, bytes)
                 message = json.loads(frame)
                 heard[message["data"]["event"]] = message
@@ -200,7 +200,9 @@ def test_too_many_requests_get_429_and_how_long_to_wait(shapes: dict[str, Any]) 
         async with local_alpaca(is_open=False, venue_per_minute=3) as world:
 
             def get() -> requests.Response:
-                return requests.get(f"{world.server.rest_url}/v2/clock", headers=HEADERS, timeout=2)
+                return requests.get(
+                    f"{world.server.rest_url}/v2/clock", headers=HEADERS, timeout=30
+                )
 
             answers = [await asyncio.to_thread(get) for _ in range(4)]
             assert [each.status_code for each in answers] == [200, 200, 200, 429]
@@ -216,7 +218,7 @@ def test_orders_that_are_no_orders_are_refused() -> None:
 
             def post(body: dict[str, Any]) -> tuple[int, str]:
                 url = f"{world.server.rest_url}/v2/orders"
-                answer = requests.post(url, headers=HEADERS, json=body, timeout=2)
+                answer = requests.post(url, headers=HEADERS, json=body, timeout=30)
                 return answer.status_code, answer.json()["message"]
 
             order = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market",

@@ -93,7 +93,7 @@ def test_key_revoked_in_mid_session_is_told_once_and_orders_are_rejected() -> No
         await world.until(lambda: len(world.changes()) == 3, "down, and why")
         order = world.order(10)
         await world.submit(order)
-        await asyncio.sleep(0.3)
+        await world.until(lambda: bool(world.reports(order)), "an answer")
         assert [each.is_up for each in world.changes()] == [True, False, False]
         assert "wrong, revoked" in world.changes()[2].reason
         assert world.kinds(order) == [ReportKind.REJECTED]
@@ -171,7 +171,7 @@ def test_request_that_never_arrived_is_not_found() -> None:
         assert "503" in world.reports(order)[0].reason
         before = asyncio.get_running_loop().time()
         snapshot = await of(world).look("unanswered", [order], 0)
-        assert asyncio.get_running_loop().time() - before < 1
+        assert asyncio.get_running_loop().time() - before < 10
         assert [each.kind for each in snapshot.reports] == [ReportKind.NOT_FOUND]
 
     run_with(test, faults)
@@ -179,7 +179,7 @@ def test_request_that_never_arrived_is_not_found() -> None:
 
 def test_slow_request_is_found_though_its_answer_came_too_late() -> None:
     """It is carried out behind the client's patience: a look waits for it before "not found"."""
-    faults = Script(requests=[Fault(FaultKind.HANG, 0.3)])
+    faults = Script(requests=[Fault(FaultKind.HANG, 1.0)])
 
     async def test(world: LocalAlpaca) -> None:
         order = world.order(10)
@@ -188,7 +188,7 @@ def test_slow_request_is_found_though_its_answer_came_too_late() -> None:
         snapshot = await of(world).look("unanswered", [order], 0)
         assert [each.client_order_id for each in snapshot.orders] == [order.client_order_id]
 
-    run_with(test, faults, answer_s=0.1, settle_s=1.0)
+    run_with(test, faults, answer_s=0.5, settle_s=2.0)
 
 
 def test_order_that_is_there_already_is_not_sent_twice() -> None:
@@ -408,15 +408,18 @@ def test_price_between_two_ticks_is_rounded_against_us() -> None:
 
 def test_session_that_raises_is_heard_of_by_the_next_command() -> None:
     async def test(world: LocalAlpaca) -> None:
+        came = asyncio.Event()
+
         async def broken(heard: object) -> None:
             if getattr(heard, "kind", None) is F:
+                came.set()
                 raise RuntimeError("the session is broken")
 
         gateway = world.make_gateway()
         await gateway.open(world.instruments, broken)
         await gateway.submit(world.order(10))
         await world.play()
-        await asyncio.sleep(0.1)
+        await came.wait()
         with pytest.raises(RuntimeError, match="the session is broken"):
             await gateway.submit(world.order(10))
         await gateway.close()

@@ -22,7 +22,7 @@ TIMES = TimeInForce
 
 def run_with(test: Callable[[LocalTws], Awaitable[None]], **settings: Any) -> None:
     async def run() -> None:
-        async with asyncio.timeout(20), local_tws(**settings) as world:
+        async with asyncio.timeout(60), local_tws(**settings) as world:
             await test(world)
 
     asyncio.run(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,10 +13,19 @@ from onetape.domain.instrument import InstrumentId
 from onetape.domain.orders import OrderType
 from onetape.domain.venue import ReportKind, VenueOrder
 from onetape.execution.ibkr.gateway import IbkrGateway
+from onetape.marketdata.feeds.ibkr_link import TwsGone, TwsLink, TwsListener
 from onetape.runtime.local_venues.faults import Fault, FaultKind, FaultSchedule
 from onetape.runtime.local_venues.ibkr_wire import show_error
 from tests.live.ibkr.test_commands import A, C, F, far, run_with
-from tests.support.ibkr_venue import AAPL, ACCOUNT, MSFT, LocalTws, make_minutes
+from tests.support.ibkr_venue import (
+    AAPL,
+    ACCOUNT,
+    MSFT,
+    Ghosts,
+    LocalTws,
+    haunt,
+    make_minutes,
+)
 
 LIMIT = OrderType.LIMIT
 UNANSWERED = ReportKind.UNANSWERED
@@ -79,6 +89,102 @@ def test_gateway_refuses_to_begin_by_one_error(case: str) -> None:
         assert all(each in str(caught.value) for each in said), str(caught.value)
 
     run_with(test)
+
+
+class Haunted(FaultSchedule):
+    """The first connection ends behind a question, and TWS has its client 1 still."""
+
+    def __init__(self, logins: int) -> None:
+        super().__init__(0, {})
+        self.world: LocalTws | None = None
+        self.ghosts: Ghosts | None = None
+        self.logins = logins
+
+    def on_answer(self, subject: str, ts: int) -> Fault | None:
+        if self.ghosts is not None or self.world is None:
+            return None
+        self.ghosts = haunt(self.world, 1, self.logins)
+        return Fault(FaultKind.LOST_ACK)
+
+
+@pytest.mark.parametrize("logins", [1, 4])
+def test_client_id_that_tws_has_still_of_a_lost_connection_is_waited_for(logins: int) -> None:
+    """An answer at the beginning is lost, and TWS has not noticed that this connection is over."""
+
+    async def test(world: LocalTws) -> None:
+        faults.world = world
+        world.gateway = world.make_gateway()
+        await world.gateway.open(world.instruments, world.hear)
+        await world.until(lambda: [each.is_up for each in world.changes()] == [True])
+        assert faults.ghosts is not None
+        assert not faults.ghosts.logins
+
+    faults = Haunted(logins)
+    run_with(test, is_open=False, faults=faults, first_wait_s=0.001)
+
+
+def test_client_id_that_stays_in_use_behind_a_lost_connection_is_told_as_such() -> None:
+    async def test(world: LocalTws) -> None:
+        faults.world = world
+        with pytest.raises(ConfigError, match="connection before this one") as caught:
+            await begin(world)
+        assert "a client 1 already" in str(caught.value)
+        assert faults.ghosts is not None
+        assert 3 <= 1_000 - faults.ghosts.logins < 10
+
+    faults = Haunted(1_000)
+    run_with(test, is_open=False, faults=faults, first_wait_s=0.001)
+
+
+def test_login_that_was_given_up_may_have_its_client_id_still() -> None:
+    async def test(world: LocalTws) -> None:
+        server: Any = world.server
+        log_in = server._log_in
+
+        async def hang(connection: Any) -> bool:
+            server._log_in = log_in
+            ghosts.append(haunt(world, 1, 2))
+            return bool(await connection.read_prefix(1_000_000))
+
+        ghosts: list[Ghosts] = []
+        server._log_in = hang
+        link = TwsLink(world.access(answer_s=0.2, first_wait_s=0.001), TwsListener())
+        with pytest.raises(TwsGone):
+            await link.connect()
+        while not link.is_up:
+            with suppress(TwsGone):  # on a busy machine
+                await link.connect()
+        assert [each.logins for each in ghosts] == [0]
+        await link.close()
+
+    run_with(test, is_open=False)
+
+
+def test_client_id_that_another_program_has_is_asked_for_once() -> None:
+    async def test(world: LocalTws) -> None:
+        ghosts = haunt(world, 1, 1_000)
+        with pytest.raises(ConfigError, match="a client 1 already"):
+            await begin(world)
+        assert ghosts.logins == 999
+
+    run_with(test, is_open=False)
+
+
+def test_client_id_that_somebody_takes_in_mid_session_is_told_and_asked_for_again() -> None:
+    async def test(world: LocalTws) -> None:
+        ghosts = haunt(world, 1, 1_000)
+        await world.server.restart(0.0)
+        await world.until(lambda: len(world.changes()) == 3)
+        assert [each.is_up for each in world.changes()] == [True, False, False]
+        assert "a client 1 already" in world.changes()[2].reason
+        before = ghosts.logins
+        await world.until(lambda: ghosts.logins < before - 10)
+        assert len(world.changes()) == 3  # it is told once
+        ghosts.logins = 0
+        await world.until(lambda: len(world.changes()) == 4)
+        assert world.changes()[3].is_up
+
+    run_with(test, first_wait_s=0.001, longest_wait_s=0.002)
 
 
 def test_real_money_behind_the_endpoint_of_paper_is_refused() -> None:
@@ -152,6 +258,27 @@ def test_fill_waits_for_a_commission_that_was_lost_and_asks_for_it() -> None:
 
     script = Script()
     run_with(test, faults=script)
+
+
+def test_fill_whose_commission_was_lost_with_the_connection_waits_for_the_next_one() -> None:
+    """Told without it, the cash of the account would differ for good."""
+
+    async def test(world: LocalTws) -> None:
+        order = world.order(10)
+        await world.submit(order)
+        script.messages = [None, None, None, Fault(FaultKind.DROP)]
+        await world.play()
+        await world.until(lambda: not script.messages)
+        await world.server.restart(60)
+        await world.until(lambda: not world.changes()[-1].is_up)
+        await asyncio.sleep(0.2)
+        assert world.kinds(order) == [A]
+        await world.server.restart(0)
+        await world.until_kinds(order, A, F)
+        assert world.reports(order)[1].fee == 100_000_000
+
+    script = Script()
+    run_with(test, faults=script, fee_wait_s=0.02)
 
 
 def test_fill_is_told_without_a_commission_that_ib_never_tells(

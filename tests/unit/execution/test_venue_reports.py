@@ -79,6 +79,7 @@ replacing  fill40            PartiallyFilled(40)                          REPLAC
 replacing  fill100           Replaced+PartiallyFilled(100)                PARTIALLY_FILLED look
 replacing  fill120           Replaced+Filled(120)                         closed           -
 replacing  unanswered        Unknown                                      UNKNOWN          look
+changeless taken_back        ReplaceRejected                              CANCEL_PENDING   -
 unknown    accepted          Accepted                                     ACCEPTED         -
 unknown    rejected          Rejected                                     closed           -
 unknown    fill40            Accepted+PartiallyFilled(40)                 PARTIALLY_FILLED -
@@ -101,7 +102,8 @@ rejected   fill40            StrayFilled(40)                              closed
 """What a report makes of an order of 100 lots; written by hand.
 
 `new` is submitted, `partial` has 40 filled by the execution `x40`, `replacing` asks for 120 lots,
-`unknown` has never been heard of, `lost` is an accepted order whose cancel is unanswered.
+`unknown` has never been heard of, `lost` is an accepted order whose cancel is unanswered,
+`changeless` a new one whose change is `taken_back` by its cancel before it has left.
 """
 
 
@@ -111,6 +113,10 @@ def reach(desk: VenueDesk, name: str) -> None:
         return
     if name == "unknown":
         desk.hear(desk.report(K.UNANSWERED))
+    elif name == "changeless":
+        order.asked_lots, order.asked_lot_cost = 120, 1
+        desk.move(order, OrderReplacePending("s-1", 120, 10_000, 0))
+        desk.move(order, OrderCancelPending("s-1"))
     elif name == "rejected":
         desk.hear(desk.report(K.REJECTED))
     else:
@@ -144,6 +150,8 @@ def make_report(desk: VenueDesk, word: str) -> VenueReport:
             if kind == "canceled":
                 return desk.report(K.CANCELED, filled_lots=number)
             return desk.report(K.REPLACED, lots=number, ts_venue=7)
+    if word == "taken_back":
+        return desk.report(K.REPLACE_REJECTED, code=RejectCode.NOT_RECEIVED)
     code = RejectCode.ORDER_CLOSED if word.endswith("l_rejected") or "ce_" in word else None
     fields: dict[str, Any] = {"code": code} if code else {}
     return desk.report(K(word), **fields)

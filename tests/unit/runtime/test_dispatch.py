@@ -8,7 +8,7 @@ from typing import Any, cast
 from onetape.domain.errors import VenueUnavailable
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
 from onetape.domain.instrument import InstrumentId
-from onetape.domain.orders import OrderType, Side, TimeInForce
+from onetape.domain.orders import OrderType, RejectCode, Side, TimeInForce
 from onetape.domain.venue import ReportKind
 from onetape.execution.gateway import Heard, VenueGateway
 from onetape.runtime.realtime.dispatch import Dispatcher
@@ -143,26 +143,66 @@ def test_cancel_overtakes_orders_that_wait_for_room() -> None:
     asyncio.run(run())
 
 
-def test_replace_that_waits_is_not_overtaken_by_the_cancel_of_its_order() -> None:
+class TellingGateway(SlowGateway):
+    """Says what it changes and cancels, without waiting for room."""
+
+    async def replace(self, command: Any, order: OrderSubmitted) -> None:
+        self.came.append(f"replace {order.client_order_id}")
+
+    async def cancel(self, command: Any, order: OrderSubmitted) -> None:
+        self.came.append(f"cancel {order.client_order_id}")
+
+
+def test_replace_that_waits_for_room_is_taken_back_by_the_cancel_of_its_order() -> None:
+    """A kill or a flatten does not wait for the venue's rate limit behind a change."""
+
     async def run() -> None:
-        sent: list[str] = []
-        gateway = SlowGateway()
-
-        async def replace(command: Any, order: OrderSubmitted) -> None:
-            sent.append("replace")
-
-        async def cancel(command: Any, order: OrderSubmitted) -> None:
-            sent.append("cancel")
-
-        gateway.replace, gateway.cancel = replace, cancel  # type: ignore[method-assign]
-        dispatcher = make_dispatcher(gateway, [])
+        gateway, heard = TellingGateway(), []
+        dispatcher = make_dispatcher(gateway, heard)
         dispatcher.know([make_order("resting")])
         dispatcher.send([make_order(f"s-{number}") for number in range(17)], 0)
         dispatcher.send([OrderReplacePending("resting", 5, 0, 0)], 0)
         dispatcher.send([OrderCancelPending("resting")], 0)
+        await asyncio.sleep(0.01)
+        assert gateway.came == ["cancel resting"]  # no order has left
+        told = [(each.kind, each.client_order_id, each.code) for each in heard]
+        assert told == [(ReportKind.REPLACE_REJECTED, "resting", RejectCode.NOT_RECEIVED)]
         gateway.room.set()
         await dispatcher.settle(5)
-        assert sent == ["replace", "cancel"]
+        assert "replace resting" not in gateway.came
+        assert len(gateway.came) == 18
+
+    asyncio.run(run())
+
+
+def test_cancel_waits_for_the_command_of_its_order_that_is_under_way() -> None:
+    async def run() -> None:
+        gateway, heard = SlowGateway(), []
+        dispatcher = make_dispatcher(gateway, heard)
+        dispatcher.send([make_order("s-1")], 0)
+        await asyncio.sleep(0)
+        dispatcher.send([OrderReplacePending("s-1", 5, 0, 0), OrderCancelPending("s-1")], 0)
+        gateway.room.set()
+        await dispatcher.settle(5)
+        assert gateway.came == ["s-1", "cancel s-1"]
+        assert [each.kind for each in heard] == [ReportKind.REPLACE_REJECTED]
+
+    asyncio.run(run())
+
+
+def test_change_behind_a_cancel_that_waits_does_not_overtake_it() -> None:
+    """The venue was asked meanwhile, and has the order: it may be changed again."""
+
+    async def run() -> None:
+        gateway = TellingGateway()
+        dispatcher = make_dispatcher(gateway, [])
+        dispatcher.send([make_order("s-1")], 0)
+        await asyncio.sleep(0)
+        dispatcher.send([OrderCancelPending("s-1")], 0)
+        dispatcher.send([OrderReplacePending("s-1", 5, 0, 0)], 0)
+        gateway.room.set()
+        await dispatcher.settle(5)
+        assert gateway.came == ["s-1", "cancel s-1", "replace s-1"]
 
     asyncio.run(run())
 

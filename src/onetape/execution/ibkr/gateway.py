@@ -49,7 +49,9 @@ from onetape.marketdata.feeds.ibkr_link import (
     TwsLink,
     TwsListener,
     TwsRefusal,
+    TwsSilent,
     check_account,
+    explain_taken,
 )
 
 if TYPE_CHECKING:
@@ -143,10 +145,12 @@ class IbkrGateway(TwsListener):
             try:
                 await self._connect()
                 return await ask()
-            except (TwsRefusal, TwsGone) as error:
+            except TwsRefusal as refusal:
+                raise self._explain(refusal) from None
+            except TwsGone as gone:
                 was_lost = self._link.has_been_up and not self._link.is_up
                 if attempt == _ATTEMPTS or not was_lost:
-                    raise self._explain(error) from None
+                    raise self._explain(gone) from None
                 await asyncio.sleep(self._waits.next_wait())
         raise VenueUnavailable("IB was not asked")
 
@@ -389,15 +393,17 @@ class IbkrGateway(TwsListener):
             for each in self._orders.under_way():
                 each.finish(TwsGone(self._reason))
             self._tell_change(is_up=False, reason=self._reason)
+            told = ""
             while not self._link.is_up:
                 await asyncio.sleep(self._waits.next_wait())
                 try:
                     await self._connect()
-                except (TwsRefusal, TwsGone):
+                except (TwsRefusal, TwsGone, ConfigError) as error:
                     await self._link.close()
-                except ConfigError as error:
-                    await self._link.close()
-                    self._tell_change(is_up=False, reason=str(error))
+                    problem = self._explain(error)
+                    if isinstance(problem, ConfigError) and str(problem) != told:
+                        told = str(problem)  # that it is down is known, that a person must act not
+                        self._note_change(is_up=False, reason=told)
             self._waits.reset()
             self._tell_change(is_up=True, reason="connected again, reports are heard")
 
@@ -469,8 +475,12 @@ class IbkrGateway(TwsListener):
         self._closed.set()
 
     async def _await_fee(self, base: str) -> None:
-        """Ask for a commission that does not come; without one the fill is told all the same."""
-        for _ in range(_FEE_ATTEMPTS):
+        """Ask for a commission that does not come; without one the fill is told all the same.
+
+        One that was lost with the connection is asked for over the next one.
+        """
+        attempts = 0
+        while attempts < _FEE_ATTEMPTS:
             await asyncio.sleep(self._access.fee_wait_s)
             waiting = self._orders.waiting.get(base)
             if waiting is None:
@@ -480,8 +490,11 @@ class IbkrGateway(TwsListener):
             since = int(waiting.execution.time.timestamp()) * NS_PER_SECOND
             try:
                 await self._looker.list_executions(since)
-            except (TwsRefusal, TwsGone):
+            except (TwsRefusal, TwsSilent):
+                pass
+            except TwsGone:
                 continue
+            attempts += 1
         if base in self._orders.waiting:
             self._orders.release(base)
 
@@ -508,11 +521,14 @@ class IbkrGateway(TwsListener):
         if self._is_up == is_up:
             return
         self._is_up = is_up
-        self._queue.put_nowait(ConnectionChanged(ConnectionPart.VENUE, self.name, is_up, reason))
+        self._note_change(is_up=is_up, reason=reason)
 
     def _tell_look(self, reason: str) -> None:
         """Let the session ask: it does when the venue is there again."""
-        self._queue.put_nowait(ConnectionChanged(ConnectionPart.VENUE, self.name, True, reason))
+        self._note_change(is_up=True, reason=reason)
+
+    def _note_change(self, *, is_up: bool, reason: str) -> None:
+        self._queue.put_nowait(ConnectionChanged(ConnectionPart.VENUE, self.name, is_up, reason))
 
     # Being sure.
 
@@ -530,13 +546,11 @@ class IbkrGateway(TwsListener):
             return 0.0
         return sent_at + self._access.settle_s - asyncio.get_running_loop().time()
 
-    def _explain(self, error: TwsRefusal | TwsGone) -> ConfigError | VenueUnavailable:
+    def _explain(self, error: TwsRefusal | TwsGone | ConfigError) -> ConfigError | VenueUnavailable:
+        if isinstance(error, ConfigError):
+            return error
         if isinstance(error, TwsRefusal) and error.code == CLIENT_ID_TAKEN:
-            return ConfigError(
-                f"TWS at {self._access.address} has a client {self._access.client_id} already",
-                where="execution.connection.client_id",
-                remedy="give another number, or end the other one",
-            )  # fmt: skip
+            return explain_taken(self._access, "execution.connection.client_id")
         if isinstance(error, TwsRefusal):
             return VenueUnavailable(f"IB refuses: {error}")
         return VenueUnavailable(

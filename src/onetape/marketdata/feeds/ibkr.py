@@ -27,6 +27,7 @@ from onetape.marketdata.feeds.ibkr_link import (
     TwsLink,
     TwsListener,
     TwsRefusal,
+    explain_taken,
     is_notice,
 )
 from onetape.marketdata.feeds.port import Take
@@ -91,7 +92,6 @@ class IbkrFeed(TwsListener):
         self._known: dict[InstrumentId, int] = {}
         self._heard_s = 0.0
         self._refusal: TwsRefusal | None = None
-        self._has_been_up = False
         self._is_silent = False
         self._told: bool | None = None
 
@@ -167,9 +167,10 @@ class IbkrFeed(TwsListener):
                 except TwsGone as gone:
                     reason = str(gone)
                 except TwsRefusal as refusal:
-                    if not self._has_been_up:
-                        raise _explain(refusal, self._access) from None
-                    reason = str(refusal)
+                    problem = _explain(refusal, self._access)
+                    if not self._link.has_been_up:
+                        raise problem from None
+                    reason = str(problem)
                 await self._link.close()
                 await self._tell_change(is_up=False, reason=reason)
                 await asyncio.sleep(self._waits.next_wait())
@@ -220,7 +221,6 @@ class IbkrFeed(TwsListener):
     async def _tell(self) -> str:
         """Tell what comes until the connection is over; returns why it is."""
         loop = asyncio.get_running_loop()
-        self._has_been_up = True
         self._heard_s = loop.time()
         if not self._is_silent:
             await self._tell_change(is_up=True, reason="subscribed")
@@ -347,10 +347,7 @@ class IbkrFeed(TwsListener):
 def _explain(refusal: TwsRefusal, access: TwsAccess) -> ConfigError | SourceUnavailable:
     """A refusal as an error of ours."""
     if refusal.code == CLIENT_ID_TAKEN:
-        return ConfigError(
-            f"TWS at {access.address} has a client {access.client_id} already",
-            where="data.connection.client_id", remedy="give another number, or end the other one",
-        )  # fmt: skip
+        return explain_taken(access, "data.connection.client_id")
     if refusal.code in _NO_RIGHT:
         return ConfigError(f"IB has no market data for this account: {refusal}",
                            where="data.connection", remedy="subscribe to it at IB")  # fmt: skip

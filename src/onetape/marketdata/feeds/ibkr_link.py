@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from onetape.domain.errors import ConfigError
+from onetape.marketdata.feeds.backoff import Backoff
 from onetape.marketdata.sources.extras import needs_extra
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _NOT_CONNECTED = (502, 504)
 _PASSING = frozenset({322})
 """Codes behind which a question may be asked again."""
 _ATTEMPTS = 3
+_LOGINS = 6
+"""So often a client id is asked for that TWS may have of a connection of ours: half a minute."""
 
 
 class TwsAccess(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +201,7 @@ class TwsLink:
         self._locks: dict[str, asyncio.Lock] = {}
         self._highest_id = 0
         self._is_up = self.has_been_up = False
+        self._may_be_there = False
         self._ended: asyncio.Future[None] | None = None
         self._reason = ""
         self.client: Client = Client(_Wrapper(self))
@@ -215,10 +219,24 @@ class TwsLink:
     async def connect(self) -> None:
         """Connect and log in, once.
 
+        Behind a connection of ours that was lost or given up the client id is asked for again: TWS
+        may not have noticed yet that it has ended.
+
         Raises:
-            TwsRefusal: TWS refuses the connection.
+            TwsRefusal: Somebody has the client id.
             TwsGone: Nobody answers there.
         """
+        waits = Backoff(self._access.first_wait_s, self._access.longest_wait_s, self._access.seed)
+        for attempt in range(1, _LOGINS + 1):
+            try:
+                await self._log_in()
+                return
+            except TwsRefusal:
+                if attempt == _LOGINS or not self._may_be_there:
+                    raise
+                await asyncio.sleep(waits.next_wait())
+
+    async def _log_in(self) -> None:
         if self._is_up:
             return
         self._reason = ""
@@ -235,6 +253,7 @@ class TwsLink:
                 await asyncio.gather(connecting, return_exceptions=True)
         error = None if connecting.cancelled() else connecting.exception()
         if connecting.cancelled() or error is not None or not self.client.isReady():
+            self._may_be_there |= isinstance(error, TimeoutError)
             await self._cut()
             if self._reason.endswith(f"({CLIENT_ID_TAKEN})"):
                 raise TwsRefusal(CLIENT_ID_TAKEN, f"client id {access.client_id} is in use")
@@ -243,7 +262,7 @@ class TwsLink:
         # An id that was given once is given to no other order: TWS may not have seen the first.
         self.client.updateReqId(self._highest_id + 1)
         self.accounts = self.client.getAccounts()
-        self._is_up = self.has_been_up = True
+        self._is_up = self.has_been_up = self._may_be_there = True
 
     def next_id(self) -> int:
         """A number for an order or request that none had before.
@@ -362,6 +381,15 @@ class TwsLink:
 def is_notice(code: int) -> bool:
     """Whether a message code only informs."""
     return 2100 <= code < 2200
+
+
+def explain_taken(access: TwsAccess, where: str) -> ConfigError:
+    """The client id is in use; `where` it is configured."""
+    return ConfigError(
+        f"TWS at {access.address} has a client {access.client_id} already: another program, or a "
+        "connection before this one that it has not given up",
+        where=where, remedy="give another number, or end the other one",
+    )  # fmt: skip
 
 
 def check_account(access: TwsAccess, accounts: list[str]) -> str:

@@ -8,6 +8,7 @@ from time import perf_counter_ns
 
 from onetape.domain.errors import OnetapeError
 from onetape.domain.events import OrderCancelPending, OrderSubmitted, VenueCommand
+from onetape.domain.orders import RejectCode
 from onetape.domain.venue import ReportKind, VenueReport
 from onetape.execution.gateway import Hear, VenueGateway
 
@@ -23,7 +24,8 @@ class Dispatcher:
     """Hands commands to a gateway, each behind the one before it of the same order.
 
     Cancels go first. An order that has not left when its cancel comes never leaves: it is told as
-    canceled, so that a kill switch also stops what waits for the venue's rate limit.
+    canceled, so that a kill switch also stops what waits for the venue's rate limit. Nor does a
+    change that waits: it is told as refused, and the cancel does not wait behind it.
 
     Args:
         gateway: Where they go.
@@ -87,24 +89,28 @@ class Dispatcher:
         self.send([OrderCancelPending(order.client_order_id)], ts_came)
 
     def _take_back(self, identity: str) -> bool:
-        """Whether an order waited here still: it is told as canceled then."""
-        order = self._others.get(identity, [(None, 0)])[0][0]
-        if not isinstance(order, OrderSubmitted):
+        """What waits of an order never leaves; whether that is the order itself."""
+        waited = self._others.pop(identity, [])
+        order = self.submitted.get(identity)
+        if not waited or order is None:
             return False
-        del self._others[identity]
-        report = VenueReport(
-            kind=ReportKind.CANCELED, client_order_id=identity, instrument=order.instrument,
-            side=order.side, filled_lots=0, reason="canceled before it was sent",
-        )  # fmt: skip
-        telling = asyncio.ensure_future(self._hear(report))
-        self._told.add(telling)
-        telling.add_done_callback(self._told.discard)
-        return True
+        is_order = isinstance(waited[0][0], OrderSubmitted)
+        for _ in waited[:1] if is_order else waited:
+            report = VenueReport(
+                kind=ReportKind.CANCELED if is_order else ReportKind.REPLACE_REJECTED,
+                client_order_id=identity, instrument=order.instrument, side=order.side,
+                filled_lots=0 if is_order else -1, code=RejectCode.NOT_RECEIVED,
+                reason="canceled before it was sent",
+            )  # fmt: skip
+            telling = asyncio.ensure_future(self._hear(report))
+            self._told.add(telling)
+            telling.add_done_callback(self._told.discard)
+        return is_order
 
     def _begin_next(self) -> None:
         """Hand over what may go now: of an order only one at a time, in the order of its own."""
         for identity in list(self._cancels):
-            if identity not in self._under_way and identity not in self._others:
+            if identity not in self._under_way:
                 self._begin(self._cancels, identity, takes_room=False)
         for identity in list(self._others):
             if self._room == 0:

@@ -93,7 +93,7 @@ def test_wait_ends_with_an_item_or_with_time() -> None:
         await inbox.wait(0.001)
         assert len(inbox) == 0
         asyncio.get_running_loop().call_later(0.001, inbox.put_now, "x")
-        await asyncio.wait_for(inbox.wait(None), 5)
+        await asyncio.wait_for(inbox.wait(None), 30)
         assert items(inbox) == ["x"]
 
     asyncio.run(run())

@@ -143,7 +143,7 @@ class World:
             raise AssertionError("it has not come")
         if not task.done():
             self.shell.tell(OperatorCommand(OperatorAction.STOP, "", "test"))
-        return await asyncio.wait_for(task, 10)
+        return await asyncio.wait_for(task, 30)
 
     def events(self, *kinds: type[Payload]) -> list[Any]:
         """What stands on the tape of some kinds."""
@@ -458,7 +458,7 @@ def test_kill_does_not_wait_behind_a_full_inbox() -> None:
         done = asyncio.Event()
         world.shell.tell(OperatorCommand(OperatorAction.STOP, "", "last"))
         world.shell.tell(KillSwitchSet(active=True, reason="now"), done.set)
-        await asyncio.wait_for(world.shell.run(), 10)
+        await asyncio.wait_for(world.shell.run(), 30)
         assert done.is_set()
         return world
 
