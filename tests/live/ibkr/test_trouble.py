@@ -258,6 +258,27 @@ def test_fill_waits_for_a_commission_that_was_lost_and_asks_for_it() -> None:
     run_with(test, faults=script)
 
 
+def test_fill_whose_commission_was_lost_with_the_connection_waits_for_the_next_one() -> None:
+    """Told without it, the cash of the account would differ for good."""
+
+    async def test(world: LocalTws) -> None:
+        order = world.order(10)
+        await world.submit(order)
+        script.messages = [None, None, None, Fault(FaultKind.DROP)]
+        await world.play()
+        await world.until(lambda: not script.messages)
+        await world.server.restart(60)
+        await world.until(lambda: not world.changes()[-1].is_up)
+        await asyncio.sleep(0.2)
+        assert world.kinds(order) == [A]
+        await world.server.restart(0)
+        await world.until_kinds(order, A, F)
+        assert world.reports(order)[1].fee == 100_000_000
+
+    script = Script()
+    run_with(test, faults=script, fee_wait_s=0.02)
+
+
 def test_fill_is_told_without_a_commission_that_ib_never_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

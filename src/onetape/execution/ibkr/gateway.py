@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from onetape.domain.errors import ConfigError, VenueUnavailable
@@ -474,8 +475,12 @@ class IbkrGateway(TwsListener):
         self._closed.set()
 
     async def _await_fee(self, base: str) -> None:
-        """Ask for a commission that does not come; without one the fill is told all the same."""
-        for _ in range(_FEE_ATTEMPTS):
+        """Ask for a commission that does not come; without one the fill is told all the same.
+
+        One that was lost with the connection is asked for over the next one.
+        """
+        attempts = 0
+        while attempts < _FEE_ATTEMPTS:
             await asyncio.sleep(self._access.fee_wait_s)
             waiting = self._orders.waiting.get(base)
             if waiting is None:
@@ -483,10 +488,9 @@ class IbkrGateway(TwsListener):
             if self._looker is None or not self._link.is_up:
                 continue
             since = int(waiting.execution.time.timestamp()) * NS_PER_SECOND
-            try:
+            with suppress(TwsRefusal, TwsGone):
                 await self._looker.list_executions(since)
-            except (TwsRefusal, TwsGone):
-                continue
+            attempts += self._link.is_up
         if base in self._orders.waiting:
             self._orders.release(base)
 
