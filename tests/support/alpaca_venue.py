@@ -26,7 +26,7 @@ from onetape.runtime.local_venues.alpaca import RULES, AlpacaServer
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.faults import FaultSchedule
 from onetape.runtime.local_venues.replay import Player
-from tests.support.local_venues import make_exchange
+from tests.support.local_venues import make_exchange, open_patiently
 from tests.support.runs import make_walks
 
 KEY, SECRET, ACCOUNT = "AKLOCAL", "very-secret", "me"
@@ -162,8 +162,7 @@ async def local_alpaca(
     await world.play(rows)
     try:
         if is_open:
-            world.gateway = world.make_gateway()
-            await world.gateway.open(world.instruments, world.hear)
+            world.gateway = await open_patiently(world.make_gateway, world.instruments, world.hear)
         yield world
     finally:
         if world.gateway is not None:

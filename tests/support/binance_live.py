@@ -23,7 +23,7 @@ from onetape.runtime.local_venues.binance import BinanceServer
 from onetape.runtime.local_venues.exchange import LocalExchange
 from onetape.runtime.local_venues.faults import FaultSchedule
 from onetape.runtime.local_venues.replay import Player
-from tests.support.local_venues import ME, make_exchange
+from tests.support.local_venues import ME, make_exchange, open_patiently
 from tests.support.timelines import Prices, flat, make_columns
 
 COIN = make_spot("BTCUSDT.BINANCE", base="BTC", quote="USDT", tick_size="0.01", lot_size="0.00001")
@@ -131,13 +131,16 @@ class World:
         await self.server.start()
         if not self.exchange.rows_played:
             await self.play()
-        gateway = BinanceGateway(make_settings(self.server, **settings), strategies)
+        chosen = make_settings(self.server, **settings)
+        gateway: BinanceGateway | None = None
         try:
-            instruments = await gateway.define([COIN.id])
-            await gateway.open(instruments, self.hear)
+            gateway = await open_patiently(
+                lambda: BinanceGateway(chosen, strategies), COIN.id, self.hear
+            )
             yield gateway
         finally:
-            await gateway.close()
+            if gateway is not None:
+                await gateway.close()
             await self.server.close()
 
 

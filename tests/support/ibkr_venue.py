@@ -29,7 +29,7 @@ from onetape.runtime.local_venues.replay import Player
 from onetape.runtime.sessions.live_run import LiveParts
 from tests.support.alpaca_venue import CLOSE, HOURS, MINUTE, OPEN
 from tests.support.live_sessions import VenueClock
-from tests.support.local_venues import make_exchange
+from tests.support.local_venues import make_exchange, open_patiently
 from tests.support.runs import make_walks
 
 ACCOUNT = "me"
@@ -203,8 +203,7 @@ async def local_tws(
     await world.play(rows)
     try:
         if is_open:
-            world.gateway = world.make_gateway()
-            await world.gateway.open(world.instruments, world.hear)
+            world.gateway = await open_patiently(world.make_gateway, world.instruments, world.hear)
         yield world
     finally:
         if world.gateway is not None:

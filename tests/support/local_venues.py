@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
+from onetape.domain.errors import VenueUnavailable
 from onetape.domain.events import OrderCancelPending, OrderReplacePending, OrderSubmitted
-from onetape.domain.instrument import Instrument
+from onetape.domain.instrument import Instrument, InstrumentId
 from onetape.domain.numbers import E8
 from onetape.domain.orders import OrderConditions
+from onetape.execution.gateway import Hear, VenueGateway
 from onetape.execution.simulated.fees import BpsFees, FeeModel
 from onetape.marketdata.timeline import Timeline
 from onetape.runtime.local_venues.accounts import ExchangeRules
@@ -22,6 +25,8 @@ from onetape.runtime.local_venues.messages import (
     Refusal,
 )
 from tests.support.session_runs import SessionRun, make_terms
+
+Gateway = TypeVar("Gateway", bound=VenueGateway)
 
 ME = "me"
 PAIRS = ExchangeRules(fee_in_base_of_buys=True, never_overdraws=True)
@@ -40,6 +45,30 @@ def make_exchange(
     terms = make_terms(timeline, fees=fees or BpsFees(maker_bps=10, taker_bps=10), **models)
     cash = {"USD": 100_000 * E8, "USDT": 100_000 * E8}
     return LocalExchange(timeline, terms, rules, accounts or {ME: cash})
+
+
+async def open_patiently(
+    make: Callable[[], Gateway], instruments: Sequence[Instrument] | InstrumentId, tell: Hear
+) -> Gateway:
+    """An open gateway; an impatient one may get no first answers in time on a busy machine.
+
+    Of an instrument that is only named it asks the venue first.
+    """
+    attempts_left = 5
+    while True:
+        gateway = make()
+        attempts_left -= 1
+        try:
+            known = instruments
+            if isinstance(known, str):
+                known = await gateway.define([known])
+            await gateway.open(known, tell)
+        except Exception as error:
+            await gateway.close()
+            if not attempts_left or not isinstance(error, VenueUnavailable):
+                raise
+        else:
+            return gateway
 
 
 def hear(exchange: LocalExchange) -> list[Happening]:

@@ -171,7 +171,7 @@ def test_request_that_never_arrived_is_not_found() -> None:
         assert "503" in world.reports(order)[0].reason
         before = asyncio.get_running_loop().time()
         snapshot = await of(world).look("unanswered", [order], 0)
-        assert asyncio.get_running_loop().time() - before < 1
+        assert asyncio.get_running_loop().time() - before < 10
         assert [each.kind for each in snapshot.reports] == [ReportKind.NOT_FOUND]
 
     run_with(test, faults)
@@ -179,7 +179,7 @@ def test_request_that_never_arrived_is_not_found() -> None:
 
 def test_slow_request_is_found_though_its_answer_came_too_late() -> None:
     """It is carried out behind the client's patience: a look waits for it before "not found"."""
-    faults = Script(requests=[Fault(FaultKind.HANG, 0.3)])
+    faults = Script(requests=[Fault(FaultKind.HANG, 1.0)])
 
     async def test(world: LocalAlpaca) -> None:
         order = world.order(10)
@@ -188,7 +188,7 @@ def test_slow_request_is_found_though_its_answer_came_too_late() -> None:
         snapshot = await of(world).look("unanswered", [order], 0)
         assert [each.client_order_id for each in snapshot.orders] == [order.client_order_id]
 
-    run_with(test, faults, answer_s=0.1, settle_s=1.0)
+    run_with(test, faults, answer_s=0.5, settle_s=2.0)
 
 
 def test_order_that_is_there_already_is_not_sent_twice() -> None:
