@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from onetape.domain.errors import ConfigError, VenueUnavailable
@@ -50,6 +49,7 @@ from onetape.marketdata.feeds.ibkr_link import (
     TwsLink,
     TwsListener,
     TwsRefusal,
+    TwsSilent,
     check_account,
     explain_taken,
 )
@@ -488,9 +488,13 @@ class IbkrGateway(TwsListener):
             if self._looker is None or not self._link.is_up:
                 continue
             since = int(waiting.execution.time.timestamp()) * NS_PER_SECOND
-            with suppress(TwsRefusal, TwsGone):
+            try:
                 await self._looker.list_executions(since)
-            attempts += self._link.is_up
+            except (TwsRefusal, TwsSilent):
+                pass
+            except TwsGone:
+                continue
+            attempts += 1
         if base in self._orders.waiting:
             self._orders.release(base)
 
