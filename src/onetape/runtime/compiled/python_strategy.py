@@ -6,6 +6,7 @@ what they ask for is put there as words, where the loop finds it as if compiled 
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -410,9 +411,8 @@ class PythonStrategy:
             "on_stop": self._stop,
             "quiet_rows": self._hear_quiet_rows,
         }
-        self._calls = [calls[each] for each in CALLS]
-        self._table = np.array([id(each) for each in self._calls], dtype=np.int64)
-        self.address: int = self._table.ctypes.data
+        self._table = (ctypes.py_object * len(CALLS))(*(calls[each] for each in CALLS))
+        self.address = ctypes.addressof(self._table)
 
     def _start(self) -> None:
         with _giving_up():
