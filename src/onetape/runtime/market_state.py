@@ -55,10 +55,15 @@ class MarketState:
         "_synced", "_this_start", "_timeline", "close_ticks", "row", "session_starts",
     )  # fmt: skip
 
-    def __init__(self, timeline: Timeline, trading_day: str | None = None) -> None:
+    def __init__(
+        self,
+        timeline: Timeline,
+        trading_day: str | None = None,
+        close_ticks: Sequence[int] | None = None,
+    ) -> None:
         self._timeline = timeline
         self._single = len(timeline.instruments) == 1
-        self.close_ticks: Sequence[int] = list_ticks(timeline, "close")
+        self.close_ticks = list_ticks(timeline, "close") if close_ticks is None else close_ticks
         self._sides: tuple[Sequence[int], Sequence[int]] | None = None
         if timeline.marks_closing_side:
             self._sides = (list_ticks(timeline, "bid"), list_ticks(timeline, "ask"))

@@ -246,7 +246,7 @@ class CompiledHost:
         if code is None:
             columns = self._market.features(dict(named))
             state = PythonStrategy(
-                self._spec.name, strategy.renew(), self._timeline,
+                self._spec.name, strategy.renew(), self._timeline, self._market.close_ticks,
                 dict(zip(named, columns, strict=True)), engine, self._order_prefix,
                 self._labels,
             )  # fmt: skip

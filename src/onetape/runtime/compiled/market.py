@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
@@ -38,6 +39,7 @@ class Market:
         values: The market's fields of `Engine`, and those of its instruments.
         ts_known: When each row was known, shape (rows,).
         ends: The rows that end the first and the last slice.
+        close_ticks: The close of each row, in ticks.
 
     Raises:
         ConfigError: An instrument's grid is not one that compiled code can count on.
@@ -82,6 +84,7 @@ class Market:
             "all_end": all_end,
             **_describe_instruments(timeline.instruments),
         }
+        self.close_ticks: Sequence[int] = self.values["ticks"].data
         self.ts_start = int(columns["ts_open"].min())
 
     def features(self, estimators: dict[str, Estimator]) -> list[Floats]:

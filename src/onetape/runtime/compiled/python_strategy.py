@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Container, Generator, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
 from operator import length_hint
@@ -71,9 +71,14 @@ class EngineView:
     """
 
     def __init__(
-        self, engine: Packed, timeline: Timeline, features: FeatureRows, order_prefix: str
+        self,
+        engine: Packed,
+        timeline: Timeline,
+        close_ticks: Sequence[int],
+        features: FeatureRows,
+        order_prefix: str,
     ) -> None:
-        self.market = MarketState(timeline)
+        self.market = MarketState(timeline, close_ticks=close_ticks)
         self.quiet_stop = 0
         self.quiet_left: Iterator[None] | None = None
         self.words = memoryview(engine.words.data).cast("B").cast("q")
@@ -361,6 +366,7 @@ class PythonStrategy:
         name: Of the strategy in the session.
         strategy: A fresh object; it is the one that changes.
         timeline: The market data.
+        close_ticks: The close of each row, in ticks.
         columns: Its features by name, float64 of shape (rows,).
         engine: The session.
         order_prefix: What client order ids begin with.
@@ -376,6 +382,7 @@ class PythonStrategy:
         name: str,
         strategy: Strategy,
         timeline: Timeline,
+        close_ticks: Sequence[int],
         columns: Mapping[str, npt.NDArray[np.float64]],
         engine: Packed,
         order_prefix: str,
@@ -384,7 +391,7 @@ class PythonStrategy:
         self.strategy = strategy
         self.kind = find_type(type(strategy), timeline)
         features = FeatureRows(columns)
-        self._view = view = EngineView(engine, timeline, features, order_prefix)
+        self._view = view = EngineView(engine, timeline, close_ticks, features, order_prefix)
         self._market = view.market
         self._words = view.words
         self._context = EngineContext(name, timeline, view, order_prefix, labels)
@@ -392,7 +399,7 @@ class PythonStrategy:
         self._on_row = getattr(strategy, _ROW_CALLBACKS[timeline.kind])
         self._hears_rows = _ROW_CALLBACKS[timeline.kind] in self.kind.heard
         self._hears_slices = "on_slice" in self.kind.heard
-        self._slice_end = timeline.row_ends
+        self._slice_end = timeline.row_ends if self._hears_slices else ()
         self._slice: list[Any] = []
         self._taken = 0
         self._events = _list_events(timeline)
