@@ -16,11 +16,14 @@ class FeatureRows:
 
     Args:
         columns: By name, float64 of shape (rows,) in the order of the timeline.
+
+    Attributes:
+        make: Makes a row of the values of all features, in their order.
     """
 
     def __init__(self, columns: Mapping[str, npt.NDArray[np.float64]]) -> None:
         self._columns = columns
-        self._type: Callable[..., Any] = msgspec.defstruct(
+        self.make: Callable[..., Any] = msgspec.defstruct(
             "Features", [(column, float) for column in columns], frozen=True, gc=False
         )
 
@@ -28,10 +31,10 @@ class FeatureRows:
         """Those of the timeline's rows [start, stop); None each where there are no features."""
         if not self._columns:
             return repeat(None, stop - start)
-        return map(self._type, *(each[start:stop].tolist() for each in self._columns.values()))
+        return map(self.make, *(each[start:stop].tolist() for each in self._columns.values()))
 
     def at(self, row: int) -> Any:
         """Those of one row; None when there are no features."""
         if not self._columns:
             return None
-        return self._type(*(float(each[row]) for each in self._columns.values()))
+        return self.make(*(float(each[row]) for each in self._columns.values()))

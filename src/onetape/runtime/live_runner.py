@@ -246,13 +246,13 @@ class LiveRunner(Runner):
             return None
         if row >= self._first:
             values = self._rows[row - self._first]
-            return self.row_type(*(values or repeat(NAN, len(self.columns))))
+            return self.rows.make(*(values or repeat(NAN, len(self.columns))))
         return self._newest_before(row)
 
     def _newest_before(self, row: int) -> Any:
         for instrument in self.context.instruments:
             if self.market.newest_row(instrument) == row:
-                return self.row_type(*self.live.values[instrument])
+                return self.rows.make(*self.live.values[instrument])
         return None
 
     def _feature_bytes(self, row: int) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -45,6 +44,7 @@ from onetape.risk.approval import RiskApproved, RiskEngine
 from onetape.risk.gates.order_rate import OrderRate
 from onetape.runtime.currency_exchange import CurrencyExchange
 from onetape.runtime.equity_watch import EquityWatch, EquityWatchState
+from onetape.runtime.feature_rows import FeatureRows
 from onetape.runtime.market_state import Valuation
 from onetape.strategy.context import Context
 from onetape.strategy.sdk import Strategy
@@ -159,7 +159,7 @@ class Runner:
         "_definitions", "_legs", "columns", "context", "decided", "decided_to", "exchange",
         "failure", "generate", "ledger", "lines", "name", "on_connection", "on_corporate_action",
         "on_margin", "on_order_update", "on_row", "on_slice", "on_step", "on_timer", "order_prefix",
-        "quarantined", "risk", "rounds", "row_callback", "row_type", "strategy", "subscribed",
+        "quarantined", "risk", "rounds", "row_callback", "rows", "strategy", "subscribed",
         "ts_rounds", "unsettled", "unsettled_in", "valuation", "watch",
     )  # fmt: skip
 
@@ -202,9 +202,7 @@ class Runner:
         self.decided_to = 0
         self.rounds = 0
         self.ts_rounds = -1
-        self.row_type: Callable[..., Any] = msgspec.defstruct(
-            "Features", [(column, float) for column in columns], frozen=True, gc=False
-        )
+        self.rows = FeatureRows(columns)
         market = strategy.on_market_event if self._overrides("on_market_event") else None
         heard = [each for each in _ROW_CALLBACKS[kind] if self._overrides(each)]
         self.row_callback = _ROW_CALLBACKS[kind][0]
@@ -409,15 +407,11 @@ class Runner:
 
     def feature_rows(self, start: int, stop: int) -> Iterator[Any]:
         """Feature rows of the timeline's rows [start, stop)."""
-        if not self.columns:
-            return repeat(None, stop - start)
-        return map(self.row_type, *(each[start:stop].tolist() for each in self.columns.values()))
+        return self.rows.between(start, stop)
 
     def feature_row(self, row: int) -> Any:
         """The feature row of one row of the timeline; None when there are no features."""
-        if not self.columns:
-            return None
-        return self.row_type(*(float(each[row]) for each in self.columns.values()))
+        return self.rows.at(row)
 
     def place_of(self, error: BaseException) -> str:
         """`file:line` of the strategy's own code where `error` came from."""
