@@ -81,8 +81,7 @@ def _call(_typing: Any, function: Any, arguments: Any) -> Any:
     return types.void(types.int64, arguments), generate
 
 
-@njit(cache=True)
-def _chain(functions: Any, context: int, payload: int, ends: Any, digests: int) -> None:
+def _chain_all(functions: Any, context: int, payload: int, ends: Any, digests: int) -> None:
     """Put the digest of each record behind the one before; all but `ends` are addresses."""
     init, update, final = functions
     start = 0
@@ -93,3 +92,9 @@ def _chain(functions: Any, context: int, payload: int, ends: Any, digests: int) 
         _call(update, (context, payload + start, ends[record] - start))
         _call(final, (before + 32, context))
         start = ends[record]
+
+
+try:
+    _chain = njit(cache=True)(_chain_all)
+except RuntimeError:  # no folder to cache in is writable
+    _chain = njit(_chain_all)
