@@ -24,7 +24,8 @@ class EngineView:
 
     Attributes:
         market: The market; where it stands is right after `follow`.
-        words: The engine's record.
+        words: The engine's record, as whole numbers.
+        floats: The same as float64.
         quiet_left: Counts the rows before `quiet_stop` that the strategy has still to hear, of a
             stretch in which nothing else happens; None: there is no such stretch.
     """
@@ -40,7 +41,8 @@ class EngineView:
         self.market = MarketState(timeline, close_ticks=close_ticks)
         self.quiet_stop = 0
         self.quiet_left: Iterator[None] | None = None
-        self.words = memoryview(engine.words.data).cast("B").cast("q")
+        self.floats = memoryview(engine.words.data)
+        self.words = self.floats.cast("B").cast("q")
         self._engine = engine
         self._features = features
         self._order_prefix = order_prefix

@@ -91,7 +91,8 @@ class PythonStrategy:
         self._place_stop = view.place("quiet_stop")
         self._place_fills = view.place("fills")
         self._fills = 0
-        self._units = engine.read("position_units")
+        units = view.first("position_units")
+        self._positions = [(each.id, at) for at, each in enumerate(timeline.instruments, units)]
         hear_row = self._hear_row_of_slice if self._hears_slices else self._hear_row
         calls: dict[str, Callable[[], None]] = {
             "on_start": self._start,
@@ -119,14 +120,18 @@ class PythonStrategy:
         """See what has happened since the last call."""
         self._market.row = self._words[self._place_row]
         if self._words[self._place_fills] != self._fills:
-            self._fills = self._words[self._place_fills]
-            context = self._context
-            context.units.update(zip(context.instruments, self._units.tolist(), strict=True))
+            self._see_positions()
+
+    def _see_positions(self) -> None:
+        self._fills = self._words[self._place_fills]
+        units, held = self._context.units, self._view.floats
+        for name, place in self._positions:
+            units[name] = held[place]
 
     def _hear_row(self) -> None:
         words = self._words
         if words[self._place_fills] != self._fills:
-            self._look()
+            self._see_positions()
         self._market.row = words[self._place_row]
         context = self._context
         context.features = next(self._features)
@@ -173,33 +178,39 @@ class PythonStrategy:
 
     def _hear_quiet_rows(self) -> None:
         """Rows at which nothing else happens, until the strategy asks for something."""
-        self._look()
-        first, stop = self._market.row, self._words[self._place_stop]
         if self._hears_slices:
-            self._hear_quiet_slices(first, stop)
+            self._hear_quiet_slices()
         else:
-            context, queue, on_row = self._context, self._queue, self._on_row
-            self._view.quiet_stop = stop
-            self._view.quiet_left = left = repeat(None, stop - first)  # counted in C
-            try:
-                for _, event, context.features in zip(left, self._events, self._features):  # noqa: B905
-                    on_row(event, context)
-                    if queue:
-                        break
-            except (Exception, SystemExit) as error:
-                raise _give_up(error) from error
-            self._view.follow()
-            self._view.quiet_left = None
-        self._words[self._place_row] = self._market.row
+            self._hear_quiet_events()
         if self._queue:
             self._context.hand_over()
 
-    def _hear_quiet_slices(self, first: int, stop: int) -> None:
-        for self._market.row in range(first, stop):
+    def _hear_quiet_events(self) -> None:
+        words, view = self._words, self._view
+        if words[self._place_fills] != self._fills:
+            self._see_positions()
+        context, queue, on_row = self._context, self._queue, self._on_row
+        view.quiet_stop = stop = words[self._place_stop]
+        view.quiet_left = left = repeat(None, stop - words[self._place_row])  # counted in C
+        try:
+            for _, event, context.features in zip(left, self._events, self._features):  # noqa: B905
+                on_row(event, context)
+                if queue:
+                    break
+        except (Exception, SystemExit) as error:
+            raise _give_up(error) from error
+        words[self._place_row] = view.follow().row
+        view.quiet_left = None
+
+    def _hear_quiet_slices(self) -> None:
+        self._look()
+        market, words = self._market, self._words
+        for row in range(market.row, words[self._place_stop]):
+            market.row = words[self._place_row] = row
             if self._hears_rows:
                 self._tell_row()
-            if self._slice_end[self._market.row]:
-                self._tell_slice(self._market.row)
+            if self._slice_end[row]:
+                self._tell_slice(row)
             if self._queue:
                 break
 
