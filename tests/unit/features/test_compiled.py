@@ -69,10 +69,11 @@ class Overrun(Estimator, frozen=True):
 def test_packed_state_is_fields_then_the_values_of_the_arrays() -> None:
     state = PackedState(TwoRings(2))
     words = state.words
-    first, second = state.address + 7 * 8, state.address + 9 * 8
+    first, second = state.address + 7 * 8, state.address + 17 * 8  # a gap between them
     assert state.ints[[0, 1, 2, 4, 5, 6]].tolist() == [2, first, 2, second, 2, 0]
     assert words[3] == 0.1
-    assert words[7:].tolist() == [0.5, 0.5, -2.0, -2.0]
+    assert words[7:9].tolist() == [0.5, 0.5]
+    assert words[17:19].tolist() == [-2.0, -2.0]
 
 
 def test_packed_state_with_a_fraction_in_an_int_field_raises() -> None:
