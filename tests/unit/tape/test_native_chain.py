@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import hashlib
 
 import numpy as np
@@ -31,11 +32,13 @@ def steps_of(records: list[bytes]) -> EncodedSteps:
     return EncodedSteps(b"".join(records), ends, ends, ends, ends)
 
 
-def test_openssl_is_called_where_python_links_it() -> None:
-    """Where it can't be called nothing is wrong but slow; here it can."""
-    pytest.importorskip("_hashlib")
-    if not hasattr(pytest.importorskip("_hashlib"), "__file__"):
+def test_openssl_is_called_where_it_can_be() -> None:
+    """Where it can't be called nothing is wrong but slow."""
+    module = pytest.importorskip("_hashlib")
+    if not hasattr(module, "__file__"):
         pytest.skip("OpenSSL is a part of this interpreter")
+    if not hasattr(ctypes.CDLL(module.__file__), "SHA256_Init"):
+        pytest.skip("Python's OpenSSL does not show its functions here")
     assert native_chain.find_functions() is not None
 
 
