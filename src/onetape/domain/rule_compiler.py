@@ -380,13 +380,15 @@ def _typeof_packed(value: Packed, _context: object) -> RecordType:
     return value.record
 
 
-@unbox(RecordType)
-def _unbox_packed(_type: RecordType, value: Any, c: Any) -> NativeValue:
-    """The address of the block. The caller's reference to the object keeps the block alive."""
+def unbox_address(_type: types.Type, value: Any, c: Any) -> NativeValue:
+    """The `address` of an object. The caller's reference to it keeps what is there alive."""
     number = c.pyapi.object_getattr_string(value, "address")
     address = c.pyapi.long_as_longlong(number)
     c.pyapi.decref(number)
     return NativeValue(c.builder.inttoptr(address, cgutils.voidptr_t))
+
+
+unbox(RecordType)(unbox_address)
 
 
 @infer_getattr

@@ -22,7 +22,6 @@ from numba.core.errors import TypingError
 from numba.core.imputils import RefType, impl_ret_borrowed, iternext_impl, lower_builtin
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
-    NativeValue,
     infer_getattr,
     lower_getattr_generic,
     make_attribute_wrapper,
@@ -44,6 +43,7 @@ from onetape.domain.rule_compiler import (
     RecordType,
     make_compilable,
     store_field,
+    unbox_address,
 )
 from onetape.runtime.compiled.compiling import compiled
 from onetape.runtime.compiled.engine import (
@@ -328,12 +328,7 @@ def _typeof_context(value: PackedContext, _context: object) -> ContextType:
     return value.kind
 
 
-@unbox(ContextType)
-def _unbox_context(_type: ContextType, value: Any, c: Any) -> NativeValue:
-    number = c.pyapi.object_getattr_string(value, "address")
-    address = c.pyapi.long_as_longlong(number)
-    c.pyapi.decref(number)
-    return NativeValue(c.builder.inttoptr(address, cgutils.voidptr_t))
+unbox(ContextType)(unbox_address)
 
 
 def _register_place(kind: type[types.Type]) -> None:

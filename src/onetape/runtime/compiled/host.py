@@ -204,11 +204,10 @@ class CompiledHost:
         return self._read_state(strategy, self._attempt(strategy, drive).state)
 
     def _read_state(self, strategy: Strategy, state: Packed | PythonStrategy) -> dict[str, Any]:
+        if isinstance(state, PythonStrategy):
+            return {name: getattr(state.strategy, name) for name in strategy.declared_state}
         values: dict[str, Any] = {}
         for name, declared in strategy.declared_state.items():
-            if isinstance(state, PythonStrategy):
-                values[name] = getattr(state.strategy, name)
-                continue
             value = state.read(name)
             if declared.type_name == "str":
                 value = declared.default or self._layouts.order_id(value)  # only "" ever changes

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
+from numba.extending import models, register_model, typeof_impl, unbox
 
 from onetape.domain.checked import NAMES
+from onetape.domain.rule_compiler import unbox_address
 from onetape.runtime.compiled.callbacks import (
     CALLBACKS,
     engine_of,
@@ -70,12 +71,7 @@ def register_table(table: type[CallTable]) -> None:
         return value.kind
 
 
-@unbox(PythonStrategyType)
-def _unbox_table(_type: PythonStrategyType, value: Any, c: Any) -> NativeValue:
-    number = c.pyapi.object_getattr_string(value, "address")
-    address = c.pyapi.long_as_longlong(number)
-    c.pyapi.decref(number)
-    return NativeValue(c.builder.inttoptr(address, cgutils.voidptr_t))
+unbox(PythonStrategyType)(unbox_address)
 
 
 @intrinsic
